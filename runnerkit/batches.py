@@ -1,0 +1,161 @@
+"""What an agent or a processor returned, as one checked array per leaf of its space.
+
+Reading is strict, since whatever passes here is recorded and steps an env: the number of rows, the shape,
+the dtype and, for actions, the bounds must fit. Arrays, lists and torch tensors are all taken; the arrays
+that come out are fresh ones.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+from gymnasium import spaces
+
+from runnerkit.spaces import Column, Layout, Leaf, MisfitError
+
+__all__ = ["BatchReader"]
+
+_Read: TypeAlias = Callable[[Any, int], Column]
+_Inside: TypeAlias = Callable[[Column], "np.ndarray[Any, np.dtype[np.bool_]] | bool"]
+
+# Up to here a Python list finds its extremes faster than NumPy starts its reductions.
+_FEW = 48
+
+
+class BatchReader:
+    """Reads batches of one space::
+
+        reader = BatchReader(layout, bounded=True)
+        columns = reader(result, n)     # [n, *shape] per leaf; raises MisfitError, with the row where known
+    """
+
+    def __init__(self, layout: Layout, *, bounded: bool) -> None:
+        self._layout: Layout = layout
+        self._reads: list[_Read] = [_reader(leaf, bounded) for leaf in layout.leaves]
+
+    def __call__(self, result: object, n: int) -> list[Column]:
+        """Return one array per leaf for a batch of n rows."""
+        if self._layout.is_single:
+            return [self._reads[0](result, n)]
+        if isinstance(result, list):
+            result = self._transpose(result, n)
+        values = self._layout.split(result)
+        return [read(value, n) for read, value in zip(self._reads, values, strict=True)]
+
+    def _transpose(self, samples: list[object], n: int) -> object:
+        """Turn a list of n samples of a Dict or Tuple space into a batch."""
+        if len(samples) != n:
+            raise MisfitError(f"{self._layout.name} must have {n} rows, one per active env, not {len(samples)}")
+        by_row = []
+        for row, sample in enumerate(samples):
+            try:
+                by_row.append(self._layout.split(sample))
+            except MisfitError as error:
+                raise MisfitError(str(error), row) from None
+        return self._layout.join([list(values) for values in zip(*by_row, strict=True)])
+
+
+def _reader(leaf: Leaf, bounded: bool) -> _Read:
+    if leaf.is_object:
+        return _object_reader(leaf, bounded)
+    inside = _inside(leaf) if bounded else None
+    row_shape, dtype = leaf.shape, leaf.dtype
+
+    def read(value: Any, n: int) -> Column:
+        array = np.array(value) if isinstance(value, np.ndarray) else _to_array(leaf, value)
+        if array.shape != (n, *row_shape):
+            raise MisfitError(_wrong_shape(leaf, array, n))
+        if array.dtype != dtype:
+            _check_kind(leaf, array)
+            if inside is not None and dtype.kind in "iu" and not np.all(inside(array)):
+                raise _outside(leaf, array, inside)  # before the cast can wrap it around
+            array = array.astype(dtype)
+        if inside is not None:
+            within = inside(array)
+            if within is not True and not np.all(within):
+                raise _outside(leaf, array, inside)
+        return array
+
+    return read
+
+
+def _to_array(leaf: Leaf, value: Any) -> Column:
+    if hasattr(value, "detach"):  # a torch tensor, without importing torch
+        value = value.detach().cpu().numpy()
+    try:
+        return np.array(value)
+    except ValueError as error:
+        raise MisfitError(f"{leaf.path} must be a rectangular batch: {error}") from None
+
+
+def _wrong_shape(leaf: Leaf, array: Column, n: int) -> str:
+    want = (n, *leaf.shape)
+    if array.ndim and array.shape[0] != n and array.shape[1:] == leaf.shape:
+        return f"{leaf.path} must have {n} rows, one per active env, not {array.shape[0]}"
+    return f"{leaf.path} must be a batch of shape {want}, not {array.shape}"
+
+
+def _check_kind(leaf: Leaf, array: Column) -> None:
+    kinds = {"f": "fiu", "b": "b", "i": "iu", "u": "iu"}.get(leaf.dtype.kind, leaf.dtype.kind)
+    if isinstance(leaf.space, spaces.MultiBinary):
+        kinds += "b"
+    if array.dtype.kind not in kinds:
+        raise MisfitError(f"{leaf.path} must be of dtype {leaf.dtype}, not {array.dtype}")
+
+
+def _outside(leaf: Leaf, array: Column, inside: _Inside) -> MisfitError:
+    row = next(r for r in range(len(array)) if not np.all(inside(array[r : r + 1])))
+    value = array[row]
+    given = "NaN" if array.dtype.kind == "f" and np.isnan(value).any() else f"{value!s}"
+    return MisfitError(f"{leaf.path} must lie in {leaf.space}, not be {given}", row)
+
+
+def _inside(leaf: Leaf) -> _Inside:
+    """Return a test whose result is all true where a batch lies inside the space."""
+    space = leaf.space
+    if isinstance(space, spaces.Discrete):
+        return _inside_discrete(int(space.start), int(space.start) + int(space.n) - 1)
+    if isinstance(space, spaces.MultiDiscrete):
+        low, high = space.start, space.start + space.nvec - 1
+        return lambda a: (a >= low) & (a <= high)
+    if isinstance(space, spaces.MultiBinary):
+        return lambda a: (a == 0) | (a == 1)
+    assert isinstance(space, spaces.Box)
+    lower, upper = space.low, space.high
+    return lambda a: (a >= lower) & (a <= upper)  # false for NaN
+
+
+def _inside_discrete(low: int, high: int) -> _Inside:
+    def inside(array: Column) -> bool:
+        if array.size <= _FEW:
+            values = array.tolist()
+            return low <= min(values) and max(values) <= high
+        return low <= int(array.min()) and int(array.max()) <= high
+
+    return inside
+
+
+def _object_reader(leaf: Leaf, bounded: bool) -> _Read:
+    def read(value: object, n: int) -> Column:
+        if not isinstance(value, (list, tuple, np.ndarray)):
+            raise MisfitError(f"{leaf.path} must be a list of {n} samples of {leaf.space}, not {type(value).__name__}")
+        if len(value) != n:
+            raise MisfitError(f"{leaf.path} must have {n} rows, one per active env, not {len(value)}")
+        column = np.empty(n, object)
+        for row, sample in enumerate(value):
+            if bounded and not _contains(leaf, sample):
+                raise MisfitError(f"{leaf.path} must lie in {leaf.space}, not be {sample!r}", row)
+            column[row] = copy.deepcopy(sample)
+        return column
+
+    return read
+
+
+def _contains(leaf: Leaf, sample: object) -> bool:
+    try:
+        return leaf.space.contains(sample)
+    except Exception:  # spaces differ in how they meet what they do not expect
+        return False

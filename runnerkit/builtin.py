@@ -1,0 +1,49 @@
+"""The built-in plugin: what RunnerKit itself offers, through the same hooks as everyone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from runnerkit.executors.serial import SerialExecutor
+from runnerkit.executors.threads import ThreadsExecutor
+from runnerkit.history.arrays import ArrayFormat
+from runnerkit.history.transitions import TransitionFormat
+from runnerkit.hooks import Contribution, MakeExecutor, hookimpl
+from runnerkit.processors import Clip, Flatten, Normalize, Rescale, ScaleImage
+from runnerkit.typing import ActionPostprocessor, ActionPreprocessor, HistoryFormat
+
+
+def _torch_format() -> HistoryFormat[object]:
+    from runnerkit.history.torch import TorchFormat  # the only way by which torch gets imported
+
+    return TorchFormat()
+
+
+@hookimpl
+def action_preprocessors() -> Iterator[Contribution[ActionPreprocessor]]:
+    """Offer flatten, normalize and scale-image."""
+    yield Contribution("flatten", Flatten, "any space of fixed length as one vector")
+    yield Contribution("normalize", Normalize, "running mean 0 and variance 1")
+    yield Contribution("scale-image", ScaleImage, "integer images as float32 in [0, 1]")
+
+
+@hookimpl
+def action_postprocessors() -> Iterator[Contribution[ActionPostprocessor]]:
+    """Offer clip and rescale."""
+    yield Contribution("clip", Clip, "clip actions to the env's bounds")
+    yield Contribution("rescale", Rescale, "stretch actions in [-1, 1] to the env's bounds")
+
+
+@hookimpl
+def history_formats() -> Iterator[Contribution[HistoryFormat[object]]]:
+    """Offer arrays, torch and transitions."""
+    yield Contribution("arrays", ArrayFormat, "NumPy arrays (the default)")
+    yield Contribution("torch", _torch_format, "torch tensors over the same memory")
+    yield Contribution("transitions", TransitionFormat, "a list of Transition")
+
+
+@hookimpl
+def executors() -> Iterator[Contribution[MakeExecutor]]:
+    """Offer serial and threads."""
+    yield Contribution("serial", lambda: SerialExecutor, "the calling thread steps all envs (the default)")
+    yield Contribution("threads", lambda: ThreadsExecutor, "one fixed thread per share of the envs")

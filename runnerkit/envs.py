@@ -1,0 +1,91 @@
+"""From the name of an env, or a factory, to a function that makes it."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import gymnasium
+from gymnasium.envs.registration import find_highest_version, parse_env_id, registry
+
+from runnerkit.errors import UnknownNameError
+from runnerkit.keys import EnvKey
+from runnerkit.plugins import Plugins
+from runnerkit.typing import AnyEnv, MakeEnv
+
+__all__ = ["resolve_env"]
+
+# Namespaces whose envs Gymnasium knows only after an import that users forget: (module, distribution).
+_NAMESPACES: Final[Mapping[str, tuple[str, str]]] = {"ALE": ("ale_py", "ale-py")}
+
+
+def resolve_env(
+    env: str | EnvKey[Any, Any] | MakeEnv, plugins: Plugins, options: Mapping[str, Any]
+) -> tuple[str, MakeEnv]:
+    """Return the name of an env and a function (seed) -> env. Raises UnknownNameError before anything is made."""
+    if isinstance(env, EnvKey):
+        env = env.name
+    if not isinstance(env, str):
+        return getattr(env, "__name__", type(env).__name__), functools.partial(env, **options) if options else env
+    family, colon, rest = env.partition(":")
+    offer = plugins.find("env_factories", family) if colon else None
+    if offer is not None:
+        return env, _by_factory(offer.make(), rest, options)
+    _require_known(env, plugins)
+    return env, _by_gymnasium(env, options)
+
+
+def _by_factory(factory: Callable[..., AnyEnv], env_id: str, options: Mapping[str, Any]) -> MakeEnv:
+    def make(seed: int | None) -> AnyEnv:
+        return factory(env_id, seed=seed, **options)
+
+    return make
+
+
+def _by_gymnasium(env_id: str, options: Mapping[str, Any]) -> MakeEnv:
+    def make(seed: int | None) -> AnyEnv:
+        env: AnyEnv = gymnasium.make(env_id, **options)
+        if seed is not None:  # the episodes are seeded by reset; this is for those who sample the spaces
+            env.action_space.seed(seed)
+            env.observation_space.seed(seed)
+        return env
+
+    return make
+
+
+def _require_known(env_id: str, plugins: Plugins) -> None:
+    """Look in Gymnasium's registry; then import what may add to it, and look again."""
+    module, _, name = env_id.rpartition(":")  # Gymnasium's own "module:Env-v0" imports the module first
+    try:
+        if module:
+            importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise UnknownNameError("env", env_id, registry.keys(), f"{error}. {_hint(name, plugins)}") from error
+    if _is_known(name):
+        return
+    namespace = name.partition("/")[0]
+    if namespace in _NAMESPACES and importlib.util.find_spec(_NAMESPACES[namespace][0]):
+        gymnasium.register_envs(importlib.import_module(_NAMESPACES[namespace][0]))
+    plugins.discover()
+    if not _is_known(name):
+        raise UnknownNameError("env", env_id, registry.keys(), _hint(name, plugins))
+
+
+def _is_known(env_id: str) -> bool:
+    try:
+        namespace, name, version = parse_env_id(env_id)
+    except gymnasium.error.Error:  # not even the form of an id
+        return False
+    return env_id in registry or (version is None and find_highest_version(namespace, name) is not None)
+
+
+def _hint(env_id: str, plugins: Plugins) -> str:
+    namespace = env_id.partition("/")[0]
+    if namespace in _NAMESPACES and not importlib.util.find_spec(_NAMESPACES[namespace][0]):
+        return f"Envs of {namespace} come with another package: pip install {_NAMESPACES[namespace][1]}"
+    factories = ", ".join(f"{name}:" for name in plugins.offers("env_factories"))
+    offered = f" Factories of plugins: {factories}." if factories else ""
+    return f"An env of your own is passed as a function (seed) -> env, or registered with gymnasium.register.{offered}"

@@ -1,0 +1,263 @@
+"""The lives of envs: seed, reset, step, end. Nothing else calls `env.reset` or `env.step`."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from typing_extensions import TypeVar
+
+from runnerkit.errors import EnvError, EnvSpaceError, RunnerKitError
+from runnerkit.history.block import Block
+from runnerkit.records import EnvFacts, EpisodeLog, EpisodeStart, ShareOptions
+from runnerkit.spaces import MisfitError, Write
+from runnerkit.typing import AnyEnv, EpisodeSchedule
+
+__all__ = ["SeedSchedule", "Share", "gymnasium_log_level"]
+
+FaultT = TypeVar("FaultT", bound=EnvError, default=EnvError)
+
+_FIRST_CHUNK = 64
+_NOTHING = object()
+
+
+class SeedSchedule:
+    """The default schedule: every episode has a seed of its own, drawn from the run's seed::
+
+        SeedSchedule(seed=0)(env_index, episode_index).seed
+
+    The seed, below 2**63, is a pure function of (run seed, env index, episode index), whatever the number of
+    envs, the executor and what was run before. Streams come from NumPy's `SeedSequence` with the env index as
+    spawn key, so that runs and envs share none; `seed + i`, as is usual, would overlap between runs.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed: int = seed
+        self._seeds: dict[int, list[int]] = {}
+
+    def __call__(self, env_index: int, episode_index: int, /) -> EpisodeStart:
+        """Return the start of that episode."""
+        return EpisodeStart(self.episode_seed(env_index, episode_index))
+
+    def episode_seed(self, env_index: int, episode_index: int) -> int:
+        """Return the seed of that episode."""
+        seeds = self._seeds.get(env_index, ())
+        if episode_index >= len(seeds):
+            # generate_state is prefix-stable: a longer draw begins with the shorter one
+            seeds = self._draw(env_index, max(_FIRST_CHUNK, 2 * len(seeds), episode_index + 1))
+        return seeds[episode_index]
+
+    def env_seed(self, env_index: int) -> int:
+        """Return the seed that `make_env` gets for an env, from a stream of its own."""
+        state = np.random.SeedSequence(self.seed, spawn_key=(1, env_index)).generate_state(1, np.uint64)
+        return int(state[0] >> np.uint64(1))
+
+    def _draw(self, env_index: int, count: int) -> list[int]:
+        state = np.random.SeedSequence(self.seed, spawn_key=(0, env_index)).generate_state(count, np.uint64)
+        seeds: list[int] = (state >> np.uint64(1)).tolist()
+        self._seeds[env_index] = seeds
+        return seeds
+
+
+@contextlib.contextmanager
+def gymnasium_log_level(level: int) -> Iterator[None]:
+    """Set the level of Gymnasium's logger, which is one for the whole process, for the time being."""
+    before = gymnasium.logger.min_level
+    gymnasium.logger.min_level = level
+    try:
+        yield
+    finally:
+        gymnasium.logger.min_level = before
+
+
+class Share:
+    """The envs that one worker owns: it alone makes, resets, steps, renders and closes them.
+
+    All executors step through this class, so that what they write is the same.
+    """
+
+    def __init__(self, env_indices: Sequence[int]) -> None:
+        self.env_indices: list[int] = list(env_indices)
+        self._log: EpisodeLog = EpisodeLog()
+        self._envs: dict[int, AnyEnv] = {}
+        self._episode: dict[int, int] = {}
+        self._start: dict[int, EpisodeStart] = {}
+        self._unseen: set[int] = set(env_indices)
+
+    # ---- life
+
+    def open(self, make_env: Callable[[int], AnyEnv], options: ShareOptions, /) -> list[EnvFacts]:
+        """Make the envs; on a fault, close those already made and raise EnvError."""
+        self._seeds: EpisodeSchedule = SeedSchedule(options.seed)
+        self._keep_infos: bool = options.keep_infos
+        try:
+            return [self._make(make_env, i) for i in self.env_indices]
+        except BaseException:
+            self.close()
+            raise
+
+    def _make(self, make_env: Callable[[int], AnyEnv], i: int) -> EnvFacts:
+        try:
+            env = make_env(i)
+            if not isinstance(env, gymnasium.Env):
+                raise TypeError(f"the env factory returned a {type(env).__name__}, not a gymnasium.Env")
+            self._envs[i] = env
+            return EnvFacts(env.observation_space, env.action_space, env.spec, env.render_mode)
+        except RunnerKitError:
+            raise  # an unknown env id, say, is no fault of env 0
+        except Exception as error:
+            raise EnvError(f"could not be made: {_said(error)}", env_index=i) from error
+
+    def attach(self, block: Block | None, /) -> None:
+        """Write into this block from now on; None lets go of the last one."""
+        if block is None:
+            del self._block, self._write, self._rewards
+            return
+        self._block: Block = block
+        self._write: Write = block.layout.raw.writer(block.raw)
+        self._rewards: memoryview = memoryview(block.rewards.reshape(-1))
+
+    def drain(self) -> EpisodeLog:
+        """Return, and forget, what was logged since the last call."""
+        log, self._log = self._log, EpisodeLog()
+        return log
+
+    def close(self) -> None:
+        """Close all envs, even if some fail to; raise the first fault at the end."""
+        fault: EnvError | None = None
+        envs, self._envs = self._envs, {}
+        for i, env in envs.items():
+            try:
+                env.close()
+            except Exception as error:
+                fault = fault or EnvError(f"failed to close: {_said(error)}", env_index=i)
+                fault.__cause__ = fault.__cause__ or error
+        if fault is not None:
+            raise fault
+
+    def render(self, env_indices: Sequence[int], /) -> list[object]:
+        """Return what each env's `render()` returns."""
+        frames: list[object] = []
+        for i in env_indices:
+            try:
+                frames.append(self._envs[i].render())
+            except Exception as error:
+                raise self._error(i, f"failed to render: {_said(error)}") from error
+        return frames
+
+    # ---- episodes
+
+    def reset(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]], /) -> None:
+        """Begin the given episodes: {env index: (episode index, start)}."""
+        for i, (episode_index, start) in starts.items():
+            self._reset(i, row, episode_index, start)
+
+    def step(self, at: int, row: int, actions: Sequence[Any], active: Sequence[int], restart: bool, /) -> list[int]:
+        """Step the given envs, `actions[k]` for env `active[k]`; return those whose episode ended."""
+        ended: list[int] = []
+        envs, write, rewards, base = self._envs, self._write, self._rewards, at * self._block.n_envs
+        k = i = 0
+        result: Any = _NOTHING
+        try:
+            for k, i in enumerate(active):
+                result = _NOTHING
+                result = envs[i].step(actions[k])
+                observation, reward, terminated, truncated, info = result
+                write(row, i, observation)
+                rewards[base + i] = reward
+                if terminated or truncated:
+                    self._end(at, i, terminated, truncated)
+                    ended.append(i)
+                if info and self._keep_infos:
+                    self._log.infos.append((i, at, copy.deepcopy(info)))
+        except Exception as error:
+            raise self._step_fault(i, actions[k], result, error) from error
+        if self._unseen:
+            self._look_at_first(row, active)
+        if restart:
+            for i in ended:
+                self._keep_final(i, row)
+                episode_index = self._episode[i] + 1
+                self._reset(i, row, episode_index, self._seeds(i, episode_index))
+        return ended
+
+    def _reset(self, i: int, row: int, episode_index: int, start: EpisodeStart) -> None:
+        self._episode[i], self._start[i] = episode_index, start
+        options = None if start.options is None else dict(start.options)
+        result: Any = _NOTHING
+        try:
+            result = self._envs[i].reset(seed=start.seed, options=options)
+            observation, info = result
+            self._write(row, i, observation)
+        except Exception as error:
+            raise self._reset_fault(i, result, error) from error
+        if i in self._unseen:
+            self._check_bounds(i, row, "reset")
+        if info and self._keep_infos:
+            self._log.reset_infos.append((i, row, copy.deepcopy(info)))
+
+    def _end(self, at: int, i: int, terminated: object, truncated: object) -> None:
+        # rows begin as False, so that only ends need a write
+        self._block.terminated[at, i] = bool(terminated)
+        self._block.truncated[at, i] = bool(truncated)
+
+    def _keep_final(self, i: int, row: int) -> None:
+        for slot, column in zip(self._block.final_slots, self._block.raw, strict=True):
+            slot[i] = column[row, i]
+
+    # ---- faults
+
+    def _look_at_first(self, row: int, active: Sequence[int]) -> None:
+        """Check the bounds of each env's first observations; shapes and dtypes are checked at every step."""
+        for i in self._unseen.intersection(active):
+            self._check_bounds(i, row, "step")
+        self._unseen.difference_update(active)
+
+    def _check_bounds(self, i: int, row: int, where: str) -> None:
+        for leaf, column in zip(self._block.layout.raw.leaves, self._block.raw, strict=True):
+            value = column[row, i]
+            if not leaf.space.contains(value):
+                raise self._misfit(i, f"returned from {where} an {leaf.path} outside of {leaf.space}: {value!r}")
+
+    def _step_fault(self, i: int, action: object, result: Any, error: Exception) -> EnvError:
+        if result is _NOTHING:
+            fault = self._error(i, f"raised in step: {_said(error)}")
+        elif isinstance(error, MisfitError):
+            fault = self._misfit(i, f"returned from step what does not fit its observation space: {error}")
+        elif not isinstance(result, tuple) or len(result) != 5:
+            fault = self._misfit(
+                i, f"returned {_kind(result)} from step, not (observation, reward, terminated, truncated, info)"
+            )
+        else:
+            fault = self._misfit(
+                i, f"returned from step what cannot be kept, reward {result[1]!r}, flags {result[2:4]!r}: {_said(error)}"
+            )
+        fault.action = copy.deepcopy(action)
+        return fault
+
+    def _reset_fault(self, i: int, result: Any, error: Exception) -> EnvError:
+        if result is _NOTHING:
+            return self._error(i, f"raised in reset: {_said(error)}")
+        if isinstance(error, MisfitError):
+            return self._misfit(i, f"returned from reset what does not fit its observation space: {error}")
+        return self._misfit(i, f"returned {_kind(result)} from reset, not (observation, info)")
+
+    def _misfit(self, i: int, what: str) -> EnvSpaceError:
+        way_out = "Mend the env, or wrap it so that its spaces tell the truth (gymnasium.wrappers.TransformObservation)"
+        return self._error(i, f"{what}. {way_out}.", EnvSpaceError)
+
+    def _error(self, i: int, what: str, kind: type[FaultT] = EnvError) -> FaultT:
+        start = self._start.get(i, EpisodeStart())
+        return kind(what, env_index=i, episode_index=self._episode.get(i), seed=start.seed)
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _kind(result: object) -> str:
+    return f"a tuple of {len(result)}" if isinstance(result, tuple) else f"a {type(result).__name__}"

@@ -1,0 +1,144 @@
+"""The exceptions of RunnerKit.
+
+Every error names the thing that is wrong, what was expected, what was given, and the way out::
+
+    RunnerKitError
+    ├── ArgumentError           (ValueError)    an argument cannot be: n_envs=0, steps and episodes at once
+    ├── UnknownNameError        (LookupError)   no such env, history format, processor or executor
+    ├── SpaceError              (TypeError)     a link of env -> processors -> agent -> env -> history does not fit
+    ├── PluginError                             a plugin cannot be registered, or what it offers does not work
+    ├── MissingDependencyError  (ImportError)   an optional package is not installed
+    ├── RenderError                             there is nothing to draw, or nothing to draw on
+    ├── ClosedError                             the runner was closed
+    └── RolloutError                            a rollout broke off; `histories` holds what was collected
+        ├── MemoryBudgetError   (MemoryError)   the arrays of a rollout would not fit into memory
+        ├── AgentError                          the agent raised, or returned what is no batch of actions
+        └── EnvError                            an env raised; says which env, episode, seed, step and action
+            └── EnvSpaceError                   an env returned what its own spaces do not allow
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "AgentError",
+    "ArgumentError",
+    "ClosedError",
+    "EnvError",
+    "EnvSpaceError",
+    "MemoryBudgetError",
+    "MissingDependencyError",
+    "PluginError",
+    "RenderError",
+    "RolloutError",
+    "RunnerKitError",
+    "SpaceError",
+    "UnknownNameError",
+]
+
+
+class RunnerKitError(Exception):
+    """The root of all errors that RunnerKit raises on purpose."""
+
+
+class ArgumentError(RunnerKitError, ValueError):
+    """Raised when an argument has a value that makes no sense, or that contradicts another."""
+
+
+class UnknownNameError(RunnerKitError, LookupError):
+    """Raised when nothing of that name is there; names the closest match and all that is there."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        self.kind: str = kind
+        self.name: str = name
+        self.known: tuple[str, ...] = tuple(sorted(known))
+        super().__init__(_unknown(kind, name, self.known, hint))
+
+
+class SpaceError(RunnerKitError, TypeError):
+    """Raised when a space does not fit what it is connected to; names the link and the sub-space."""
+
+
+class PluginError(RunnerKitError):
+    """Raised when a plugin cannot be registered; names its distribution, version and hook."""
+
+
+class MissingDependencyError(RunnerKitError, ImportError):
+    """Raised when an optional package is needed; gives the line that installs it."""
+
+
+class RenderError(RunnerKitError):
+    """Raised when `render=True` has nothing to draw, or no display to draw on."""
+
+
+class ClosedError(RunnerKitError):
+    """Raised when a runner is used after `close()`."""
+
+
+class RolloutError(RunnerKitError):
+    """Raised when a rollout breaks off half-way.
+
+    `histories` holds, per env, what was collected until then in the runner's own history format (empty
+    where nothing was); the episodes that ran are marked `interrupted`, that of a failing env `crashed`.
+    """
+
+    histories: list[object]
+
+    def __init__(self, message: str) -> None:
+        self.histories = []
+        super().__init__(message)
+
+
+class MemoryBudgetError(RolloutError, MemoryError):
+    """Raised before a rollout whose arrays would not fit into memory, or in one that outgrows it."""
+
+
+class AgentError(RolloutError):
+    """Raised when an agent fails, or returns what the envs cannot take."""
+
+
+class EnvError(RolloutError):
+    """Raised when an env fails; the original exception is its `__cause__`.
+
+    `env_index`, `episode_index`, `seed`, `step` (steps that the episode had behind it) and `action` tell
+    where. They are None where there is nothing to tell, as for an env that could not even be made.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        env_index: int = -1,
+        episode_index: int | None = None,
+        seed: int | None = None,
+        step: int | None = None,
+        action: object = None,
+    ) -> None:
+        super().__init__(what)
+        self.env_index: int = env_index
+        self.episode_index: int | None = episode_index
+        self.seed: int | None = seed
+        self.step: int | None = step
+        self.action: object = action
+
+    def __str__(self) -> str:
+        facts = {"episode": self.episode_index, "seed": self.seed, "step": self.step, "action": self.action}
+        where = ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
+        return f"Env {self.env_index}{f' ({where})' if where else ''} {self.args[0]}"
+
+
+class EnvSpaceError(EnvError):
+    """Raised when an env returns an observation, reward or flag that its own spaces do not allow."""
+
+
+_MOST_NAMES = 40
+
+
+def _unknown(kind: str, name: str, known: tuple[str, ...], hint: str) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    guess = f" Did you mean {close[0]!r}?" if close else ""
+    rest = f" and {len(known) - _MOST_NAMES} more" if len(known) > _MOST_NAMES else ""
+    there = f" Known: {', '.join(known[:_MOST_NAMES])}{rest}." if known else f" No {kind} is known."
+    return f"No {kind} is called {name!r}.{guess}{there}{' ' + hint if hint else ''}"

@@ -1,0 +1,217 @@
+"""The threads executor: each env lives in one fixed thread, the calling thread has a share of its own.
+
+Pays where the env releases the GIL in its step (MuJoCo's larger models, simulators that wait), and on
+free-threaded CPython.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from runnerkit.episodes import Share
+from runnerkit.errors import ArgumentError
+from runnerkit.history.block import Block
+from runnerkit.records import EnvFacts, EpisodeLog, EpisodeStart, ShareOptions
+from runnerkit.typing import AnyEnv
+
+__all__ = ["ThreadsExecutor", "available_cores"]
+
+_Call: TypeAlias = "tuple[Callable[..., Any], tuple[Any, ...]] | None"
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class ThreadsExecutor:
+    """Steps n envs in `workers` threads, `min(n_envs, cores)` by default, the calling one included."""
+
+    def __init__(self, n_envs: int, workers: int | None = None) -> None:
+        if workers is not None and workers < 1:
+            raise ArgumentError(f"workers must be at least 1, not {workers}.")
+        self.workers: int = min(n_envs, workers or available_cores())
+        bounds = [round(n_envs * w / self.workers) for w in range(self.workers + 1)]
+        self._own: Share = Share(range(bounds[0], bounds[1]))
+        self._helpers: list[_Helper] = [
+            _Helper(Share(range(low, high))) for low, high in zip(bounds[1:-1], bounds[2:], strict=True)
+        ]
+        self._parts_of: Sequence[int] = ()
+        self._parts: list[tuple[slice, Sequence[int]]] = []
+
+    def open(self, make_env: Callable[[int], AnyEnv], options: ShareOptions, /) -> list[EnvFacts]:
+        """Make each env in its own thread, one after the other: factories need not be thread-safe."""
+        try:
+            facts = self._own.open(make_env, options)
+            for helper in self._helpers:
+                helper.submit(helper.share.open, make_env, options)
+                facts += helper.answer()
+        except BaseException:
+            self.close()
+            raise
+        return facts
+
+    def attach(self, block: Block | None, /) -> None:
+        """Write into this block from now on; None lets go of the last one."""
+        self._own.attach(block)
+        for helper in self._helpers:
+            helper.share.attach(block)
+
+    def reset(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]], /) -> None:
+        """Begin the given episodes."""
+        parts = [{i: starts[i] for i in share.env_indices if i in starts} for share in self._shares()]
+        self._all([(row, part) if part else None for part in parts], "reset")
+
+    def step(
+        self, at: int, row: int, actions: Sequence[Any], active: Sequence[int], restart: bool, /
+    ) -> Sequence[int]:
+        """Step the active envs and return those whose episode ended."""
+        if active is not self._parts_of:
+            self._split(active)
+        calls = [
+            (at, row, actions[where], indices, restart) if indices else None for where, indices in self._parts
+        ]
+        ended: list[int] = []
+        for part in self._all(calls, "step"):
+            ended += part
+        return ended
+
+    def drain(self) -> EpisodeLog:
+        """Return what was logged since the last call."""
+        log = self._own.drain()
+        for helper in self._helpers:
+            log.extend(helper.share.drain())
+        return log
+
+    def render(self, env_indices: Sequence[int], /) -> list[object]:
+        """Return what each env renders, drawn in the thread where the env lives, one after the other."""
+        frames: list[object] = []
+        for where, share in zip([None, *self._helpers], self._shares(), strict=True):
+            mine = [i for i in env_indices if i in share.env_indices]
+            if not mine:
+                continue
+            if where is None:
+                frames += share.render(mine)
+            else:
+                where.submit(share.render, mine)
+                frames += where.answer()
+        return frames
+
+    def close(self) -> None:
+        """Close all envs, each in its own thread, and end the threads."""
+        helpers, self._helpers = self._helpers, []
+        errors: list[Exception] = []
+        for helper in helpers:
+            helper.stop()
+        try:
+            self._own.close()
+        except Exception as error:
+            errors.append(error)
+        for helper in helpers:
+            errors += helper.join()
+        if errors:
+            raise errors[0]
+
+    def _shares(self) -> list[Share]:
+        return [self._own, *(helper.share for helper in self._helpers)]
+
+    def _split(self, active: Sequence[int]) -> None:
+        """Find which rows of a batch belong to which share; both are in ascending order."""
+        self._parts, begin = [], 0
+        for share in self._shares():
+            mine = [i for i in active if i in share.env_indices]
+            self._parts.append((slice(begin, begin + len(mine)), mine))
+            begin += len(mine)
+        self._parts_of = active
+
+    def _all(self, calls: Sequence[tuple[Any, ...] | None], method: str) -> list[Any]:
+        """Call a method of each share that has arguments, all at once; wait for all, then raise the first fault."""
+        for helper, call in zip(self._helpers, calls[1:], strict=True):
+            if call is not None:
+                helper.submit(getattr(helper.share, method), *call)
+        answers: list[Any] = []
+        faults: list[BaseException] = []
+        try:
+            if calls[0] is not None:
+                answers.append(getattr(self._own, method)(*calls[0]))
+        except BaseException as fault:  # the helpers must be waited for, Ctrl-C or not
+            faults.append(fault)
+        for helper, call in zip(self._helpers, calls[1:], strict=True):
+            if call is None:
+                continue
+            try:
+                answers.append(helper.answer())
+            except BaseException as fault:
+                faults.append(fault)
+        if faults:
+            raise next((fault for fault in faults if not isinstance(fault, Exception)), faults[0])
+        return answers
+
+
+class _Helper:
+    """A thread that does for its share what it is told, one call at a time."""
+
+    def __init__(self, share: Share) -> None:
+        self.share: Share = share
+        self._calls: queue.SimpleQueue[_Call] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+        self._closing_faults: list[Exception] = []
+        self._pending: int = 0
+        name = f"runnerkit-envs-{share.env_indices[0]}-{share.env_indices[-1]}"
+        # The target is no bound method of the helper, so that a dropped runner can be collected.
+        self._thread: threading.Thread = threading.Thread(
+            target=_work, args=(share, self._calls, self._answers, self._closing_faults), name=name, daemon=True
+        )
+        self._thread.start()
+
+    def submit(self, function: Callable[..., Any], *args: Any) -> None:
+        while self._pending:  # Ctrl-C left an answer unheard
+            self._hear()
+        self._pending += 1
+        self._calls.put((function, args))
+
+    def answer(self) -> Any:
+        value, fault = self._hear()
+        if fault is not None:
+            raise fault
+        return value
+
+    def _hear(self) -> tuple[Any, BaseException | None]:
+        heard = self._answers.get()
+        self._pending -= 1
+        return heard
+
+    def stop(self) -> None:
+        self._calls.put(None)
+
+    def join(self) -> list[Exception]:
+        """Wait for the thread and return what went wrong as its envs closed."""
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+        return self._closing_faults
+
+
+def _work(
+    share: Share,
+    calls: queue.SimpleQueue[_Call],
+    answers: queue.SimpleQueue[tuple[Any, BaseException | None]],
+    closing_faults: list[Exception],
+) -> None:
+    while (call := calls.get()) is not None:
+        function, args = call
+        try:
+            answer: tuple[Any, BaseException | None] = function(*args), None
+        except BaseException as fault:
+            answer = None, fault
+        answers.put(answer)
+        del call, function, args, answer  # keep nothing alive while waiting
+    try:
+        share.close()
+    except Exception as fault:
+        closing_faults.append(fault)

@@ -1,0 +1,332 @@
+"""GymRunner: rolls out agents in Gymnasium envs. The rollout loop, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+import warnings
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, cast, overload
+
+from gymnasium import Space
+from typing_extensions import Unpack
+
+from runnerkit.assembly import Assembly, AssemblyOptions, Named, assemble
+from runnerkit.episodes import gymnasium_log_level
+from runnerkit.errors import ArgumentError, ClosedError
+from runnerkit.history.arrays import ArrayHistory
+from runnerkit.history.block import Block
+from runnerkit.keys import EnvKey, HistoryKey
+from runnerkit.plugins import Plugins, installed_plugins
+from runnerkit.records import Transition
+from runnerkit.rendering import Screen
+from runnerkit.rollouts import Plan, Rollout, Standing
+from runnerkit.runner import BaseRunner
+from runnerkit.typing import (
+    ActionPostprocessor,
+    ActionPreprocessor,
+    ActT,
+    Agent,
+    AnyEnv,
+    AppendingRecorder,
+    EpisodeSchedule,
+    Executor,
+    HistoryFormat,
+    HistoryT,
+    MakeEnv,
+    ObsT,
+    ProgressCallback,
+    Recorder,
+    RunnerOptions,
+    TensorLike,
+)
+
+__all__ = ["GymRunner"]
+
+
+class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
+    """Rolls out an agent in `n_envs` Gymnasium envs::
+
+        with GymRunner("CartPole-v1", seed=0, n_envs=8) as runner:
+            agent = RandomAgent(runner.action_space, seed=0)
+            histories = runner.rollout(agent, steps=1000)       # one ArrayHistory per env
+            histories[0].rewards, histories[0].episodes
+
+    The same seed, agent and number of envs give the same bytes, whatever the executor. Derive from it to
+    change a part: `make_env`, `compute_action` and `process_transition` may be overridden, alone or together.
+
+    Args:
+        env_id: a Gymnasium id, `"atari:Pong"` for the env Pong of a plugin's factory `atari`, an `EnvKey`, or
+            any function (seed) -> env.
+        seed: of the run; everything random in the envs follows from it. None draws one, see `runner.seed`.
+        n_envs: how many envs are stepped side by side.
+        log_level: of Gymnasium's logger while this runner works: 30 shows warnings, 40 errors only.
+        history: the format of what a rollout returns: "arrays", "torch", "transitions", one of a plugin, or a
+            HistoryFormat object.
+        executor: "serial" or "threads", or one of a plugin.
+        workers: how many workers step the envs, the calling thread included; by default what the executor
+            finds best. Never more than n_envs.
+        auto_reset: whether an env whose episode ended begins another one at once. If not, it is left out of
+            the next batches, and a rollout ends when none is left.
+        preprocessors: names or objects, in the order in which observations pass them.
+        postprocessors: names or objects, in the order in which actions pass them.
+        schedule: seeds and reset options by (env index, episode index), see `EpisodeSchedule`; by default
+            seeds that follow from the run's, `SeedSchedule`.
+        keep_infos: keep the infos of the envs that are not empty.
+        keep_raw: keep observations as they were before preprocessors, too.
+        render_mode: what to make envs with; "rgb_array" or "human" for `rollout(render=True)`.
+        env_options: further keyword arguments for `gymnasium.make`, or for the factory.
+        plugins: where names are looked up; by default what is installed.
+
+    Raises:
+        ArgumentError: an argument cannot be.
+        UnknownNameError: an env, format, processor or executor is not known.
+        SpaceError: a link of env -> preprocessors -> agent -> postprocessors -> env -> history does not fit.
+        EnvError: an env could not be made.
+    """
+
+    @overload
+    def __init__(
+        self: GymRunner[Any, Any, ArrayHistory[Any, Any]],
+        env_id: str | MakeEnv,
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: Literal["arrays"] = "arrays",
+        plugins: Plugins | None = None,
+        **options: Unpack[RunnerOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        env_id: str | EnvKey[ObsT, ActT] | MakeEnv,
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: str | HistoryKey[HistoryT] | HistoryFormat[HistoryT] = "arrays",
+        plugins: Plugins | None = None,
+        **options: Unpack[RunnerOptions],
+    ) -> None: ...
+    def __init__(
+        self,
+        env_id: str | EnvKey[Any, Any] | MakeEnv,
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: str | HistoryKey[Any] | HistoryFormat[Any] = "arrays",
+        executor: str = "serial",
+        workers: int | None = None,
+        auto_reset: bool = True,
+        preprocessors: Sequence[Named[ActionPreprocessor]] = (),
+        postprocessors: Sequence[Named[ActionPostprocessor]] = (),
+        schedule: EpisodeSchedule | None = None,
+        keep_infos: bool = False,
+        keep_raw: bool = False,
+        render_mode: str | None = None,
+        env_options: Mapping[str, Any] | None = None,
+        plugins: Plugins | None = None,
+    ) -> None:
+        options = AssemblyOptions(
+            env=env_id,
+            seed=seed,
+            n_envs=n_envs,
+            history=history,
+            executor=executor,
+            workers=workers,
+            preprocessors=preprocessors,
+            postprocessors=postprocessors,
+            keep_infos=keep_infos,
+            keep_raw=keep_raw,
+            render_mode=render_mode,
+            env_options=env_options or {},
+        )
+        self.log_level: int = log_level
+        self.auto_reset: bool = auto_reset
+        self.interrupted: bool = False
+        """Whether Ctrl-C ended the last rollout early."""
+        with gymnasium_log_level(log_level):
+            self._make_env, fit = assemble(plugins or installed_plugins(), options)
+            self._parts: Assembly = fit(self.make_env)
+        self._standing: Standing = Standing(self._parts, schedule)
+        self._busy = threading.Lock()
+        self._finalizer = weakref.finalize(self, _dropped, self._parts.executor, self._parts.recorder, repr(self))
+
+    # ---- what it is
+
+    @property
+    def env_id(self) -> str:
+        """The name of the env, or of the function that makes it."""
+        return self._parts.spec.env_id
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run, the drawn one if none was given."""
+        return self._parts.spec.seed
+
+    @property
+    def n_envs(self) -> int:
+        """How many envs there are."""
+        return self._parts.spec.n_envs
+
+    @property
+    def workers(self) -> int:
+        """How many workers step the envs, the calling thread included."""
+        return self._parts.executor.workers
+
+    @property
+    def observation_space(self) -> Space[Any]:
+        """The space of one observation as the agent sees it, after preprocessors."""
+        return self._parts.spec.observation_space
+
+    @property
+    def action_space(self) -> Space[Any]:
+        """The space of one action as the agent chooses it, before postprocessors."""
+        return self._parts.spec.action_space
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.env_id} n_envs={self.n_envs} seed={self.seed}>"
+
+    # ---- what may be overridden
+
+    def make_env(self, seed: int | None = None) -> AnyEnv:
+        """Return a new env, as the runner makes its own.
+
+        The seed goes to factories that build at random; episodes are seeded when they are reset.
+        """
+        return self._make_env(seed)
+
+    def process_transition(self, history: HistoryT | None, transition: Transition[ObsT, ActT]) -> HistoryT:
+        """Return the history with one more transition; the first call of a rollout for an env gets None.
+
+        Override it to make your own kind of history; it is then called for every step of every env, in the
+        order of the envs, and what it returned last is what `rollout` returns. Not called by the runner
+        otherwise, since formats take whole blocks of arrays.
+        """
+        recorder = self._parts.recorder
+        if not isinstance(recorder, AppendingRecorder):
+            raise ArgumentError(
+                "This history format takes whole rollouts, so that there is no default process_transition to call. "
+                "Build the runner with history='transitions', or return a history of your own."
+            )
+        return cast(HistoryT, recorder.append(history, transition))
+
+    # ---- what it does
+
+    def maybe_reset(self) -> None:
+        """Begin an episode in every env that has none going; the next rollout goes on from there."""
+        executor = self._parts.executor
+        with self._working():
+            block = Block(self._parts.layout, 1, window=True)
+            executor.attach(block)
+            try:
+                self._standing.begin(block, range(self.n_envs))
+                self._standing.keep(block, 0)
+            except BaseException:
+                self._standing.abandon()
+                raise
+            finally:
+                executor.drain()
+                executor.attach(None)
+
+    def rollout(
+        self,
+        agent: Agent[ObsT, ActT | TensorLike | list[Any]],
+        steps: int | None = None,
+        render: bool = False,
+        fps: int = 30,
+        *,
+        episodes: int | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> list[HistoryT]:
+        """Step every env for the agent and return one history per env.
+
+        Envs go on where the last rollout left them; the record of an episode that goes on says so.
+
+        Args:
+            agent: anything with `act(observations)`; see `Agent`, `StatefulAgent` and `SupportsActiveEnvs`.
+            steps: per env; MAX_STEPS, if neither steps nor episodes are given.
+            render: draw every step; see `render_mode`.
+            fps: how many steps a second are drawn at the most.
+            episodes: instead of steps, collect so many whole episodes in all: the first ones by order of
+                start, so that short ones are not over-represented. All of them begin anew; an episode that was
+                going is given up.
+            progress: is told how far the rollout is, ten times a second at most.
+
+        Raises:
+            ArgumentError: steps or episodes below 1, or both given.
+            AgentError: the agent failed, or returned what is no batch of actions.
+            EnvError: an env failed.
+            MemoryBudgetError: the arrays would not fit into memory.
+            RenderError: render is set, and there is nothing to draw, or to draw on.
+
+        Ctrl-C ends the rollout early: what was collected is returned, `interrupted` is set, and the episodes
+        that were going are over.
+        """
+        plan = Plan(
+            limit=self._limit(steps, episodes),
+            episodes=episodes,
+            auto_reset=self.auto_reset,
+            compute_action=functools.partial(self.compute_action, agent),
+            process_transition=self.process_transition if self._makes_own_history() else None,
+        )
+        with self._working(), self._screen(render, fps) as screen:
+            rollout = Rollout(self._parts, self._standing, plan, agent, screen, progress)
+            histories, self.interrupted = rollout.run()
+        return cast("list[HistoryT]", histories)
+
+    def close(self) -> None:
+        """Close the envs and whatever stepped them; may be called twice."""
+        if self._finalizer.detach() is not None:
+            with gymnasium_log_level(self.log_level):
+                try:
+                    self._parts.executor.close()
+                finally:
+                    self._parts.recorder.close()
+
+    # ---- inside
+
+    def _makes_own_history(self) -> bool:
+        return type(self).process_transition is not GymRunner.process_transition
+
+    @contextlib.contextmanager
+    def _screen(self, render: bool, fps: int) -> Iterator[Screen | None]:
+        if not render:
+            yield None
+            return
+        with contextlib.closing(Screen(self._parts.render_mode, fps, self.env_id)) as screen:
+            yield screen
+
+    def _limit(self, steps: int | None, episodes: int | None) -> int:
+        if steps is not None and episodes is not None:
+            raise ArgumentError(f"Give steps or episodes, not both (steps={steps!r}, episodes={episodes!r}).")
+        for what, value in (("steps", steps), ("episodes", episodes)):
+            if value is not None and (not hasattr(value, "__index__") or isinstance(value, bool) or value < 1):
+                raise ArgumentError(f"{what} must be a whole number of at least 1, not {value!r}.")
+        if steps is not None and steps > self.MAX_STEPS:
+            raise ArgumentError(f"steps must be at most MAX_STEPS, {self.MAX_STEPS}, not {steps}.")
+        return self.MAX_STEPS if steps is None else int(steps)
+
+    @contextlib.contextmanager
+    def _working(self) -> Iterator[None]:
+        if not self._finalizer.alive:
+            raise ClosedError(f"{self!r} was closed. Build a new runner.")
+        if not self._busy.acquire(blocking=False):
+            raise ArgumentError(f"{self!r} is in a rollout already. Use a runner per thread.")
+        try:
+            with gymnasium_log_level(self.log_level):
+                yield
+        finally:
+            self._busy.release()
+
+
+def _dropped(executor: Executor, recorder: Recorder[Any], name: str) -> None:
+    warnings.warn(f"{name} was dropped without close(). Use it in a with statement.", ResourceWarning, stacklevel=2)
+    try:
+        executor.close()
+    finally:
+        recorder.close()

@@ -1,0 +1,202 @@
+"""The block: the arrays of one rollout, `[T + 1, N]` observations and `[T, N]` of the rest.
+
+Executors write into it in place, the runner writes the actions, and when the rollout is over it is handed
+to the histories as it is, without a copy. Every rollout gets a block of its own, so that nothing handed out
+changes later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runnerkit.errors import ArgumentError
+from runnerkit.records import EndReason, Episode, EpisodeLog, EpisodeStart
+from runnerkit.spaces import Column, Layout
+
+__all__ = ["Block", "BlockLayout", "Mark"]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockLayout:
+    """What the columns of a block are, for one runner.
+
+    `raw` and `env_action` are the env's own spaces; `observation` and `action` the agent's. Where nothing
+    processes observations or actions the two are the same and are stored once.
+    """
+
+    n_envs: int
+    raw: Layout
+    observation: Layout
+    action: Layout
+    env_action: Layout
+    preprocessed: bool = False
+    postprocessed: bool = False
+    keep_raw: bool = False
+
+    @property
+    def signature(self) -> tuple[object, ...]:
+        """What must be equal for blocks to be put together."""
+        spaces = (self.raw.space, self.observation.space, self.action.space, self.env_action.space)
+        return (*spaces, self.preprocessed, self.postprocessed, self.keep_raw)
+
+    @property
+    def bytes_per_step(self) -> int:
+        """Bytes that one step of all envs takes."""
+        size = self.observation.nbytes + self.action.nbytes + 8 + 1 + 1
+        if self.preprocessed and self.keep_raw:
+            size += self.raw.nbytes
+        if self.postprocessed:
+            size += self.env_action.nbytes
+        return size * self.n_envs
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where an episode, or the rest of one, begins in an env's rows."""
+
+    row: int
+    episode_index: int
+    start: EpisodeStart
+    steps_before: int = 0
+    return_before: float = 0.0
+
+
+@dataclass(slots=True)
+class _EnvRows:
+    """What one env has in a block besides its columns."""
+
+    length: int = 0
+    marks: list[Mark] = field(default_factory=list)
+    finals: dict[int, list[Any]] = field(default_factory=dict)
+    raw_finals: dict[int, list[Any]] = field(default_factory=dict)
+    tail: EndReason = EndReason.CUT
+
+
+class Block:
+    """The arrays of one rollout.
+
+    Time is the leading axis, `[row, env_index, *shape]`; nested spaces have one column per leaf, in the order
+    of `layout.*.leaves`. Step `t` leads from observation row `t` to row `t + 1`; where an episode ended in
+    between, row `t + 1` is the first observation of the next one, and `final_values(i, t)` has the final one.
+
+    A `window` block keeps the last step only, for runners that make their own history from transitions.
+    """
+
+    def __init__(self, layout: BlockLayout, steps: int, *, window: bool = False) -> None:
+        self.layout: BlockLayout = layout
+        self.n_envs: int = layout.n_envs
+        self.steps: int = steps
+        self.log: EpisodeLog = EpisodeLog()
+        self.envs: list[_EnvRows] = [_EnvRows() for _ in range(layout.n_envs)]
+        for env in self.envs if not layout.preprocessed else ():
+            env.raw_finals = env.finals
+        self._window: bool = window
+        n, rows = layout.n_envs, 1 if window else steps
+        self.observations: list[Column] = layout.observation.allocate(rows + 1, n)
+        self.raw: list[Column] = self.observations
+        if layout.preprocessed:
+            self.raw = layout.raw.allocate(rows + 1 if layout.keep_raw else 2, n)
+        self.actions: list[Column] = layout.action.allocate(rows, n)
+        self.env_actions: list[Column] = layout.env_action.allocate(rows, n) if layout.postprocessed else self.actions
+        self.rewards: NDArray[np.float64] = np.empty((rows, n), np.float64)
+        self.terminated: NDArray[np.bool_] = np.zeros((rows, n), np.bool_)
+        self.truncated: NDArray[np.bool_] = np.zeros((rows, n), np.bool_)
+        self.final_slots: list[Column] = layout.raw.allocate(n)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all columns."""
+        return sum(column.nbytes for column in self._columns())
+
+    def at(self, t: int) -> int:
+        """Return the row that holds actions, reward and flags of step t."""
+        return 0 if self._window else t
+
+    def row(self, t: int) -> int:
+        """Return the row that holds observation t."""
+        return t & 1 if self._window else t
+
+    def raw_row(self, t: int) -> int:
+        """Return the row that holds the env's own observation t."""
+        return t & 1 if self._window or (self.layout.preprocessed and not self.layout.keep_raw) else t
+
+    def resize(self, steps: int) -> None:
+        """Grow or shrink to `steps` steps, in place: the memory moves, it is not held twice.
+
+        Only for a block of which nobody has a view yet.
+        """
+        more = steps - self.steps
+        for column in self._columns():
+            column.resize((len(column) + more, *column.shape[1:]), refcheck=False)
+        self.steps = steps
+
+    def trim(self, steps: int) -> None:
+        """Let go of all rows after the given number of steps."""
+        for env in self.envs:
+            env.marks = [mark for mark in env.marks if mark.row < max(steps, 1)]
+        self.log.infos = [entry for entry in self.log.infos if entry[1] < steps]
+        self.log.reset_infos = [entry for entry in self.log.reset_infos if entry[1] < steps]
+        if steps < self.steps:
+            self.resize(steps)
+
+    @classmethod
+    def merged(cls, parts: Sequence[tuple[Block, int]], steps: int) -> Block:
+        """Return a block of copies: its env k is env `parts[k][1]` of `parts[k][0]`, for the first `steps` steps."""
+        block = cls(replace(parts[0][0].layout, n_envs=len(parts)), steps)
+        for k, (source, i) in enumerate(parts):
+            if source.layout.signature != block.layout.signature:
+                raise ArgumentError("Histories can only be stacked if they are of the same spaces and processors.")
+            for into, of in zip(block._columns(), source._columns(), strict=True):
+                into[:, k] = of[: len(into), i]
+            env = source.envs[i]
+            block.envs[k] = replace(env, length=steps)
+            block.log.extend(source.log.of_env(i, k))
+        return block
+
+    def _columns(self) -> list[Column]:
+        """Return all columns whose rows are kept, each once."""
+        columns = [self.rewards, self.terminated, self.truncated, *self.observations, *self.actions]
+        if self.raw is not self.observations and self.layout.keep_raw:
+            columns += self.raw
+        if self.env_actions is not self.actions:
+            columns += self.env_actions
+        return columns
+
+    def final_values(self, env_index: int, step: int) -> list[Any] | None:
+        """Return the final observation, one value per leaf, if the next row does not hold it."""
+        return self.envs[env_index].finals.get(step)
+
+    def episodes(self, env_index: int) -> list[Episode]:
+        """Return the records of an env's episodes, in order."""
+        env = self.envs[env_index]
+        stops = [*(mark.row for mark in env.marks[1:]), env.length]
+        return [
+            self._episode(env_index, mark, stop)
+            for mark, stop in zip(env.marks, stops, strict=True)
+            if stop > mark.row  # an episode that a fault left without a step is none
+        ]
+
+    def _episode(self, env_index: int, mark: Mark, stop: int) -> Episode:
+        if self.terminated[stop - 1, env_index]:
+            reason = EndReason.TERMINATED
+        elif self.truncated[stop - 1, env_index]:
+            reason = EndReason.TRUNCATED
+        else:
+            reason = self.envs[env_index].tail
+        return Episode(
+            env_index=env_index,
+            episode_index=mark.episode_index,
+            seed=mark.start.seed,
+            options=mark.start.options,
+            start=mark.row,
+            length=stop - mark.row,
+            return_=float(self.rewards[mark.row : stop, env_index].sum()),
+            end_reason=reason,
+            steps_before=mark.steps_before,
+            return_before=mark.return_before,
+        )

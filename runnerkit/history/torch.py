@@ -1,0 +1,77 @@
+"""The `torch` format: the columns of `arrays` as torch tensors over the same memory.
+
+Importing this module imports torch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from typing_extensions import TypeVar
+
+from runnerkit.errors import MissingDependencyError, SpaceError
+from runnerkit.history.block import Block
+from runnerkit.history.columns import ColumnHistory
+from runnerkit.records import RunSpec
+from runnerkit.spaces import Column, Layout
+
+try:
+    import torch
+except ImportError as error:
+    raise MissingDependencyError(
+        "history='torch' needs PyTorch, which is not installed: pip install 'runnerkit[torch]'"
+    ) from error
+
+__all__ = ["TorchFormat", "TorchHistory"]
+
+TensorObsT = TypeVar("TensorObsT", default=torch.Tensor)
+TensorActT = TypeVar("TensorActT", default=torch.Tensor)
+
+
+class TorchHistory(ColumnHistory[TensorObsT, TensorActT, torch.Tensor, torch.Tensor]):
+    """A history of tensors on the CPU, zero-copy, with the names and shapes of `ArrayHistory`.
+
+    Rewards stay float64, as recorded; `history.rewards.float()` is what most losses want. Nested spaces give
+    dicts and tuples of tensors, spaces that cannot be stacked give lists.
+    """
+
+    def _array(self, array: Column) -> torch.Tensor:
+        return torch.from_numpy(array)
+
+
+class TorchFormat:
+    """Makes `TorchHistory`; refuses dtypes that torch does not have."""
+
+    def open(self, spec: RunSpec, /) -> TorchRecorder:
+        """Return a recorder; raises SpaceError where a dtype has no tensor."""
+        _check(Layout(spec.observation_space, "observation"))
+        _check(Layout(spec.action_space, "action"))
+        _check(Layout(spec.env_action_space, "env action"))
+        if spec.keep_raw:
+            _check(Layout(spec.env_observation_space, "raw observation"))
+        return TorchRecorder()
+
+
+class TorchRecorder:
+    """Hands out the columns of a block as tensors."""
+
+    def finish(self, block: Block, /) -> list[TorchHistory[Any, Any]]:
+        """Return one history per env."""
+        return [TorchHistory(block, i, env.length) for i, env in enumerate(block.envs)]
+
+    def close(self) -> None:
+        """Do nothing: the tensors belong to the caller."""
+
+
+def _check(layout: Layout) -> None:
+    for leaf in layout.leaves:
+        if leaf.is_object:
+            continue
+        try:
+            torch.from_numpy(np.empty(0, leaf.dtype))
+        except TypeError:
+            raise SpaceError(
+                f"history='torch' cannot hold {leaf}: torch has no such dtype. Use history='arrays', or a "
+                "preprocessor that changes the dtype."
+            ) from None

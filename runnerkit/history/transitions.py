@@ -1,0 +1,63 @@
+"""The `transitions` format: a list of `Transition` per env, for teaching, tests and code that wants records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from runnerkit.history.block import Block
+from runnerkit.records import RunSpec, Transition
+
+__all__ = ["TransitionFormat", "TransitionHistory"]
+
+TransitionHistory: TypeAlias = "list[Transition[Any, Any]]"
+
+
+class TransitionFormat:
+    """Makes lists of `Transition`; holds any space."""
+
+    def open(self, spec: RunSpec, /) -> TransitionRecorder:
+        """Return a recorder."""
+        return TransitionRecorder()
+
+
+class TransitionRecorder:
+    """Cuts a block into transitions; each owns its arrays."""
+
+    def finish(self, block: Block, /) -> list[TransitionHistory]:
+        """Return one list per env."""
+        return [_transitions(block, i) for i in range(block.n_envs)]
+
+    def append(
+        self, history: TransitionHistory | None, transition: Transition[Any, Any], /
+    ) -> TransitionHistory:
+        """Return the list with one more transition."""
+        history = [] if history is None else history
+        history.append(transition)
+        return history
+
+    def close(self) -> None:
+        """Do nothing: the lists belong to the caller."""
+
+
+def _transitions(block: Block, env_index: int) -> TransitionHistory:
+    infos = {row: info for i, row, info in block.log.infos if i == env_index}
+    return [transition(block, env_index, t, infos.get(t, {})) for t in range(block.envs[env_index].length)]
+
+
+def transition(block: Block, env_index: int, t: int, info: Mapping[str, Any]) -> Transition[Any, Any]:
+    """Return step t of an env, with copies of its arrays."""
+    observation, action = block.layout.observation, block.layout.action
+    at, row, next_row = block.at(t), block.row(t), block.row(t + 1)
+    final = block.final_values(env_index, t)
+    return Transition(
+        observation=observation.sample(block.observations, (row, env_index)),
+        action=action.sample(block.actions, (at, env_index)),
+        reward=float(block.rewards[at, env_index]),
+        next_observation=observation.sample(block.observations, (next_row, env_index))
+        if final is None
+        else observation.own(final),
+        terminated=bool(block.terminated[at, env_index]),
+        truncated=bool(block.truncated[at, env_index]),
+        info=info,
+    )

@@ -1,0 +1,38 @@
+"""Names that carry types: what a name stands for, as far as a type checker is concerned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, final
+
+from typing_extensions import TypeVar
+
+from runnerkit.typing import ActT, ObsT
+
+__all__ = ["EnvKey", "HistoryKey"]
+
+KeyedHistoryT = TypeVar("KeyedHistoryT")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class EnvKey(Generic[ObsT, ActT]):
+    """An env id together with the types of its batches::
+
+        CARTPOLE: EnvKey[NDArray[np.float32], NDArray[np.int64]] = EnvKey("CartPole-v1")
+        runner = runnerkit.make(CARTPOLE)     # rollout() takes agents of these types, and no others
+    """
+
+    name: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class HistoryKey(Generic[KeyedHistoryT]):
+    """The name of a history format together with the type of its histories::
+
+        ARROW: HistoryKey[ArrowHistory] = HistoryKey("arrow")
+        histories = runnerkit.make(CARTPOLE, history=ARROW).rollout(agent)     # list[ArrowHistory]
+    """
+
+    name: str

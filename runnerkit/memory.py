@@ -1,0 +1,56 @@
+"""How much memory there is, and whether a rollout fits into it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from runnerkit.errors import MemoryBudgetError
+
+__all__ = ["available_bytes", "require_bytes"]
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def available_bytes() -> int | None:
+    """Return the bytes that can still be allocated without swapping, or None where that is not known."""
+    known = [found for found in (_meminfo(), _cgroup()) if found is not None]
+    return min(known) if known else None
+
+
+def require_bytes(needed: int, steps: int, n_envs: int) -> None:
+    """Raise MemoryBudgetError if a rollout's arrays would not fit."""
+    available = available_bytes()
+    if available is None or needed <= available:
+        return
+    fits = int(steps * available / needed * 0.8)
+    raise MemoryBudgetError(
+        f"A rollout of {steps:,} steps x {n_envs} envs needs arrays of {needed / 1e9:,.1f} GB; {available / 1e9:,.1f} GB "
+        f"are available. Ask for fewer steps, about {fits:,} at the most here (rollout(agent, steps={fits}) again and "
+        "again goes on where the last one stopped), use fewer envs, or override process_transition to keep less."
+    )
+
+
+def _meminfo() -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+        return None
+    except OSError:  # not Linux: all there is, as nobody says what is free
+        if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+            return None
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _cgroup() -> int | None:
+    """Return what the container may still take; caches count as free, as the kernel drops them first."""
+    try:
+        limit = (_CGROUP / "memory.max").read_text().strip()
+        if limit == "max":
+            return None
+        used = int((_CGROUP / "memory.current").read_text())
+        cached = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines()).get("inactive_file", 0)
+        return max(0, int(limit) - used + int(cached))
+    except (OSError, ValueError):
+        return None

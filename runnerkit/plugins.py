@@ -1,0 +1,211 @@
+"""Plugins: finding them, asking them what they offer, and knowing who offered what.
+
+The only module that drives pluggy. Hooks are asked one implementation at a time, so that every contribution
+knows its distribution, and a broken plugin hurts only itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, Generic, Literal, TypeAlias, cast
+
+import pluggy
+from typing_extensions import TypeVar
+
+from runnerkit import hooks
+from runnerkit.errors import PluginError, UnknownNameError
+from runnerkit.hooks import Contribution, MakeExecutor
+from runnerkit.typing import ActionPostprocessor, ActionPreprocessor, EnvFactory, HistoryFormat
+
+__all__ = ["ENTRY_POINT_GROUP", "KINDS", "Kind", "Offer", "PluginProblem", "Plugins", "installed_plugins"]
+
+T_co = TypeVar("T_co", covariant=True)
+
+ENTRY_POINT_GROUP: Final = "runnerkit"
+
+Kind: TypeAlias = Literal[
+    "env_factories", "action_preprocessors", "action_postprocessors", "history_formats", "executors"
+]
+"""The hooks, each of which is one kind of contribution."""
+
+KINDS: Final[Mapping[Kind, str]] = MappingProxyType(
+    {
+        "env_factories": "env factory",
+        "action_preprocessors": "preprocessor",
+        "action_postprocessors": "postprocessor",
+        "history_formats": "history format",
+        "executors": "executor",
+    }
+)
+"""Each kind as a person would say it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer(Generic[T_co]):
+    """A contribution and who made it. `distribution` is empty for plugins that were registered by hand."""
+
+    kind: Kind
+    contribution: Contribution[T_co]
+    plugin: str
+    distribution: str
+    version: str
+
+    @property
+    def name(self) -> str:
+        """The name under which it is asked for."""
+        return self.contribution.name
+
+    @property
+    def source(self) -> str:
+        """Distribution and version, or the plugin where it belongs to none."""
+        return f"{self.distribution} {self.version}" if self.distribution else f"plugin {self.plugin}"
+
+    def make(self) -> T_co:
+        """Make what is offered; whatever goes wrong names the plugin."""
+        try:
+            return self.contribution.make()
+        except Exception as error:
+            error.add_note(f"while making the {KINDS[self.kind]} {self.name!r} of {self.source}")
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class PluginProblem:
+    """A plugin, or one of its hooks, that did not work, and so was left out."""
+
+    plugin: str
+    distribution: str
+    version: str
+    stage: str
+    error: Exception
+
+    def __str__(self) -> str:
+        source = f"{self.distribution} {self.version}".strip() or "registered by hand"
+        return f"plugin {self.plugin} ({source}), {self.stage}: {type(self.error).__name__}: {self.error}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    plugin: str
+    distribution: str = ""
+    version: str = ""
+
+
+class Plugins:
+    """The plugins of a registry. Built-ins are there from the start; `discover` adds the installed ones."""
+
+    def __init__(self) -> None:
+        self._manager = pluggy.PluginManager(hooks.PROJECT)
+        self._manager.add_hookspecs(hooks)
+        self._offers: dict[Kind, dict[str, Offer[Any]]] = {kind: {} for kind in KINDS}
+        self._problems: list[PluginProblem] = []
+        self._discovered = False
+        self._lock = threading.RLock()
+        from runnerkit import builtin  # a plugin like any other, so it is above us
+
+        self._add(builtin, _Source("builtin", "runnerkit", importlib.metadata.version("runnerkit")))
+
+    @property
+    def problems(self) -> tuple[PluginProblem, ...]:
+        """What went wrong with plugins that were discovered."""
+        return tuple(self._problems)
+
+    def register(self, plugin: object, name: str | None = None) -> None:
+        """Add a plugin by hand: a module or an object with hook implementations. Raises PluginError."""
+        plugin_name = name or getattr(plugin, "__name__", None) or type(plugin).__name__
+        with self._lock:
+            self._add(plugin, _Source(plugin_name))
+
+    def discover(self) -> None:
+        """Import the installed plugins, once. A plugin that fails is left out and listed in `problems`."""
+        with self._lock:
+            if self._discovered:
+                return
+            self._discovered = True
+            for entry_point in sorted(importlib.metadata.entry_points(group=ENTRY_POINT_GROUP), key=lambda e: e.name):
+                self._load(entry_point)
+
+    def offers(self, kind: Kind) -> Mapping[str, Offer[Any]]:
+        """Return what is known of a kind by now, by name."""
+        return MappingProxyType(self._offers[kind])
+
+    def find(self, kind: Kind, name: str) -> Offer[Any] | None:
+        """Return the offer of that name, after a look at the installed plugins if need be, or None."""
+        if name not in self._offers[kind]:
+            self.discover()
+        return self._offers[kind].get(name)
+
+    def get(self, kind: Kind, name: str) -> Offer[Any]:
+        """Return the offer of that name; raises UnknownNameError."""
+        offer = self.find(kind, name)
+        if offer is None:
+            hint = " ".join(f"Left out: {problem}." for problem in self._problems)
+            raise UnknownNameError(KINDS[kind], name, self._offers[kind], hint)
+        return offer
+
+    def _load(self, entry_point: importlib.metadata.EntryPoint) -> None:
+        dist = entry_point.dist
+        source = _Source(entry_point.name, dist.name if dist else "", dist.version if dist else "")
+        stage = f"import of {entry_point.value}"
+        try:
+            plugin = entry_point.load()
+            stage = "registration"
+            self._add(plugin, source)
+        except Exception as error:
+            self._problems.append(PluginProblem(source.plugin, source.distribution, source.version, stage, error))
+
+    def _add(self, plugin: object, source: _Source) -> None:
+        """Register with pluggy and collect what is offered, all of it or nothing."""
+        if self._manager.is_registered(plugin):
+            return
+        try:
+            self._manager.register(plugin, f"{source.plugin}@{source.distribution or id(plugin)}")
+            self._manager.check_pending()
+            offers = list(self._ask(plugin, source))
+        except Exception as error:
+            if self._manager.is_registered(plugin):
+                self._manager.unregister(plugin)
+            if isinstance(error, PluginError):
+                raise
+            raise PluginError(f"Plugin {source.plugin} cannot be registered: {error}") from error
+        for offer in offers:
+            self._offers[offer.kind][offer.name] = offer
+
+    def _ask(self, plugin: object, source: _Source) -> Iterator[Offer[Any]]:
+        for kind in KINDS:
+            for implementation in getattr(self._manager.hook, kind).get_hookimpls():
+                if implementation.plugin is plugin:
+                    yield from self._collect(kind, implementation.function(), source)
+
+    def _collect(self, kind: Kind, contributions: object, source: _Source) -> Iterator[Offer[Any]]:
+        where = f"Plugin {source.plugin} ({source.distribution} {source.version}), hook {kind}"
+        names: set[str] = set()
+        for contribution in cast("Iterator[object]", contributions or ()):
+            if not isinstance(contribution, Contribution):
+                raise PluginError(f"{where} must yield Contribution(name, make), not {contribution!r}.")
+            offer: Offer[Any] = Offer(kind, contribution, source.plugin, source.distribution, source.version)
+            other = self._offers[kind].get(offer.name)
+            if other is not None or offer.name in names:
+                owner = other.source if other else "the same plugin"
+                raise PluginError(f"{where} offers {offer.name!r}, which {owner} has already. Give it another name.")
+            names.add(offer.name)
+            yield offer
+
+
+@functools.cache
+def installed_plugins() -> Plugins:
+    """Return the plugins that `GymRunner` and `runnerkit.make` share, one set for the process."""
+    return Plugins()
+
+
+# What each kind makes, for those who look offers up by kind.
+EnvOffer: TypeAlias = Offer[EnvFactory]
+PreprocessorOffer: TypeAlias = Offer[ActionPreprocessor]
+PostprocessorOffer: TypeAlias = Offer[ActionPostprocessor]
+HistoryOffer: TypeAlias = Offer[HistoryFormat[object]]
+ExecutorOffer: TypeAlias = Offer[MakeExecutor]

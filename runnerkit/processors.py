@@ -1,0 +1,243 @@
+"""The built-in pre- and postprocessors, and how they are chained.
+
+A preprocessor turns batches of observations into what the agent acts on, a postprocessor the agent's actions
+into what the env takes. Both are bound to a space once, when the runner is built, and refuse it then::
+
+    GymRunner("HalfCheetah-v5", preprocessors=[Normalize()], postprocessors=["rescale"])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import Space, spaces
+from gymnasium.spaces.utils import flatten, flatten_space
+from numpy.typing import NDArray
+
+from runnerkit.batches import BatchReader
+from runnerkit.errors import ArgumentError, PluginError, SpaceError
+from runnerkit.spaces import Column, Layout, MisfitError
+from runnerkit.typing import ActionPostprocessor, ActionPreprocessor
+
+__all__ = ["Chain", "Clip", "Flatten", "Normalize", "Rescale", "ScaleImage"]
+
+
+class Flatten:
+    """Preprocessor `flatten`: any space that Gymnasium can flatten becomes one vector per env.
+
+    As `gymnasium.spaces.utils.flatten` does it: Discrete becomes one-hot, Dict and Tuple are concatenated.
+    Out: `[n, d]`, of the dtype of the flattened space.
+    """
+
+    def bind(self, space: Space[Any], /) -> Space[Any]:
+        """Return the flattened space; raises SpaceError where it has no fixed length."""
+        flat = flatten_space(space) if space.is_np_flattenable else None
+        if not isinstance(flat, spaces.Box):
+            raise SpaceError(f"flatten cannot make {space} a vector of fixed length. Leave flatten out.")
+        self._layout = Layout(space, "observation")
+        self._space = space
+        self._dtype = flat.dtype
+        self._plain = self._layout.is_single and isinstance(space, spaces.Box)
+        return flat
+
+    def __call__(self, observations: Any, /) -> NDArray[Any]:
+        """Return `[n, d]`."""
+        if self._plain:
+            return np.array(observations).reshape(len(observations), -1)
+        columns = [np.asarray(value) for value in self._layout.split(observations)]
+        rows = self._layout.rows(columns, len(columns[0]))
+        return np.stack([flatten(self._space, row) for row in rows]).astype(self._dtype, copy=False)
+
+
+class ScaleImage:
+    """Preprocessor `scale-image`: integer images in [low, high], uint8 in [0, 255] as a rule, to float32 in [0, 1]."""
+
+    def bind(self, space: Space[Any], /) -> Space[Any]:
+        """Return the float32 space of the same shape; raises SpaceError unless it is a bounded Box of integers."""
+        if not isinstance(space, spaces.Box) or space.dtype is None or space.dtype.kind not in "iu":
+            raise SpaceError(f"scale-image needs a Box of integers such as uint8, not {space}. Leave it out.")
+        self._low = space.low.astype(np.float32)
+        self._range = np.maximum(space.high.astype(np.float32) - self._low, 1)
+        return spaces.Box(0.0, 1.0, space.shape, np.float32)
+
+    def __call__(self, observations: NDArray[Any], /) -> NDArray[np.float32]:
+        """Return float32 of the same shape."""
+        scaled: NDArray[np.float32] = (observations.astype(np.float32) - self._low) / self._range
+        return scaled
+
+
+class Normalize:
+    """Preprocessor `normalize`: to zero mean and unit variance, by running statistics of each component::
+
+        normalize = Normalize()
+        runner = GymRunner("HalfCheetah-v5", n_envs=8, preprocessors=[normalize])
+        ...
+        torch.save(normalize.state_dict(), path)
+        evaluation = GymRunner("HalfCheetah-v5", preprocessors=[normalize.frozen()])
+
+    Every observation is counted once, before it is normalised, batch by batch with the parallel update of
+    Chan, Golub and LeVeque (1979). Out: float32 of the same shape, clipped to [-clip, clip].
+
+    Args:
+        epsilon: added to the variance.
+        clip: bound of what comes out.
+    """
+
+    def __init__(self, *, epsilon: float = 1e-8, clip: float = 10.0) -> None:
+        if epsilon <= 0 or clip <= 0:
+            raise ArgumentError(f"Normalize needs epsilon > 0 and clip > 0, not {epsilon} and {clip}.")
+        self.epsilon: float = epsilon
+        self.clip: float = clip
+        self.count: int = 0
+        self.mean: NDArray[np.float64] = np.zeros(0)
+        self.var: NDArray[np.float64] = np.ones(0)
+        self.is_frozen: bool = False
+
+    def bind(self, space: Space[Any], /) -> Space[Any]:
+        """Return the float32 space of the same shape; raises SpaceError unless it is a Box of that shape."""
+        if not isinstance(space, spaces.Box):
+            raise SpaceError(f"normalize needs a Box, not {space}. Put flatten before it.")
+        if self.count and self.mean.shape != space.shape:
+            raise SpaceError(
+                f"normalize has statistics of shape {self.mean.shape}, the observations have shape {space.shape}. "
+                "Use a Normalize of its own for each kind of env."
+            )
+        if not self.count:
+            self.mean, self.var = np.zeros(space.shape), np.ones(space.shape)
+        return spaces.Box(-self.clip, self.clip, space.shape, np.float32)
+
+    def __call__(self, observations: NDArray[Any], /) -> NDArray[np.float32]:
+        """Count the batch, unless frozen, and return it normalised."""
+        if not self.is_frozen:
+            self._update(observations)
+        normal = (observations - self.mean) / np.sqrt(self.var + self.epsilon)
+        return np.clip(normal, -self.clip, self.clip).astype(np.float32)
+
+    def _update(self, batch: NDArray[Any]) -> None:
+        n = len(batch)
+        mean, var = batch.mean(axis=0, dtype=np.float64), batch.var(axis=0, dtype=np.float64)
+        total = self.count + n
+        delta = mean - self.mean
+        spread = self.var * self.count + var * n + delta**2 * (self.count * n / total)
+        self.mean, self.var, self.count = self.mean + delta * (n / total), spread / total, total
+
+    def freeze(self, frozen: bool = True) -> None:
+        """Stop counting, or count again."""
+        self.is_frozen = frozen
+
+    def frozen(self) -> Normalize:
+        """Return a frozen copy, for evaluation."""
+        copy = Normalize(epsilon=self.epsilon, clip=self.clip)
+        copy.load_state_dict(self.state_dict())
+        copy.freeze()
+        return copy
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the statistics: count, mean and var, as copies."""
+        return {"count": self.count, "mean": self.mean.copy(), "var": self.var.copy()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over statistics that `state_dict` returned."""
+        missing = {"count", "mean", "var"} - state.keys()
+        if missing:
+            raise ArgumentError(f"Normalize.load_state_dict needs count, mean and var; missing: {sorted(missing)}.")
+        mean, var = np.array(state["mean"], np.float64), np.array(state["var"], np.float64)
+        if mean.shape != var.shape or (self.mean.size and mean.shape != self.mean.shape):
+            raise ArgumentError(f"mean {mean.shape} and var {var.shape} do not fit statistics of {self.mean.shape}.")
+        self.count, self.mean, self.var = int(state["count"]), mean, var
+
+
+class Clip:
+    """Postprocessor `clip`: actions of any size are clipped to the env's bounds."""
+
+    def bind(self, space: Space[Any], /) -> Space[Any]:
+        """Return the unbounded space of the same shape and dtype; raises SpaceError unless it is a float Box."""
+        box = _float_box(space, "clip")
+        self._low, self._high = box.low, box.high
+        return spaces.Box(-np.inf, np.inf, box.shape, np.dtype(box.dtype).type)
+
+    def __call__(self, actions: NDArray[Any], /) -> NDArray[Any]:
+        """Return the clipped batch."""
+        return np.clip(actions, self._low, self._high)
+
+
+class Rescale:
+    """Postprocessor `rescale`: actions in [-1, 1] are stretched to the env's bounds, as of a tanh policy."""
+
+    def bind(self, space: Space[Any], /) -> Space[Any]:
+        """Return [-1, 1] of the same shape and dtype; raises SpaceError unless it is a bounded float Box."""
+        box = _float_box(space, "rescale")
+        if not box.is_bounded():
+            raise SpaceError(f"rescale needs finite bounds, not {box}. Leave it out.")
+        self._low, self._high = box.low, box.high
+        return spaces.Box(-1, 1, box.shape, np.dtype(box.dtype).type)
+
+    def __call__(self, actions: NDArray[Any], /) -> NDArray[Any]:
+        """Return the stretched batch; -1 and 1 meet the bounds exactly."""
+        share = (actions + 1) / 2
+        return np.clip(self._low * (1 - share) + self._high * share, self._low, self._high).astype(actions.dtype)
+
+
+def _float_box(space: Space[Any], name: str) -> spaces.Box:
+    if not isinstance(space, spaces.Box) or space.dtype is None or space.dtype.kind != "f":
+        raise SpaceError(f"{name} needs an action space that is a Box of floats, not {space}. Leave it out.")
+    return space
+
+
+class Chain:
+    """Processors that were bound to each other, as one function from a batch to checked columns."""
+
+    def __init__(self, links: Sequence[tuple[str, Callable[[Any], object], Layout]]) -> None:
+        self._links = [(name, process, layout, BatchReader(layout, bounded=False)) for name, process, layout in links]
+
+    def __bool__(self) -> bool:
+        return bool(self._links)
+
+    def __call__(self, columns: list[Column], layout: Layout) -> list[Column]:
+        """Return what the last link makes of a batch, one array per leaf; the batch is laid out by `layout`."""
+        n = len(columns[0]) if columns else 0
+        for name, process, out, read in self._links:
+            try:
+                columns = read(process(layout.present(columns)), n)
+            except MisfitError as error:
+                raise PluginError(
+                    f"Processor {name} returned what does not fit the space it announced: {error}"
+                ) from None
+            layout = out
+        return columns
+
+
+def bind_preprocessors(
+    named: Sequence[tuple[str, ActionPreprocessor]], space: Space[Any]
+) -> tuple[Chain, Layout]:
+    """Bind preprocessors to the env's observation space; return the chain and what the agent sees."""
+    links: list[tuple[str, Callable[[Any], object], Layout]] = []
+    layout = Layout(space, "observation")
+    for name, processor in named:
+        layout = Layout(_bind(name, "preprocessor", processor.bind, layout.space), "observation")
+        links.append((name, processor, layout))
+    return Chain(links), layout
+
+
+def bind_postprocessors(
+    named: Sequence[tuple[str, ActionPostprocessor]], space: Space[Any]
+) -> tuple[Chain, Layout]:
+    """Bind postprocessors to the env's action space, backwards; return the chain and what the agent acts in."""
+    links: list[tuple[str, Callable[[Any], object], Layout]] = []
+    layout = Layout(space, "action")
+    for name, processor in reversed(named):
+        links.append((name, processor, layout))
+        layout = Layout(_bind(name, "postprocessor", processor.bind, layout.space), "action")
+    return Chain(links[::-1]), layout
+
+
+def _bind(name: str, kind: str, bind: Callable[[Space[Any]], Space[Any]], space: Space[Any]) -> Space[Any]:
+    try:
+        bound = bind(space)
+    except SpaceError as error:
+        raise SpaceError(f"{kind} {name} does not fit: {error}") from error
+    if not isinstance(bound, Space):
+        raise PluginError(f"{kind} {name} must return a gymnasium Space from bind, not {type(bound).__name__}.")
+    return bound

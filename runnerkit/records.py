@@ -1,0 +1,200 @@
+"""The values that rollouts are made of: transitions, episodes, and what a rollout is about."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic
+
+from gymnasium import Space
+from gymnasium.envs.registration import EnvSpec
+from typing_extensions import TypeVar
+
+__all__ = [
+    "EndReason",
+    "EnvFacts",
+    "Episode",
+    "EpisodeLog",
+    "EpisodeStart",
+    "Progress",
+    "RunSpec",
+    "ShareOptions",
+    "Transition",
+]
+
+ObsT_co = TypeVar("ObsT_co", covariant=True)
+ActT_co = TypeVar("ActT_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Transition(Generic[ObsT_co, ActT_co]):
+    """One step of one env, as `process_transition` gets it::
+
+        observation, action, reward, next_observation, done = transition.classic()
+
+    `observation` and `next_observation` are rows of the batches that the agent sees (a NumPy scalar where the
+    space has shape ()), `action` is the agent's own. `next_observation` is exact: at the end of an episode it
+    is the final observation, never that of the next episode. The transition owns its arrays.
+    """
+
+    observation: ObsT_co
+    action: ActT_co
+    reward: float
+    next_observation: ObsT_co
+    terminated: bool
+    truncated: bool
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def done(self) -> bool:
+        """Whether the episode ended with this step, for either reason."""
+        return self.terminated or self.truncated
+
+    def classic(self) -> tuple[ObsT_co, ActT_co, float, ObsT_co, bool]:
+        """Return (observation, action, reward, next_observation, done), the tuple of the 2018 runners."""
+        return self.observation, self.action, self.reward, self.next_observation, self.done
+
+
+class EndReason(enum.StrEnum):
+    """Why the rows of an episode end where they do."""
+
+    TERMINATED = "terminated"
+    """The env reached a terminal state: the value of what follows is zero."""
+    TRUNCATED = "truncated"
+    """The env cut the episode short, by a time limit for instance: bootstrap from the final observation."""
+    CUT = "cut"
+    """The rollout ended first; the episode goes on in the next rollout."""
+    INTERRUPTED = "interrupted"
+    """Ctrl-C, or a fault elsewhere, stopped the rollout; the episode does not go on."""
+    CRASHED = "crashed"
+    """The env itself failed."""
+    TIMED_OUT = "timed out"
+    """The env did not answer in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeStart:
+    """How an episode begins: `env.reset(seed=seed, options=options)`. What an `EpisodeSchedule` returns."""
+
+    seed: int | None = None
+    options: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """The record of an episode, or of the part of it that lies in one rollout.
+
+    It fills the rows `start : start + length` of its env's history. An episode that a rollout cut goes on in
+    the next one under the same `episode_index`; there, `steps_before` and `return_before` say what it had by
+    then, so that `total_length` and `total_return` hold for the whole of it.
+    """
+
+    env_index: int
+    episode_index: int
+    seed: int | None
+    options: Mapping[str, Any] | None
+    start: int
+    length: int
+    return_: float
+    """The undiscounted sum of the rewards in these rows (a trailing underscore, as `return` is a keyword)."""
+    end_reason: EndReason
+    steps_before: int = 0
+    return_before: float = 0.0
+
+    @property
+    def continued(self) -> bool:
+        """Whether the episode began in an earlier rollout."""
+        return self.steps_before > 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether the env itself ended the episode."""
+        return self.end_reason in (EndReason.TERMINATED, EndReason.TRUNCATED)
+
+    @property
+    def total_length(self) -> int:
+        """Steps since the reset, those of earlier rollouts included."""
+        return self.steps_before + self.length
+
+    @property
+    def total_return(self) -> float:
+        """The sum of the rewards since the reset, those of earlier rollouts included."""
+        return self.return_before + self.return_
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """What a history format is told when a runner is built: enough to prepare for, or to refuse, its data.
+
+    `observation_space` and `action_space` are the agent's, after preprocessors and before postprocessors;
+    `env_observation_space` and `env_action_space` are the env's own.
+    """
+
+    env_id: str
+    seed: int
+    n_envs: int
+    observation_space: Space[Any]
+    action_space: Space[Any]
+    env_observation_space: Space[Any]
+    env_action_space: Space[Any]
+    env_spec: EnvSpec | None
+    keep_infos: bool
+    keep_raw: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a rollout is, as `rollout(progress=...)` reports it.
+
+    `steps` and `total_steps` count steps of all envs together; the totals are None where they are not known.
+    `mean_return` is over the episodes that ended in this rollout, None before the first.
+    """
+
+    steps: int
+    total_steps: int | None
+    episodes: int
+    total_episodes: int | None
+    mean_return: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class EnvFacts:
+    """What an executor tells about an env that it has made."""
+
+    observation_space: Space[Any]
+    action_space: Space[Any]
+    spec: EnvSpec | None
+    render_mode: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShareOptions:
+    """What an executor must know of its runner besides how to make envs."""
+
+    seed: int
+    keep_infos: bool = False
+
+
+@dataclass(slots=True)
+class EpisodeLog:
+    """What envs did besides filling the block: rows are those of the current rollout.
+
+    `infos` holds (env index, row, info) of the steps whose infos were kept, `reset_infos` the same of first
+    observations.
+    """
+
+    infos: list[tuple[int, int, dict[str, Any]]] = field(default_factory=list)
+    reset_infos: list[tuple[int, int, dict[str, Any]]] = field(default_factory=list)
+
+    def extend(self, other: EpisodeLog) -> None:
+        """Append what another worker logged."""
+        self.infos += other.infos
+        self.reset_infos += other.reset_infos
+
+    def of_env(self, env_index: int, new_index: int) -> EpisodeLog:
+        """Return what was logged of one env, under another index."""
+        return EpisodeLog(
+            [(new_index, row, info) for i, row, info in self.infos if i == env_index],
+            [(new_index, row, info) for i, row, info in self.reset_infos if i == env_index],
+        )

@@ -1,0 +1,253 @@
+"""Any Gymnasium space as flat columns, and back.
+
+A **layout** splits a space into its **leaves**: one array column for each Box, Discrete, MultiBinary and
+MultiDiscrete, one object column for each of the rest (Text, Graph, Sequence, OneOf and spaces of your own).
+Dict and Tuple, nested as deep as you like, only say how leaves are put together::
+
+    layout = Layout(env.observation_space, "observation")
+    layout.join(layout.split(sample))       # the same sample again
+    layout.join([column[t] for column in columns])
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+__all__ = ["Column", "Layout", "Leaf", "MisfitError", "Tree", "Write"]
+
+T = TypeVar("T")
+
+Column: TypeAlias = NDArray[Any]
+"""One leaf over rows and envs: `[rows, n_envs, *shape]`, of dtype object for object leaves."""
+
+Tree: TypeAlias = "T | dict[str, Tree[T]] | tuple[Tree[T], ...]"
+"""Values arranged as the space is: a dict for Dict, a tuple for Tuple, the value itself for a leaf."""
+
+Write: TypeAlias = Callable[[int, int, object], None]
+"""write(row, env_index, sample): copy a sample into the columns; raises MisfitError."""
+
+_Node: TypeAlias = "int | dict[str, _Node] | tuple[_Node, ...]"
+
+_ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
+
+
+class MisfitError(Exception):
+    """A value that does not fit its space. Its text names the sub-space; `row` is the row of a batch."""
+
+    def __init__(self, message: str, row: int | None = None) -> None:
+        self.row: int | None = row
+        super().__init__(message)
+
+
+class Leaf:
+    """One column of a space: where it stands in the space (`path`), its dtype and the shape of one sample."""
+
+    __slots__ = ("dtype", "is_object", "path", "shape", "space")
+
+    def __init__(self, path: str, space: spaces.Space[Any]) -> None:
+        self.path: str = path
+        self.space: spaces.Space[Any] = space
+        self.is_object: bool = not isinstance(space, _ARRAYS)
+        self.dtype: np.dtype[Any] = np.dtype(object) if self.is_object else np.dtype(space.dtype)
+        self.shape: tuple[int, ...] = () if self.is_object else tuple(space.shape or ())
+
+    def __str__(self) -> str:
+        if self.is_object:
+            return f"{self.path}: a sample of {self.space}"
+        return f"{self.path}: {self.dtype} of shape {self.shape}"
+
+    def allocate(self, *lead: int) -> Column:
+        """Return an uninitialised column with the given leading dimensions."""
+        return np.empty((*lead, *self.shape), self.dtype)
+
+
+class Layout:
+    """How a space is laid out in columns.
+
+    `leaves` are in the order of the space (Dict: of its keys); `name` is what paths in errors begin with.
+    """
+
+    def __init__(self, space: spaces.Space[Any], name: str) -> None:
+        self.space: spaces.Space[Any] = space
+        self.name: str = name
+        found: list[Leaf] = []
+        self._node: _Node = _walk(space, name, found)
+        self.leaves: tuple[Leaf, ...] = tuple(found)
+
+    @property
+    def is_single(self) -> bool:
+        """Whether the space is itself a leaf, so that a sample is the value of its only column."""
+        return self._node == 0 and len(self.leaves) == 1
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one sample; an object counts as the pointer that its column holds."""
+        return sum(leaf.dtype.itemsize * int(np.prod(leaf.shape)) for leaf in self.leaves)
+
+    def join(self, values: Sequence[T]) -> Tree[T]:
+        """Put one value per leaf together as the space is."""
+        return _join(self._node, values)
+
+    def split(self, sample: object) -> list[object]:
+        """Take a sample, or a batch shaped like one, apart into one value per leaf. Raises MisfitError."""
+        values: list[object] = []
+        _split(self._node, sample, self.name, values)
+        return values
+
+    def allocate(self, *lead: int) -> list[Column]:
+        """Return one uninitialised column per leaf."""
+        return [leaf.allocate(*lead) for leaf in self.leaves]
+
+    def batch(self, columns: Sequence[Column], index: object) -> object:
+        """Return a copy of the rows that `index` selects, as a batch: objects as a list."""
+        if self.is_single and not self.leaves[0].is_object:
+            return np.array(columns[0][index])  # type: ignore[index]
+        return self.present([_own(column[index]) for column in columns])  # type: ignore[index]
+
+    def present(self, values: Sequence[Column]) -> object:
+        """Arrange one array per leaf as a batch, without a copy; object columns become lists."""
+        if self.is_single:
+            leaf = self.leaves[0]
+            return values[0].tolist() if leaf.is_object else values[0]
+        return self.join([v.tolist() if leaf.is_object else v for leaf, v in zip(self.leaves, values, strict=True)])
+
+    def sample(self, columns: Sequence[Column], index: tuple[int, ...]) -> object:
+        """Return one sample as a copy: arrays, NumPy scalars where the shape is (), objects as they are."""
+        return self.own([column[index] for column in columns])
+
+    def own(self, values: Sequence[Any]) -> object:
+        """Put one value per leaf together as the space is, each a copy."""
+        return self.join([_own(value) for value in values])
+
+    def rows(self, values: Sequence[Column], n: int) -> Sequence[Any]:
+        """Return a sequence whose r-th item is the r-th sample of a batch given as one array per leaf."""
+        if self.is_single:
+            return values[0]
+        return [self.join([value[row] for value in values]) for row in range(n)]
+
+    def writer(self, columns: Sequence[Column]) -> Write:
+        """Return a function that copies samples into `columns`, each of shape `[rows, n_envs, *shape]`."""
+        writes = [_leaf_writer(leaf, column) for leaf, column in zip(self.leaves, columns, strict=True)]
+        if self.is_single:
+            return writes[0]
+        split = self.split
+
+        def write(row: int, env_index: int, sample: object) -> None:
+            for write_leaf, value in zip(writes, split(sample), strict=True):
+                write_leaf(row, env_index, value)
+
+        return write
+
+
+def _own(value: Any) -> Any:
+    """Copy what is about to be handed out: deeply where it holds objects."""
+    if isinstance(value, np.generic):
+        return value
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return value.copy()
+    return copy.deepcopy(value)
+
+
+def _walk(space: spaces.Space[Any], path: str, found: list[Leaf]) -> _Node:
+    if isinstance(space, spaces.Dict):
+        return {key: _walk(sub, f"{path}[{key!r}]", found) for key, sub in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(_walk(sub, f"{path}[{i}]", found) for i, sub in enumerate(space.spaces))
+    found.append(Leaf(path, space))
+    return len(found) - 1
+
+
+def _join(node: _Node, values: Sequence[T]) -> Tree[T]:
+    if isinstance(node, int):
+        return values[node]
+    if isinstance(node, dict):
+        return {key: _join(sub, values) for key, sub in node.items()}
+    return tuple(_join(sub, values) for sub in node)
+
+
+def _split(node: _Node, sample: object, path: str, values: list[object]) -> None:
+    if isinstance(node, int):
+        values.append(sample)
+    elif isinstance(node, dict):
+        if not isinstance(sample, Mapping) or sample.keys() != node.keys():
+            raise MisfitError(f"{path} must be a dict with the keys {list(node)}, not {_brief(sample)}")
+        for key, sub in node.items():
+            _split(sub, sample[key], f"{path}[{key!r}]", values)
+    else:
+        if not isinstance(sample, tuple) or len(sample) != len(node):
+            raise MisfitError(f"{path} must be a tuple of {len(node)}, not {_brief(sample)}")
+        for i, sub in enumerate(node):
+            _split(sub, sample[i], f"{path}[{i}]", values)
+
+
+def _leaf_writer(leaf: Leaf, column: Column) -> Write:
+    if leaf.is_object:
+        return _object_writer(column)
+    checked = _checked_writer(leaf, column)
+    if len(leaf.shape) == 1 and column.size and leaf.dtype.kind in "biuf":
+        return _vector_writer(leaf, column, checked)
+    return checked
+
+
+def _object_writer(column: Column) -> Write:
+    def write(row: int, env_index: int, sample: object) -> None:
+        column[row, env_index] = copy.deepcopy(sample)  # an env may change what it returned
+
+    return write
+
+
+def _checked_writer(leaf: Leaf, column: Column) -> Write:
+    """Write after an explicit check: NumPy itself would broadcast and cast without a word."""
+    shape, dtype = leaf.shape, leaf.dtype
+    takes_int = dtype.kind in "iu" and not shape
+
+    def write(row: int, env_index: int, sample: object) -> None:
+        if getattr(sample, "shape", None) == shape and getattr(sample, "dtype", None) == dtype:
+            column[row, env_index] = sample
+            return
+        kind = getattr(getattr(sample, "dtype", None), "kind", "i" if isinstance(sample, int) else "")
+        if takes_int and kind in "iu" and kind:  # Gymnasium takes any integer for a Discrete
+            try:
+                column[row, env_index] = int(sample)  # type: ignore[call-overload]
+            except (OverflowError, TypeError):
+                pass
+            else:
+                return
+        raise MisfitError(f"{leaf.path} must be {_wanted(leaf)}, not {_brief(sample)}")
+
+    return write
+
+
+def _vector_writer(leaf: Leaf, column: Column, checked: Write) -> Write:
+    """A memoryview copies a vector at half the price of an array row, and refuses other shapes and dtypes."""
+    flat = memoryview(column.reshape(-1))
+    size, n_envs = leaf.shape[0], column.shape[1]
+
+    def write(row: int, env_index: int, sample: object) -> None:
+        start = (row * n_envs + env_index) * size
+        try:
+            flat[start : start + size] = sample  # type: ignore[call-overload]
+        except (ValueError, TypeError, BufferError):
+            checked(row, env_index, sample)  # names the fault, or takes what is equal but for its format code
+
+    return write
+
+
+def _wanted(leaf: Leaf) -> str:
+    if isinstance(leaf.space, spaces.Discrete):
+        return f"an integer of {leaf.space}"
+    return f"an array of dtype {leaf.dtype} and shape {leaf.shape}"
+
+
+def _brief(value: object) -> str:
+    """Describe a value in a few words for an error message."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return f"{type(value).__name__} of dtype {value.dtype} and shape {value.shape}"
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 80 else text[:77] + '...'}"
