@@ -14,7 +14,7 @@ from typing_extensions import TypeVar
 from runnerkit.errors import EnvError, EnvSpaceError, RunnerKitError
 from runnerkit.history.block import Block
 from runnerkit.records import EnvFacts, EpisodeLog, EpisodeStart, ShareOptions
-from runnerkit.spaces import MisfitError, Write
+from runnerkit.spaces import MisfitError, RowWriter, ScalarRows, Write
 from runnerkit.typing import AnyEnv, EpisodeSchedule
 
 __all__ = ["SeedSchedule", "Share", "gymnasium_log_level"]
@@ -22,7 +22,6 @@ __all__ = ["SeedSchedule", "Share", "gymnasium_log_level"]
 FaultT = TypeVar("FaultT", bound=EnvError, default=EnvError)
 
 _FIRST_CHUNK = 64
-_NOTHING = object()
 
 
 class SeedSchedule:
@@ -37,30 +36,26 @@ class SeedSchedule:
 
     def __init__(self, seed: int) -> None:
         self.seed: int = seed
-        self._seeds: dict[int, list[int]] = {}
+        self._starts: dict[int, list[EpisodeStart]] = {}
 
     def __call__(self, env_index: int, episode_index: int, /) -> EpisodeStart:
         """Return the start of that episode."""
-        return EpisodeStart(self.episode_seed(env_index, episode_index))
-
-    def episode_seed(self, env_index: int, episode_index: int) -> int:
-        """Return the seed of that episode."""
-        seeds = self._seeds.get(env_index, ())
-        if episode_index >= len(seeds):
+        starts = self._starts.get(env_index, ())
+        if episode_index >= len(starts):
             # generate_state is prefix-stable: a longer draw begins with the shorter one
-            seeds = self._draw(env_index, max(_FIRST_CHUNK, 2 * len(seeds), episode_index + 1))
-        return seeds[episode_index]
+            starts = self._draw(env_index, max(_FIRST_CHUNK, 2 * len(starts), episode_index + 1))
+        return starts[episode_index]
 
     def env_seed(self, env_index: int) -> int:
         """Return the seed that `make_env` gets for an env, from a stream of its own."""
         state = np.random.SeedSequence(self.seed, spawn_key=(1, env_index)).generate_state(1, np.uint64)
         return int(state[0] >> np.uint64(1))
 
-    def _draw(self, env_index: int, count: int) -> list[int]:
+    def _draw(self, env_index: int, count: int) -> list[EpisodeStart]:
         state = np.random.SeedSequence(self.seed, spawn_key=(0, env_index)).generate_state(count, np.uint64)
-        seeds: list[int] = (state >> np.uint64(1)).tolist()
-        self._seeds[env_index] = seeds
-        return seeds
+        starts = [EpisodeStart(seed) for seed in (state >> np.uint64(1)).tolist()]
+        self._starts[env_index] = starts
+        return starts
 
 
 @contextlib.contextmanager
@@ -87,6 +82,8 @@ class Share:
         self._episode: dict[int, int] = {}
         self._start: dict[int, EpisodeStart] = {}
         self._unseen: set[int] = set(env_indices)
+        self._active: Sequence[int] = ()  # the last envs that were stepped, and all it takes to step them
+        self._stepped: list[tuple[int, AnyEnv, Any]] = []
 
     # ---- life
 
@@ -114,12 +111,14 @@ class Share:
 
     def attach(self, block: Block | None, /) -> None:
         """Write into this block from now on; None lets go of the last one."""
+        self._active, self._stepped = (), []
         if block is None:
-            del self._block, self._write, self._rewards
+            del self._block, self._write, self._rows, self._rewards
             return
         self._block: Block = block
         self._write: Write = block.layout.raw.writer(block.raw)
-        self._rewards: memoryview = memoryview(block.rewards.reshape(-1))
+        self._rows: RowWriter = block.layout.raw.row_writer(block.raw)
+        self._rewards: ScalarRows = ScalarRows(block.rewards)
 
     def drain(self) -> EpisodeLog:
         """Return, and forget, what was logged since the last call."""
@@ -158,56 +157,68 @@ class Share:
 
     def step(self, at: int, row: int, actions: Sequence[Any], active: Sequence[int], restart: bool, /) -> list[int]:
         """Step the given envs, `actions[k]` for env `active[k]`; return those whose episode ended."""
+        if active is not self._active:
+            self._stepped, self._active = [(i, self._envs[i], self._rows.slots[i]) for i in active], active
         ended: list[int] = []
-        envs, write, rewards, base = self._envs, self._write, self._rewards, at * self._block.n_envs
-        k = i = 0
-        result: Any = _NOTHING
+        target, rewards = self._rows.open(row), self._rewards.open(at)
+        i = -1
+        action = result = None
         try:
-            for k, i in enumerate(active):
-                result = _NOTHING
-                result = envs[i].step(actions[k])
+            for (i, env, slot), action in zip(self._stepped, actions):  # noqa: B905  (strict costs)
+                try:
+                    result = env.step(action)
+                except Exception as error:
+                    raise self._error(i, f"raised in step: {_said(error)}") from error
                 observation, reward, terminated, truncated, info = result
-                write(row, i, observation)
-                rewards[base + i] = reward
+                try:
+                    target[slot] = observation
+                except Exception:  # a MisfitError that says what is wrong, unless only the form differs
+                    self._write(row, i, observation)
+                rewards[i] = reward
                 if terminated or truncated:
-                    self._end(at, i, terminated, truncated)
+                    # rows begin as False, so that only ends need a write
+                    self._block.terminated[at, i], self._block.truncated[at, i] = bool(terminated), bool(truncated)
                     ended.append(i)
                 if info and self._keep_infos:
                     self._log.infos.append((i, at, copy.deepcopy(info)))
+        except EnvError as fault:
+            fault.action = copy.deepcopy(action)
+            raise
         except Exception as error:
-            raise self._step_fault(i, actions[k], result, error) from error
+            fault = self._bad_step(i, result, error)
+            fault.action = copy.deepcopy(action)
+            raise fault from error
         if self._unseen:
             self._look_at_first(row, active)
-        if restart:
-            for i in ended:
-                self._keep_final(i, row)
-                episode_index = self._episode[i] + 1
-                self._reset(i, row, episode_index, self._seeds(i, episode_index))
+        if restart and ended:
+            self._begin_again(ended, at, row)
         return ended
+
+    def _begin_again(self, env_indices: Sequence[int], at: int, row: int) -> None:
+        for i in env_indices:
+            episode_index = self._episode[i] + 1
+            start = self._seeds(i, episode_index)
+            self._log.begun.append((i, at + 1, episode_index, start, final_values(self._block, i, row)))
+            self._reset(i, row, episode_index, start)
 
     def _reset(self, i: int, row: int, episode_index: int, start: EpisodeStart) -> None:
         self._episode[i], self._start[i] = episode_index, start
-        options = None if start.options is None else dict(start.options)
-        result: Any = _NOTHING
         try:
-            result = self._envs[i].reset(seed=start.seed, options=options)
-            observation, info = result
-            self._write(row, i, observation)
+            result: Any = self._envs[i].reset(seed=start.seed, options=start.options and dict(start.options))
         except Exception as error:
-            raise self._reset_fault(i, result, error) from error
+            raise self._error(i, f"raised in reset: {_said(error)}") from error
+        try:
+            observation, info = result
+            try:
+                self._rows.open(row)[self._rows.slots[i]] = observation
+            except Exception:  # as in step
+                self._write(row, i, observation)
+        except Exception as error:
+            raise self._bad_reset(i, result, error) from error
         if i in self._unseen:
             self._check_bounds(i, row, "reset")
         if info and self._keep_infos:
             self._log.reset_infos.append((i, row, copy.deepcopy(info)))
-
-    def _end(self, at: int, i: int, terminated: object, truncated: object) -> None:
-        # rows begin as False, so that only ends need a write
-        self._block.terminated[at, i] = bool(terminated)
-        self._block.truncated[at, i] = bool(truncated)
-
-    def _keep_final(self, i: int, row: int) -> None:
-        for slot, column in zip(self._block.final_slots, self._block.raw, strict=True):
-            slot[i] = column[row, i]
 
     # ---- faults
 
@@ -223,25 +234,17 @@ class Share:
             if not leaf.space.contains(value):
                 raise self._misfit(i, f"returned from {where} an {leaf.path} outside of {leaf.space}: {value!r}")
 
-    def _step_fault(self, i: int, action: object, result: Any, error: Exception) -> EnvError:
-        if result is _NOTHING:
-            fault = self._error(i, f"raised in step: {_said(error)}")
-        elif isinstance(error, MisfitError):
-            fault = self._misfit(i, f"returned from step what does not fit its observation space: {error}")
-        elif not isinstance(result, tuple) or len(result) != 5:
-            fault = self._misfit(
-                i, f"returned {_kind(result)} from step, not (observation, reward, terminated, truncated, info)"
-            )
-        else:
-            fault = self._misfit(
-                i, f"returned from step what cannot be kept, reward {result[1]!r}, flags {result[2:4]!r}: {_said(error)}"
-            )
-        fault.action = copy.deepcopy(action)
-        return fault
+    def _bad_step(self, i: int, result: Any, error: Exception) -> EnvError:
+        if isinstance(error, MisfitError):
+            return self._misfit(i, f"returned from step what does not fit its observation space: {error}")
+        if not isinstance(result, tuple) or len(result) != 5:
+            what = "(observation, reward, terminated, truncated, info)"
+            return self._misfit(i, f"returned {_kind(result)} from step, not {what}")
+        return self._misfit(
+            i, f"returned from step what cannot be kept, reward {result[1]!r}, flags {result[2:4]!r}: {_said(error)}"
+        )
 
-    def _reset_fault(self, i: int, result: Any, error: Exception) -> EnvError:
-        if result is _NOTHING:
-            return self._error(i, f"raised in reset: {_said(error)}")
+    def _bad_reset(self, i: int, result: Any, error: Exception) -> EnvError:
         if isinstance(error, MisfitError):
             return self._misfit(i, f"returned from reset what does not fit its observation space: {error}")
         return self._misfit(i, f"returned {_kind(result)} from reset, not (observation, info)")
@@ -253,6 +256,11 @@ class Share:
     def _error(self, i: int, what: str, kind: type[FaultT] = EnvError) -> FaultT:
         start = self._start.get(i, EpisodeStart())
         return kind(what, env_index=i, episode_index=self._episode.get(i), seed=start.seed)
+
+
+def final_values(block: Block, env_index: int, raw_row: int) -> list[Any]:
+    """Copy an env's observation out of a row that is about to be overwritten, one value per leaf."""
+    return [column[raw_row, env_index].copy() if column.ndim > 2 else column[raw_row, env_index] for column in block.raw]
 
 
 def _said(error: BaseException) -> str:

@@ -7,7 +7,7 @@ import functools
 import threading
 import warnings
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, cast, overload
 
 from gymnasium import Space
@@ -271,7 +271,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             limit=self._limit(steps, episodes),
             episodes=episodes,
             auto_reset=self.auto_reset,
-            compute_action=functools.partial(self.compute_action, agent),
+            compute_action=self._chooser(agent),
             process_transition=self.process_transition if self._makes_own_history() else None,
         )
         with self._working(), self._screen(render, fps) as screen:
@@ -292,6 +292,13 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
 
     def _makes_own_history(self) -> bool:
         return type(self).process_transition is not GymRunner.process_transition
+
+    def _chooser(self, agent: Agent[Any, Any]) -> Callable[[Any], object]:
+        if not callable(getattr(agent, "act", None)):
+            raise ArgumentError(f"An agent needs a method act(observations); {agent!r} has none.")
+        if type(self).compute_action is BaseRunner.compute_action:
+            return agent.act  # what the default does, a call less
+        return functools.partial(self.compute_action, agent)
 
     @contextlib.contextmanager
     def _screen(self, render: bool, fps: int) -> Iterator[Screen | None]:

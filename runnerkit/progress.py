@@ -23,7 +23,8 @@ class Reporter:
         self._callback = callback
         self._total_steps = total_steps
         self._total_episodes = total_episodes
-        self._returns = [env.marks[-1].return_before if env.marks else 0.0 for env in block.envs]
+        marks = block.first_marks
+        self._returns = [marks[i].return_before if i in marks else 0.0 for i in range(block.n_envs)]
         self._steps = 0
         self._episodes = 0
         self._sum_of_returns = 0.0

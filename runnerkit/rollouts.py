@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
 
 from runnerkit.assembly import Assembly
+from runnerkit.episodes import final_values
 from runnerkit.errors import AgentError, EnvError, RolloutError
 from runnerkit.history.block import Block, Mark
 from runnerkit.history.transitions import transition
 from runnerkit.memory import require_bytes
 from runnerkit.progress import Reporter
-from runnerkit.records import EndReason, EpisodeStart, Transition
+from runnerkit.records import Begun, EndReason, EpisodeLog, EpisodeStart, Transition
 from runnerkit.rendering import Screen
 from runnerkit.spaces import Column, Layout, MisfitError
 from runnerkit.typing import EpisodeSchedule, ProgressCallback, StatefulAgent, SupportsActiveEnvs
@@ -35,9 +38,8 @@ class _Going:
     steps: int = 0
     return_: float = 0.0
 
-    def begin(self, start: EpisodeStart) -> None:
-        self.running, self.start = True, start
-        self.episode_index += 1
+    def begin(self, episode_index: int, start: EpisodeStart) -> None:
+        self.episode_index, self.start = episode_index, start
         self.steps, self.return_ = 0, 0.0
 
 
@@ -52,7 +54,7 @@ class Standing:
         self._observations = parts.layout.observation.allocate(parts.spec.n_envs)
         self._raw = parts.layout.raw.allocate(parts.spec.n_envs)
 
-    def begin(self, block: Block, env_indices: Iterable[int]) -> list[int]:
+    def begin(self, block: Block, env_indices: Sequence[int]) -> list[int]:
         """Fill the first row of a block: envs go on where they stand, the others begin; return these."""
         fresh = []
         for i in env_indices:
@@ -61,29 +63,27 @@ class Standing:
                 continue
             _put(block.raw, (0, i), [column[i] for column in self._raw])
             _put(block.observations, (0, i), [column[i] for column in self._observations])
-            self._mark(block, i, 0)
-        self.restart(block, fresh, at_row=0, raw_row=0)
+        starts = self.next_starts(fresh)
+        if starts:
+            self._parts.executor.reset(0, starts)
+        for i, (episode_index, start) in starts.items():
+            self.envs[i].begin(episode_index, start)
+            self.envs[i].running = True
+        for i in env_indices:
+            env = self.envs[i]
+            block.first_marks[i] = Mark(0, env.episode_index, env.start, env.steps, env.return_)
         if self._parts.preprocess and fresh:
             raw = [column[0, fresh] for column in block.raw]
             _put(block.observations, (0, fresh), self._parts.preprocess(raw, self._parts.layout.raw))
         return fresh
 
-    def restart(self, block: Block, env_indices: Sequence[int], *, at_row: int, raw_row: int) -> None:
-        """Begin the next episode of some envs, as the schedule says, in the order given."""
-        if not env_indices:
-            return
+    def next_starts(self, env_indices: Iterable[int]) -> dict[int, tuple[int, EpisodeStart]]:
+        """Ask the schedule how the next episodes of some envs begin, in the order given."""
         starts = {}
         for i in env_indices:
             episode_index = self.envs[i].episode_index + 1
             starts[i] = episode_index, self.schedule(i, episode_index)
-        self._parts.executor.reset(raw_row, starts)
-        self.began(block, {i: start for i, (_, start) in starts.items()}, at_row)
-
-    def began(self, block: Block, starts: dict[int, EpisodeStart], row: int) -> None:
-        """Note that envs have begun their next episodes."""
-        for i, start in starts.items():
-            self.envs[i].begin(start)
-            self._mark(block, i, row)
+        return starts
 
     def keep(self, block: Block, t: int) -> None:
         """Remember observation t, for the next rollout to go on from."""
@@ -98,10 +98,6 @@ class Standing:
         """Give up all episodes that are going."""
         for env in self.envs:
             env.running = False
-
-    def _mark(self, block: Block, i: int, row: int) -> None:
-        env = self.envs[i]
-        block.envs[i].marks.append(Mark(row, env.episode_index, env.start, env.steps, env.return_))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +137,15 @@ class Rollout:
         self._histories: list[object] = [None] * parts.spec.n_envs
         self._t = 0
         self._to_start = plan.episodes  # episodes still to begin; None if there is no end to them
-        self._began: list[int] = []
-        self._active: Sequence[int] = ()
-        self._rows: slice | Sequence[int] = slice(None)
+        self._began: Sequence[int] = ()
+        self._active: list[int] = []
+        self._rows: EllipsisType | list[int] = ...  # which rows of a column the active envs are: all of them
+        self._own = plan.process_transition
+        # Up to here envs may begin again within a step: at the last one it is left to the next rollout.
+        self._last_restart = plan.limit - 1 if plan.auto_reset and standing.restarts_in_step else 0
+        self._crashed: int | None = None
+        # Episodes that begin in a step are looked at when the rollout is over, unless someone waits for them.
+        self._needs_log = bool(parts.preprocess) or plan.process_transition is not None
         self._progress = progress
         self._reporter: Reporter | None = None
 
@@ -154,6 +156,7 @@ class Rollout:
         self._parts.executor.attach(self._block)
         try:
             self._start()
+            self._run_plainly()
             while self._active and self._t < self._plan.limit:
                 self._step()
         except KeyboardInterrupt:
@@ -191,95 +194,126 @@ class Rollout:
     def _finish(self, tail: EndReason) -> list[object]:
         """Close the block after step `t` and hand it to the history format."""
         executor, block, t = self._parts.executor, self._block, self._t
-        block.log = executor.drain()
+        self._take(executor.drain(), upto=t)
         executor.attach(None)
         for i in self._active:
-            block.envs[i].length = t
-        for env in block.envs:
-            env.tail = env.tail if env.tail is EndReason.CRASHED else tail
+            block.lengths[i] = t
+        block.tails = [tail if i != self._crashed else EndReason.CRASHED for i in range(block.n_envs)]
         if tail is EndReason.CUT:
             self._hand_over()
         else:
             self._standing.abandon()
         if self._reporter is not None:
             self._reporter.report()
-        if self._plan.process_transition is not None:
+        if self._own is not None:
             return self._histories
         block.trim(t)
         return list(self._parts.recorder.finish(block))
 
     def _hand_over(self) -> None:
+        """Tell the runner where its envs stand now."""
         self._standing.keep(self._block, self._t)
-        if self._plan.process_transition is not None:
+        if self._own is not None:
             return  # steps and returns were counted on the way
-        for going, env, i in zip(self._standing.envs, self._block.envs, range(self._block.n_envs), strict=True):
-            if going.running and env.marks:
-                mark = env.marks[-1]
-                going.steps = mark.steps_before + env.length - mark.row
-                rewards = self._block.rewards[mark.row : env.length, i]
-                going.return_ = mark.return_before + float(rewards.sum())
+        block, standing = self._block, self._standing
+        last = {i: (mark.row, mark.steps_before, mark.return_before) for i, mark in block.first_marks.items()}
+        last.update({i: (row, 0, 0.0) for i, row, *_ in block.log.begun})
+        for i, (row, steps_before, return_before) in last.items():
+            length = block.lengths[i]
+            standing.envs[i].steps = steps_before + length - row
+            standing.envs[i].return_ = return_before + float(block.rewards[row:length, i].sum())
 
     def _locate(self, error: RolloutError) -> None:
         """Complete what an error says with what only the rollout knows."""
-        if not isinstance(error, EnvError) or not 0 <= error.env_index < self._block.n_envs:
+        if not isinstance(error, EnvError) or error.episode_index is None:
             return
-        env, going = self._block.envs[error.env_index], self._standing.envs[error.env_index]
-        env.tail = EndReason.CRASHED
-        if error.action is not None and env.marks:
-            error.step = env.marks[-1].steps_before + self._t - env.marks[-1].row
-        if error.episode_index is not None:
-            # an episode that could not even begin is over, too: its seed would only fail again
-            going.episode_index = max(going.episode_index, error.episode_index)
+        i = self._crashed = error.env_index
+        going, first = self._standing.envs[i], self._block.first_marks.get(i)
+        self._take(self._parts.executor.drain(), upto=self._t)
+        if error.action is not None and first is not None:
+            rows = [row for env, row, *_ in self._block.log.begun if env == i]
+            error.step = going.steps if self._own is not None else self._t - max(rows, default=-first.steps_before)
+        # an episode that could not even begin is over, too: its seed would only fail again
+        going.episode_index = max(going.episode_index, error.episode_index)
 
     # ---- a step
 
+    def _run_plainly(self) -> None:
+        """`_step` in a tight loop, all but the last step, for what most rollouts are.
+
+        One array in and one out for a fixed number of steps, nothing in between and nobody to tell: for envs
+        of a few microseconds the general step would cost a tenth of the speed.
+        """
+        parts, plan, block = self._parts, self._plan, self._block
+        read = parts.read_actions.read_single
+        if (
+            read is None
+            or plan.is_open_ended
+            or self._last_restart == 0
+            or not parts.layout.observation.is_array
+            or parts.layout.preprocessed
+            or parts.layout.postprocessed
+            or any((self._own, self._screen, self._reporter, self._stateful))
+        ):
+            return
+        observations, recorded, active, n = block.observations[0], block.actions[0], self._active, len(self._active)
+        choose, step = plan.compute_action, parts.executor.step
+        for t in range(self._last_restart):
+            try:
+                actions = read(choose(observations[t].copy()), n)
+            except Exception as error:
+                raise self._agent_error(error) from error
+            recorded[t] = actions
+            step(t, t + 1, actions, active, True)
+            self._t = t + 1
+
     def _step(self) -> None:
-        t, block, active = self._t, self._block, self._active
-        if t == block.steps and self._plan.process_transition is None:
+        t, block, active, parts = self._t, self._block, self._active, self._parts
+        if t == block.steps and self._own is None:
             self._grow()
-        at, parts = block.at(t), self._parts
+        at, raw_row = block.at(t), block.raw_row(t + 1)
         actions = self._act(block.row(t), at)
-        restart = self._may_restart_in_step(len(active))
-        ended = parts.executor.step(at, block.raw_row(t + 1), actions, active, restart)
-        if self._plan.process_transition is not None:
+        restart = t < self._last_restart and (self._to_start is None or self._to_start >= len(active))
+        ended = parts.executor.step(at, raw_row, actions, active, restart)
+        rows = self._rows
+        if self._own is not None:
             self._count(at)
-        was_active, rows = active, self._rows
         if ended:
             self._end(ended, restart)
         if parts.preprocess:
-            raw = [column[block.raw_row(t + 1)][rows] for column in block.raw]
+            raw = [column[raw_row][rows] for column in block.raw]
             _put_rows(block.observations, block.row(t + 1), rows, parts.preprocess(raw, parts.layout.raw))
-        if self._plan.process_transition is not None:
-            self._process_transitions(was_active)
+        if self._own is not None:
+            self._process_transitions(active, self._own)
         if self._screen is not None:
-            self._draw(was_active)
+            self._draw(active, self._screen)
         self._t = t + 1
         if self._reporter is not None:
-            self._reporter.step(block, at, was_active, ended)
+            self._reporter.step(block, at, active, ended)
 
     def _act(self, row: int, at: int) -> Sequence[Any]:
         """Ask the agent, record what it chose, and return one env action per active env."""
         block, parts, rows, n = self._block, self._parts, self._rows, len(self._active)
-        if self._began:
-            if self._stateful is not None:
-                self._stateful.begin_episodes(self._began)
-            self._began = []
-        every = isinstance(rows, slice)
-        observations = parts.layout.observation.batch(block.observations, row if every else (row, rows))
-        try:
-            result = self._plan.compute_action(observations)
-            columns = parts.read_actions(result, n)
-        except MisfitError as error:
-            raise self._agent_error(error) from None
-        except Exception as error:
-            raise AgentError(
-                f"The agent raised {type(error).__name__} at step {self._t} of the rollout: {error}"
-            ) from error
+        self._tell_of_episodes()
+        observations = parts.layout.observation.batch(block.observations, row if rows is ... else (row, rows))
+        columns = self._chosen(observations)
         _put_rows(block.actions, at, rows, columns)
         if parts.postprocess:
             columns = self._postprocessed(columns, n)
             _put_rows(block.env_actions, at, rows, columns)
         return parts.layout.env_action.rows(columns, n)
+
+    def _tell_of_episodes(self) -> None:
+        if self._stateful is not None and self._began:
+            self._stateful.begin_episodes(self._began)
+        self._began = ()
+
+    def _chosen(self, observations: object) -> list[Column]:
+        """Ask the agent and check its answer."""
+        try:
+            return self._parts.read_actions(self._plan.compute_action(observations), len(self._active))
+        except Exception as error:
+            raise self._agent_error(error) from error
 
     def _postprocessed(self, columns: list[Column], n: int) -> list[Column]:
         parts = self._parts
@@ -287,9 +321,12 @@ class Rollout:
         try:
             return parts.read_env_actions(parts.layout.env_action.present(columns), n)
         except MisfitError as error:
-            raise self._agent_error(error, " after the postprocessors") from None
+            raise self._agent_error(error, " after the postprocessors") from error
 
-    def _agent_error(self, error: MisfitError, where: str = "") -> AgentError:
+    def _agent_error(self, error: Exception, where: str = "") -> AgentError:
+        if not isinstance(error, MisfitError):
+            said = f"{type(error).__name__}: {error}"
+            return AgentError(f"The agent raised at step {self._t} of the rollout: {said}")
         of = "" if error.row is None else f" for env {self._active[error.row]}"
         n = len(self._active)
         return AgentError(
@@ -298,21 +335,16 @@ class Rollout:
             " (runner.action_space); postprocessors such as 'clip' and 'rescale' can make others fit."
         )
 
-    def _may_restart_in_step(self, n: int) -> bool:
-        """Whether every env that ends with this step begins again, so that no worker needs to ask."""
-        enough = self._to_start is None or self._to_start >= n
-        return enough and self._plan.auto_reset and self._standing.restarts_in_step and self._t + 1 < self._plan.limit
-
     def _end(self, ended: Sequence[int], restarted: bool) -> None:
         """Begin new episodes where old ones ended, or let the envs rest."""
         again: Sequence[int] = ended if restarted else self._to_begin_again(ended)
         if again:
             self._begin_again(again, restarted)
-        if len(again) < len(ended):
+        if again is not ended and len(again) < len(ended):
             rest = set(ended) - set(again)
             for i in rest:
                 self._standing.envs[i].running = False
-                self._block.envs[i].length = self._t + 1
+                self._block.lengths[i] = self._t + 1
             self._activate([i for i in self._active if i not in rest])
 
     def _to_begin_again(self, ended: Sequence[int]) -> Sequence[int]:
@@ -321,34 +353,45 @@ class Rollout:
         return ended if self._to_start is None else ended[: self._to_start]
 
     def _begin_again(self, again: Sequence[int], restarted: bool) -> None:
-        block, standing, t = self._block, self._standing, self._t
-        row = block.raw_row(t + 1)
-        if not restarted:
-            for slot, column in zip(block.final_slots, block.raw, strict=True):
-                slot[again] = column[row][again]
-        self._keep_finals(again)
-        if restarted:
-            starts = {i: standing.schedule(i, standing.envs[i].episode_index + 1) for i in again}
-            standing.began(block, starts, t + 1)
-        else:
-            standing.restart(block, again, at_row=t + 1, raw_row=row)
         if self._to_start is not None:
             self._to_start -= len(again)
-        self._began = list(again)
+        self._began = again
+        if restarted and not self._needs_log:
+            return
+        next_t = self._t + 1
+        self._take(self._parts.executor.drain(), upto=next_t)
+        if not restarted:
+            row = self._block.raw_row(next_t)
+            starts = self._standing.next_starts(again)
+            begun = [(i, next_t, *starts[i], final_values(self._block, i, row)) for i in again]
+            self._take(EpisodeLog(begun), upto=next_t)
+            self._parts.executor.reset(row, starts)
 
-    def _keep_finals(self, env_indices: Sequence[int]) -> None:
-        """Keep the final observations whose row in the block a first observation takes."""
+    def _take(self, log: EpisodeLog, upto: int) -> None:
+        """Note which episodes began in a step; show the final observations before them to the preprocessors.
+
+        What began after observation `upto` did so in a step that a fault broke off, and never was.
+        """
+        if self._own is None:
+            log.begun = [entry for entry in log.begun if entry[1] <= upto]
+        if self._parts.preprocess and log.begun:
+            log.begun = self._preprocessed(log.begun)
+        for i, _, episode_index, start, _ in log.begun:
+            self._standing.envs[i].begin(episode_index, start)
+        self._block.log.extend(log)
+
+    def _preprocessed(self, begun: list[Begun]) -> list[Begun]:
+        """Preprocess the final observations of one step as a batch, in the order of the envs."""
         parts, block = self._parts, self._block
-        raw = [slot[env_indices] for slot in block.final_slots]
-        seen = parts.preprocess(raw, parts.layout.raw) if parts.preprocess else raw
-        for k, i in enumerate(env_indices):
-            block.envs[i].finals[self._t] = [column[k] for column in seen]
-            if parts.layout.preprocessed and parts.layout.keep_raw:
-                block.envs[i].raw_finals[self._t] = [column[k] for column in raw]
+        begun = sorted(begun, key=operator.itemgetter(0))
+        seen = parts.preprocess(parts.layout.raw.stack([final for *_, final in begun]), parts.layout.raw)
+        if parts.layout.keep_raw:
+            block.raw_finals.update({(i, row - 1): final for i, row, _, _, final in begun})
+        return [(*rest, [column[k] for column in seen]) for k, (*rest, _) in enumerate(begun)]
 
     def _activate(self, env_indices: Sequence[int]) -> None:
         self._active = list(env_indices)
-        self._rows = slice(None) if len(self._active) == self._parts.spec.n_envs else self._active
+        self._rows = ... if len(self._active) == self._parts.spec.n_envs else self._active
         if self._row_aware is not None:
             self._row_aware.set_active_envs(self._active)
 
@@ -370,23 +413,23 @@ class Rollout:
             going.steps += 1
             going.return_ += float(self._block.rewards[at, i])
 
-    def _process_transitions(self, env_indices: Sequence[int]) -> None:
-        assert self._plan.process_transition is not None
+    def _process_transitions(
+        self, env_indices: Sequence[int], process: Callable[[Any, Transition[Any, Any]], object]
+    ) -> None:
         block = self._block
-        infos = {i: info for i, _, info in self._parts.executor.drain().infos}
+        self._take(self._parts.executor.drain(), upto=self._t + 1)
+        infos = {i: info for i, _, info in block.log.infos}
+        finals = {i: final for i, *_, final in block.log.begun}
         for i in env_indices:
-            step = transition(block, i, self._t, infos.get(i, {}))
-            self._histories[i] = self._plan.process_transition(self._histories[i], step)
-        for i in env_indices:
-            block.envs[i].finals.clear()
-            block.envs[i].marks[:-1] = []
+            step = transition(block, i, self._t, finals.get(i), infos.get(i, {}))
+            self._histories[i] = process(self._histories[i], step)
+        block.log = EpisodeLog()
         block.terminated[:], block.truncated[:] = False, False
 
-    def _draw(self, env_indices: Sequence[int]) -> None:
-        assert self._screen is not None
-        self._screen.wait()
-        if self._screen.needs_frames:
-            self._screen.show(self._parts.executor.render(env_indices))
+    def _draw(self, env_indices: Sequence[int], screen: Screen) -> None:
+        screen.wait()
+        if screen.needs_frames:
+            screen.show(self._parts.executor.render(env_indices))
 
 
 def _put(columns: Sequence[Column], index: Any, values: Sequence[Any]) -> None:
@@ -394,7 +437,11 @@ def _put(columns: Sequence[Column], index: Any, values: Sequence[Any]) -> None:
         column[index] = value
 
 
-def _put_rows(columns: Sequence[Column], row: int, rows: slice | Sequence[int], values: Sequence[Column]) -> None:
-    """Write a batch into a row; `rows` are the envs that it is of, a slice if it is of all."""
-    for column, value in zip(columns, values, strict=True):
-        column[row][rows] = value
+def _put_rows(columns: Sequence[Column], row: int, rows: EllipsisType | list[int], values: Sequence[Column]) -> None:
+    """Write a batch into a row; `rows` are the envs that it is of, an ellipsis if it is of all."""
+    if rows is ...:
+        for column, value in zip(columns, values):  # noqa: B905  (strict costs as much as the copy)
+            column[row] = value
+    else:
+        for column, value in zip(columns, values, strict=True):
+            column[row, rows] = value

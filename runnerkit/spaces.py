@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
+from typing_extensions import Self
 
-__all__ = ["Column", "Layout", "Leaf", "MisfitError", "Tree", "Write"]
+__all__ = ["Column", "Layout", "Leaf", "MisfitError", "RowWriter", "ScalarRows", "Tree", "Write"]
 
 T = TypeVar("T")
 
@@ -34,6 +35,7 @@ Write: TypeAlias = Callable[[int, int, object], None]
 
 _Node: TypeAlias = "int | dict[str, _Node] | tuple[_Node, ...]"
 
+_FORMATS = "?bBhHiIlLqQfd"  # the dtypes that memoryviews can write
 _ARRAYS = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
 
 
@@ -79,11 +81,10 @@ class Layout:
         found: list[Leaf] = []
         self._node: _Node = _walk(space, name, found)
         self.leaves: tuple[Leaf, ...] = tuple(found)
-
-    @property
-    def is_single(self) -> bool:
+        self.is_single: bool = self._node == 0 and len(found) == 1
         """Whether the space is itself a leaf, so that a sample is the value of its only column."""
-        return self._node == 0 and len(self.leaves) == 1
+        self.is_array: bool = self.is_single and not found[0].is_object
+        """Whether a batch is one array."""
 
     @property
     def nbytes(self) -> int:
@@ -104,11 +105,11 @@ class Layout:
         """Return one uninitialised column per leaf."""
         return [leaf.allocate(*lead) for leaf in self.leaves]
 
-    def batch(self, columns: Sequence[Column], index: object) -> object:
+    def batch(self, columns: Sequence[Column], index: Any) -> object:
         """Return a copy of the rows that `index` selects, as a batch: objects as a list."""
-        if self.is_single and not self.leaves[0].is_object:
-            return np.array(columns[0][index])  # type: ignore[index]
-        return self.present([_own(column[index]) for column in columns])  # type: ignore[index]
+        if self.is_array:
+            return columns[0][index].copy()
+        return self.present([_own(column[index]) for column in columns])
 
     def present(self, values: Sequence[Column]) -> object:
         """Arrange one array per leaf as a batch, without a copy; object columns become lists."""
@@ -124,6 +125,14 @@ class Layout:
     def own(self, values: Sequence[Any]) -> object:
         """Put one value per leaf together as the space is, each a copy."""
         return self.join([_own(value) for value in values])
+
+    def stack(self, samples: Sequence[Sequence[Any]]) -> list[Column]:
+        """Return one array per leaf for samples that are given as one value per leaf."""
+        columns = self.allocate(len(samples))
+        for row, values in enumerate(samples):
+            for column, value in zip(columns, values, strict=True):
+                column[row] = value
+        return columns
 
     def rows(self, values: Sequence[Column], n: int) -> Sequence[Any]:
         """Return a sequence whose r-th item is the r-th sample of a batch given as one array per leaf."""
@@ -143,6 +152,70 @@ class Layout:
                 write_leaf(row, env_index, value)
 
         return write
+
+    def row_writer(self, columns: Sequence[Column]) -> RowWriter:
+        """Return what opens a row of `columns` to be written env by env."""
+        if self.is_array and columns[0].size and columns[0].dtype.char in _FORMATS:
+            if len(self.leaves[0].shape) == 1:
+                return _VectorRows(columns[0])
+            if not self.leaves[0].shape and columns[0].dtype.kind in "iu":
+                return ScalarRows(columns[0])
+        return _AnyRows(self.writer(columns), columns[0].shape[1] if columns else 0)
+
+
+class RowWriter(Protocol):
+    """Opens rows: `target = rows.open(row)`, then `target[slots[env_index]] = sample` for each env.
+
+    Such an assignment copies the sample, or refuses it with an exception. What it refuses must be tried again
+    with `Layout.writer`, which takes what differs in form only, and else names the fault.
+    """
+
+    slots: Sequence[Any]
+
+    def open(self, row: int) -> Any:
+        """Return the target for a row."""
+        ...
+
+
+class _VectorRows:
+    """A memoryview copies a vector at half the price of an array row, and refuses other shapes and dtypes."""
+
+    def __init__(self, column: Column) -> None:
+        size = column.shape[2]
+        self._flat = memoryview(column.reshape(-1))
+        self._width = column.shape[1] * size
+        self.slots: Sequence[slice] = [slice(i * size, (i + 1) * size) for i in range(column.shape[1])]
+
+    def open(self, row: int) -> memoryview:
+        return self._flat[row * self._width : (row + 1) * self._width]
+
+
+class ScalarRows:
+    """A column of plain numbers: integers of whatever integer type they come, floats of any number."""
+
+    def __init__(self, column: Column) -> None:
+        self._flat = memoryview(column.reshape(-1))
+        self._width = column.shape[1]
+        self.slots: Sequence[int] = range(self._width)
+
+    def open(self, row: int) -> memoryview:
+        return self._flat[row * self._width : (row + 1) * self._width]
+
+
+class _AnyRows:
+    """Any space, by its writer."""
+
+    def __init__(self, write: Write, n_envs: int) -> None:
+        self._write = write
+        self._row = 0
+        self.slots: Sequence[int] = range(n_envs)
+
+    def open(self, row: int) -> Self:
+        self._row = row
+        return self
+
+    def __setitem__(self, env_index: int, sample: object) -> None:
+        self._write(self._row, env_index, sample)
 
 
 def _own(value: Any) -> Any:
@@ -187,12 +260,7 @@ def _split(node: _Node, sample: object, path: str, values: list[object]) -> None
 
 
 def _leaf_writer(leaf: Leaf, column: Column) -> Write:
-    if leaf.is_object:
-        return _object_writer(column)
-    checked = _checked_writer(leaf, column)
-    if len(leaf.shape) == 1 and column.size and leaf.dtype.kind in "biuf":
-        return _vector_writer(leaf, column, checked)
-    return checked
+    return _object_writer(column) if leaf.is_object else _checked_writer(leaf, column)
 
 
 def _object_writer(column: Column) -> Write:
@@ -205,38 +273,27 @@ def _object_writer(column: Column) -> Write:
 def _checked_writer(leaf: Leaf, column: Column) -> Write:
     """Write after an explicit check: NumPy itself would broadcast and cast without a word."""
     shape, dtype = leaf.shape, leaf.dtype
-    takes_int = dtype.kind in "iu" and not shape
+    takes_any_integer = isinstance(leaf.space, spaces.Discrete)  # as Gymnasium's Discrete.contains does
 
-    def write(row: int, env_index: int, sample: object) -> None:
+    def write(row: int, env_index: int, sample: Any) -> None:
         if getattr(sample, "shape", None) == shape and getattr(sample, "dtype", None) == dtype:
             column[row, env_index] = sample
-            return
-        kind = getattr(getattr(sample, "dtype", None), "kind", "i" if isinstance(sample, int) else "")
-        if takes_int and kind in "iu" and kind:  # Gymnasium takes any integer for a Discrete
-            try:
-                column[row, env_index] = int(sample)  # type: ignore[call-overload]
-            except (OverflowError, TypeError):
-                pass
-            else:
-                return
-        raise MisfitError(f"{leaf.path} must be {_wanted(leaf)}, not {_brief(sample)}")
+        elif takes_any_integer and _is_integer(sample) and _fits(sample, dtype):
+            column[row, env_index] = int(sample)
+        else:
+            raise MisfitError(f"{leaf.path} must be {_wanted(leaf)}, not {_brief(sample)}")
 
     return write
 
 
-def _vector_writer(leaf: Leaf, column: Column, checked: Write) -> Write:
-    """A memoryview copies a vector at half the price of an array row, and refuses other shapes and dtypes."""
-    flat = memoryview(column.reshape(-1))
-    size, n_envs = leaf.shape[0], column.shape[1]
+def _is_integer(sample: object) -> bool:
+    if isinstance(sample, np.ndarray):
+        return sample.shape == () and sample.dtype.kind in "iu"
+    return isinstance(sample, (int, np.integer))
 
-    def write(row: int, env_index: int, sample: object) -> None:
-        start = (row * n_envs + env_index) * size
-        try:
-            flat[start : start + size] = sample  # type: ignore[call-overload]
-        except (ValueError, TypeError, BufferError):
-            checked(row, env_index, sample)  # names the fault, or takes what is equal but for its format code
 
-    return write
+def _fits(sample: Any, dtype: np.dtype[Any]) -> bool:
+    return bool(np.iinfo(dtype).min <= int(sample) <= np.iinfo(dtype).max)
 
 
 def _wanted(leaf: Leaf) -> str:

@@ -44,7 +44,7 @@ class ArrayRecorder:
 
     def finish(self, block: Block, /) -> list[ArrayHistory[Any, Any]]:
         """Return one history per env."""
-        return [ArrayHistory(block, i, env.length) for i, env in enumerate(block.envs)]
+        return [ArrayHistory(block, i, length) for i, length in enumerate(block.lengths)]
 
     def close(self) -> None:
         """Do nothing: the arrays belong to the caller."""

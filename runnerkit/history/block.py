@@ -7,8 +7,9 @@ changes later.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -68,13 +69,10 @@ class Mark:
 
 @dataclass(slots=True)
 class _EnvRows:
-    """What one env has in a block besides its columns."""
+    """Where the episodes of one env begin, and the final observations whose rows others took, by step."""
 
-    length: int = 0
     marks: list[Mark] = field(default_factory=list)
     finals: dict[int, list[Any]] = field(default_factory=dict)
-    raw_finals: dict[int, list[Any]] = field(default_factory=dict)
-    tail: EndReason = EndReason.CUT
 
 
 class Block:
@@ -82,7 +80,7 @@ class Block:
 
     Time is the leading axis, `[row, env_index, *shape]`; nested spaces have one column per leaf, in the order
     of `layout.*.leaves`. Step `t` leads from observation row `t` to row `t + 1`; where an episode ended in
-    between, row `t + 1` is the first observation of the next one, and `final_values(i, t)` has the final one.
+    between, row `t + 1` may be the first observation of the next one; then `finals(i)[t]` is the final one.
 
     A `window` block keeps the last step only, for runners that make their own history from transitions.
     """
@@ -91,10 +89,16 @@ class Block:
         self.layout: BlockLayout = layout
         self.n_envs: int = layout.n_envs
         self.steps: int = steps
+        self.lengths: list[int] = [0] * layout.n_envs
+        """How many steps each env took."""
+        self.tails: list[EndReason] = [EndReason.CUT] * layout.n_envs
+        """Why the last episode of each env ends, if the env did not end it."""
+        self.first_marks: dict[int, Mark] = {}
+        """The episodes that the first rows are of, by env."""
         self.log: EpisodeLog = EpisodeLog()
-        self.envs: list[_EnvRows] = [_EnvRows() for _ in range(layout.n_envs)]
-        for env in self.envs if not layout.preprocessed else ():
-            env.raw_finals = env.finals
+        """What came after them. Sorted by env only when someone asks, as most episodes are never looked at."""
+        self.raw_finals: dict[tuple[int, int], list[Any]] = {}
+        """Final observations before preprocessors, by (env index, step), if these are kept."""
         self._window: bool = window
         n, rows = layout.n_envs, 1 if window else steps
         self.observations: list[Column] = layout.observation.allocate(rows + 1, n)
@@ -106,7 +110,6 @@ class Block:
         self.rewards: NDArray[np.float64] = np.empty((rows, n), np.float64)
         self.terminated: NDArray[np.bool_] = np.zeros((rows, n), np.bool_)
         self.truncated: NDArray[np.bool_] = np.zeros((rows, n), np.bool_)
-        self.final_slots: list[Column] = layout.raw.allocate(n)
 
     @property
     def nbytes(self) -> int:
@@ -137,8 +140,6 @@ class Block:
 
     def trim(self, steps: int) -> None:
         """Let go of all rows after the given number of steps."""
-        for env in self.envs:
-            env.marks = [mark for mark in env.marks if mark.row < max(steps, 1)]
         self.log.infos = [entry for entry in self.log.infos if entry[1] < steps]
         self.log.reset_infos = [entry for entry in self.log.reset_infos if entry[1] < steps]
         if steps < self.steps:
@@ -153,9 +154,10 @@ class Block:
                 raise ArgumentError("Histories can only be stacked if they are of the same spaces and processors.")
             for into, of in zip(block._columns(), source._columns(), strict=True):
                 into[:, k] = of[: len(into), i]
-            env = source.envs[i]
-            block.envs[k] = replace(env, length=steps)
+            block.lengths[k], block.tails[k] = steps, source.tails[i]
+            block._env_rows[k] = source._env_rows[i]
             block.log.extend(source.log.of_env(i, k))
+            block.raw_finals.update({(k, t): v for (j, t), v in source.raw_finals.items() if j == i})
         return block
 
     def _columns(self) -> list[Column]:
@@ -167,19 +169,33 @@ class Block:
             columns += self.env_actions
         return columns
 
-    def final_values(self, env_index: int, step: int) -> list[Any] | None:
-        """Return the final observation, one value per leaf, if the next row does not hold it."""
-        return self.envs[env_index].finals.get(step)
+    def finals(self, env_index: int) -> Mapping[int, list[Any]]:
+        """Return the final observations, one value per leaf, that the row after their step does not hold."""
+        return self._env_rows[env_index].finals
+
+    def raw_final(self, env_index: int, step: int) -> list[Any] | None:
+        """Return such a final observation as it was before preprocessors."""
+        if self.layout.preprocessed:
+            return self.raw_finals.get((env_index, step))
+        return self.finals(env_index).get(step)
 
     def episodes(self, env_index: int) -> list[Episode]:
         """Return the records of an env's episodes, in order."""
-        env = self.envs[env_index]
-        stops = [*(mark.row for mark in env.marks[1:]), env.length]
-        return [
-            self._episode(env_index, mark, stop)
-            for mark, stop in zip(env.marks, stops, strict=True)
-            if stop > mark.row  # an episode that a fault left without a step is none
-        ]
+        length = self.lengths[env_index]
+        # an episode that a fault left without a step is none
+        marks = [mark for mark in self._env_rows[env_index].marks if mark.row < length]
+        stops = [*(mark.row for mark in marks[1:]), length]
+        return [self._episode(env_index, mark, stop) for mark, stop in zip(marks, stops, strict=True)]
+
+    @cached_property
+    def _env_rows(self) -> list[_EnvRows]:
+        envs = [_EnvRows() for _ in range(self.n_envs)]
+        for i, mark in self.first_marks.items():
+            envs[i].marks.append(mark)
+        for i, row, episode_index, start, final in self.log.begun:
+            envs[i].marks.append(Mark(row, episode_index, start))
+            envs[i].finals[row - 1] = final
+        return envs
 
     def _episode(self, env_index: int, mark: Mark, stop: int) -> Episode:
         if self.terminated[stop - 1, env_index]:
@@ -187,7 +203,7 @@ class Block:
         elif self.truncated[stop - 1, env_index]:
             reason = EndReason.TRUNCATED
         else:
-            reason = self.envs[env_index].tail
+            reason = self.tails[env_index]
         return Episode(
             env_index=env_index,
             episode_index=mark.episode_index,

@@ -205,7 +205,7 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
     @cached_property
     def _next_columns(self) -> list[Column]:
         shifted = [column[1 : self._length + 1, self._index] for column in self._block.observations]
-        finals = [(i, t, v) for i in self._env_indices for t, v in self._block.envs[i].finals.items() if t < self._length]
+        finals = [(i, t, v) for i in self._env_indices for t, v in self._block.finals(i).items() if t < self._length]
         if not finals:
             return shifted
         columns = [np.array(column) for column in shifted]
@@ -226,7 +226,7 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
         self, record: Episode, infos: Mapping[int, Info], reset_infos: Mapping[int, Info]
     ) -> EpisodeColumns[ObsT, ActT, RewardsT, FlagsT]:
         block, i = self._block, record.env_index
-        env, rows = block.envs[i], slice(record.start, record.start + record.length)
+        rows = slice(record.start, record.start + record.length)
         last = rows.stop - 1
 
         def present(layout: Layout, columns: Sequence[Column]) -> Any:
@@ -234,13 +234,13 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
 
         return EpisodeColumns(
             record=record,
-            observations=cast(ObsT, self._present(block.layout.observation, _closed(block.observations, i, rows, env.finals.get(last)))),
+            observations=cast(ObsT, self._present(block.layout.observation, _closed(block.observations, i, rows, block.finals(i).get(last)))),
             actions=cast(ActT, present(block.layout.action, block.actions)),
             env_actions=cast(ActT, present(block.layout.env_action, block.env_actions)),
             rewards=cast(RewardsT, self._array(block.rewards[rows, i])),
             terminated=cast(FlagsT, self._array(block.terminated[rows, i])),
             truncated=cast(FlagsT, self._array(block.truncated[rows, i])),
-            raw_observations=cast(ObsT, self._present(block.layout.raw, _closed(block.raw, i, rows, env.raw_finals.get(last)))) if self._has_raw else None,
+            raw_observations=cast(ObsT, self._present(block.layout.raw, _closed(block.raw, i, rows, block.raw_final(i, last)))) if self._has_raw else None,
             infos={row - rows.start: info for row, info in infos.items() if rows.start <= row <= last},
             reset_info=reset_infos.get(record.start) if not record.continued else None,
         )

@@ -58,7 +58,7 @@ class TorchRecorder:
 
     def finish(self, block: Block, /) -> list[TorchHistory[Any, Any]]:
         """Return one history per env."""
-        return [TorchHistory(block, i, env.length) for i, env in enumerate(block.envs)]
+        return [TorchHistory(block, i, length) for i, length in enumerate(block.lengths)]
 
     def close(self) -> None:
         """Do nothing: the tensors belong to the caller."""

@@ -42,21 +42,27 @@ class TransitionRecorder:
 
 def _transitions(block: Block, env_index: int) -> TransitionHistory:
     infos = {row: info for i, row, info in block.log.infos if i == env_index}
-    return [transition(block, env_index, t, infos.get(t, {})) for t in range(block.envs[env_index].length)]
+    finals = block.finals(env_index)
+    return [
+        transition(block, env_index, t, finals.get(t), infos.get(t, {})) for t in range(block.lengths[env_index])
+    ]
 
 
-def transition(block: Block, env_index: int, t: int, info: Mapping[str, Any]) -> Transition[Any, Any]:
-    """Return step t of an env, with copies of its arrays."""
+def transition(
+    block: Block, env_index: int, t: int, final: list[Any] | None, info: Mapping[str, Any]
+) -> Transition[Any, Any]:
+    """Return step t of an env, with copies of its arrays; `final` is where it led, if the next row does not say."""
     observation, action = block.layout.observation, block.layout.action
     at, row, next_row = block.at(t), block.row(t), block.row(t + 1)
-    final = block.final_values(env_index, t)
+    if final is None:
+        next_observation = observation.sample(block.observations, (next_row, env_index))
+    else:
+        next_observation = observation.own(final)
     return Transition(
         observation=observation.sample(block.observations, (row, env_index)),
         action=action.sample(block.actions, (at, env_index)),
         reward=float(block.rewards[at, env_index]),
-        next_observation=observation.sample(block.observations, (next_row, env_index))
-        if final is None
-        else observation.own(final),
+        next_observation=next_observation,
         terminated=bool(block.terminated[at, env_index]),
         truncated=bool(block.truncated[at, env_index]),
         info=info,
