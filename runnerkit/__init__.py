@@ -17,6 +17,7 @@ from runnerkit.gym_runner import GymRunner
 from runnerkit.hooks import Contribution, hookimpl
 from runnerkit.keys import EnvKey, HistoryKey
 from runnerkit.records import EndReason, Episode, EpisodeStart, Progress, RunSpec, Transition
+from runnerkit.registry import Registry, default_registry, make
 from runnerkit.runner import BaseRunner
 
 __all__ = [
@@ -30,7 +31,10 @@ __all__ = [
     "HistoryKey",
     "Progress",
     "RandomAgent",
+    "Registry",
     "RunSpec",
     "Transition",
+    "default_registry",
     "hookimpl",
+    "make",
 ]

@@ -30,11 +30,14 @@ class RandomAgent:
     Args:
         action_space: of one action, `runner.action_space`.
         seed: None draws one.
+
     """
 
     def __init__(self, action_space: Space[Any], seed: int | None = None) -> None:
         if not isinstance(action_space, Space):
-            raise ArgumentError(f"RandomAgent needs a gymnasium Space such as runner.action_space, not {action_space!r}.")
+            raise ArgumentError(
+                f"RandomAgent needs a gymnasium Space such as runner.action_space, not {action_space!r}."
+            )
         self.action_space: Space[Any] = action_space
         self.seed: int = int(np.random.SeedSequence(seed).entropy) if seed is None else int(seed)  # type: ignore[arg-type]
         self._layout = Layout(action_space, "action")

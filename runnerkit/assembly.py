@@ -7,10 +7,11 @@ Whatever does not fit is refused here, before the first step.
 
 from __future__ import annotations
 
+import operator
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, SupportsIndex, TypeAlias
 
 from gymnasium import Space
 from typing_extensions import TypeVar
@@ -77,7 +78,9 @@ class Assembly:
     render_mode: str | None
 
 
-def assemble(plugins: Plugins, options: AssemblyOptions) -> tuple[MakeEnv, Callable[[Callable[[int | None], AnyEnv]], Assembly]]:
+def assemble(
+    plugins: Plugins, options: AssemblyOptions
+) -> tuple[MakeEnv, Callable[[Callable[[int | None], AnyEnv]], Assembly]]:
     """Look everything up; return how an env is made, and a function that makes all envs and fits the parts.
 
     The two steps are apart so that a runner may put its own `make_env` between them.
@@ -157,11 +160,15 @@ def _fit(
 
 def _check_numbers(options: AssemblyOptions) -> None:
     for what, value in (("n_envs", options.n_envs), ("workers", options.workers)):
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        if value is not None and not is_count(value):
             raise ArgumentError(f"{what} must be a whole number of at least 1, not {value!r}.")
     seed = options.seed
-    if seed is not None and (isinstance(seed, bool) or not hasattr(seed, "__index__") or seed < 0):
+    if seed is not None and not is_count(seed, least=0):
         raise ArgumentError(f"seed must be a whole number of at least 0, or None to draw one, not {seed!r}.")
+
+
+def is_count(value: object, least: int = 1) -> bool:
+    return isinstance(value, SupportsIndex) and not isinstance(value, bool) and operator.index(value) >= least
 
 
 def _env_options(options: AssemblyOptions) -> dict[str, Any]:
@@ -182,7 +189,9 @@ def _history_format(history: str | HistoryKey[Any] | HistoryFormat[Any], plugins
 
 def _listed(processors: Sequence[Named[T]], what: str) -> Sequence[Named[T]]:
     if isinstance(processors, str) or not isinstance(processors, Sequence):
-        raise ArgumentError(f"{what} must be a list of names and objects, such as [{processors!r}], not {processors!r}.")
+        raise ArgumentError(
+            f"{what} must be a list of names and objects, such as [{processors!r}], not {processors!r}."
+        )
     return processors
 
 

@@ -9,17 +9,14 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from typing_extensions import TypeVar
 
 from runnerkit.errors import EnvError, EnvSpaceError, RunnerKitError
 from runnerkit.history.block import Block
 from runnerkit.records import EnvFacts, EpisodeLog, EpisodeStart, ShareOptions
-from runnerkit.spaces import MisfitError, RowWriter, ScalarRows, Write
+from runnerkit.spaces import MisfitError, Rows, RowWriter, ScalarRows, Write
 from runnerkit.typing import AnyEnv, EpisodeSchedule
 
 __all__ = ["SeedSchedule", "Share", "gymnasium_log_level"]
-
-FaultT = TypeVar("FaultT", bound=EnvError, default=EnvError)
 
 _FIRST_CHUNK = 64
 
@@ -155,7 +152,7 @@ class Share:
         for i, (episode_index, start) in starts.items():
             self._reset(i, row, episode_index, start)
 
-    def step(self, at: int, row: int, actions: Sequence[Any], active: Sequence[int], restart: bool, /) -> list[int]:
+    def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> list[int]:
         """Step the given envs, `actions[k]` for env `active[k]`; return those whose episode ended."""
         if active is not self._active:
             self._stepped, self._active = [(i, self._envs[i], self._rows.slots[i]) for i in active], active
@@ -174,15 +171,15 @@ class Share:
                     target[slot] = observation
                 except Exception:  # a MisfitError that says what is wrong, unless only the form differs
                     self._write(row, i, observation)
-                rewards[i] = reward
+                rewards[i] = reward  # whatever float() takes
                 if terminated or truncated:
                     # rows begin as False, so that only ends need a write
                     self._block.terminated[at, i], self._block.truncated[at, i] = bool(terminated), bool(truncated)
                     ended.append(i)
                 if info and self._keep_infos:
                     self._log.infos.append((i, at, copy.deepcopy(info)))
-        except EnvError as fault:
-            fault.action = copy.deepcopy(action)
+        except EnvError as raised:
+            raised.action = copy.deepcopy(action)
             raise
         except Exception as error:
             fault = self._bad_step(i, result, error)
@@ -204,7 +201,9 @@ class Share:
     def _reset(self, i: int, row: int, episode_index: int, start: EpisodeStart) -> None:
         self._episode[i], self._start[i] = episode_index, start
         try:
-            result: Any = self._envs[i].reset(seed=start.seed, options=start.options and dict(start.options))
+            result: Any = self._envs[i].reset(
+                seed=start.seed, options=None if start.options is None else dict(start.options)
+            )
         except Exception as error:
             raise self._error(i, f"raised in reset: {_said(error)}") from error
         try:
@@ -249,18 +248,20 @@ class Share:
             return self._misfit(i, f"returned from reset what does not fit its observation space: {error}")
         return self._misfit(i, f"returned {_kind(result)} from reset, not (observation, info)")
 
-    def _misfit(self, i: int, what: str) -> EnvSpaceError:
+    def _misfit(self, i: int, what: str) -> EnvError:
         way_out = "Mend the env, or wrap it so that its spaces tell the truth (gymnasium.wrappers.TransformObservation)"
         return self._error(i, f"{what}. {way_out}.", EnvSpaceError)
 
-    def _error(self, i: int, what: str, kind: type[FaultT] = EnvError) -> FaultT:
+    def _error(self, i: int, what: str, kind: type[EnvError] = EnvError) -> EnvError:
         start = self._start.get(i, EpisodeStart())
         return kind(what, env_index=i, episode_index=self._episode.get(i), seed=start.seed)
 
 
 def final_values(block: Block, env_index: int, raw_row: int) -> list[Any]:
     """Copy an env's observation out of a row that is about to be overwritten, one value per leaf."""
-    return [column[raw_row, env_index].copy() if column.ndim > 2 else column[raw_row, env_index] for column in block.raw]
+    return [
+        column[raw_row, env_index].copy() if column.ndim > 2 else column[raw_row, env_index] for column in block.raw
+    ]
 
 
 def _said(error: BaseException) -> str:

@@ -22,6 +22,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from typing_extensions import override
+
 __all__ = [
     "AgentError",
     "ArgumentError",
@@ -123,6 +125,7 @@ class EnvError(RolloutError):
         self.step: int | None = step
         self.action: object = action
 
+    @override
     def __str__(self) -> str:
         facts = {"episode": self.episode_index, "seed": self.seed, "step": self.step, "action": self.action}
         where = ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None)

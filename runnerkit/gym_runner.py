@@ -8,12 +8,12 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from gymnasium import Space
-from typing_extensions import Unpack
+from typing_extensions import TypeVar, Unpack, override
 
-from runnerkit.assembly import Assembly, AssemblyOptions, Named, assemble
+from runnerkit.assembly import Assembly, AssemblyOptions, Named, assemble, is_count
 from runnerkit.episodes import gymnasium_log_level
 from runnerkit.errors import ArgumentError, ClosedError
 from runnerkit.history.arrays import ArrayHistory
@@ -43,7 +43,15 @@ from runnerkit.typing import (
     TensorLike,
 )
 
+if TYPE_CHECKING:
+    from runnerkit.history.torch import TorchHistory
+
 __all__ = ["GymRunner"]
+
+# For the overloads of the constructor, which say of which types the runner is: a class's own may not be used there.
+O = TypeVar("O")  # noqa: E741
+A = TypeVar("A")
+H = TypeVar("H")
 
 
 class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
@@ -85,8 +93,45 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         UnknownNameError: an env, format, processor or executor is not known.
         SpaceError: a link of env -> preprocessors -> agent -> postprocessors -> env -> history does not fit.
         EnvError: an env could not be made.
+
     """
 
+    @overload
+    def __init__(
+        self: GymRunner[O, A, ArrayHistory[O, A]],
+        env_id: EnvKey[O, A],
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: Literal["arrays"] = "arrays",
+        plugins: Plugins | None = None,
+        **options: Unpack[RunnerOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: GymRunner[O, A, list[Transition[O, A]]],
+        env_id: EnvKey[O, A],
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: Literal["transitions"],
+        plugins: Plugins | None = None,
+        **options: Unpack[RunnerOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: GymRunner[O, A, TorchHistory],
+        env_id: EnvKey[O, A],
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: Literal["torch"],
+        plugins: Plugins | None = None,
+        **options: Unpack[RunnerOptions],
+    ) -> None: ...
     @overload
     def __init__(
         self: GymRunner[Any, Any, ArrayHistory[Any, Any]],
@@ -96,6 +141,42 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         log_level: int = 40,
         *,
         history: Literal["arrays"] = "arrays",
+        plugins: Plugins | None = None,
+        **options: Unpack[RunnerOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: GymRunner[Any, Any, list[Transition[Any, Any]]],
+        env_id: str | MakeEnv,
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: Literal["transitions"],
+        plugins: Plugins | None = None,
+        **options: Unpack[RunnerOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: GymRunner[Any, Any, TorchHistory],
+        env_id: str | MakeEnv,
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: Literal["torch"],
+        plugins: Plugins | None = None,
+        **options: Unpack[RunnerOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: GymRunner[Any, Any, H],
+        env_id: str | MakeEnv,
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: HistoryKey[H] | HistoryFormat[H],
         plugins: Plugins | None = None,
         **options: Unpack[RunnerOptions],
     ) -> None: ...
@@ -188,11 +269,13 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         """The space of one action as the agent chooses it, before postprocessors."""
         return self._parts.spec.action_space
 
+    @override
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.env_id} n_envs={self.n_envs} seed={self.seed}>"
 
     # ---- what may be overridden
 
+    @override
     def make_env(self, seed: int | None = None) -> AnyEnv:
         """Return a new env, as the runner makes its own.
 
@@ -200,6 +283,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         """
         return self._make_env(seed)
 
+    @override
     def process_transition(self, history: HistoryT | None, transition: Transition[ObsT, ActT]) -> HistoryT:
         """Return the history with one more transition; the first call of a rollout for an env gets None.
 
@@ -233,6 +317,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
                 executor.drain()
                 executor.attach(None)
 
+    @override
     def rollout(
         self,
         agent: Agent[ObsT, ActT | TensorLike | list[Any]],
@@ -266,6 +351,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
 
         Ctrl-C ends the rollout early: what was collected is returned, `interrupted` is set, and the episodes
         that were going are over.
+
         """
         plan = Plan(
             limit=self._limit(steps, episodes),
@@ -279,6 +365,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             histories, self.interrupted = rollout.run()
         return cast("list[HistoryT]", histories)
 
+    @override
     def close(self) -> None:
         """Close the envs and whatever stepped them; may be called twice."""
         if self._finalizer.detach() is not None:
@@ -312,7 +399,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         if steps is not None and episodes is not None:
             raise ArgumentError(f"Give steps or episodes, not both (steps={steps!r}, episodes={episodes!r}).")
         for what, value in (("steps", steps), ("episodes", episodes)):
-            if value is not None and (not hasattr(value, "__index__") or isinstance(value, bool) or value < 1):
+            if value is not None and not is_count(value):
                 raise ArgumentError(f"{what} must be a whole number of at least 1, not {value!r}.")
         if steps is not None and steps > self.MAX_STEPS:
             raise ArgumentError(f"steps must be at most MAX_STEPS, {self.MAX_STEPS}, not {steps}.")

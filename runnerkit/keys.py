@@ -19,8 +19,8 @@ KeyedHistoryT = TypeVar("KeyedHistoryT")
 class EnvKey(Generic[ObsT, ActT]):
     """An env id together with the types of its batches::
 
-        CARTPOLE: EnvKey[NDArray[np.float32], NDArray[np.int64]] = EnvKey("CartPole-v1")
-        runner = runnerkit.make(CARTPOLE)     # rollout() takes agents of these types, and no others
+    CARTPOLE: EnvKey[NDArray[np.float32], NDArray[np.int64]] = EnvKey("CartPole-v1")
+    runner = runnerkit.make(CARTPOLE)     # rollout() takes agents of these types, and no others
     """
 
     name: str
@@ -31,8 +31,8 @@ class EnvKey(Generic[ObsT, ActT]):
 class HistoryKey(Generic[KeyedHistoryT]):
     """The name of a history format together with the type of its histories::
 
-        ARROW: HistoryKey[ArrowHistory] = HistoryKey("arrow")
-        histories = runnerkit.make(CARTPOLE, history=ARROW).rollout(agent)     # list[ArrowHistory]
+    ARROW: HistoryKey[ArrowHistory] = HistoryKey("arrow")
+    histories = runnerkit.make(CARTPOLE, history=ARROW).rollout(agent)     # list[ArrowHistory]
     """
 
     name: str

@@ -28,9 +28,10 @@ def require_bytes(needed: int, steps: int, n_envs: int) -> None:
         return
     fits = int(steps * available / needed * 0.8)
     raise MemoryBudgetError(
-        f"A rollout of {steps:,} steps x {n_envs} envs needs arrays of {needed / 1e9:,.1f} GB; {available / 1e9:,.1f} GB "
-        f"are available. Ask for fewer steps, about {fits:,} at the most here (rollout(agent, steps={fits}) again and "
-        "again goes on where the last one stopped), use fewer envs, or override process_transition to keep less."
+        f"A rollout of {steps:,} steps x {n_envs} envs needs arrays of {needed / 1e9:,.1f} GB; "
+        f"{available / 1e9:,.1f} GB are available. Ask for fewer steps, about {fits:,} at the most here "
+        f"(rollout(agent, steps={fits}) again and again goes on where the last one stopped), use fewer envs, "
+        "or override process_transition to keep less."
     )
 
 
@@ -53,7 +54,9 @@ def _cgroup() -> int | None:
         if limit == "max":
             return None
         used = int((_CGROUP / "memory.current").read_text())
-        cached = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines()).get("inactive_file", 0)
+        cached = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines()).get(
+            "inactive_file", 0
+        )
         return max(0, int(limit) - used + int(cached))
     except (OSError, ValueError):
         return None

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Final, Generic, Literal, TypeAlias, cast
 
 import pluggy
-from typing_extensions import TypeVar
+from typing_extensions import TypeVar, override
 
 from runnerkit import hooks
 from runnerkit.errors import PluginError, UnknownNameError
@@ -84,6 +84,7 @@ class PluginProblem:
     stage: str
     error: Exception
 
+    @override
     def __str__(self) -> str:
         source = f"{self.distribution} {self.version}".strip() or "registered by hand"
         return f"plugin {self.plugin} ({source}), {self.stage}: {type(self.error).__name__}: {self.error}"

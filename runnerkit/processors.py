@@ -46,9 +46,10 @@ class Flatten:
         """Return `[n, d]`."""
         if self._plain:
             return np.array(observations).reshape(len(observations), -1)
-        columns = [np.asarray(value) for value in self._layout.split(observations)]
+        columns: list[Any] = self._layout.split(observations)
         rows = self._layout.rows(columns, len(columns[0]))
-        return np.stack([flatten(self._space, row) for row in rows]).astype(self._dtype, copy=False)
+        flat: list[NDArray[Any]] = [np.asarray(flatten(self._space, row)) for row in rows]
+        return np.stack(flat).astype(self._dtype, copy=False)
 
 
 class ScaleImage:
@@ -56,7 +57,7 @@ class ScaleImage:
 
     def bind(self, space: Space[Any], /) -> Space[Any]:
         """Return the float32 space of the same shape; raises SpaceError unless it is a bounded Box of integers."""
-        if not isinstance(space, spaces.Box) or space.dtype is None or space.dtype.kind not in "iu":
+        if not isinstance(space, spaces.Box) or space.dtype.kind not in "iu":
             raise SpaceError(f"scale-image needs a Box of integers such as uint8, not {space}. Leave it out.")
         self._low = space.low.astype(np.float32)
         self._range = np.maximum(space.high.astype(np.float32) - self._low, 1)
@@ -64,7 +65,7 @@ class ScaleImage:
 
     def __call__(self, observations: NDArray[Any], /) -> NDArray[np.float32]:
         """Return float32 of the same shape."""
-        scaled: NDArray[np.float32] = (observations.astype(np.float32) - self._low) / self._range
+        scaled: NDArray[Any] = (observations.astype(np.float32) - self._low) / self._range
         return scaled
 
 
@@ -83,6 +84,7 @@ class Normalize:
     Args:
         epsilon: added to the variance.
         clip: bound of what comes out.
+
     """
 
     def __init__(self, *, epsilon: float = 1e-8, clip: float = 10.0) -> None:
@@ -160,7 +162,8 @@ class Clip:
 
     def __call__(self, actions: NDArray[Any], /) -> NDArray[Any]:
         """Return the clipped batch."""
-        return np.clip(actions, self._low, self._high)
+        clipped: NDArray[Any] = np.clip(actions, self._low, self._high)
+        return clipped
 
 
 class Rescale:
@@ -177,11 +180,13 @@ class Rescale:
     def __call__(self, actions: NDArray[Any], /) -> NDArray[Any]:
         """Return the stretched batch; -1 and 1 meet the bounds exactly."""
         share = (actions + 1) / 2
-        return np.clip(self._low * (1 - share) + self._high * share, self._low, self._high).astype(actions.dtype)
+        stretched: NDArray[Any] = self._low * (1 - share) + self._high * share
+        bounded: NDArray[Any] = np.clip(stretched, self._low, self._high)
+        return bounded.astype(actions.dtype)
 
 
 def _float_box(space: Space[Any], name: str) -> spaces.Box:
-    if not isinstance(space, spaces.Box) or space.dtype is None or space.dtype.kind != "f":
+    if not isinstance(space, spaces.Box) or space.dtype.kind != "f":
         raise SpaceError(f"{name} needs an action space that is a Box of floats, not {space}. Leave it out.")
     return space
 
@@ -209,9 +214,7 @@ class Chain:
         return columns
 
 
-def bind_preprocessors(
-    named: Sequence[tuple[str, ActionPreprocessor]], space: Space[Any]
-) -> tuple[Chain, Layout]:
+def bind_preprocessors(named: Sequence[tuple[str, ActionPreprocessor]], space: Space[Any]) -> tuple[Chain, Layout]:
     """Bind preprocessors to the env's observation space; return the chain and what the agent sees."""
     links: list[tuple[str, Callable[[Any], object], Layout]] = []
     layout = Layout(space, "observation")
@@ -221,9 +224,7 @@ def bind_preprocessors(
     return Chain(links), layout
 
 
-def bind_postprocessors(
-    named: Sequence[tuple[str, ActionPostprocessor]], space: Space[Any]
-) -> tuple[Chain, Layout]:
+def bind_postprocessors(named: Sequence[tuple[str, ActionPostprocessor]], space: Space[Any]) -> tuple[Chain, Layout]:
     """Bind postprocessors to the env's action space, backwards; return the chain and what the agent acts in."""
     links: list[tuple[str, Callable[[Any], object], Layout]] = []
     layout = Layout(space, "action")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, overload
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from typing_extensions import TypeVar, Unpack
 
@@ -20,9 +21,13 @@ from runnerkit.plugins import (
     PreprocessorOffer,
     installed_plugins,
 )
+from runnerkit.records import Transition
 from runnerkit.typing import ActT, HistoryFormat, MakeEnv, ObsT, RunnerOptions
 
-__all__ = ["Registry", "make"]
+if TYPE_CHECKING:
+    from runnerkit.history.torch import TorchHistory
+
+__all__ = ["Registry", "default_registry", "make"]
 
 H = TypeVar("H")
 
@@ -38,8 +43,12 @@ class Registry:
     that is not known yet, or by `discover`.
     """
 
-    def __init__(self, plugins: Plugins | None = None) -> None:
-        self._plugins: Plugins = Plugins() if plugins is None else plugins
+    def __init__(self, plugins: Callable[[], Plugins] = Plugins) -> None:
+        self._find_plugins = plugins
+
+    @cached_property
+    def _plugins(self) -> Plugins:
+        return self._find_plugins()
 
     def register(self, plugin: object, name: str | None = None) -> None:
         """Add a plugin: a module or an object with hook implementations.
@@ -82,3 +91,141 @@ class Registry:
     def executors(self) -> Mapping[str, ExecutorOffer]:
         """Executors by name."""
         return self._plugins.offers("executors")
+
+    @overload
+    def build(
+        self,
+        env: EnvKey[ObsT, ActT],
+        *,
+        history: Literal["arrays"] = "arrays",
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        **options: Unpack[RunnerOptions],
+    ) -> GymRunner[ObsT, ActT, ArrayHistory[ObsT, ActT]]: ...
+    @overload
+    def build(  # pyright: ignore[reportOverlappingOverload]  (a plain name gives object, which is not wrong)
+        self,
+        env: EnvKey[ObsT, ActT],
+        *,
+        history: Literal["transitions"],
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        **options: Unpack[RunnerOptions],
+    ) -> GymRunner[ObsT, ActT, list[Transition[ObsT, ActT]]]: ...
+    @overload
+    def build(
+        self,
+        env: EnvKey[ObsT, ActT],
+        *,
+        history: Literal["torch"],
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        **options: Unpack[RunnerOptions],
+    ) -> GymRunner[ObsT, ActT, TorchHistory]: ...
+    @overload
+    def build(
+        self,
+        env: EnvKey[ObsT, ActT],
+        *,
+        history: HistoryKey[H] | HistoryFormat[H],
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        **options: Unpack[RunnerOptions],
+    ) -> GymRunner[ObsT, ActT, H]: ...
+    @overload
+    def build(
+        self,
+        env: EnvKey[ObsT, ActT],
+        *,
+        history: str,
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        **options: Unpack[RunnerOptions],
+    ) -> GymRunner[ObsT, ActT, object]: ...
+    @overload
+    def build(
+        self,
+        env: str | MakeEnv,
+        *,
+        history: Literal["arrays"] = "arrays",
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        **options: Unpack[RunnerOptions],
+    ) -> GymRunner[Any, Any, ArrayHistory[Any, Any]]: ...
+    @overload
+    def build(  # pyright: ignore[reportOverlappingOverload]  (as above)
+        self,
+        env: str | MakeEnv,
+        *,
+        history: Literal["transitions"],
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        **options: Unpack[RunnerOptions],
+    ) -> GymRunner[Any, Any, list[Transition[Any, Any]]]: ...
+    @overload
+    def build(
+        self,
+        env: str | MakeEnv,
+        *,
+        history: Literal["torch"],
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        **options: Unpack[RunnerOptions],
+    ) -> GymRunner[Any, Any, TorchHistory]: ...
+    @overload
+    def build(
+        self,
+        env: str | MakeEnv,
+        *,
+        history: HistoryKey[H] | HistoryFormat[H],
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        **options: Unpack[RunnerOptions],
+    ) -> GymRunner[Any, Any, H]: ...
+    @overload
+    def build(
+        self,
+        env: str | MakeEnv,
+        *,
+        history: str,
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        **options: Unpack[RunnerOptions],
+    ) -> GymRunner[Any, Any, object]: ...
+    def build(
+        self,
+        env: str | EnvKey[Any, Any] | MakeEnv,
+        *,
+        history: str | HistoryKey[Any] | HistoryFormat[Any] = "arrays",
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        **options: Unpack[RunnerOptions],
+    ) -> GymRunner[Any, Any, Any]:
+        """Return a runner of the parts that are named: see `GymRunner` for the options.
+
+        Spaces are checked through the whole chain, so that whatever does not fit is refused here. The type of
+        the histories is exact for the built-in formats, for a `HistoryKey` and for a format object; for other
+        names it is `object`.
+        """
+        runner: GymRunner[Any, Any, Any] = GymRunner(
+            env, seed, n_envs, log_level, history=history, plugins=self._plugins, **options
+        )
+        return runner
+
+
+default_registry: Registry = Registry(installed_plugins)
+"""The registry of the process: `GymRunner` looks names up in the same plugins."""
+
+make: Final = default_registry.build
+"""Build a runner from the default registry: `runnerkit.make("CartPole-v1", n_envs=8, seed=0)`."""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import EllipsisType
 from typing import Any
-
-import numpy as np
 
 from runnerkit.assembly import Assembly
 from runnerkit.episodes import final_values
@@ -19,7 +17,7 @@ from runnerkit.memory import require_bytes
 from runnerkit.progress import Reporter
 from runnerkit.records import Begun, EndReason, EpisodeLog, EpisodeStart, Transition
 from runnerkit.rendering import Screen
-from runnerkit.spaces import Column, Layout, MisfitError
+from runnerkit.spaces import Column, MisfitError, Rows
 from runnerkit.typing import EpisodeSchedule, ProgressCallback, StatefulAgent, SupportsActiveEnvs
 
 __all__ = ["Plan", "Rollout", "Standing"]
@@ -34,7 +32,7 @@ class _Going:
 
     running: bool = False
     episode_index: int = -1
-    start: EpisodeStart = EpisodeStart()
+    start: EpisodeStart = field(default_factory=EpisodeStart)
     steps: int = 0
     return_: float = 0.0
 
@@ -291,7 +289,7 @@ class Rollout:
         if self._reporter is not None:
             self._reporter.step(block, at, active, ended)
 
-    def _act(self, row: int, at: int) -> Sequence[Any]:
+    def _act(self, row: int, at: int) -> Rows:
         """Ask the agent, record what it chose, and return one env action per active env."""
         block, parts, rows, n = self._block, self._parts, self._rows, len(self._active)
         self._tell_of_episodes()
@@ -387,7 +385,10 @@ class Rollout:
         seen = parts.preprocess(parts.layout.raw.stack([final for *_, final in begun]), parts.layout.raw)
         if parts.layout.keep_raw:
             block.raw_finals.update({(i, row - 1): final for i, row, _, _, final in begun})
-        return [(*rest, [column[k] for column in seen]) for k, (*rest, _) in enumerate(begun)]
+        return [
+            (i, row, episode_index, start, [column[k] for column in seen])
+            for k, (i, row, episode_index, start, _) in enumerate(begun)
+        ]
 
     def _activate(self, env_indices: Sequence[int]) -> None:
         self._active = list(env_indices)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Generic
-
-from typing_extensions import Self
+from typing import Generic, Self
 
 from runnerkit.records import Transition
 from runnerkit.typing import ActT, Agent, AnyEnv, HistoryT, ObsT

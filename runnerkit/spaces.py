@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
-from typing_extensions import Self
+from typing_extensions import override
 
-__all__ = ["Column", "Layout", "Leaf", "MisfitError", "RowWriter", "ScalarRows", "Tree", "Write"]
+__all__ = ["Column", "Layout", "Leaf", "MisfitError", "RowWriter", "Rows", "ScalarRows", "Tree", "Write"]
 
 T = TypeVar("T")
 
@@ -29,6 +29,9 @@ Column: TypeAlias = NDArray[Any]
 
 Tree: TypeAlias = "T | dict[str, Tree[T]] | tuple[Tree[T], ...]"
 """Values arranged as the space is: a dict for Dict, a tuple for Tuple, the value itself for a leaf."""
+
+Rows: TypeAlias = "Sequence[Any] | NDArray[Any]"
+"""A batch taken apart: `rows[i]` is the sample of row i."""
 
 Write: TypeAlias = Callable[[int, int, object], None]
 """write(row, env_index, sample): copy a sample into the columns; raises MisfitError."""
@@ -59,6 +62,7 @@ class Leaf:
         self.dtype: np.dtype[Any] = np.dtype(object) if self.is_object else np.dtype(space.dtype)
         self.shape: tuple[int, ...] = () if self.is_object else tuple(space.shape or ())
 
+    @override
     def __str__(self) -> str:
         if self.is_object:
             return f"{self.path}: a sample of {self.space}"
@@ -134,7 +138,7 @@ class Layout:
                 column[row] = value
         return columns
 
-    def rows(self, values: Sequence[Column], n: int) -> Sequence[Any]:
+    def rows(self, values: Sequence[Column], n: int) -> Rows:
         """Return a sequence whose r-th item is the r-th sample of a batch given as one array per leaf."""
         if self.is_single:
             return values[0]
@@ -173,7 +177,7 @@ class RowWriter(Protocol):
     slots: Sequence[Any]
 
     def open(self, row: int) -> Any:
-        """Return the target for a row."""
+        """Return the target for a row, good until the next is opened."""
         ...
 
 
@@ -182,11 +186,12 @@ class _VectorRows:
 
     def __init__(self, column: Column) -> None:
         size = column.shape[2]
-        self._flat = memoryview(column.reshape(-1))
+        self._flat: memoryview[Any] = column.reshape(-1).data
         self._width = column.shape[1] * size
         self.slots: Sequence[slice] = [slice(i * size, (i + 1) * size) for i in range(column.shape[1])]
 
-    def open(self, row: int) -> memoryview:
+    def open(self, row: int) -> memoryview[Any]:
+        """Return a view of the row's memory."""
         return self._flat[row * self._width : (row + 1) * self._width]
 
 
@@ -194,11 +199,12 @@ class ScalarRows:
     """A column of plain numbers: integers of whatever integer type they come, floats of any number."""
 
     def __init__(self, column: Column) -> None:
-        self._flat = memoryview(column.reshape(-1))
+        self._flat: memoryview[Any] = column.reshape(-1).data
         self._width = column.shape[1]
         self.slots: Sequence[int] = range(self._width)
 
-    def open(self, row: int) -> memoryview:
+    def open(self, row: int) -> memoryview[Any]:
+        """Return a view of the row's memory."""
         return self._flat[row * self._width : (row + 1) * self._width]
 
 
@@ -211,6 +217,7 @@ class _AnyRows:
         self.slots: Sequence[int] = range(n_envs)
 
     def open(self, row: int) -> Self:
+        """Return itself, turned to the row."""
         self._row = row
         return self
 

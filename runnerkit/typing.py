@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from typing_extensions import TypeVar
 
 from runnerkit.records import EnvFacts, EpisodeLog, EpisodeStart, Progress, RunSpec, ShareOptions, Transition
+from runnerkit.spaces import Rows
 
 if TYPE_CHECKING:
     from runnerkit.history.arrays import ArrayHistory
@@ -87,6 +88,8 @@ class Agent(Protocol[ObsT_contra, ActT_co]):
         class Greedy:
             def act(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
                 return self.q(observations).argmax(axis=1)
+
+    NumPy arrays, lists and torch tensors are all taken as actions.
     """
 
     def act(self, observations: ObsT_contra, /) -> ActT_co:
@@ -179,7 +182,7 @@ class EpisodeSchedule(Protocol):
 class Recorder(Protocol[HistoryT_co]):
     """Writes the rollouts of one runner into one history format."""
 
-    def finish(self, block: Block, /) -> list[HistoryT_co]:
+    def finish(self, block: Block, /) -> Sequence[HistoryT_co]:
         """Return one history per env for a rollout that has ended."""
         ...
 
@@ -230,7 +233,7 @@ class Executor(Protocol):
         """Begin episodes {env index: (episode index, start)} and write their first observations to `row`."""
         ...
 
-    def step(self, at: int, row: int, actions: Sequence[Any], active: Sequence[int], restart: bool, /) -> Sequence[int]:
+    def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> Sequence[int]:
         """Step the active envs; return, in ascending order, the indices of those whose episode ended.
 
         `actions[i]` is for env `active[i]`. Rewards and flags go to row `at`, observations to `row`. With

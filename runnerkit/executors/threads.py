@@ -6,6 +6,7 @@ free-threaded CPython.
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 import threading
@@ -16,6 +17,7 @@ from runnerkit.episodes import Share
 from runnerkit.errors import ArgumentError
 from runnerkit.history.block import Block
 from runnerkit.records import EnvFacts, EpisodeLog, EpisodeStart, ShareOptions
+from runnerkit.spaces import Rows
 from runnerkit.typing import AnyEnv
 
 __all__ = ["ThreadsExecutor", "available_cores"]
@@ -40,7 +42,7 @@ class ThreadsExecutor:
         bounds = [round(n_envs * w / self.workers) for w in range(self.workers + 1)]
         self._own: Share = Share(range(bounds[0], bounds[1]))
         self._helpers: list[_Helper] = [
-            _Helper(Share(range(low, high))) for low, high in zip(bounds[1:-1], bounds[2:], strict=True)
+            _Helper(Share(range(low, high))) for low, high in itertools.pairwise(bounds[1:])
         ]
         self._parts_of: Sequence[int] = ()
         self._parts: list[tuple[slice, Sequence[int]]] = []
@@ -68,15 +70,11 @@ class ThreadsExecutor:
         parts = [{i: starts[i] for i in share.env_indices if i in starts} for share in self._shares()]
         self._all([(row, part) if part else None for part in parts], "reset")
 
-    def step(
-        self, at: int, row: int, actions: Sequence[Any], active: Sequence[int], restart: bool, /
-    ) -> Sequence[int]:
+    def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> Sequence[int]:
         """Step the active envs and return those whose episode ended."""
         if active is not self._parts_of:
             self._split(active)
-        calls = [
-            (at, row, actions[where], indices, restart) if indices else None for where, indices in self._parts
-        ]
+        calls = [(at, row, actions[where], indices, restart) if indices else None for where, indices in self._parts]
         ended: list[int] = []
         for part in self._all(calls, "step"):
             ended += part

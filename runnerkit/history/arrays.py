@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from runnerkit.history.block import Block
-from runnerkit.history.columns import ColumnHistory, EpisodeColumns
+from runnerkit.history.columns import ColumnHistory
 from runnerkit.records import RunSpec
 from runnerkit.spaces import Column
 from runnerkit.typing import ActT, ObsT
@@ -27,6 +28,7 @@ class ArrayHistory(ColumnHistory[ObsT, ActT, NDArray[np.float64], NDArray[np.boo
     The arrays of all envs of a rollout are views of the same block; they belong to the caller.
     """
 
+    @override
     def _array(self, array: Column) -> Column:
         return array
 

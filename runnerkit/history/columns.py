@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Generic, TypeAlias, cast
+from typing import Any, Generic, Self, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Self, TypeVar
+from typing_extensions import TypeVar, override
 
 from runnerkit.errors import ArgumentError
 from runnerkit.history.block import Block
@@ -60,6 +60,7 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
     def __len__(self) -> int:
         return self._length
 
+    @override
     def __repr__(self) -> str:
         envs = f"env_index={self._index}" if isinstance(self._index, int) else f"n_envs={self._block.n_envs}"
         return f"<{type(self).__name__} {envs} steps={self._length} episodes={len(self.episodes)}>"
@@ -180,7 +181,9 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
         raise NotImplementedError
 
     def _present(self, layout: Layout, columns: Sequence[Column]) -> object:
-        values = [c.tolist() if leaf.is_object else self._array(c) for leaf, c in zip(layout.leaves, columns, strict=True)]
+        values = [
+            c.tolist() if leaf.is_object else self._array(c) for leaf, c in zip(layout.leaves, columns, strict=True)
+        ]
         return layout.join(values)
 
     def _rows(self, columns: Sequence[Column]) -> list[Column]:
@@ -234,13 +237,22 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
 
         return EpisodeColumns(
             record=record,
-            observations=cast(ObsT, self._present(block.layout.observation, _closed(block.observations, i, rows, block.finals(i).get(last)))),
+            observations=cast(
+                ObsT,
+                self._present(
+                    block.layout.observation, _closed(block.observations, i, rows, block.finals(i).get(last))
+                ),
+            ),
             actions=cast(ActT, present(block.layout.action, block.actions)),
             env_actions=cast(ActT, present(block.layout.env_action, block.env_actions)),
             rewards=cast(RewardsT, self._array(block.rewards[rows, i])),
             terminated=cast(FlagsT, self._array(block.terminated[rows, i])),
             truncated=cast(FlagsT, self._array(block.truncated[rows, i])),
-            raw_observations=cast(ObsT, self._present(block.layout.raw, _closed(block.raw, i, rows, block.raw_final(i, last)))) if self._has_raw else None,
+            raw_observations=cast(
+                ObsT, self._present(block.layout.raw, _closed(block.raw, i, rows, block.raw_final(i, last)))
+            )
+            if self._has_raw
+            else None,
             infos={row - rows.start: info for row, info in infos.items() if rows.start <= row <= last},
             reset_info=reset_infos.get(record.start) if not record.continued else None,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from typing_extensions import TypeVar
+from typing_extensions import TypeVar, override
 
 from runnerkit.errors import MissingDependencyError, SpaceError
 from runnerkit.history.block import Block
@@ -18,10 +18,10 @@ from runnerkit.spaces import Column, Layout
 
 try:
     import torch
-except ImportError as error:
+except ImportError as _error:
     raise MissingDependencyError(
         "history='torch' needs PyTorch, which is not installed: pip install 'runnerkit[torch]'"
-    ) from error
+    ) from _error
 
 __all__ = ["TorchFormat", "TorchHistory"]
 
@@ -36,6 +36,7 @@ class TorchHistory(ColumnHistory[TensorObsT, TensorActT, torch.Tensor, torch.Ten
     dicts and tuples of tensors, spaces that cannot be stacked give lists.
     """
 
+    @override
     def _array(self, array: Column) -> torch.Tensor:
         return torch.from_numpy(array)
 

@@ -28,9 +28,7 @@ class TransitionRecorder:
         """Return one list per env."""
         return [_transitions(block, i) for i in range(block.n_envs)]
 
-    def append(
-        self, history: TransitionHistory | None, transition: Transition[Any, Any], /
-    ) -> TransitionHistory:
+    def append(self, history: TransitionHistory | None, transition: Transition[Any, Any], /) -> TransitionHistory:
         """Return the list with one more transition."""
         history = [] if history is None else history
         history.append(transition)
@@ -43,9 +41,7 @@ class TransitionRecorder:
 def _transitions(block: Block, env_index: int) -> TransitionHistory:
     infos = {row: info for i, row, info in block.log.infos if i == env_index}
     finals = block.finals(env_index)
-    return [
-        transition(block, env_index, t, finals.get(t), infos.get(t, {})) for t in range(block.lengths[env_index])
-    ]
+    return [transition(block, env_index, t, finals.get(t), infos.get(t, {})) for t in range(block.lengths[env_index])]
 
 
 def transition(
