@@ -7,18 +7,23 @@
         for history in runner.rollout(agent, steps=1000):
             print(history.rewards.sum(), history.episodes[0].end_reason)
 
-Types to implement and to annotate with are in `runnerkit.typing`, errors in `runnerkit.errors`.
+Types to implement and to annotate with are in `runnerkit.typing`, errors in `runnerkit.errors`. What is named here
+is imported when it is first used, so that plugins and command lines start fast.
 """
 
 from __future__ import annotations
 
-from runnerkit.agents import RandomAgent
-from runnerkit.gym_runner import GymRunner
-from runnerkit.hooks import Contribution, hookimpl
-from runnerkit.keys import EnvKey, HistoryKey
-from runnerkit.records import EndReason, Episode, EpisodeStart, Progress, RunSpec, Transition
-from runnerkit.registry import Registry, default_registry, make
-from runnerkit.runner import BaseRunner
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runnerkit.agents import RandomAgent
+    from runnerkit.gym_runner import GymRunner
+    from runnerkit.hooks import Contribution, hookimpl
+    from runnerkit.keys import EnvKey, HistoryKey
+    from runnerkit.records import EndReason, Episode, EpisodeStart, Progress, RunSpec, Transition
+    from runnerkit.registry import Registry, default_registry, make
+    from runnerkit.runner import BaseRunner
 
 __all__ = [
     "BaseRunner",
@@ -38,3 +43,28 @@ __all__ = [
     "hookimpl",
     "make",
 ]
+
+_HOMES = {
+    "agents": ["RandomAgent"],
+    "gym_runner": ["GymRunner"],
+    "hooks": ["Contribution", "hookimpl"],
+    "keys": ["EnvKey", "HistoryKey"],
+    "records": ["EndReason", "Episode", "EpisodeStart", "Progress", "RunSpec", "Transition"],
+    "registry": ["Registry", "default_registry", "make"],
+    "runner": ["BaseRunner"],
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+if not TYPE_CHECKING:  # to a type checker, a misspelt name is an error
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOME_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+        globals()[name] = value  # the next time Python finds it by itself
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from runnerkit.errors import MemoryBudgetError
 
 __all__ = ["available_bytes", "require_bytes"]
 
 _NEVER_MIND = 64 * 2**20  # asking costs more than so little is worth
-_CGROUP = Path("/sys/fs/cgroup")
+_CGROUP = "/sys/fs/cgroup/"
 
 
 def available_bytes() -> int | None:
@@ -37,7 +36,7 @@ def require_bytes(needed: int, steps: int, n_envs: int) -> None:
 
 def _meminfo() -> int | None:
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
+        for line in _read("/proc/meminfo").splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
         return None
@@ -50,13 +49,18 @@ def _meminfo() -> int | None:
 def _cgroup() -> int | None:
     """Return what the container may still take; caches count as free, as the kernel drops them first."""
     try:
-        limit = (_CGROUP / "memory.max").read_text().strip()
+        limit = _read(_CGROUP + "memory.max").strip()
         if limit == "max":
             return None
-        used = int((_CGROUP / "memory.current").read_text())
-        cached = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines()).get(
+        used = int(_read(_CGROUP + "memory.current"))
+        cached = dict(line.split() for line in _read(_CGROUP + "memory.stat").splitlines()).get(
             "inactive_file", 0
         )
         return max(0, int(limit) - used + int(cached))
     except (OSError, ValueError):
         return None
+
+
+def _read(path: str) -> str:
+    with open(path) as file:
+        return file.read()

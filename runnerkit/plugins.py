@@ -7,12 +7,11 @@ knows its distribution, and a broken plugin hurts only itself.
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, Generic, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, cast
 
 import pluggy
 from typing_extensions import TypeVar, override
@@ -21,6 +20,9 @@ from runnerkit import hooks
 from runnerkit.errors import PluginError, UnknownNameError
 from runnerkit.hooks import Contribution, MakeExecutor
 from runnerkit.typing import ActionPostprocessor, ActionPreprocessor, EnvFactory, HistoryFormat
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["ENTRY_POINT_GROUP", "KINDS", "Kind", "Offer", "PluginProblem", "Plugins", "installed_plugins"]
 
@@ -107,9 +109,11 @@ class Plugins:
         self._problems: list[PluginProblem] = []
         self._discovered = False
         self._lock = threading.RLock()
+        from importlib.metadata import version  # slow to import, and often not needed
+
         from runnerkit import builtin  # a plugin like any other, so it is above us
 
-        self._add(builtin, _Source("builtin", "runnerkit", importlib.metadata.version("runnerkit")))
+        self._add(builtin, _Source("builtin", "runnerkit", version("runnerkit")))
 
     @property
     def problems(self) -> tuple[PluginProblem, ...]:
@@ -124,11 +128,13 @@ class Plugins:
 
     def discover(self) -> None:
         """Import the installed plugins, once. A plugin that fails is left out and listed in `problems`."""
+        from importlib.metadata import entry_points
+
         with self._lock:
             if self._discovered:
                 return
             self._discovered = True
-            for entry_point in sorted(importlib.metadata.entry_points(group=ENTRY_POINT_GROUP), key=lambda e: e.name):
+            for entry_point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda e: e.name):
                 self._load(entry_point)
 
     def offers(self, kind: Kind) -> Mapping[str, Offer[Any]]:
@@ -149,7 +155,7 @@ class Plugins:
             raise UnknownNameError(KINDS[kind], name, self._offers[kind], hint)
         return offer
 
-    def _load(self, entry_point: importlib.metadata.EntryPoint) -> None:
+    def _load(self, entry_point: EntryPoint) -> None:
         dist = entry_point.dist
         source = _Source(entry_point.name, dist.name if dist else "", dist.version if dist else "")
         stage = f"import of {entry_point.value}"

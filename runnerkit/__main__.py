@@ -1,0 +1,8 @@
+"""`python -m runnerkit`: the same program as `runnerkit`."""
+
+from __future__ import annotations
+
+from runnerkit.cli import main
+
+if __name__ == "__main__":
+    main(prog_name="runnerkit")
