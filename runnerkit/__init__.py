@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from runnerkit.agents import RandomAgent
     from runnerkit.gym_runner import GymRunner
+    from runnerkit.history.columns import stack
     from runnerkit.hooks import Contribution, hookimpl
     from runnerkit.keys import EnvKey, HistoryKey
     from runnerkit.records import EndReason, Episode, EpisodeStart, Progress, RunSpec, Transition
@@ -42,11 +43,13 @@ __all__ = [
     "default_registry",
     "hookimpl",
     "make",
+    "stack",
 ]
 
 _HOMES = {
     "agents": ["RandomAgent"],
     "gym_runner": ["GymRunner"],
+    "history.columns": ["stack"],
     "hooks": ["Contribution", "hookimpl"],
     "keys": ["EnvKey", "HistoryKey"],
     "records": ["EndReason", "Episode", "EpisodeStart", "Progress", "RunSpec", "Transition"],

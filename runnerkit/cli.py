@@ -24,27 +24,30 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 import click
+from typing_extensions import override
 
 if TYPE_CHECKING:
-    from gymnasium import Space
-    from rich.console import Console
+    from rich.table import Table
 
+    from runnerkit.gym_runner import GymRunner
     from runnerkit.history.block import Block
     from runnerkit.plugins import Offer, PluginProblem
     from runnerkit.records import Episode, Progress, RunSpec
     from runnerkit.typing import HistoryFormat, ProgressCallback, Recorder
 
-    MakeAgent: TypeAlias = Callable[[Space[Any], Space[Any], int], Any]
+    MakeAgent: TypeAlias = Callable[[GymRunner[Any, Any, Any]], Any]
 
 __all__ = ["main"]
 
 _DEFAULT_STEPS: Final = 1000
 _INTERRUPTED: Final = 130  # what a shell reports for a program that Ctrl-C ended
 _PIPE_WIDTH: Final = 1000  # columns, where no terminal wraps lines: one row stays one line for grep and awk
+_BAR_WIDTH: Final = 20
 _AT_LEAST_1: Final = click.IntRange(min=1)
 
 
 class _Program(click.Group):
+    @override
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; click itself would answer Ctrl-C with exit code 1."""
         try:
@@ -83,16 +86,27 @@ Examples:
 """
 )
 @click.argument("env")
-@click.option("--n-envs", type=_AT_LEAST_1, default=1, show_default=True, help="How many envs are stepped side by side.")
-@click.option("--steps", type=_AT_LEAST_1, help=f"Steps per env.  [default: {_DEFAULT_STEPS}, without --episodes]")
+@click.option(
+    "--n-envs",
+    metavar="N",
+    type=_AT_LEAST_1,
+    default=1,
+    show_default=True,
+    help="How many envs are stepped side by side.",
+)
+@click.option(
+    "--steps", metavar="T", type=_AT_LEAST_1, help=f"Steps per env.  [default: {_DEFAULT_STEPS}, without --episodes]"
+)
 @click.option(
     "--episodes",
+    metavar="K",
     type=_AT_LEAST_1,
     help="Instead of steps, run so many whole episodes in all: the first ones to start, so that short ones do not "
     "count for more than their share.",
 )
 @click.option(
     "--seed",
+    metavar="S",
     type=click.IntRange(min=0),
     help="Of the envs and the random agent; the same seed gives the same run.  [default: a drawn one, which is shown]",
 )
@@ -106,12 +120,19 @@ Examples:
     "(observation_space, action_space) and returns one. MODULE may lie in the current directory.",
 )
 @click.option("--executor", metavar="NAME", default="serial", show_default=True, help="How the envs are stepped.")
-@click.option("--workers", type=_AT_LEAST_1, help="How many workers step them.  [default: what the executor finds best]")
+@click.option(
+    "--workers",
+    metavar="W",
+    type=_AT_LEAST_1,
+    help="How many workers step them.  [default: what the executor finds best]",
+)
 @click.option("--history", metavar="NAME", default="arrays", show_default=True, help="The format to record in.")
 @click.option("--pre", metavar="NAME", multiple=True, help="A preprocessor of observations; repeat it for a chain.")
 @click.option("--post", metavar="NAME", multiple=True, help="A postprocessor of actions; repeat it for a chain.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with the records of all episodes.")
-@click.option("--no-progress", is_flag=True, help="Show no progress bar. There is none, either, with --json or in a pipe.")
+@click.option(
+    "--no-progress", is_flag=True, help="Show no progress bar. There is none, either, with --json or in a pipe."
+)
 def rollout(
     env: str,
     n_envs: int,
@@ -139,7 +160,7 @@ def rollout(
     if steps is None and episodes is None:
         steps = _DEFAULT_STEPS
     with _explained(), _results(as_json) as out:
-        from runnerkit import GymRunner
+        from runnerkit.gym_runner import GymRunner
         from runnerkit.plugins import installed_plugins
 
         _import_from_current_directory()
@@ -155,7 +176,7 @@ def rollout(
             preprocessors=pre,
             postprocessors=post,
         ) as runner:
-            agent = make_agent(runner.observation_space, runner.action_space, runner.seed)
+            agent = make_agent(runner)
             with _progress_bar(not (as_json or no_progress)) as progress:
                 began = time.perf_counter()
                 runner.rollout(agent, steps, episodes=episodes, progress=progress)
@@ -177,7 +198,10 @@ def rollout(
                 episodes=tally.episodes,
             )
             # before the runner closes, so that an env that fails to close does not take the results with it
-            _print_json(summary.document(), out) if as_json else _print_summary(summary, out)
+            if as_json:
+                _print_json(summary.document(), out)
+            else:
+                _print_summary(summary, out)
     if interrupted:
         click.get_current_context().exit(_INTERRUPTED)
 
@@ -202,11 +226,12 @@ class _TallyRecorder:
     def __init__(self, tally: _Tally, inner: Recorder[Any]) -> None:
         self._tally, self._inner = tally, inner
 
-    def finish(self, block: Block, /) -> list[Any]:
+    def finish(self, block: Block, /) -> Sequence[Any]:
         """Count, then let the other recorder do its work."""
         self._tally.steps += sum(block.lengths)
-        for i in range(block.n_envs):
-            self._tally.episodes += block.episodes(i)
+        for i, length in enumerate(block.lengths):
+            if length:  # an env that took no step has no episode to tell of
+                self._tally.episodes += block.episodes(i)
         return self._inner.finish(block)
 
     def close(self) -> None:
@@ -347,15 +372,14 @@ def _print_summary(summary: _Summary, out: IO[str]) -> None:
     table.add_column(overflow="fold")
     for what, value in summary.rows():
         table.add_row(what, value)
-    console = _console(out)
-    console.print(table)
+    _print_table(table, out)
     if summary.interrupted:
-        console.print("Interrupted by Ctrl-C: this is what was collected until then.", style="yellow")
+        click.secho("Interrupted by Ctrl-C: this is what was collected until then.", file=out, fg="yellow")
 
 
 @contextlib.contextmanager
 def _progress_bar(wanted: bool) -> Iterator[ProgressCallback | None]:
-    """Show a bar on stderr while the context lasts, and give what is to be told of progress; None without a terminal."""
+    """Show a bar on stderr as long as the context lasts; gives what moves it, or None where there is no terminal."""
     from rich.console import Console
 
     console = Console(stderr=True, markup=False, emoji=False, highlight=False)
@@ -366,7 +390,7 @@ def _progress_bar(wanted: bool) -> Iterator[ProgressCallback | None]:
     from rich.progress import Progress as Display
 
     display = Display(
-        BarColumn(20),
+        BarColumn(_BAR_WIDTH),
         TextColumn("{task.fields[facts]}", markup=False),
         console=console,
         transient=True,
@@ -383,14 +407,14 @@ def _progress_bar(wanted: bool) -> Iterator[ProgressCallback | None]:
                 task,
                 total=progress.total_episodes if counts_episodes else progress.total_steps,
                 completed=progress.episodes if counts_episodes else progress.steps,
-                facts=_facts(progress, time.monotonic() - began),
+                facts=_fitting(_facts(progress, time.monotonic() - began), console.width - _BAR_WIDTH - 4),
                 refresh=True,
             )
 
         yield tell
 
 
-def _facts(progress: Progress, seconds: float) -> str:
+def _facts(progress: Progress, seconds: float) -> list[str]:
     rate = progress.steps / seconds if seconds > 0 else 0.0
     episodes = _count(progress.episodes, "episode")
     if progress.total_episodes is not None:
@@ -398,7 +422,16 @@ def _facts(progress: Progress, seconds: float) -> str:
     facts = [_count(progress.steps, "step"), f"{rate:,.0f} steps/s", episodes]
     if progress.mean_return is not None:
         facts.append(f"mean return {progress.mean_return:.4g}")
-    return "  ".join(facts)
+    return facts
+
+
+def _fitting(facts: Sequence[str], width: int) -> str:
+    """Join as many facts as fit: a line that a terminal wraps, or that the ^C does, could not be erased again."""
+    line = facts[0]
+    for fact in facts[1:]:
+        if len(line) + 2 + len(fact) <= width:
+            line = f"{line}  {fact}"
+    return line
 
 
 # ---- agents by name
@@ -412,33 +445,36 @@ def _import_from_current_directory() -> None:
 
 
 def _agent_maker(name: str) -> MakeAgent:
-    """Return a function (observation_space, action_space, seed) -> agent. Fails before any env is made."""
+    """Return a function runner -> agent. What is wrong with the name is found before any env is made."""
     if name == "random":
         return _random_agent
     found = _attribute(name)
     if not isinstance(found, type) and callable(getattr(found, "act", None)):
-        return lambda observation_space, action_space, seed: found
+        return lambda _: found
     if not callable(found):
         _refuse_agent(name, f"{_shown(found)} has no act(observations), nor can it be called to make an agent")
 
-    def make(observation_space: Space[Any], action_space: Space[Any], seed: int) -> object:
+    def make(runner: GymRunner[Any, Any, Any]) -> Any:
         try:
-            agent = found(observation_space, action_space)
+            agent = found(runner.observation_space, runner.action_space)
         except Exception as error:
             said = f"--agent {name}: called with (observation_space, action_space), it raised {_said(error)}"
             raise click.ClickException(said + _where(error)) from error
         if not callable(getattr(agent, "act", None)):
-            _refuse_agent(name, f"called with (observation_space, action_space), it returned {_shown(agent)}, "
-                                "which has no act(observations)")
+            _refuse_agent(
+                name,
+                f"called with (observation_space, action_space), it returned {_shown(agent)}, "
+                "which has no act(observations)",
+            )
         return agent
 
     return make
 
 
-def _random_agent(observation_space: Space[Any], action_space: Space[Any], seed: int) -> object:
+def _random_agent(runner: GymRunner[Any, Any, Any]) -> Any:
     from runnerkit import RandomAgent
 
-    return RandomAgent(action_space, seed)
+    return RandomAgent(runner.action_space, runner.seed)  # so that the seed shown repeats the run, drawn or not
 
 
 def _attribute(name: str) -> Any:
@@ -480,7 +516,9 @@ Examples:
   runnerkit plugins --json
 """
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document: {contributions: [...], problems: [...]}.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document: {contributions: [...], problems: [...]}."
+)
 def plugins(as_json: bool) -> None:
     """List what RunnerKit and installed plugins offer.
 
@@ -539,7 +577,7 @@ def _print_offers(offers: Iterable[Offer[Any]], out: IO[str]) -> None:
         last = offer.kind
         facts = _offer(offer)
         table.add_row(*(facts[column] for column in columns))
-    _console(out).print(table)
+    _print_table(table, out)
 
 
 def _print_problems(problems: Sequence[PluginProblem]) -> None:
@@ -600,9 +638,16 @@ def _print_json(document: object, out: IO[str]) -> None:
     click.echo(json.dumps(document, indent=2, allow_nan=False), file=out)
 
 
-def _console(out: IO[str]) -> Console:
-    """Return a console that takes texts literally and has no width to wrap at where there is no terminal."""
+def _print_table(table: Table, out: IO[str]) -> None:
+    """Print to a terminal, or as plain lines; texts are taken literally, whatever brackets and colons they have."""
     from rich.console import Console
 
-    width = None if out.isatty() else _PIPE_WIDTH
-    return Console(file=out, width=width, markup=False, emoji=False, highlight=False)
+    literally: Any = {"file": out, "markup": False, "emoji": False, "highlight": False}
+    if out.isatty():
+        Console(**literally).print(table)
+        return
+    console = Console(**literally, width=_PIPE_WIDTH, color_system=None)
+    with console.capture() as plain:
+        console.print(table)
+    for line in plain.get().splitlines():
+        click.echo(line.rstrip(), file=out)

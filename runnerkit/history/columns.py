@@ -17,10 +17,12 @@ from runnerkit.records import Episode
 from runnerkit.spaces import Column, Layout
 from runnerkit.typing import ActT, ObsT
 
-__all__ = ["ColumnHistory", "EpisodeColumns"]
+__all__ = ["ColumnHistory", "EpisodeColumns", "stack"]
 
 RewardsT = TypeVar("RewardsT", default=NDArray[np.float64])
 FlagsT = TypeVar("FlagsT", default=NDArray[np.bool_])
+
+StackableT = TypeVar("StackableT", bound="ColumnHistory[Any, Any, Any, Any]")
 
 Info: TypeAlias = Mapping[str, Any]
 
@@ -156,23 +158,9 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
         where = self._bootstrap
         return cast(ObsT, self._present(self._block.layout.observation, [c[where] for c in self._next_columns]))
 
-    @classmethod
-    def stack(cls, histories: Sequence[Self]) -> Self:
-        """Return one history with columns `[T, N]` for N histories of T rows each.
-
-        Without a copy where they are all of one rollout, in order; else with one.
-        """
-        if not histories:
-            raise ArgumentError("stack needs at least one history.")
-        lengths = [len(history) for history in histories]
-        if len(set(lengths)) > 1:
-            raise ArgumentError(f"stack needs histories of equal length, not {lengths}. See split() for ragged ones.")
-        block = histories[0]._block
-        own = [h._index for h in histories if h._block is block]
-        if own == list(range(block.n_envs)) and len(own) == len(histories):
-            return cls(block, slice(None), lengths[0])
-        parts = [(h._block, i) for h in histories for i in h._env_indices]
-        return cls(Block.merged(parts, lengths[0]), slice(None), lengths[0])
+    def parts(self) -> list[tuple[Block, int]]:
+        """Return the block and the env index in it, for each env that this history is of."""
+        return [(self._block, i) for i in self._env_indices]
 
     # ---- inside
 
@@ -256,6 +244,27 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
             infos={row - rows.start: info for row, info in infos.items() if rows.start <= row <= last},
             reset_info=reset_infos.get(record.start) if not record.continued else None,
         )
+
+
+def stack(histories: Sequence[StackableT]) -> StackableT:
+    """Return one history with columns `[T, N]` for N histories of T rows each::
+
+        batch = stack(runner.rollout(agent, steps=128))
+        batch.rewards, batch.bootstrap, batch.last_observations
+
+    Without a copy where they are all of one rollout, in order; else with one. Raises ArgumentError where their
+    lengths, or spaces, differ.
+    """
+    if not histories:
+        raise ArgumentError("stack needs at least one history.")
+    kind, lengths = type(histories[0]), [len(history) for history in histories]
+    if len(set(lengths)) > 1:
+        raise ArgumentError(f"stack needs histories of equal length, not {lengths}. See split() for ragged ones.")
+    parts = [part for history in histories for part in history.parts()]
+    block = parts[0][0]
+    if [i for of, i in parts if of is block] == list(range(block.n_envs)) and len(parts) == block.n_envs:
+        return kind(block, slice(None), lengths[0])
+    return kind(Block.merged(parts, lengths[0]), slice(None), lengths[0])
 
 
 def _closed(columns: Sequence[Column], env_index: int, rows: slice, final: list[Any] | None) -> list[Column]:

@@ -1,0 +1,74 @@
+"""The code itself: style, types, their completeness, and the documents that must not lag behind."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import runnerkit
+from runnerkit import hooks
+from runnerkit.plugins import KINDS
+
+ROOT = Path(__file__).parent.parent
+PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
+
+
+def run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", *command], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("command", ["ruff check .", "ruff format --check .", "mypy", "pyright"])
+def test_the_code_passes(command: str) -> None:
+    done = run(*command.split())
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_the_plugins_pass_strict_mypy(plugin: str) -> None:
+    done = run("mypy", "--config-file", str(ROOT / "pyproject.toml"), "src", cwd=ROOT / "plugins" / plugin)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_public_name_has_a_complete_type() -> None:
+    done = run("pyright", "--verifytypes", "runnerkit", "--ignoreexternal", "--outputjson")
+    completeness = json.loads(done.stdout)["typeCompleteness"]
+    incomplete = [
+        symbol["name"] for symbol in completeness["symbols"] if symbol["isExported"] and not symbol["isTypeKnown"]
+    ]
+    assert completeness["completenessScore"] == 1, incomplete
+
+
+def test_every_hook_is_documented_in_the_readmes() -> None:
+    for document in (ROOT / "README.md", ROOT / "plugins" / "README.md"):
+        text = document.read_text()
+        missing = [kind for kind in KINDS if f"{kind}()" not in text]
+        assert not missing, f"{document.name} lacks {missing}"
+
+
+def test_hooks_take_no_arguments_and_have_a_sentence_each() -> None:
+    for kind in KINDS:
+        assert (getattr(hooks, kind).__doc__ or "").endswith("."), kind
+
+
+def test_every_public_name_is_there_and_explained() -> None:
+    for name in runnerkit.__all__:
+        assert getattr(runnerkit, name).__doc__, name
+
+
+def test_the_examples_of_the_readme_run(capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) >= 3
+    exec(compile("\n".join(blocks), "README.md", "exec"), {"__name__": "readme"})
+    assert "(500, 4)" in capsys.readouterr().out
+
+
+def test_importing_runnerkit_imports_nothing_that_is_not_needed() -> None:
+    code = "import sys, runnerkit; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert loaded.isdisjoint({"torch", "click", "rich", "pluggy", "runnerkit_atari", "runnerkit_minari"})

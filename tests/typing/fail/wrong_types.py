@@ -1,0 +1,67 @@
+"""What type checkers must refuse. Never executed; an ignore that is not needed is an error."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+import runnerkit
+from runnerkit import BaseRunner, Contribution, EnvKey, GymRunner
+from runnerkit.history.arrays import ArrayHistory
+from runnerkit.typing import ActionPreprocessor, HistoryFormat
+
+Obs = NDArray[np.float32]
+Act = NDArray[np.int64]
+
+CARTPOLE: EnvKey[Obs, Act] = EnvKey("CartPole-v1")
+
+
+class WrongAction:
+    def act(self, observations: Obs) -> NDArray[np.float32]:
+        return np.zeros(len(observations), np.float32)
+
+
+class WrongObservation:
+    def act(self, observations: NDArray[np.uint8]) -> Act:
+        return np.zeros(len(observations), np.int64)
+
+
+class NoAct:
+    def action(self, observations: Obs) -> Act:
+        return np.zeros(len(observations), np.int64)
+
+
+class Incomplete(BaseRunner[Obs, Act, float]):
+    def close(self) -> None:  # type: ignore[explicit-override]
+        pass
+
+
+class NoBind:
+    def __call__(self, observations: Obs) -> Obs:
+        return observations
+
+
+class NoOpen:
+    name = "none"
+
+
+def agents_of_the_wrong_batch_type() -> None:
+    runner = runnerkit.make(CARTPOLE)
+    runner.rollout(WrongAction())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    runner.rollout(WrongObservation())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    runner.rollout(NoAct())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    histories: list[ArrayHistory[Act, Act]] = runner.rollout(None)  # type: ignore[arg-type, assignment]  # pyright: ignore
+
+
+def names_and_options_that_are_not_there() -> None:
+    runnerkit.make(CARTPOLE, n_env=2)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    runnerkit.mak(CARTPOLE)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    GymRunner("CartPole-v1", n_envs="2")  # type: ignore[call-overload]  # pyright: ignore
+
+
+def things_of_the_wrong_shape() -> None:
+    Incomplete()  # type: ignore[abstract]  # pyright: ignore[reportAbstractUsage]
+    preprocessor: ActionPreprocessor = NoBind()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    offer: Contribution[HistoryFormat[object]] = Contribution("none", NoOpen)  # type: ignore[arg-type]  # pyright: ignore
+    bare: BaseRunner | None = None  # type: ignore[type-arg]
+    print(preprocessor, offer, bare)

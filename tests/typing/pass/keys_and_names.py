@@ -1,0 +1,99 @@
+"""What `make`, `build` and `GymRunner` return, as type checkers see it. Also executed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from typing_extensions import assert_type
+
+import runnerkit
+from runnerkit import EnvKey, GymRunner, HistoryKey, Registry, Transition
+from runnerkit.history.arrays import ArrayFormat, ArrayHistory
+from runnerkit.history.torch import TorchHistory
+from runnerkit.typing import Agent, Runner, SupportsRollout
+
+Obs = NDArray[np.float32]
+Act = NDArray[np.int64]
+
+CARTPOLE: EnvKey[Obs, Act] = EnvKey("CartPole-v1")
+TORCH: HistoryKey[TorchHistory] = HistoryKey("torch")
+
+
+class Left:
+    def act(self, observations: Obs) -> Act:
+        return np.zeros(len(observations), np.int64)
+
+
+class TensorLeft:
+    def act(self, observations: Obs) -> torch.Tensor:
+        return torch.zeros(len(observations), dtype=torch.int64)
+
+
+class ListLeft:
+    def act(self, observations: Obs) -> list[int]:
+        return [0] * len(observations)
+
+
+def make_cartpole(seed: int | None) -> gymnasium.Env[Any, Any]:
+    env: gymnasium.Env[Any, Any] = gymnasium.make("CartPole-v1")
+    return env
+
+
+def keys_carry_the_types_of_batches() -> None:
+    with runnerkit.make(CARTPOLE, n_envs=2) as runner:
+        assert_type(runner, GymRunner[Obs, Act, ArrayHistory[Obs, Act]])
+        histories = runner.rollout(Left(), steps=3)
+        assert_type(histories, list[ArrayHistory[Obs, Act]])
+        assert_type(histories[0].observations, Obs)
+        assert_type(histories[0].actions, Act)
+        assert_type(histories[0].rewards, NDArray[np.float64])
+        assert_type(histories[0].terminated, NDArray[np.bool_])
+        assert_type(histories[0].split()[0].observations, Obs)
+        assert_type(runnerkit.stack(histories), ArrayHistory[Obs, Act])
+        runner.rollout(TensorLeft(), steps=3)
+        runner.rollout(ListLeft(), steps=3)
+
+
+def histories_are_exact_for_built_in_names_keys_and_objects() -> None:
+    registry = Registry()
+    with registry.build(CARTPOLE, history="torch") as runner:
+        assert_type(runner, GymRunner[Obs, Act, TorchHistory])
+        assert_type(runner.rollout(Left(), steps=2)[0].rewards, torch.Tensor)
+    with registry.build(CARTPOLE, history="transitions") as transitions:
+        assert_type(transitions.rollout(Left(), steps=2), list[list[Transition[Obs, Act]]])
+    with registry.build(CARTPOLE, history=TORCH) as by_key:
+        assert_type(by_key, GymRunner[Obs, Act, TorchHistory])
+    with registry.build(CARTPOLE, history=ArrayFormat()) as by_object:
+        assert_type(by_object, GymRunner[Obs, Act, ArrayHistory[Any, Any]])
+
+
+def names_and_factories_leave_the_batches_open() -> None:
+    for runner in (runnerkit.make("CartPole-v1"), runnerkit.make(make_cartpole), GymRunner("CartPole-v1", 0, 1)):
+        assert_type(runner, GymRunner[Any, Any, ArrayHistory[Any, Any]])
+        runner.close()
+
+
+def the_abc_and_the_protocols_go_together() -> None:
+    def as_runner(runner: GymRunner[Obs, Act, ArrayHistory[Obs, Act]]) -> Runner[Obs, Act, ArrayHistory[Obs, Act]]:
+        return runner
+
+    def as_supplier(runner: GymRunner[Obs, Act, ArrayHistory[Obs, Act]]) -> SupportsRollout[Obs, Act, object]:
+        return runner
+
+    def as_agent(agent: Left) -> Agent[Obs, Act]:
+        return agent
+
+    with runnerkit.make(CARTPOLE) as runner:
+        assert as_runner(runner) is as_supplier(runner)
+        as_agent(Left())
+
+
+if __name__ == "__main__":
+    keys_carry_the_types_of_batches()
+    histories_are_exact_for_built_in_names_keys_and_objects()
+    names_and_factories_leave_the_batches_open()
+    the_abc_and_the_protocols_go_together()

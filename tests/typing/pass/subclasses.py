@@ -1,0 +1,72 @@
+"""Runners of one's own, as the 2018 documentation describes them. Also executed."""
+
+from __future__ import annotations
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import assert_type, override
+
+from runnerkit import BaseRunner, GymRunner, Transition
+from runnerkit.typing import Agent, AnyEnv
+
+Obs = NDArray[np.float32]
+Act = NDArray[np.int64]
+
+
+class Up:
+    def act(self, observations: Obs) -> Act:
+        return (observations[:, 2] > 0).astype(np.int64)
+
+
+class Returns(GymRunner[Obs, Act, float]):
+    @override
+    def process_transition(self, history: float | None, transition: Transition[Obs, Act]) -> float:
+        return (history or 0.0) + transition.reward
+
+
+class OneEnv(BaseRunner[Obs, Act, list[float]]):
+    def __init__(self) -> None:
+        self.env = self.make_env()
+
+    @override
+    def make_env(self, seed: int | None = None) -> AnyEnv:
+        return gymnasium.make("CartPole-v1")
+
+    @override
+    def process_transition(self, history: list[float] | None, transition: Transition[Obs, Act]) -> list[float]:
+        return [*(history or []), transition.reward]
+
+    @override
+    def rollout(
+        self, agent: Agent[Obs, Act], steps: int | None = None, render: bool = False, fps: int = 30
+    ) -> list[list[float]]:
+        observation, _ = self.env.reset(seed=0)
+        history: list[float] | None = None
+        for _ in range(steps or self.MAX_STEPS):
+            batch = np.stack([observation])
+            (action,) = self.compute_action(agent, batch)
+            next_observation, reward, terminated, truncated, info = self.env.step(action)
+            transition = Transition(
+                batch, np.asarray(action), float(reward), next_observation, terminated, truncated, info
+            )
+            history = self.process_transition(history, transition)
+            observation = next_observation
+            if terminated or truncated:
+                break
+        return [history or []]
+
+    @override
+    def close(self) -> None:
+        self.env.close()
+
+
+def own_histories_keep_their_type() -> None:
+    with Returns("CartPole-v1", n_envs=2) as runner:
+        assert_type(runner.rollout(Up(), steps=5), list[float])
+    with OneEnv() as one:
+        assert_type(one.rollout(Up(), steps=5), list[list[float]])
+
+
+if __name__ == "__main__":
+    own_histories_keep_their_type()
