@@ -165,7 +165,8 @@ def rollout(
 
         _import_from_current_directory()
         make_agent = _agent_maker(agent_name)
-        tally = _Tally(installed_plugins().get("history_formats", history).make())
+        installed = installed_plugins()
+        tally = _Tally(installed.get("history_formats", history).make())
         with GymRunner(
             env,
             seed,
@@ -175,6 +176,7 @@ def rollout(
             workers=workers,
             preprocessors=pre,
             postprocessors=post,
+            plugins=installed,
         ) as runner:
             agent = make_agent(runner)
             with _progress_bar(not (as_json or no_progress)) as progress:

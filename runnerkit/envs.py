@@ -62,8 +62,9 @@ def _require_known(env_id: str, plugins: Plugins) -> None:
     try:
         if module:
             importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise UnknownNameError("env", env_id, registry.keys(), f"{error}. {_hint(name, plugins)}") from error
+    except Exception as error:  # whatever a module may raise as it is imported
+        why = f"Importing {module} failed: {type(error).__name__}: {error}."
+        raise UnknownNameError("env", env_id, registry.keys(), f"{why} {_hint(name, plugins)}") from error
     if _is_known(name):
         return
     namespace = name.partition("/")[0]

@@ -9,12 +9,14 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from numpy.typing import NDArray
 
 from runnerkit.errors import EnvError, EnvSpaceError, RunnerKitError
 from runnerkit.history.block import Block
-from runnerkit.records import EnvFacts, EpisodeLog, EpisodeStart, ShareOptions
-from runnerkit.spaces import MisfitError, Rows, RowWriter, ScalarRows, Write
-from runnerkit.typing import AnyEnv, EpisodeSchedule
+from runnerkit.history.log import EpisodeLog
+from runnerkit.records import EnvFacts, EpisodeStart, ShareOptions
+from runnerkit.spaces import Layout, MisfitError, Rows, RowWriter, ScalarRows, Write
+from runnerkit.typing import AnyEnv
 
 __all__ = ["SeedSchedule", "Share", "gymnasium_log_level"]
 
@@ -33,26 +35,29 @@ class SeedSchedule:
 
     def __init__(self, seed: int) -> None:
         self.seed: int = seed
-        self._starts: dict[int, list[EpisodeStart]] = {}
+        self._seeds: dict[int, NDArray[np.uint64]] = {}
 
     def __call__(self, env_index: int, episode_index: int, /) -> EpisodeStart:
         """Return the start of that episode."""
-        starts = self._starts.get(env_index, ())
-        if episode_index >= len(starts):
-            # generate_state is prefix-stable: a longer draw begins with the shorter one
-            starts = self._draw(env_index, max(_FIRST_CHUNK, 2 * len(starts), episode_index + 1))
-        return starts[episode_index]
+        return EpisodeStart(self.episode_seed(env_index, episode_index))
+
+    def episode_seed(self, env_index: int, episode_index: int) -> int:
+        """Return the seed of that episode."""
+        seeds = self._seeds.get(env_index)
+        if seeds is None or episode_index >= len(seeds):
+            seeds = self._draw(env_index, max(_FIRST_CHUNK, episode_index + episode_index // 4 + 1))
+        return int(seeds[episode_index])
 
     def env_seed(self, env_index: int) -> int:
         """Return the seed that `make_env` gets for an env, from a stream of its own."""
         state = np.random.SeedSequence(self.seed, spawn_key=(1, env_index)).generate_state(1, np.uint64)
         return int(state[0] >> np.uint64(1))
 
-    def _draw(self, env_index: int, count: int) -> list[EpisodeStart]:
+    def _draw(self, env_index: int, count: int) -> NDArray[np.uint64]:
+        # generate_state is prefix-stable: a longer draw begins with the shorter one
         state = np.random.SeedSequence(self.seed, spawn_key=(0, env_index)).generate_state(count, np.uint64)
-        starts = [EpisodeStart(seed) for seed in (state >> np.uint64(1)).tolist()]
-        self._starts[env_index] = starts
-        return starts
+        self._seeds[env_index] = state >> np.uint64(1)
+        return self._seeds[env_index]
 
 
 @contextlib.contextmanager
@@ -74,10 +79,9 @@ class Share:
 
     def __init__(self, env_indices: Sequence[int]) -> None:
         self.env_indices: list[int] = list(env_indices)
-        self._log: EpisodeLog = EpisodeLog()
         self._envs: dict[int, AnyEnv] = {}
         self._episode: dict[int, int] = {}
-        self._start: dict[int, EpisodeStart] = {}
+        self._seed: dict[int, int | None] = {}
         self._unseen: set[int] = set(env_indices)
         self._active: Sequence[int] = ()  # the last envs that were stepped, and all it takes to step them
         self._stepped: list[tuple[int, AnyEnv, Any]] = []
@@ -86,7 +90,7 @@ class Share:
 
     def open(self, make_env: Callable[[int], AnyEnv], options: ShareOptions, /) -> list[EnvFacts]:
         """Make the envs; on a fault, close those already made and raise EnvError."""
-        self._seeds: EpisodeSchedule = SeedSchedule(options.seed)
+        self._seeds: SeedSchedule = SeedSchedule(options.seed)
         self._keep_infos: bool = options.keep_infos
         try:
             return [self._make(make_env, i) for i in self.env_indices]
@@ -113,13 +117,15 @@ class Share:
             del self._block, self._write, self._rows, self._rewards
             return
         self._block: Block = block
+        self._layout: Layout = block.layout.raw
+        self._log: EpisodeLog = EpisodeLog(self._layout)
         self._write: Write = block.layout.raw.writer(block.raw)
         self._rows: RowWriter = block.layout.raw.row_writer(block.raw)
         self._rewards: ScalarRows = ScalarRows(block.rewards)
 
     def drain(self) -> EpisodeLog:
         """Return, and forget, what was logged since the last call."""
-        log, self._log = self._log, EpisodeLog()
+        log, self._log = self._log, EpisodeLog(self._layout)
         return log
 
     def close(self) -> None:
@@ -150,7 +156,7 @@ class Share:
     def reset(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]], /) -> None:
         """Begin the given episodes: {env index: (episode index, start)}."""
         for i, (episode_index, start) in starts.items():
-            self._reset(i, row, episode_index, start)
+            self._reset(i, row, episode_index, start.seed, start.options)
 
     def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> list[int]:
         """Step the given envs, `actions[k]` for env `active[k]`; return those whose episode ended."""
@@ -194,16 +200,13 @@ class Share:
     def _begin_again(self, env_indices: Sequence[int], at: int, row: int) -> None:
         for i in env_indices:
             episode_index = self._episode[i] + 1
-            start = self._seeds(i, episode_index)
-            self._log.begun.append((i, at + 1, episode_index, start, final_values(self._block, i, row)))
-            self._reset(i, row, episode_index, start)
+            self._log.begin(i, at + 1, episode_index, [column[row, i] for column in self._block.raw])
+            self._reset(i, row, episode_index, self._seeds.episode_seed(i, episode_index), None)
 
-    def _reset(self, i: int, row: int, episode_index: int, start: EpisodeStart) -> None:
-        self._episode[i], self._start[i] = episode_index, start
+    def _reset(self, i: int, row: int, episode_index: int, seed: int | None, options: Mapping[str, Any] | None) -> None:
+        self._episode[i], self._seed[i] = episode_index, seed
         try:
-            result: Any = self._envs[i].reset(
-                seed=start.seed, options=None if start.options is None else dict(start.options)
-            )
+            result: Any = self._envs[i].reset(seed=seed, options=None if options is None else dict(options))
         except Exception as error:
             raise self._error(i, f"raised in reset: {_said(error)}") from error
         try:
@@ -253,15 +256,7 @@ class Share:
         return self._error(i, f"{what}. {way_out}.", EnvSpaceError)
 
     def _error(self, i: int, what: str, kind: type[EnvError] = EnvError) -> EnvError:
-        start = self._start.get(i, EpisodeStart())
-        return kind(what, env_index=i, episode_index=self._episode.get(i), seed=start.seed)
-
-
-def final_values(block: Block, env_index: int, raw_row: int) -> list[Any]:
-    """Copy an env's observation out of a row that is about to be overwritten, one value per leaf."""
-    return [
-        column[raw_row, env_index].copy() if column.ndim > 2 else column[raw_row, env_index] for column in block.raw
-    ]
+        return kind(what, env_index=i, episode_index=self._episode.get(i), seed=self._seed.get(i))
 
 
 def _said(error: BaseException) -> str:

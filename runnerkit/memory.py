@@ -53,9 +53,7 @@ def _cgroup() -> int | None:
         if limit == "max":
             return None
         used = int(_read(_CGROUP + "memory.current"))
-        cached = dict(line.split() for line in _read(_CGROUP + "memory.stat").splitlines()).get(
-            "inactive_file", 0
-        )
+        cached = dict(line.split() for line in _read(_CGROUP + "memory.stat").splitlines()).get("inactive_file", 0)
         return max(0, int(limit) - used + int(cached))
     except (OSError, ValueError):
         return None

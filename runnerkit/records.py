@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeAlias
+from typing import Any, Generic
 
 from gymnasium import Space
 from gymnasium.envs.registration import EnvSpec
@@ -15,7 +15,6 @@ __all__ = [
     "EndReason",
     "EnvFacts",
     "Episode",
-    "EpisodeLog",
     "EpisodeStart",
     "Progress",
     "RunSpec",
@@ -174,34 +173,3 @@ class ShareOptions:
 
     seed: int
     keep_infos: bool = False
-
-
-Begun: TypeAlias = "tuple[int, int, int, EpisodeStart, list[Any]]"
-
-
-@dataclass(slots=True)
-class EpisodeLog:
-    """What envs did besides filling the block: rows are those of the current rollout.
-
-    `begun` holds the episodes that began in a step, as (env index, first row, episode index, start, final
-    observation of the episode before, one value per leaf).
-    `infos` holds (env index, row, info) of the steps whose infos were kept, `reset_infos` the same of first
-    observations.
-    """
-
-    begun: list[Begun] = field(default_factory=list)
-    infos: list[tuple[int, int, dict[str, Any]]] = field(default_factory=list)
-    reset_infos: list[tuple[int, int, dict[str, Any]]] = field(default_factory=list)
-
-    def extend(self, other: EpisodeLog) -> None:
-        """Append what another worker logged."""
-        self.begun += other.begun
-        self.infos += other.infos
-        self.reset_infos += other.reset_infos
-
-    def of_env(self, env_index: int, new_index: int) -> EpisodeLog:
-        """Return the infos of one env, under another index."""
-        return EpisodeLog(
-            infos=[(new_index, row, info) for i, row, info in self.infos if i == env_index],
-            reset_infos=[(new_index, row, info) for i, row, info in self.reset_infos if i == env_index],
-        )

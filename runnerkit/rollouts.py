@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import EllipsisType
 from typing import Any
 
 from runnerkit.assembly import Assembly
-from runnerkit.episodes import final_values
 from runnerkit.errors import AgentError, EnvError, RolloutError
 from runnerkit.history.block import Block, Mark
+from runnerkit.history.log import EpisodeLog
 from runnerkit.history.transitions import transition
 from runnerkit.memory import require_bytes
 from runnerkit.progress import Reporter
-from runnerkit.records import Begun, EndReason, EpisodeLog, EpisodeStart, Transition
+from runnerkit.records import EndReason, EpisodeStart, Transition
 from runnerkit.rendering import Screen
 from runnerkit.spaces import Column, MisfitError, Rows
 from runnerkit.typing import EpisodeSchedule, ProgressCallback, StatefulAgent, SupportsActiveEnvs
@@ -61,7 +60,7 @@ class Standing:
                 continue
             _put(block.raw, (0, i), [column[i] for column in self._raw])
             _put(block.observations, (0, i), [column[i] for column in self._observations])
-        starts = self.next_starts(fresh)
+        starts = self.next_starts(block, fresh)
         if starts:
             self._parts.executor.reset(0, starts)
         for i, (episode_index, start) in starts.items():
@@ -75,12 +74,14 @@ class Standing:
             _put(block.observations, (0, fresh), self._parts.preprocess(raw, self._parts.layout.raw))
         return fresh
 
-    def next_starts(self, env_indices: Iterable[int]) -> dict[int, tuple[int, EpisodeStart]]:
+    def next_starts(self, block: Block, env_indices: Iterable[int]) -> dict[int, tuple[int, EpisodeStart]]:
         """Ask the schedule how the next episodes of some envs begin, in the order given."""
         starts = {}
         for i in env_indices:
             episode_index = self.envs[i].episode_index + 1
             starts[i] = episode_index, self.schedule(i, episode_index)
+            if not self.restarts_in_step:
+                block.given[i, episode_index] = starts[i][1]
         return starts
 
     def keep(self, block: Block, t: int) -> None:
@@ -171,10 +172,15 @@ class Rollout:
     def _allocate(self) -> Block:
         layout, plan = self._parts.layout, self._plan
         if plan.process_transition is not None:
-            return Block(layout, 1, window=True)
+            return self._block_of(1, window=True)
         steps = min(plan.limit, _FIRST_STEPS) if plan.is_open_ended else plan.limit
         require_bytes(layout.bytes_per_step * steps, steps, layout.n_envs)
-        return Block(layout, steps)
+        return self._block_of(steps)
+
+    def _block_of(self, steps: int, *, window: bool = False) -> Block:
+        block = Block(self._parts.layout, steps, window=window)
+        block.schedule = self._parts.schedule
+        return block
 
     def _start(self) -> None:
         n = self._parts.spec.n_envs
@@ -215,7 +221,7 @@ class Rollout:
             return  # steps and returns were counted on the way
         block, standing = self._block, self._standing
         last = {i: (mark.row, mark.steps_before, mark.return_before) for i, mark in block.first_marks.items()}
-        last.update({i: (row, 0, 0.0) for i, row, *_ in block.log.begun})
+        last.update({i: (row, 0, 0.0) for i, row, _ in block.log.last()})
         for i, (row, steps_before, return_before) in last.items():
             length = block.lengths[i]
             standing.envs[i].steps = steps_before + length - row
@@ -229,8 +235,8 @@ class Rollout:
         going, first = self._standing.envs[i], self._block.first_marks.get(i)
         self._take(self._parts.executor.drain(), upto=self._t)
         if error.action is not None and first is not None:
-            rows = [row for env, row, *_ in self._block.log.begun if env == i]
-            error.step = going.steps if self._own is not None else self._t - max(rows, default=-first.steps_before)
+            row = next((row for env, row, _ in self._block.log.last() if env == i), -first.steps_before)
+            error.step = going.steps if self._own is not None else self._t - row
         # an episode that could not even begin is over, too: its seed would only fail again
         going.episode_index = max(going.episode_index, error.episode_index)
 
@@ -360,9 +366,11 @@ class Rollout:
         self._take(self._parts.executor.drain(), upto=next_t)
         if not restarted:
             row = self._block.raw_row(next_t)
-            starts = self._standing.next_starts(again)
-            begun = [(i, next_t, *starts[i], final_values(self._block, i, row)) for i in again]
-            self._take(EpisodeLog(begun), upto=next_t)
+            starts = self._standing.next_starts(self._block, again)
+            log = EpisodeLog(self._parts.layout.raw)
+            for i in again:
+                log.begin(i, next_t, starts[i][0], [column[row, i] for column in self._block.raw])
+            self._take(log, upto=next_t)
             self._parts.executor.reset(row, starts)
 
     def _take(self, log: EpisodeLog, upto: int) -> None:
@@ -370,25 +378,18 @@ class Rollout:
 
         What began after observation `upto` did so in a step that a fault broke off, and never was.
         """
+        layout, block = self._parts.layout, self._block
         if self._own is None:
-            log.begun = [entry for entry in log.begun if entry[1] <= upto]
-        if self._parts.preprocess and log.begun:
-            log.begun = self._preprocessed(log.begun)
-        for i, _, episode_index, start, _ in log.begun:
-            self._standing.envs[i].begin(episode_index, start)
-        self._block.log.extend(log)
-
-    def _preprocessed(self, begun: list[Begun]) -> list[Begun]:
-        """Preprocess the final observations of one step as a batch, in the order of the envs."""
-        parts, block = self._parts, self._block
-        begun = sorted(begun, key=operator.itemgetter(0))
-        seen = parts.preprocess(parts.layout.raw.stack([final for *_, final in begun]), parts.layout.raw)
-        if parts.layout.keep_raw:
-            block.raw_finals.update({(i, row - 1): final for i, row, _, _, final in begun})
-        return [
-            (i, row, episode_index, start, [column[k] for column in seen])
-            for k, (i, row, episode_index, start, _) in enumerate(begun)
-        ]
+            log = log.until(layout.raw, upto)
+        if self._parts.preprocess and len(log):  # as a batch in the order of the envs, whoever stepped them
+            log = log.by_env(layout.raw)
+            raw = log
+            log = raw.with_finals(layout.observation, self._parts.preprocess(raw.finals(layout.raw), layout.raw))
+            if block.raw_log is not None:
+                block.raw_log.extend(raw)
+        block.log.extend(log)
+        for i, _, episode_index in log.last():
+            self._standing.envs[i].begin(episode_index, block.start_of(i, episode_index))
 
     def _activate(self, env_indices: Sequence[int]) -> None:
         self._active = list(env_indices)
@@ -420,11 +421,12 @@ class Rollout:
         block = self._block
         self._take(self._parts.executor.drain(), upto=self._t + 1)
         infos = {i: info for i, _, info in block.log.infos}
-        finals = {i: final for i, *_, final in block.log.begun}
+        columns, table = block.log.finals(block.layout.observation), block.log.table().tolist()
+        finals = {i: [column[k] for column in columns] for k, (i, _, _) in enumerate(table)}
         for i in env_indices:
             step = transition(block, i, self._t, finals.get(i), infos.get(i, {}))
             self._histories[i] = process(self._histories[i], step)
-        block.log = EpisodeLog()
+        block.log = EpisodeLog(block.layout.observation)
         block.terminated[:], block.truncated[:] = False, False
 
     def _draw(self, env_indices: Sequence[int], screen: Screen) -> None:

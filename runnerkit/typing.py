@@ -16,12 +16,13 @@ from gymnasium import Space
 from numpy.typing import NDArray
 from typing_extensions import TypeVar
 
-from runnerkit.records import EnvFacts, EpisodeLog, EpisodeStart, Progress, RunSpec, ShareOptions, Transition
+from runnerkit.records import EnvFacts, EpisodeStart, Progress, RunSpec, ShareOptions, Transition
 from runnerkit.spaces import Rows
 
 if TYPE_CHECKING:
     from runnerkit.history.arrays import ArrayHistory
     from runnerkit.history.block import Block
+    from runnerkit.history.log import EpisodeLog
 
 __all__ = [
     "ActT",

@@ -16,7 +16,8 @@ from typing import Any, TypeAlias
 from runnerkit.episodes import Share
 from runnerkit.errors import ArgumentError
 from runnerkit.history.block import Block
-from runnerkit.records import EnvFacts, EpisodeLog, EpisodeStart, ShareOptions
+from runnerkit.history.log import EpisodeLog
+from runnerkit.records import EnvFacts, EpisodeStart, ShareOptions
 from runnerkit.spaces import Rows
 from runnerkit.typing import AnyEnv
 

@@ -7,17 +7,18 @@ changes later.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runnerkit.errors import ArgumentError
-from runnerkit.records import EndReason, Episode, EpisodeLog, EpisodeStart
+from runnerkit.history.log import EpisodeLog
+from runnerkit.records import EndReason, Episode, EpisodeStart
 from runnerkit.spaces import Column, Layout
+from runnerkit.typing import EpisodeSchedule
 
 __all__ = ["Block", "BlockLayout", "Mark"]
 
@@ -67,20 +68,12 @@ class Mark:
     return_before: float = 0.0
 
 
-@dataclass(slots=True)
-class _EnvRows:
-    """Where the episodes of one env begin, and the final observations whose rows others took, by step."""
-
-    marks: list[Mark] = field(default_factory=list)
-    finals: dict[int, list[Any]] = field(default_factory=dict)
-
-
 class Block:
     """The arrays of one rollout.
 
     Time is the leading axis, `[row, env_index, *shape]`; nested spaces have one column per leaf, in the order
     of `layout.*.leaves`. Step `t` leads from observation row `t` to row `t + 1`; where an episode ended in
-    between, row `t + 1` may be the first observation of the next one; then `finals(i)[t]` is the final one.
+    between, row `t + 1` may be the first observation of the next one; then `final_at(i)` tells where the final one is.
 
     A `window` block keeps the last step only, for runners that make their own history from transitions.
     """
@@ -95,10 +88,14 @@ class Block:
         """Why the last episode of each env ends, if the env did not end it."""
         self.first_marks: dict[int, Mark] = {}
         """The episodes that the first rows are of, by env."""
-        self.log: EpisodeLog = EpisodeLog()
-        """What came after them. Sorted by env only when someone asks, as most episodes are never looked at."""
-        self.raw_finals: dict[tuple[int, int], list[Any]] = {}
-        """Final observations before preprocessors, by (env index, step), if these are kept."""
+        self.log: EpisodeLog = EpisodeLog(layout.observation)
+        """What came after them, with final observations as the agent saw them."""
+        self.raw_log: EpisodeLog | None = EpisodeLog(layout.raw) if layout.preprocessed and layout.keep_raw else None
+        """The same with final observations as they were before preprocessors, if these are kept."""
+        self.schedule: EpisodeSchedule | None = None
+        """Tells how the episodes of the log began, but for those in `given`."""
+        self.given: dict[tuple[int, int], EpisodeStart] = {}
+        """How episodes began of which a user's schedule said so, by (env index, episode index)."""
         self._window: bool = window
         n, rows = layout.n_envs, 1 if window else steps
         self.observations: list[Column] = layout.observation.allocate(rows + 1, n)
@@ -154,10 +151,7 @@ class Block:
                 raise ArgumentError("Histories can only be stacked if they are of the same spaces and processors.")
             for into, of in zip(block._columns(), source._columns(), strict=True):
                 into[:, k] = of[: len(into), i]
-            block.lengths[k], block.tails[k] = steps, source.tails[i]
-            block._env_rows[k] = source._env_rows[i]
-            block.log.extend(source.log.of_env(i, k))
-            block.raw_finals.update({(k, t): v for (j, t), v in source.raw_finals.items() if j == i})
+            block._take_episodes(k, source, i, steps)
         return block
 
     def _columns(self) -> list[Column]:
@@ -169,33 +163,70 @@ class Block:
             columns += self.env_actions
         return columns
 
-    def finals(self, env_index: int) -> Mapping[int, list[Any]]:
-        """Return the final observations, one value per leaf, that the row after their step does not hold."""
-        return self._env_rows[env_index].finals
+    def start_of(self, env_index: int, episode_index: int) -> EpisodeStart:
+        """Return how an episode of the log began."""
+        given = self.given.get((env_index, episode_index))
+        if given is None and self.schedule is not None:
+            return self.schedule(env_index, episode_index)
+        return given or EpisodeStart()
 
-    def raw_final(self, env_index: int, step: int) -> list[Any] | None:
-        """Return such a final observation as it was before preprocessors."""
-        if self.layout.preprocessed:
-            return self.raw_finals.get((env_index, step))
-        return self.finals(env_index).get(step)
+    @cached_property
+    def begun(self) -> NDArray[np.int64]:
+        """The episodes that began after the first rows, `[n, 3]`: env index, first row, episode index."""
+        return self.log.table()
+
+    @cached_property
+    def final_columns(self) -> list[Column]:
+        """The final observations of the episodes before these, one array `[n, *shape]` per leaf."""
+        return self.log.finals(self.layout.observation)
+
+    @cached_property
+    def raw_final_columns(self) -> list[Column]:
+        """The same before preprocessors."""
+        if not self.layout.preprocessed:
+            return self.final_columns
+        return [] if self.raw_log is None else self.raw_log.finals(self.layout.raw)
+
+    def begun_of(self, env_index: int) -> NDArray[np.int64]:
+        """Return which rows of `begun` are of one env, and lie within its steps."""
+        mine = (self.begun[:, 0] == env_index) & (self.begun[:, 1] <= self.lengths[env_index])
+        return np.flatnonzero(mine)
+
+    def final_at(self, env_index: int) -> dict[int, int]:
+        """Return where in `final_columns` the final observations of an env are, by step.
+
+        Of steps that are missing, the next row has the next observation.
+        """
+        which = self.begun_of(env_index)
+        return dict(zip((self.begun[which, 1] - 1).tolist(), which.tolist(), strict=True))
 
     def episodes(self, env_index: int) -> list[Episode]:
         """Return the records of an env's episodes, in order."""
-        length = self.lengths[env_index]
+        length, first = self.lengths[env_index], self.first_marks.get(env_index)
+        marks = [] if first is None else [first]
+        for _, row, episode_index in self.begun[self.begun_of(env_index)].tolist():
+            marks.append(Mark(row, episode_index, self.start_of(env_index, episode_index)))
         # an episode that a fault left without a step is none
-        marks = [mark for mark in self._env_rows[env_index].marks if mark.row < length]
-        stops = [*(mark.row for mark in marks[1:]), length]
+        marks = [mark for mark in marks if mark.row < length]
+        stops = [mark.row for mark in marks[1:]] + [length] * bool(marks)
         return [self._episode(env_index, mark, stop) for mark, stop in zip(marks, stops, strict=True)]
 
-    @cached_property
-    def _env_rows(self) -> list[_EnvRows]:
-        envs = [_EnvRows() for _ in range(self.n_envs)]
-        for i, mark in self.first_marks.items():
-            envs[i].marks.append(mark)
-        for i, row, episode_index, start, final in self.log.begun:
-            envs[i].marks.append(Mark(row, episode_index, start))
-            envs[i].finals[row - 1] = final
-        return envs
+    def _take_episodes(self, env_index: int, source: Block, source_index: int, steps: int) -> None:
+        """Take over what is known of the episodes of another block's env."""
+        self.lengths[env_index], self.tails[env_index] = steps, source.tails[source_index]
+        if source_index in source.first_marks:
+            self.first_marks[env_index] = source.first_marks[source_index]
+        for k in source.begun_of(source_index).tolist():
+            _, row, episode_index = source.begun[k].tolist()
+            self.given[env_index, episode_index] = source.start_of(source_index, episode_index)
+            self.log.begin(env_index, row, episode_index, [column[k] for column in source.final_columns])
+            if self.raw_log is not None:
+                self.raw_log.begin(env_index, row, episode_index, [column[k] for column in source.raw_final_columns])
+        for entries, others in (
+            (self.log.infos, source.log.infos),
+            (self.log.reset_infos, source.log.reset_infos),
+        ):
+            entries += [(env_index, row, info) for i, row, info in others if i == source_index]
 
     def _episode(self, env_index: int, mark: Mark, stop: int) -> Episode:
         if self.terminated[stop - 1, env_index]:

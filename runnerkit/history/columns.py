@@ -137,8 +137,8 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
         """Return each episode by itself, with T + 1 observations and T of the rest."""
         if not isinstance(self._index, int):
             return [part for i in self._env_indices for part in self._of(i).split()]
-        infos, reset_infos = self.infos, self.reset_infos
-        return [self._episode(record, infos, reset_infos) for record in self.episodes]
+        finals, infos, reset_infos = self._block.final_at(self._index), self.infos, self.reset_infos
+        return [self._episode(record, finals, infos, reset_infos) for record in self.episodes]
 
     # ---- for value targets
 
@@ -196,13 +196,15 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
     @cached_property
     def _next_columns(self) -> list[Column]:
         shifted = [column[1 : self._length + 1, self._index] for column in self._block.observations]
-        finals = [(i, t, v) for i in self._env_indices for t, v in self._block.finals(i).items() if t < self._length]
-        if not finals:
+        block = self._block
+        which = np.concatenate([block.begun_of(i) for i in self._env_indices])
+        if not len(which):
             return shifted
+        envs, rows, _ = block.begun[which].T
+        where = rows - 1 if isinstance(self._index, int) else (rows - 1, envs)
         columns = [np.array(column) for column in shifted]
-        for i, t, values in finals:
-            for column, value in zip(columns, values, strict=True):
-                column[t if isinstance(self._index, int) else (t, i)] = value
+        for column, finals in zip(columns, block.final_columns, strict=True):
+            column[where] = finals[which]
         return columns
 
     @property
@@ -214,11 +216,12 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
         return where
 
     def _episode(
-        self, record: Episode, infos: Mapping[int, Info], reset_infos: Mapping[int, Info]
+        self, record: Episode, finals: Mapping[int, int], infos: Mapping[int, Info], reset_infos: Mapping[int, Info]
     ) -> EpisodeColumns[ObsT, ActT, RewardsT, FlagsT]:
         block, i = self._block, record.env_index
         rows = slice(record.start, record.start + record.length)
         last = rows.stop - 1
+        final = finals.get(last)
 
         def present(layout: Layout, columns: Sequence[Column]) -> Any:
             return self._present(layout, [column[rows, i] for column in columns])
@@ -228,7 +231,7 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
             observations=cast(
                 ObsT,
                 self._present(
-                    block.layout.observation, _closed(block.observations, i, rows, block.finals(i).get(last))
+                    block.layout.observation, _closed(block.observations, i, rows, block.final_columns, final)
                 ),
             ),
             actions=cast(ActT, present(block.layout.action, block.actions)),
@@ -237,7 +240,7 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
             terminated=cast(FlagsT, self._array(block.terminated[rows, i])),
             truncated=cast(FlagsT, self._array(block.truncated[rows, i])),
             raw_observations=cast(
-                ObsT, self._present(block.layout.raw, _closed(block.raw, i, rows, block.raw_final(i, last)))
+                ObsT, self._present(block.layout.raw, _closed(block.raw, i, rows, block.raw_final_columns, final))
             )
             if self._has_raw
             else None,
@@ -267,14 +270,16 @@ def stack(histories: Sequence[StackableT]) -> StackableT:
     return kind(Block.merged(parts, lengths[0]), slice(None), lengths[0])
 
 
-def _closed(columns: Sequence[Column], env_index: int, rows: slice, final: list[Any] | None) -> list[Column]:
-    """Return the rows of an episode and the observation after them."""
+def _closed(
+    columns: Sequence[Column], env_index: int, rows: slice, finals: Sequence[Column], final: int | None
+) -> list[Column]:
+    """Return the rows of an episode and the observation after them, number `final` of the final ones if not None."""
     if final is None:
         return [column[rows.start : rows.stop + 1, env_index] for column in columns]
     closed = []
-    for column, value in zip(columns, final, strict=True):
+    for column, values in zip(columns, finals, strict=True):
         whole = np.empty((rows.stop - rows.start + 1, *column.shape[2:]), column.dtype)
         whole[:-1] = column[rows, env_index]
-        whole[-1] = value
+        whole[-1] = values[final]
         closed.append(whole)
     return closed

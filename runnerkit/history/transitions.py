@@ -40,7 +40,7 @@ class TransitionRecorder:
 
 def _transitions(block: Block, env_index: int) -> TransitionHistory:
     infos = {row: info for i, row, info in block.log.infos if i == env_index}
-    finals = block.finals(env_index)
+    finals = {t: [column[k] for column in block.final_columns] for t, k in block.final_at(env_index).items()}
     return [transition(block, env_index, t, finals.get(t), infos.get(t, {})) for t in range(block.lengths[env_index])]
 
 
@@ -51,14 +51,12 @@ def transition(
     observation, action = block.layout.observation, block.layout.action
     at, row, next_row = block.at(t), block.row(t), block.row(t + 1)
     if final is None:
-        next_observation = observation.sample(block.observations, (next_row, env_index))
-    else:
-        next_observation = observation.own(final)
+        final = [column[next_row, env_index] for column in block.observations]
     return Transition(
         observation=observation.sample(block.observations, (row, env_index)),
         action=action.sample(block.actions, (at, env_index)),
         reward=float(block.rewards[at, env_index]),
-        next_observation=next_observation,
+        next_observation=observation.own(final),
         terminated=bool(block.terminated[at, env_index]),
         truncated=bool(block.truncated[at, env_index]),
         info=info,

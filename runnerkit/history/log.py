@@ -1,0 +1,101 @@
+"""What envs did in a rollout besides filling its arrays, kept small: episodes may be but a few steps long."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runnerkit.spaces import Column, Layout
+
+__all__ = ["EpisodeLog", "InfoEntry"]
+
+InfoEntry: TypeAlias = "tuple[int, int, dict[str, Any]]"
+"""(env index, row, info)"""
+
+
+class EpisodeLog:
+    """The episodes that began in a step, the final observations of those before them, and infos.
+
+    An env whose episode ends begins the next one at once, and its first observation takes the row in which the
+    final one stood; so this is where final observations are kept, as the bytes of their leaves.
+    """
+
+    __slots__ = ("_begun", "_finals", "infos", "reset_infos")
+
+    def __init__(self, layout: Layout) -> None:
+        self._begun: array[int] = array("q")  # env index, first row, episode index; and again
+        self._finals: list[Any] = [[] if leaf.is_object else bytearray() for leaf in layout.leaves]
+        self.infos: list[InfoEntry] = []
+        """Infos that were kept, by the row of their step."""
+        self.reset_infos: list[InfoEntry] = []
+        """Infos that came with first observations, by the row of these."""
+
+    def __len__(self) -> int:
+        return len(self._begun) // 3
+
+    def begin(self, env_index: int, row: int, episode_index: int, final: Iterable[Any]) -> None:
+        """Note that an episode begins in `row`; `final` is where the one before it ended, one value per leaf."""
+        self._begun.extend((env_index, row, episode_index))
+        for kept, value in zip(self._finals, final):  # noqa: B905  (strict would cost as much as the rest)
+            kept += [value] if type(kept) is list else value.tobytes()
+
+    def table(self) -> NDArray[np.int64]:
+        """Return the episodes that began as `[n, 3]`: env index, first row, episode index."""
+        return np.array(self._begun, np.int64).reshape(-1, 3)
+
+    def last(self) -> list[tuple[int, int, int]]:
+        """Return the last entry of the table for each env that has one; those of an env are in order."""
+        table = self.table()[::-1]
+        _, where = np.unique(table[:, 0], return_index=True)
+        return [tuple(entry) for entry in table[where].tolist()]
+
+    def finals(self, layout: Layout) -> list[Column]:
+        """Return the final observations in the order of the table, one array `[n, *shape]` per leaf."""
+        return [
+            _objects(kept) if leaf.is_object else np.frombuffer(kept, leaf.dtype).reshape(len(self), *leaf.shape)
+            for leaf, kept in zip(layout.leaves, self._finals, strict=True)
+        ]
+
+    def extend(self, other: EpisodeLog) -> None:
+        """Append what another worker, or another step, logged; `other` is not to be used any more."""
+        if self._begun:
+            self._begun += other._begun
+            for kept, more in zip(self._finals, other._finals, strict=True):
+                kept += more
+        else:
+            self._begun, self._finals = other._begun, other._finals
+        self.infos += other.infos
+        self.reset_infos += other.reset_infos
+
+    def until(self, layout: Layout, row: int) -> EpisodeLog:
+        """Return the log without episodes that began after a row."""
+        rows = self.table()[:, 1]
+        return self if not len(rows) or rows.max() <= row else self._select(layout, np.flatnonzero(rows <= row))
+
+    def by_env(self, layout: Layout) -> EpisodeLog:
+        """Return the log in the order of the envs."""
+        return self._select(layout, np.argsort(self.table()[:, 0], kind="stable"))
+
+    def _select(self, layout: Layout, which: NDArray[np.int64]) -> EpisodeLog:
+        return self.with_finals(layout, [column[which] for column in self.finals(layout)], self.table()[which])
+
+    def with_finals(
+        self, layout: Layout, finals: Sequence[Column], table: NDArray[np.int64] | None = None
+    ) -> EpisodeLog:
+        """Return this log with other final observations, and other episodes if a table of them is given."""
+        log = EpisodeLog(layout)
+        for k, (i, row, episode_index) in enumerate((self.table() if table is None else table).tolist()):
+            log.begin(i, row, episode_index, [column[k] for column in finals])
+        log.infos, log.reset_infos = self.infos, self.reset_infos
+        return log
+
+
+def _objects(values: list[Any]) -> Column:
+    column = np.empty(len(values), object)
+    for k, value in enumerate(values):
+        column[k] = value
+    return column
