@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, SupportsIndex, TypeAlias
 
 from gymnasium import Space
@@ -18,7 +18,7 @@ from typing_extensions import TypeVar
 
 from runnerkit.batches import BatchReader
 from runnerkit.envs import resolve_env
-from runnerkit.episodes import SeedSchedule
+from runnerkit.episodes import SeedSchedule, close_after
 from runnerkit.errors import ArgumentError, SpaceError
 from runnerkit.history.block import BlockLayout
 from runnerkit.keys import EnvKey, HistoryKey
@@ -90,7 +90,12 @@ def assemble(
     history = _history_format(options.history, plugins)
     pre = [_named(p, "action_preprocessors", plugins) for p in _listed(options.preprocessors, "preprocessors")]
     post = [_named(p, "action_postprocessors", plugins) for p in _listed(options.postprocessors, "postprocessors")]
+    if not isinstance(options.executor, str):
+        raise ArgumentError(f"executor must be a name such as 'serial' or 'threads', not {options.executor!r}.")
     make_executor = plugins.get("executors", options.executor).make()
+
+    n_envs, workers = int(options.n_envs), None if options.workers is None else int(options.workers)
+    options = replace(options, n_envs=n_envs, workers=workers)
 
     def fit(make_env: Callable[[int | None], AnyEnv]) -> Assembly:
         schedule = SeedSchedule(secrets.randbits(63) if options.seed is None else int(options.seed))
@@ -100,8 +105,8 @@ def assemble(
                 lambda i: make_env(schedule.env_seed(i)), ShareOptions(schedule.seed, options.keep_infos)
             )
             return _fit(name, options, facts, schedule, executor, history, pre, post)
-        except BaseException:
-            executor.close()
+        except BaseException as error:
+            close_after(error, executor.close)
             raise
 
     return make_env, fit
@@ -143,17 +148,20 @@ def _fit(
         env_spec=first.spec,
         keep_infos=options.keep_infos,
         keep_raw=options.keep_raw,
+        preprocessed=bool(preprocess),
+        postprocessed=bool(postprocess),
     )
+    readers = BatchReader(action, bounded=True), BatchReader(env_action, bounded=True)
     return Assembly(
         spec=spec,
         schedule=schedule,
         executor=executor,
-        recorder=history.open(spec),
+        recorder=history.open(spec),  # last, as it may create files
         layout=layout,
         preprocess=preprocess,
         postprocess=postprocess,
-        read_actions=BatchReader(action, bounded=True),
-        read_env_actions=BatchReader(env_action, bounded=True),
+        read_actions=readers[0],
+        read_env_actions=readers[1],
         render_mode=first.render_mode,
     )
 

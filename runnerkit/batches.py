@@ -79,7 +79,8 @@ def _reader(leaf: Leaf, bounded: bool) -> _Read:
             _check_kind(leaf, array)
             if inside is not None and dtype.kind in "iu" and not np.all(inside(array)):
                 raise _outside(leaf, array, inside)  # before the cast can wrap it around
-            array = array.astype(dtype)
+            with np.errstate(over="ignore"):  # to infinity, which the bounds refuse
+                array = array.astype(dtype)
         if inside is not None:
             within = inside(array)
             if within is not True and not np.all(within):
@@ -91,7 +92,12 @@ def _reader(leaf: Leaf, bounded: bool) -> _Read:
 
 def _to_array(leaf: Leaf, value: Any) -> Column:
     if hasattr(value, "detach"):  # a torch tensor, without importing torch
-        value = value.detach().cpu().numpy()
+        try:
+            return np.array(value.detach().cpu().numpy())
+        except TypeError as error:  # NumPy has no bfloat16
+            raise MisfitError(
+                f"{leaf.path} must be a tensor of dtype {leaf.dtype}, not {value.dtype}: {error}"
+            ) from None
     try:
         return np.array(value)
     except ValueError as error:

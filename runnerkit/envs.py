@@ -11,7 +11,7 @@ from typing import Any, Final
 import gymnasium
 from gymnasium.envs.registration import find_highest_version, parse_env_id, registry
 
-from runnerkit.errors import UnknownNameError
+from runnerkit.errors import ArgumentError, UnknownNameError
 from runnerkit.keys import EnvKey
 from runnerkit.plugins import Plugins
 from runnerkit.typing import AnyEnv, MakeEnv
@@ -28,6 +28,8 @@ def resolve_env(
     """Return the name of an env and a function (seed) -> env. Raises UnknownNameError before anything is made."""
     if isinstance(env, EnvKey):
         env = env.name
+    if not isinstance(env, str) and not callable(env):
+        raise ArgumentError(f"env_id must be an env id, an EnvKey or a function (seed) -> env, not {env!r}.")
     if not isinstance(env, str):
         return getattr(env, "__name__", type(env).__name__), functools.partial(env, **options) if options else env
     family, colon, rest = env.partition(":")

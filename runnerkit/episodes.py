@@ -60,6 +60,14 @@ class SeedSchedule:
         return self._seeds[env_index]
 
 
+def close_after(error: BaseException, close: Callable[[], None]) -> None:
+    """Close what an error leaves open; should that fail, too, the error is the one to tell, with a note."""
+    try:
+        close()
+    except Exception as fault:
+        error.add_note(f"Besides, closing failed: {_said(fault)}")
+
+
 @contextlib.contextmanager
 def gymnasium_log_level(level: int) -> Iterator[None]:
     """Set the level of Gymnasium's logger, which is one for the whole process, for the time being."""
@@ -83,6 +91,8 @@ class Share:
         self._episode: dict[int, int] = {}
         self._seed: dict[int, int | None] = {}
         self._unseen: set[int] = set(env_indices)
+        self._layout: Layout | None = None
+        self._log: EpisodeLog
         self._active: Sequence[int] = ()  # the last envs that were stepped, and all it takes to step them
         self._stepped: list[tuple[int, AnyEnv, Any]] = []
 
@@ -94,8 +104,8 @@ class Share:
         self._keep_infos: bool = options.keep_infos
         try:
             return [self._make(make_env, i) for i in self.env_indices]
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            close_after(error, self.close)
             raise
 
     def _make(self, make_env: Callable[[int], AnyEnv], i: int) -> EnvFacts:
@@ -116,15 +126,17 @@ class Share:
         if block is None:
             del self._block, self._write, self._rows, self._rewards
             return
+        layout = block.layout.raw
+        if layout is not self._layout:  # a block that has only grown goes on with its log
+            self._layout, self._log = layout, EpisodeLog(layout)
         self._block: Block = block
-        self._layout: Layout = block.layout.raw
-        self._log: EpisodeLog = EpisodeLog(self._layout)
-        self._write: Write = block.layout.raw.writer(block.raw)
-        self._rows: RowWriter = block.layout.raw.row_writer(block.raw)
+        self._write: Write = layout.writer(block.raw)
+        self._rows: RowWriter = layout.row_writer(block.raw)
         self._rewards: ScalarRows = ScalarRows(block.rewards)
 
     def drain(self) -> EpisodeLog:
         """Return, and forget, what was logged since the last call."""
+        assert self._layout is not None  # there has been a block
         log, self._log = self._log, EpisodeLog(self._layout)
         return log
 
@@ -192,7 +204,7 @@ class Share:
             fault.action = copy.deepcopy(action)
             raise fault from error
         if self._unseen:
-            self._look_at_first(row, active)
+            self._look_at_first(row, active, actions)
         if restart and ended:
             self._begin_again(ended, at, row)
         return ended
@@ -210,6 +222,8 @@ class Share:
         except Exception as error:
             raise self._error(i, f"raised in reset: {_said(error)}") from error
         try:
+            if not isinstance(result, tuple):  # an array of two would unpack, too
+                raise TypeError("not a tuple")
             observation, info = result
             try:
                 self._rows.open(row)[self._rows.slots[i]] = observation
@@ -224,10 +238,16 @@ class Share:
 
     # ---- faults
 
-    def _look_at_first(self, row: int, active: Sequence[int]) -> None:
+    def _look_at_first(self, row: int, active: Sequence[int], actions: Rows) -> None:
         """Check the bounds of each env's first observations; shapes and dtypes are checked at every step."""
-        for i in self._unseen.intersection(active):
-            self._check_bounds(i, row, "step")
+        for k, i in enumerate(active):
+            if i not in self._unseen:
+                continue
+            try:
+                self._check_bounds(i, row, "step")
+            except EnvError as fault:
+                fault.action = copy.deepcopy(actions[k])
+                raise
         self._unseen.difference_update(active)
 
     def _check_bounds(self, i: int, row: int, where: str) -> None:

@@ -56,7 +56,12 @@ class UnknownNameError(RunnerKitError, LookupError):
         self.kind: str = kind
         self.name: str = name
         self.known: tuple[str, ...] = tuple(sorted(known))
-        super().__init__(_unknown(kind, name, self.known, hint))
+        self.hint: str = hint
+        super().__init__(kind, name, self.known, hint)
+
+    @override
+    def __str__(self) -> str:
+        return _unknown(self.kind, self.name, self.known, self.hint)
 
 
 class SpaceError(RunnerKitError, TypeError):
@@ -82,8 +87,8 @@ class ClosedError(RunnerKitError):
 class RolloutError(RunnerKitError):
     """Raised when a rollout breaks off half-way.
 
-    `histories` holds, per env, what was collected until then in the runner's own history format (empty
-    where nothing was); the episodes that ran are marked `interrupted`, that of a failing env `crashed`.
+    `histories` holds, per env, what was collected until then, in the runner's own history format (as arrays, if
+    that is what failed); the episodes that ran are marked `interrupted`, that of a failing env `crashed`.
     """
 
     histories: list[object]

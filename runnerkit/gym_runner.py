@@ -310,6 +310,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             try:
                 self._standing.begin(block, range(self.n_envs))
                 self._standing.keep(block, 0)
+                self._standing.reset_infos += executor.drain().reset_infos
             except BaseException:
                 self._standing.abandon()
                 raise
@@ -361,6 +362,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             process_transition=self.process_transition if self._makes_own_history() else None,
         )
         with self._working(), self._screen(render, fps) as screen:
+            self.interrupted = False
             rollout = Rollout(self._parts, self._standing, plan, agent, screen, progress)
             histories, self.interrupted = rollout.run()
         return cast("list[HistoryT]", histories)
@@ -368,22 +370,24 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     @override
     def close(self) -> None:
         """Close the envs and whatever stepped them; may be called twice."""
-        if self._finalizer.detach() is not None:
-            with gymnasium_log_level(self.log_level):
-                try:
-                    self._parts.executor.close()
-                finally:
-                    self._parts.recorder.close()
+        if not self._finalizer.alive:
+            return
+        with self._working():
+            self._finalizer.detach()
+            try:
+                self._parts.executor.close()
+            finally:
+                self._parts.recorder.close()
 
     # ---- inside
 
     def _makes_own_history(self) -> bool:
-        return type(self).process_transition is not GymRunner.process_transition
+        return not _is(self.process_transition, GymRunner.process_transition)
 
     def _chooser(self, agent: Agent[Any, Any]) -> Callable[[Any], object]:
         if not callable(getattr(agent, "act", None)):
             raise ArgumentError(f"An agent needs a method act(observations); {agent!r} has none.")
-        if type(self).compute_action is BaseRunner.compute_action:
+        if _is(self.compute_action, BaseRunner.compute_action):
             return agent.act  # what the default does, a call less
         return functools.partial(self.compute_action, agent)
 
@@ -410,7 +414,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         if not self._finalizer.alive:
             raise ClosedError(f"{self!r} was closed. Build a new runner.")
         if not self._busy.acquire(blocking=False):
-            raise ArgumentError(f"{self!r} is in a rollout already. Use a runner per thread.")
+            raise ArgumentError(f"{self!r} is in a rollout already. Wait for its end, or use a runner per thread.")
         try:
             with gymnasium_log_level(self.log_level):
                 yield
@@ -418,9 +422,14 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             self._busy.release()
 
 
+def _is(bound: object, function: object) -> bool:
+    """Whether a method is this one still, overridden neither by a class nor on the object."""
+    return getattr(bound, "__func__", None) is function
+
+
 def _dropped(executor: Executor, recorder: Recorder[Any], name: str) -> None:
-    warnings.warn(f"{name} was dropped without close(). Use it in a with statement.", ResourceWarning, stacklevel=2)
     try:
         executor.close()
     finally:
         recorder.close()
+        warnings.warn(f"{name} was dropped without close(). Use it in a with statement.", ResourceWarning, stacklevel=2)

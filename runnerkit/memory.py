@@ -26,10 +26,10 @@ def require_bytes(needed: int, steps: int, n_envs: int) -> None:
     if available is None or needed <= available:
         return
     fits = int(steps * available / needed * 0.8)
+    again = f": rollout(agent, steps={fits}) again and again goes on where the last one stopped" if fits else ""
     raise MemoryBudgetError(
         f"A rollout of {steps:,} steps x {n_envs} envs needs arrays of {needed / 1e9:,.1f} GB; "
-        f"{available / 1e9:,.1f} GB are available. Ask for fewer steps, about {fits:,} at the most here "
-        f"(rollout(agent, steps={fits}) again and again goes on where the last one stopped), use fewer envs, "
+        f"{available / 1e9:,.1f} GB are available. Ask for fewer steps{again}; or use fewer envs, "
         "or override process_transition to keep less."
     )
 

@@ -98,6 +98,10 @@ class _Source:
     distribution: str = ""
     version: str = ""
 
+    @override
+    def __str__(self) -> str:
+        return f"Plugin {self.plugin}" + (f" ({self.distribution} {self.version})" if self.distribution else "")
+
 
 class Plugins:
     """The plugins of a registry. Built-ins are there from the start; `discover` adds the installed ones."""
@@ -179,7 +183,7 @@ class Plugins:
                 self._manager.unregister(plugin)
             if isinstance(error, PluginError):
                 raise
-            raise PluginError(f"Plugin {source.plugin} cannot be registered: {error}") from error
+            raise PluginError(f"{source} cannot be registered: {error}") from error
         for offer in offers:
             self._offers[offer.kind][offer.name] = offer
 
@@ -190,7 +194,7 @@ class Plugins:
                     yield from self._collect(kind, implementation.function(), source)
 
     def _collect(self, kind: Kind, contributions: object, source: _Source) -> Iterator[Offer[Any]]:
-        where = f"Plugin {source.plugin} ({source.distribution} {source.version}), hook {kind}"
+        where = f"{source}, hook {kind},"
         names: set[str] = set()
         for contribution in cast("Iterator[object]", contributions or ()):
             if not isinstance(contribution, Contribution):

@@ -140,6 +140,10 @@ class RunSpec:
     env_spec: EnvSpec | None
     keep_infos: bool
     keep_raw: bool
+    preprocessed: bool = False
+    """Whether preprocessors stand between the env and the agent, even such as keep the space."""
+    postprocessed: bool = False
+    """Whether postprocessors stand between the agent and the env."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,8 @@ class Screen:
     `"rgb_array"` are tiled into one pygame window.
     """
 
-    def __init__(self, render_mode: str | None, fps: int, title: str) -> None:
-        if not fps > 0:
+    def __init__(self, render_mode: str | None, fps: float, title: str) -> None:
+        if not _is_positive(fps):
             raise ArgumentError(f"fps must be above 0, not {fps!r}.")
         if render_mode not in ("human", "rgb_array"):
             raise RenderError(
@@ -82,6 +82,10 @@ def tile(frames: Sequence[NDArray[Any]]) -> NDArray[np.uint8]:
         top, left = (k // columns) * height, (k % columns) * width
         picture[top : top + frame.shape[0], left : left + frame.shape[1]] = frame
     return picture
+
+
+def _is_positive(fps: object) -> bool:
+    return isinstance(fps, SupportsFloat) and not isinstance(fps, bool) and float(fps) > 0
 
 
 def _pygame() -> Any:

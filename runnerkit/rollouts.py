@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import EllipsisType
@@ -9,8 +10,9 @@ from typing import Any
 
 from runnerkit.assembly import Assembly
 from runnerkit.errors import AgentError, EnvError, RolloutError
+from runnerkit.history.arrays import ArrayRecorder
 from runnerkit.history.block import Block, Mark
-from runnerkit.history.log import EpisodeLog
+from runnerkit.history.log import EpisodeLog, InfoEntry
 from runnerkit.history.transitions import transition
 from runnerkit.memory import require_bytes
 from runnerkit.progress import Reporter
@@ -46,13 +48,20 @@ class Standing:
     def __init__(self, parts: Assembly, schedule: EpisodeSchedule | None) -> None:
         self.schedule: EpisodeSchedule = schedule or parts.schedule
         self.restarts_in_step: bool = schedule is None  # workers know the default schedule, but no other
+        self.untold: list[int] = []
+        """Envs that `maybe_reset` began an episode in, of which no agent was told yet."""
+        self.reset_infos: list[InfoEntry] = []
+        """The infos of these."""
         self.envs: list[_Going] = [_Going() for _ in range(parts.spec.n_envs)]
         self._parts = parts
         self._observations = parts.layout.observation.allocate(parts.spec.n_envs)
         self._raw = parts.layout.raw.allocate(parts.spec.n_envs)
 
     def begin(self, block: Block, env_indices: Sequence[int]) -> list[int]:
-        """Fill the first row of a block: envs go on where they stand, the others begin; return these."""
+        """Fill the first row of a block: envs go on where they stand, the others begin.
+
+        Returns those that begin, and those that have begun since the last rollout.
+        """
         fresh = []
         for i in env_indices:
             if not self.envs[i].running:
@@ -66,22 +75,24 @@ class Standing:
         for i, (episode_index, start) in starts.items():
             self.envs[i].begin(episode_index, start)
             self.envs[i].running = True
+        self.untold = [i for i in env_indices if i in fresh or i in self.untold]
         for i in env_indices:
             env = self.envs[i]
             block.first_marks[i] = Mark(0, env.episode_index, env.start, env.steps, env.return_)
         if self._parts.preprocess and fresh:
             raw = [column[0, fresh] for column in block.raw]
             _put(block.observations, (0, fresh), self._parts.preprocess(raw, self._parts.layout.raw))
-        return fresh
+        return self.untold
 
     def next_starts(self, block: Block, env_indices: Iterable[int]) -> dict[int, tuple[int, EpisodeStart]]:
         """Ask the schedule how the next episodes of some envs begin, in the order given."""
         starts = {}
         for i in env_indices:
             episode_index = self.envs[i].episode_index + 1
-            starts[i] = episode_index, self.schedule(i, episode_index)
-            if not self.restarts_in_step:
-                block.given[i, episode_index] = starts[i][1]
+            start = self.schedule(i, episode_index)
+            if not self.restarts_in_step:  # a user's schedule may use its options again
+                start = block.given[i, episode_index] = EpisodeStart(start.seed, copy.deepcopy(start.options))
+            starts[i] = episode_index, start
         return starts
 
     def keep(self, block: Block, t: int) -> None:
@@ -97,6 +108,7 @@ class Standing:
         """Give up all episodes that are going."""
         for env in self.envs:
             env.running = False
+        self.untold, self.reset_infos = [], []
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +173,8 @@ class Rollout:
         except KeyboardInterrupt:
             return self._finish(EndReason.INTERRUPTED), True
         except RolloutError as error:
-            self._locate(error)
+            if isinstance(error, EnvError):
+                self._locate(error)
             error.histories = self._finish(EndReason.INTERRUPTED)
             raise
         except BaseException:
@@ -190,6 +203,8 @@ class Rollout:
             indices = range(min(n, self._to_start))
             self._to_start -= len(indices)
         self._began = self._standing.begin(self._block, indices)
+        self._block.log.reset_infos += self._standing.reset_infos
+        self._standing.untold, self._standing.reset_infos = [], []
         self._activate(indices)
         if self._progress is not None:
             total = None if self._plan.is_open_ended else self._plan.limit * n
@@ -212,7 +227,16 @@ class Rollout:
         if self._own is not None:
             return self._histories
         block.trim(t)
-        return list(self._parts.recorder.finish(block))
+        return self._record(block)
+
+    def _record(self, block: Block) -> list[object]:
+        """Hand the block to the history format; should that fail, the error has the arrays."""
+        try:
+            return list(self._parts.recorder.finish(block))
+        except Exception as error:
+            fault = RolloutError(f"The history format failed to take the rollout: {type(error).__name__}: {error}")
+            fault.histories = list(ArrayRecorder().finish(block))
+            raise fault from error
 
     def _hand_over(self) -> None:
         """Tell the runner where its envs stand now."""
@@ -227,9 +251,11 @@ class Rollout:
             standing.envs[i].steps = steps_before + length - row
             standing.envs[i].return_ = return_before + float(block.rewards[row:length, i].sum())
 
-    def _locate(self, error: RolloutError) -> None:
+    def _locate(self, error: EnvError) -> None:
         """Complete what an error says with what only the rollout knows."""
-        if not isinstance(error, EnvError) or error.episode_index is None:
+        if self._active and error.action is None and not self._parts.preprocess:
+            self._t += 1  # the step itself was made, what failed is what comes after it
+        if error.episode_index is None:
             return
         i = self._crashed = error.env_index
         going, first = self._standing.envs[i], self._block.first_marks.get(i)
@@ -255,6 +281,7 @@ class Rollout:
             or plan.is_open_ended
             or self._last_restart == 0
             or not parts.layout.observation.is_array
+            or not parts.layout.action.is_array
             or parts.layout.preprocessed
             or parts.layout.postprocessed
             or any((self._own, self._screen, self._reporter, self._stateful))
@@ -285,7 +312,7 @@ class Rollout:
         if ended:
             self._end(ended, restart)
         if parts.preprocess:
-            raw = [column[raw_row][rows] for column in block.raw]
+            raw = [column[raw_row].copy() if rows is ... else column[raw_row, rows] for column in block.raw]
             _put_rows(block.observations, block.row(t + 1), rows, parts.preprocess(raw, parts.layout.raw))
         if self._own is not None:
             self._process_transitions(active, self._own)
@@ -309,8 +336,14 @@ class Rollout:
 
     def _tell_of_episodes(self) -> None:
         if self._stateful is not None and self._began:
-            self._stateful.begin_episodes(self._began)
+            self._tell(self._stateful.begin_episodes, list(self._began))
         self._began = ()
+
+    def _tell(self, tell: Callable[[Sequence[int]], None], env_indices: list[int]) -> None:
+        try:
+            tell(env_indices)
+        except Exception as error:
+            raise self._agent_error(error) from error
 
     def _chosen(self, observations: object) -> list[Column]:
         """Ask the agent and check its answer."""
@@ -395,7 +428,7 @@ class Rollout:
         self._active = list(env_indices)
         self._rows = ... if len(self._active) == self._parts.spec.n_envs else self._active
         if self._row_aware is not None:
-            self._row_aware.set_active_envs(self._active)
+            self._tell(self._row_aware.set_active_envs, list(self._active))
 
     def _grow(self) -> None:
         block = self._block

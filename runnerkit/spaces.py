@@ -139,10 +139,15 @@ class Layout:
         return columns
 
     def rows(self, values: Sequence[Column], n: int) -> Rows:
-        """Return a sequence whose r-th item is the r-th sample of a batch given as one array per leaf."""
-        if self.is_single:
+        """Return a sequence whose r-th item is the r-th sample of a batch given as one array per leaf.
+
+        Objects are copies, so that who is given them cannot change what was recorded.
+        """
+        if self.is_array:
             return values[0]
-        return [self.join([value[row] for value in values]) for row in range(n)]
+        if self.is_single:
+            return [_own(value) for value in values[0]]
+        return [self.join([_own(value[row]) for value in values]) for row in range(n)]
 
     def writer(self, columns: Sequence[Column]) -> Write:
         """Return a function that copies samples into `columns`, each of shape `[rows, n_envs, *shape]`."""

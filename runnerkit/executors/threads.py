@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from runnerkit.episodes import Share
+from runnerkit.episodes import Share, close_after
 from runnerkit.errors import ArgumentError
 from runnerkit.history.block import Block
 from runnerkit.history.log import EpisodeLog
@@ -55,8 +55,8 @@ class ThreadsExecutor:
             for helper in self._helpers:
                 helper.submit(helper.share.open, make_env, options)
                 facts += helper.answer()
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            close_after(error, self.close)
             raise
         return facts
 
@@ -83,6 +83,8 @@ class ThreadsExecutor:
 
     def drain(self) -> EpisodeLog:
         """Return what was logged since the last call."""
+        for helper in self._helpers:
+            helper.settle()  # after Ctrl-C one may be in its last step still
         log = self._own.drain()
         for helper in self._helpers:
             log.extend(helper.share.drain())
@@ -169,9 +171,13 @@ class _Helper:
         )
         self._thread.start()
 
-    def submit(self, function: Callable[..., Any], *args: Any) -> None:
-        while self._pending:  # Ctrl-C left an answer unheard
+    def settle(self) -> None:
+        """Wait until nothing is under way: Ctrl-C may have left an answer unheard."""
+        while self._pending:
             self._hear()
+
+    def submit(self, function: Callable[..., Any], *args: Any) -> None:
+        self.settle()
         self._pending += 1
         self._calls.put((function, args))
 

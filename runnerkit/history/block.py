@@ -82,6 +82,8 @@ class Block:
         self.layout: BlockLayout = layout
         self.n_envs: int = layout.n_envs
         self.steps: int = steps
+        self.env_indices: list[int] = list(range(layout.n_envs))
+        """Which env of its runner each column is of."""
         self.lengths: list[int] = [0] * layout.n_envs
         """How many steps each env took."""
         self.tails: list[EndReason] = [EndReason.CUT] * layout.n_envs
@@ -213,6 +215,7 @@ class Block:
 
     def _take_episodes(self, env_index: int, source: Block, source_index: int, steps: int) -> None:
         """Take over what is known of the episodes of another block's env."""
+        self.env_indices[env_index] = source.env_indices[source_index]
         self.lengths[env_index], self.tails[env_index] = steps, source.tails[source_index]
         if source_index in source.first_marks:
             self.first_marks[env_index] = source.first_marks[source_index]
@@ -236,7 +239,7 @@ class Block:
         else:
             reason = self.tails[env_index]
         return Episode(
-            env_index=env_index,
+            env_index=self.env_indices[env_index],
             episode_index=mark.episode_index,
             seed=mark.start.seed,
             options=mark.start.options,

@@ -138,7 +138,7 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
         if not isinstance(self._index, int):
             return [part for i in self._env_indices for part in self._of(i).split()]
         finals, infos, reset_infos = self._block.final_at(self._index), self.infos, self.reset_infos
-        return [self._episode(record, finals, infos, reset_infos) for record in self.episodes]
+        return [self._episode(self._index, record, finals, infos, reset_infos) for record in self.episodes]
 
     # ---- for value targets
 
@@ -216,9 +216,14 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
         return where
 
     def _episode(
-        self, record: Episode, finals: Mapping[int, int], infos: Mapping[int, Info], reset_infos: Mapping[int, Info]
+        self,
+        i: int,
+        record: Episode,
+        finals: Mapping[int, int],
+        infos: Mapping[int, Info],
+        reset_infos: Mapping[int, Info],
     ) -> EpisodeColumns[ObsT, ActT, RewardsT, FlagsT]:
-        block, i = self._block, record.env_index
+        block = self._block
         rows = slice(record.start, record.start + record.length)
         last = rows.stop - 1
         final = finals.get(last)

@@ -54,9 +54,9 @@ class EpisodeLog:
         return [tuple(entry) for entry in table[where].tolist()]
 
     def finals(self, layout: Layout) -> list[Column]:
-        """Return the final observations in the order of the table, one array `[n, *shape]` per leaf."""
+        """Return the final observations in the order of the table, one array `[n, *shape]` per leaf, as copies."""
         return [
-            _objects(kept) if leaf.is_object else np.frombuffer(kept, leaf.dtype).reshape(len(self), *leaf.shape)
+            _objects(kept) if leaf.is_object else _array(kept, leaf.dtype).reshape(len(self), *leaf.shape)
             for leaf, kept in zip(layout.leaves, self._finals, strict=True)
         ]
 
@@ -92,6 +92,10 @@ class EpisodeLog:
             log.begin(i, row, episode_index, [column[k] for column in finals])
         log.infos, log.reset_infos = self.infos, self.reset_infos
         return log
+
+
+def _array(kept: bytearray, dtype: np.dtype[Any]) -> Column:
+    return np.frombuffer(kept, dtype).copy()  # a bytearray that is looked at could not grow
 
 
 def _objects(values: list[Any]) -> Column:

@@ -1,0 +1,31 @@
+"""Minari datasets as a history format of RunnerKit::
+
+    from runnerkit_minari import MinariFormat
+
+    with runnerkit.make("CartPole-v1", n_envs=8, seed=0, history=MinariFormat("cartpole/random-v0")) as runner:
+        runner.rollout(agent, steps=1000)
+
+    minari.load_dataset("cartpole/random-v0")
+
+This is the plugin module. Minari is imported when the first runner with this format is built, not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from runnerkit import Contribution, HistoryKey, hookimpl
+from runnerkit.typing import HistoryFormat
+from runnerkit_minari.format import MinariFormat
+from runnerkit_minari.history import Dataset, DatasetEpisode, MinariHistory
+
+__all__ = ["MINARI", "Dataset", "DatasetEpisode", "MinariFormat", "MinariHistory", "history_formats"]
+
+MINARI: HistoryKey[MinariHistory] = HistoryKey("minari")
+"""The name of the format, for type checkers: `runnerkit.make(..., history=MINARI)`."""
+
+
+@hookimpl
+def history_formats() -> Iterator[Contribution[HistoryFormat[object]]]:
+    """Offer the history format minari."""
+    yield Contribution("minari", MinariFormat, "a Minari dataset on disk, exact and replayable")

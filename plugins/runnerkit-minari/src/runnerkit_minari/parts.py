@@ -1,0 +1,98 @@
+"""Episodes in parts: what lies in one rollout, held back until the rest of it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runnerkit import Episode
+from runnerkit.errors import ArgumentError
+from runnerkit.history.columns import EpisodeColumns
+
+__all__ = ["Part", "View", "joined", "raw_is_missing"]
+
+View: TypeAlias = Literal["env", "agent"]
+"""Whose observations and actions are recorded: the env's own, or what the agent saw and chose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An episode, or what of it lies in one rollout: T + 1 observations and T of the rest."""
+
+    record: Episode
+    observations: Any
+    actions: Any
+    rewards: NDArray[np.float64]
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, columns: EpisodeColumns[Any, Any, NDArray[np.float64], NDArray[np.bool_]], view: View) -> Part:
+        """Return the columns that are recorded; they are views still."""
+        if view == "env" and columns.raw_observations is None:
+            raise raw_is_missing()  # a preprocessor that leaves the space as it is shows only now
+        return cls(
+            record=columns.record,
+            observations=columns.raw_observations if view == "env" else columns.observations,
+            actions=columns.env_actions if view == "env" else columns.actions,
+            rewards=columns.rewards,
+            terminated=columns.terminated,
+            truncated=columns.truncated,
+        )
+
+    def owned(self) -> Part:
+        """Return a copy, so that the arrays of the rollout need not be kept for its sake."""
+        return joined([self])
+
+    def closed(self) -> Part:
+        """Return the part with its last step truncated, unless the env ended it there."""
+        if self.record.complete:
+            return self
+        truncated = self.truncated.copy()
+        truncated[-1] = True
+        return replace(self, truncated=truncated)
+
+
+def raw_is_missing() -> ArgumentError:
+    """Return the error to raise where there are no observations of the env itself."""
+    return ArgumentError(
+        "history='minari' records the env's own observations, which preprocessors replaced. Build the runner with "
+        "keep_raw=True, or record what the agent saw: history=MinariFormat(view='agent')."
+    )
+
+
+def joined(parts: Sequence[Part]) -> Part:
+    """Return one part, with memory of its own, for those of one episode; its record is the last one's."""
+    # each part ends with the observation that the next one begins with
+    observations = [*(_but_last(part.observations) for part in parts[:-1]), parts[-1].observations]
+    return Part(
+        record=parts[-1].record,
+        observations=_chained(observations),
+        actions=_chained([part.actions for part in parts]),
+        rewards=np.concatenate([part.rewards for part in parts]),
+        terminated=np.concatenate([part.terminated for part in parts]),
+        truncated=np.concatenate([part.truncated for part in parts]),
+    )
+
+
+def _but_last(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _but_last(sub) for key, sub in tree.items()}
+    if isinstance(tree, tuple):
+        return tuple(_but_last(sub) for sub in tree)
+    return tree[:-1]
+
+
+def _chained(trees: Sequence[Any]) -> Any:
+    first = trees[0]
+    if isinstance(first, dict):
+        return {key: _chained([tree[key] for tree in trees]) for key in first}
+    if isinstance(first, tuple):
+        return tuple(_chained([tree[i] for tree in trees]) for i in range(len(first)))
+    if isinstance(first, list):
+        return [value for tree in trees for value in tree]
+    return np.concatenate(trees)
