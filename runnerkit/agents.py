@@ -44,18 +44,20 @@ class RandomAgent:
         self._chunk: int = _FEW if any(leaf.is_object for leaf in self._layout.leaves) else _MANY
         self._batched: Space[Any] = batch_space(action_space, self._chunk)
         self._taken: dict[int, int] = {}
-        self._active: list[int] | None = None
+        self._active: list[int] = []
+        self._told: bool = False
         self._table: list[Column] = []
         self._next = self._length = 0
 
     def set_active_envs(self, env_indices: Sequence[int], /) -> None:
         """Row i belongs to env `env_indices[i]` from now on; to env i if this is never called."""
         self._put_back()
-        self._active = list(env_indices)
+        self._active, self._told = list(env_indices), True
 
     def act(self, observations: Any, /) -> Any:
         """Return one random action per row."""
-        if self._active is None:
+        if not self._told and len(self._active) != _rows(observations):
+            self._put_back()
             self._active = list(range(_rows(observations)))
         if self._next == self._length:
             self._refill(self._active)
@@ -65,7 +67,7 @@ class RandomAgent:
 
     def _put_back(self) -> None:
         """Count what was taken from the table, and forget the rest of it."""
-        for i in self._active or ():
+        for i in self._active:
             self._taken[i] = self._taken.get(i, 0) + self._next
         self._next = self._length = 0
 

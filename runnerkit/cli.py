@@ -615,7 +615,7 @@ def _explained() -> Iterator[None]:
         raise click.ClickException(f"{error}{notes}{_where(error.__cause__)}") from error
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 

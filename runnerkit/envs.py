@@ -91,4 +91,5 @@ def _hint(env_id: str, plugins: Plugins) -> str:
         return f"Envs of {namespace} come with another package: pip install {_NAMESPACES[namespace][1]}"
     factories = ", ".join(f"{name}:" for name in plugins.offers("env_factories"))
     offered = f" Factories of plugins: {factories}." if factories else ""
-    return f"An env of your own is passed as a function (seed) -> env, or registered with gymnasium.register.{offered}"
+    own = "An env of your own is passed as a function (seed) -> env, or registered with gymnasium.register."
+    return f"{own}{offered} {plugins.left_out()}".rstrip()

@@ -15,12 +15,13 @@ from runnerkit.errors import EnvError, EnvSpaceError, RunnerKitError
 from runnerkit.history.block import Block
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, ShareOptions
-from runnerkit.spaces import Layout, MisfitError, Rows, RowWriter, ScalarRows, Write
+from runnerkit.spaces import Column, Layout, MisfitError, Rows, RowWriter, ScalarRows, Write
 from runnerkit.typing import AnyEnv
 
 __all__ = ["SeedSchedule", "Share", "gymnasium_log_level"]
 
 _FIRST_CHUNK = 64
+_BOOLS = (bool, np.bool_)
 
 
 class SeedSchedule:
@@ -91,7 +92,8 @@ class Share:
         self._episode: dict[int, int] = {}
         self._seed: dict[int, int | None] = {}
         self._unseen: set[int] = set(env_indices)
-        self._layout: Layout | None = None
+        self._block: Block | None = None
+        self._layout: Layout
         self._log: EpisodeLog
         self._active: Sequence[int] = ()  # the last envs that were stepped, and all it takes to step them
         self._stepped: list[tuple[int, AnyEnv, Any]] = []
@@ -124,19 +126,20 @@ class Share:
         """Write into this block from now on; None lets go of the last one."""
         self._active, self._stepped = (), []
         if block is None:
-            del self._block, self._write, self._rows, self._rewards
+            self._block = None
+            del self._raw, self._write, self._rows, self._rewards, self._flags
             return
-        layout = block.layout.raw
-        if layout is not self._layout:  # a block that has only grown goes on with its log
-            self._layout, self._log = layout, EpisodeLog(layout)
-        self._block: Block = block
-        self._write: Write = layout.writer(block.raw)
-        self._rows: RowWriter = layout.row_writer(block.raw)
+        if block is not self._block:  # one that has only grown goes on with its log
+            self._block, self._layout = block, block.layout.raw
+            self._log = EpisodeLog(self._layout)
+        self._raw: list[Column] = block.raw
+        self._write: Write = self._layout.writer(block.raw)
+        self._rows: RowWriter = self._layout.row_writer(block.raw, block.n_envs)
         self._rewards: ScalarRows = ScalarRows(block.rewards)
+        self._flags: tuple[Column, Column] = block.terminated, block.truncated
 
     def drain(self) -> EpisodeLog:
         """Return, and forget, what was logged since the last call."""
-        assert self._layout is not None  # there has been a block
         log, self._log = self._log, EpisodeLog(self._layout)
         return log
 
@@ -191,8 +194,10 @@ class Share:
                     self._write(row, i, observation)
                 rewards[i] = reward  # whatever float() takes
                 if terminated or truncated:
+                    if not (isinstance(terminated, _BOOLS) and isinstance(truncated, _BOOLS)):
+                        raise TypeError("terminated and truncated must be bools")
                     # rows begin as False, so that only ends need a write
-                    self._block.terminated[at, i], self._block.truncated[at, i] = bool(terminated), bool(truncated)
+                    self._flags[0][at, i], self._flags[1][at, i] = bool(terminated), bool(truncated)
                     ended.append(i)
                 if info and self._keep_infos:
                     self._log.infos.append((i, at, copy.deepcopy(info)))
@@ -212,7 +217,7 @@ class Share:
     def _begin_again(self, env_indices: Sequence[int], at: int, row: int) -> None:
         for i in env_indices:
             episode_index = self._episode[i] + 1
-            self._log.begin(i, at + 1, episode_index, [column[row, i] for column in self._block.raw])
+            self._log.begin(i, at + 1, episode_index, [column[row, i] for column in self._raw])
             self._reset(i, row, episode_index, self._seeds.episode_seed(i, episode_index), None)
 
     def _reset(self, i: int, row: int, episode_index: int, seed: int | None, options: Mapping[str, Any] | None) -> None:
@@ -251,8 +256,8 @@ class Share:
         self._unseen.difference_update(active)
 
     def _check_bounds(self, i: int, row: int, where: str) -> None:
-        for leaf, column in zip(self._block.layout.raw.leaves, self._block.raw, strict=True):
-            value = column[row, i]
+        for leaf, column in zip(self._layout.leaves, self._raw, strict=True):
+            value = leaf.as_sample(column[row, i])
             if not leaf.space.contains(value):
                 raise self._misfit(i, f"returned from {where} an {leaf.path} outside of {leaf.space}: {value!r}")
 
@@ -262,9 +267,9 @@ class Share:
         if not isinstance(result, tuple) or len(result) != 5:
             what = "(observation, reward, terminated, truncated, info)"
             return self._misfit(i, f"returned {_kind(result)} from step, not {what}")
-        return self._misfit(
-            i, f"returned from step what cannot be kept, reward {result[1]!r}, flags {result[2:4]!r}: {_said(error)}"
-        )
+        what = f"returned the reward {result[1]!r} and the flags {result[2:4]!r} from step"
+        wanted = "A reward must be a number, terminated and truncated must be bools. Mend the env, or wrap it."
+        return self._error(i, f"{what}, which cannot be kept: {_said(error)}. {wanted}", EnvSpaceError)
 
     def _bad_reset(self, i: int, result: Any, error: Exception) -> EnvError:
         if isinstance(error, MisfitError):

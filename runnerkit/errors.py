@@ -12,6 +12,7 @@ Every error names the thing that is wrong, what was expected, what was given, an
     ├── ClosedError                             the runner was closed
     └── RolloutError                            a rollout broke off; `histories` holds what was collected
         ├── MemoryBudgetError   (MemoryError)   the arrays of a rollout would not fit into memory
+        ├── ProcessorError      (PluginError)   a processor raised, or returned what its space does not allow
         ├── AgentError                          the agent raised, or returned what is no batch of actions
         └── EnvError                            an env raised; says which env, episode, seed, step and action
             └── EnvSpaceError                   an env returned what its own spaces do not allow
@@ -33,6 +34,7 @@ __all__ = [
     "MemoryBudgetError",
     "MissingDependencyError",
     "PluginError",
+    "ProcessorError",
     "RenderError",
     "RolloutError",
     "RunnerKitError",
@@ -104,6 +106,10 @@ class MemoryBudgetError(RolloutError, MemoryError):
 
 class AgentError(RolloutError):
     """Raised when an agent fails, or returns what the envs cannot take."""
+
+
+class ProcessorError(RolloutError, PluginError):
+    """Raised when a pre- or postprocessor fails in a rollout; names it."""
 
 
 class EnvError(RolloutError):

@@ -18,6 +18,7 @@ from runnerkit.episodes import gymnasium_log_level
 from runnerkit.errors import ArgumentError, ClosedError
 from runnerkit.history.arrays import ArrayHistory
 from runnerkit.history.block import Block
+from runnerkit.interrupts import Interrupt
 from runnerkit.keys import EnvKey, HistoryKey
 from runnerkit.plugins import Plugins, installed_plugins
 from runnerkit.records import Transition
@@ -177,6 +178,18 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         log_level: int = 40,
         *,
         history: HistoryKey[H] | HistoryFormat[H],
+        plugins: Plugins | None = None,
+        **options: Unpack[RunnerOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: GymRunner[Any, Any, object],
+        env_id: str | MakeEnv,
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: str,
         plugins: Plugins | None = None,
         **options: Unpack[RunnerOptions],
     ) -> None: ...
@@ -350,8 +363,9 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             MemoryBudgetError: the arrays would not fit into memory.
             RenderError: render is set, and there is nothing to draw, or to draw on.
 
-        Ctrl-C ends the rollout early: what was collected is returned, `interrupted` is set, and the episodes
-        that were going are over.
+        Ctrl-C ends the rollout early, after the step that is under way: what was collected is returned,
+        `interrupted` is set, and the episodes that were going are over. A second Ctrl-C does not wait for the
+        step, and raises KeyboardInterrupt.
 
         """
         plan = Plan(
@@ -361,10 +375,10 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             compute_action=self._chooser(agent),
             process_transition=self.process_transition if self._makes_own_history() else None,
         )
-        with self._working(), self._screen(render, fps) as screen:
+        with Interrupt() as interrupt, self._working(), self._screen(render, fps) as screen:
             self.interrupted = False
             rollout = Rollout(self._parts, self._standing, plan, agent, screen, progress)
-            histories, self.interrupted = rollout.run()
+            histories, self.interrupted = rollout.run(interrupt)
         return cast("list[HistoryT]", histories)
 
     @override
@@ -372,12 +386,14 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         """Close the envs and whatever stepped them; may be called twice."""
         if not self._finalizer.alive:
             return
-        with self._working():
+        with Interrupt() as interrupt, self._working():
             self._finalizer.detach()
             try:
                 self._parts.executor.close()
             finally:
                 self._parts.recorder.close()
+        if interrupt.requested:
+            raise KeyboardInterrupt  # now that nothing is left behind
 
     # ---- inside
 

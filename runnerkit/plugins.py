@@ -84,7 +84,7 @@ class PluginProblem:
     distribution: str
     version: str
     stage: str
-    error: Exception
+    error: BaseException
 
     @override
     def __str__(self) -> str:
@@ -155,9 +155,12 @@ class Plugins:
         """Return the offer of that name; raises UnknownNameError."""
         offer = self.find(kind, name)
         if offer is None:
-            hint = " ".join(f"Left out: {problem}." for problem in self._problems)
-            raise UnknownNameError(KINDS[kind], name, self._offers[kind], hint)
+            raise UnknownNameError(KINDS[kind], name, self._offers[kind], self.left_out())
         return offer
+
+    def left_out(self) -> str:
+        """Return a sentence about each plugin that does not work, for errors about what is missing."""
+        return " ".join(f"Left out: {problem}." for problem in self._problems)
 
     def _load(self, entry_point: EntryPoint) -> None:
         dist = entry_point.dist
@@ -167,7 +170,7 @@ class Plugins:
             plugin = entry_point.load()
             stage = "registration"
             self._add(plugin, source)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a plugin must not end the program
             self._problems.append(PluginProblem(source.plugin, source.distribution, source.version, stage, error))
 
     def _add(self, plugin: object, source: _Source) -> None:
@@ -197,7 +200,7 @@ class Plugins:
         where = f"{source}, hook {kind},"
         names: set[str] = set()
         for contribution in cast("Iterator[object]", contributions or ()):
-            if not isinstance(contribution, Contribution):
+            if not isinstance(contribution, Contribution) or not _is_usable(contribution):
                 raise PluginError(f"{where} must yield Contribution(name, make), not {contribution!r}.")
             offer: Offer[Any] = Offer(kind, contribution, source.plugin, source.distribution, source.version)
             other = self._offers[kind].get(offer.name)
@@ -206,6 +209,11 @@ class Plugins:
                 raise PluginError(f"{where} offers {offer.name!r}, which {owner} has already. Give it another name.")
             names.add(offer.name)
             yield offer
+
+
+def _is_usable(contribution: Contribution[object]) -> bool:
+    name: object = contribution.name  # annotations bind nobody
+    return isinstance(name, str) and bool(name) and callable(contribution.make)
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from gymnasium.spaces.utils import flatten, flatten_space
 from numpy.typing import NDArray
 
 from runnerkit.batches import BatchReader
-from runnerkit.errors import ArgumentError, PluginError, SpaceError
+from runnerkit.errors import ArgumentError, PluginError, ProcessorError, SpaceError
 from runnerkit.spaces import Column, Layout, MisfitError
 from runnerkit.typing import ActionPostprocessor, ActionPreprocessor
 
@@ -33,9 +33,7 @@ class Flatten:
 
     def bind(self, space: Space[Any], /) -> Space[Any]:
         """Return the flattened space; raises SpaceError where it has no fixed length."""
-        flat = flatten_space(space) if space.is_np_flattenable else None
-        if not isinstance(flat, spaces.Box):
-            raise SpaceError(f"flatten cannot make {space} a vector of fixed length. Leave flatten out.")
+        flat = _flattened(space)
         self._layout = Layout(space, "observation")
         self._space = space
         self._dtype = flat.dtype
@@ -185,6 +183,16 @@ class Rescale:
         return bounded.astype(actions.dtype)
 
 
+def _flattened(space: Space[Any]) -> spaces.Box:
+    try:
+        flat = flatten_space(space) if space.is_np_flattenable else None
+    except Exception as error:  # whatever Gymnasium makes of a space that it cannot flatten
+        raise SpaceError(f"flatten cannot flatten {space}: {error}. Leave flatten out.") from error
+    if not isinstance(flat, spaces.Box):
+        raise SpaceError(f"flatten cannot make {space} a vector of fixed length. Leave flatten out.")
+    return flat
+
+
 def _float_box(space: Space[Any], name: str) -> spaces.Box:
     if not isinstance(space, spaces.Box) or space.dtype.kind != "f":
         raise SpaceError(f"{name} needs an action space that is a Box of floats, not {space}. Leave it out.")
@@ -207,9 +215,11 @@ class Chain:
             try:
                 columns = read(process(layout.present(columns)), n)
             except MisfitError as error:
-                raise PluginError(
+                raise ProcessorError(
                     f"Processor {name} returned what does not fit the space it announced: {error}"
-                ) from None
+                ) from error
+            except Exception as error:
+                raise ProcessorError(f"Processor {name} raised {type(error).__name__}: {error}") from error
             layout = out
         return columns
 
@@ -239,6 +249,8 @@ def _bind(name: str, kind: str, bind: Callable[[Space[Any]], Space[Any]], space:
         bound = bind(space)
     except SpaceError as error:
         raise SpaceError(f"{kind} {name} does not fit: {error}") from error
+    except Exception as error:
+        raise PluginError(f"{kind} {name} raised in bind({space}): {type(error).__name__}: {error}") from error
     if not isinstance(bound, Space):
         raise PluginError(f"{kind} {name} must return a gymnasium Space from bind, not {type(bound).__name__}.")
     return bound

@@ -73,8 +73,9 @@ class Screen:
 def tile(frames: Sequence[NDArray[Any]]) -> NDArray[np.uint8]:
     """Return frames side by side in rows, as square a picture as it gets; smaller ones are padded with black."""
     for frame in frames:
-        if frame.ndim != 3 or frame.shape[2] != 3:
-            raise RenderError(f"Frames must be arrays [height, width, 3], not of shape {frame.shape}.")
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+            given = f"of shape {frame.shape} and dtype {frame.dtype}"
+            raise RenderError(f"Frames must be uint8 arrays [height, width, 3], not {given}.")
     columns = math.ceil(math.sqrt(len(frames)))
     height, width = max(f.shape[0] for f in frames), max(f.shape[1] for f in frames)
     picture = np.zeros((math.ceil(len(frames) / columns) * height, columns * width, 3), np.uint8)

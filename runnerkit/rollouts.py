@@ -14,6 +14,7 @@ from runnerkit.history.arrays import ArrayRecorder
 from runnerkit.history.block import Block, Mark
 from runnerkit.history.log import EpisodeLog, InfoEntry
 from runnerkit.history.transitions import transition
+from runnerkit.interrupts import Interrupt
 from runnerkit.memory import require_bytes
 from runnerkit.progress import Reporter
 from runnerkit.records import EndReason, EpisodeStart, Transition
@@ -162,15 +163,18 @@ class Rollout:
 
     # ---- life
 
-    def run(self) -> tuple[list[object], bool]:
+    def run(self, interrupt: Interrupt) -> tuple[list[object], bool]:
         """Return one history per env, and whether Ctrl-C ended the rollout early."""
         self._parts.executor.attach(self._block)
         try:
             self._start()
-            self._run_plainly()
-            while self._active and self._t < self._plan.limit:
+            self._run_plainly(interrupt)
+            while self._active and self._t < self._plan.limit and not interrupt.requested:
                 self._step()
         except KeyboardInterrupt:
+            if interrupt.forced:  # anything may be half done
+                self._abandon()
+                raise
             return self._finish(EndReason.INTERRUPTED), True
         except RolloutError as error:
             if isinstance(error, EnvError):
@@ -178,9 +182,16 @@ class Rollout:
             error.histories = self._finish(EndReason.INTERRUPTED)
             raise
         except BaseException:
-            self._finish(EndReason.INTERRUPTED)
+            self._abandon()
             raise
-        return self._finish(EndReason.CUT), False
+        early = interrupt.requested
+        return self._finish(EndReason.INTERRUPTED if early else EndReason.CUT), early
+
+    def _abandon(self) -> None:
+        """Leave the runner fit for another rollout, and this one behind."""
+        self._standing.abandon()
+        self._parts.executor.drain()
+        self._parts.executor.attach(None)
 
     def _allocate(self) -> Block:
         layout, plan = self._parts.layout, self._plan
@@ -268,7 +279,7 @@ class Rollout:
 
     # ---- a step
 
-    def _run_plainly(self) -> None:
+    def _run_plainly(self, interrupt: Interrupt) -> None:
         """`_step` in a tight loop, all but the last step, for what most rollouts are.
 
         One array in and one out for a fixed number of steps, nothing in between and nobody to tell: for envs
@@ -290,6 +301,8 @@ class Rollout:
         observations, recorded, active, n = block.observations[0], block.actions[0], self._active, len(self._active)
         choose, step = plan.compute_action, parts.executor.step
         for t in range(self._last_restart):
+            if interrupt.requested:
+                return
             try:
                 actions = read(choose(observations[t].copy()), n)
             except Exception as error:
@@ -435,7 +448,6 @@ class Rollout:
         steps = min(self._plan.limit, int(block.steps * _GROWTH) + 1)
         more = steps - block.steps
         require_bytes(block.layout.bytes_per_step * more, more, block.n_envs)
-        self._parts.executor.attach(None)
         block.resize(steps)
         self._parts.executor.attach(block)
 

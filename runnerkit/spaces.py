@@ -53,7 +53,7 @@ class MisfitError(Exception):
 class Leaf:
     """One column of a space: where it stands in the space (`path`), its dtype and the shape of one sample."""
 
-    __slots__ = ("dtype", "is_object", "path", "shape", "space")
+    __slots__ = ("dtype", "is_object", "is_scalar_box", "path", "shape", "space")
 
     def __init__(self, path: str, space: spaces.Space[Any]) -> None:
         self.path: str = path
@@ -61,12 +61,18 @@ class Leaf:
         self.is_object: bool = not isinstance(space, _ARRAYS)
         self.dtype: np.dtype[Any] = np.dtype(object) if self.is_object else np.dtype(space.dtype)
         self.shape: tuple[int, ...] = () if self.is_object else tuple(space.shape or ())
+        self.is_scalar_box: bool = isinstance(space, spaces.Box) and not self.shape
+        """NumPy makes scalars of its items; to Gymnasium they are arrays of shape ()."""
 
     @override
     def __str__(self) -> str:
         if self.is_object:
             return f"{self.path}: a sample of {self.space}"
         return f"{self.path}: {self.dtype} of shape {self.shape}"
+
+    def as_sample(self, value: Any) -> Any:
+        """Return an item of a column as the space samples it: a copy, and an array where the space is a Box."""
+        return np.array(value) if self.is_scalar_box else _own(value)
 
     def allocate(self, *lead: int) -> Column:
         """Return an uninitialised column with the given leading dimensions."""
@@ -143,11 +149,12 @@ class Layout:
 
         Objects are copies, so that who is given them cannot change what was recorded.
         """
-        if self.is_array:
+        if self.is_array and not self.leaves[0].is_scalar_box:
             return values[0]
-        if self.is_single:
-            return [_own(value) for value in values[0]]
-        return [self.join([_own(value[row]) for value in values]) for row in range(n)]
+        return [
+            self.join([leaf.as_sample(value[row]) for leaf, value in zip(self.leaves, values, strict=True)])
+            for row in range(n)
+        ]
 
     def writer(self, columns: Sequence[Column]) -> Write:
         """Return a function that copies samples into `columns`, each of shape `[rows, n_envs, *shape]`."""
@@ -162,14 +169,14 @@ class Layout:
 
         return write
 
-    def row_writer(self, columns: Sequence[Column]) -> RowWriter:
+    def row_writer(self, columns: Sequence[Column], n_envs: int) -> RowWriter:
         """Return what opens a row of `columns` to be written env by env."""
         if self.is_array and columns[0].size and columns[0].dtype.char in _FORMATS:
             if len(self.leaves[0].shape) == 1:
                 return _VectorRows(columns[0])
             if not self.leaves[0].shape and columns[0].dtype.kind in "iu":
                 return ScalarRows(columns[0])
-        return _AnyRows(self.writer(columns), columns[0].shape[1] if columns else 0)
+        return _AnyRows(self.writer(columns), n_envs)
 
 
 class RowWriter(Protocol):

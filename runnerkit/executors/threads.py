@@ -64,6 +64,7 @@ class ThreadsExecutor:
         """Write into this block from now on; None lets go of the last one."""
         self._own.attach(block)
         for helper in self._helpers:
+            helper.settle()
             helper.share.attach(block)
 
     def reset(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]], /) -> None:

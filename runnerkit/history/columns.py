@@ -109,7 +109,7 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
 
     @property
     def raw_observations(self) -> ObsT | None:
-        """What the env returned before preprocessors, if the runner was built with `keep_raw`; else None."""
+        """What the env returned, before preprocessors; None if there are some and `keep_raw` was not set."""
         if not self._has_raw:
             return None
         return cast(ObsT, self._present(self._block.layout.raw, self._rows(self._block.raw)))

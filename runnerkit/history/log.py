@@ -39,9 +39,9 @@ class EpisodeLog:
 
     def begin(self, env_index: int, row: int, episode_index: int, final: Iterable[Any]) -> None:
         """Note that an episode begins in `row`; `final` is where the one before it ended, one value per leaf."""
-        self._begun.extend((env_index, row, episode_index))
         for kept, value in zip(self._finals, final):  # noqa: B905  (strict would cost as much as the rest)
             kept += [value] if type(kept) is list else value.tobytes()
+        self._begun.extend((env_index, row, episode_index))
 
     def table(self) -> NDArray[np.int64]:
         """Return the episodes that began as `[n, 3]`: env index, first row, episode index."""
@@ -62,11 +62,11 @@ class EpisodeLog:
 
     def extend(self, other: EpisodeLog) -> None:
         """Append what another worker, or another step, logged; `other` is not to be used any more."""
-        if self._begun:
+        if self._begun and other._begun:
             self._begun += other._begun
             for kept, more in zip(self._finals, other._finals, strict=True):
                 kept += more
-        else:
+        elif other._begun:
             self._begun, self._finals = other._begun, other._finals
         self.infos += other.infos
         self.reset_infos += other.reset_infos

@@ -1,0 +1,47 @@
+"""Ctrl-C during a rollout: the step that is under way is finished, then the rollout ends with what it has."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+__all__ = ["Interrupt"]
+
+
+class Interrupt:
+    """Takes note of Ctrl-C instead of raising KeyboardInterrupt wherever the program happens to be::
+
+        with Interrupt() as interrupt:
+            while not interrupt.requested:
+                ...
+
+    A second Ctrl-C raises KeyboardInterrupt at once, for steps that do not end. Signals can only be handled in
+    the main thread, and a handler of the user's own is left alone; KeyboardInterrupt then comes as always.
+    """
+
+    def __init__(self) -> None:
+        self.requested: bool = False
+        """Whether Ctrl-C was pressed."""
+        self.forced: bool = False
+        """Whether it was pressed again."""
+        self._before: Any = None
+
+    def __enter__(self) -> Self:
+        in_main = threading.current_thread() is threading.main_thread()
+        if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            self._before = signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            self.forced = True
+            raise KeyboardInterrupt
+        self.requested = True

@@ -1,0 +1,538 @@
+"""Plugins: found late, asked once, refused with a reason, and out of the way in a step."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import pytest
+from faulty_envs import Constant, ScriptedEnv, build
+from typing_extensions import override
+
+from runnerkit import Contribution, HistoryKey, Registry, hookimpl
+from runnerkit.errors import PluginError, UnknownNameError
+from runnerkit.history.arrays import ArrayFormat, ArrayHistory
+from runnerkit.plugins import KINDS, Plugins
+
+BUILT_IN = {
+    "env_factories": [],
+    "action_preprocessors": ["flatten", "normalize", "scale-image"],
+    "action_postprocessors": ["clip", "rescale"],
+    "history_formats": ["arrays", "torch", "transitions"],
+    "executors": ["serial", "threads"],
+}
+
+
+def names(plugins: Plugins) -> dict[str, list[str]]:
+    return {kind: sorted(plugins.offers(kind)) for kind in KINDS}
+
+
+def module_of(**functions: Callable[..., Any]) -> types.ModuleType:
+    """Return a module with these functions as hook implementations."""
+    module = types.ModuleType("by_hand")
+    for name, function in functions.items():
+        setattr(module, name, hookimpl(function))
+    return module
+
+
+def offering(*offered: str, kind: str = "history_formats") -> types.ModuleType:
+    return module_of(**{kind: lambda: [Contribution(name, ArrayFormat) for name in offered]})
+
+
+# ---- by hand
+
+
+def test_the_built_ins_are_there_from_the_start() -> None:
+    plugins = Plugins()
+    known = names(plugins)
+    assert {kind: sorted(set(known[kind]) & set(expected)) for kind, expected in BUILT_IN.items()} == BUILT_IN
+    offer = plugins.get("history_formats", "arrays")
+    assert (offer.plugin, offer.distribution) == ("builtin", "runnerkit")
+    assert offer.version == importlib.metadata.version("runnerkit")
+    assert offer.source == f"runnerkit {offer.version}"
+    assert isinstance(offer.make(), ArrayFormat)
+
+
+def test_a_module_can_be_registered() -> None:
+    plugins = Plugins()
+    plugins.register(offering("arrow"))
+    offer = plugins.get("history_formats", "arrow")
+    assert (offer.name, offer.plugin, offer.distribution, offer.version) == ("arrow", "by_hand", "", "")
+    assert offer.source == "plugin by_hand"
+
+
+def test_an_object_can_be_registered_under_a_name() -> None:
+    class Mine:
+        @hookimpl
+        def history_formats(self) -> Iterator[Contribution[ArrayFormat]]:
+            yield Contribution("arrow", ArrayFormat, "columns")
+
+        @hookimpl
+        def env_factories(self) -> list[Contribution[Any]]:
+            return [Contribution("mine", lambda: lambda env_id, seed: ScriptedEnv())]
+
+    registry = Registry()
+    registry.register(Mine(), name="my plugin")
+    assert registry.history_formats["arrow"].plugin == "my plugin"
+    assert registry.history_formats["arrow"].contribution.summary == "columns"
+    assert "mine" in registry.env_factories
+    arrow: HistoryKey[ArrayHistory[Any, Any]] = HistoryKey("arrow")
+    with registry.build("mine:anything", history=arrow, n_envs=2) as runner:
+        assert [len(history) for history in runner.rollout(Constant(), steps=3)] == [3, 3]
+
+
+def test_an_object_without_a_name_has_that_of_its_class() -> None:
+    class Mine:
+        @hookimpl
+        def history_formats(self) -> list[Contribution[ArrayFormat]]:
+            return [Contribution("arrow", ArrayFormat)]
+
+    plugins = Plugins()
+    plugins.register(Mine())
+    assert plugins.get("history_formats", "arrow").plugin == "Mine"
+
+
+def test_two_objects_of_one_class_are_two_plugins() -> None:
+    class Mine:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        @hookimpl
+        def history_formats(self) -> list[Contribution[ArrayFormat]]:
+            return [Contribution(self.name, ArrayFormat)]
+
+    plugins = Plugins()
+    plugins.register(Mine("one"))
+    plugins.register(Mine("two"))
+    assert {"one", "two"} <= set(plugins.offers("history_formats"))
+
+
+def test_registering_twice_changes_nothing() -> None:
+    plugins, module = Plugins(), offering("arrow")
+    plugins.register(module)
+    before = names(plugins)
+    plugins.register(module)
+    assert names(plugins) == before
+
+
+def test_a_plugin_may_offer_nothing() -> None:
+    plugins = Plugins()
+    before = names(plugins)
+    plugins.register(module_of(history_formats=lambda: None, executors=lambda: ()))
+    assert names(plugins) == before
+
+
+def test_one_name_may_be_used_for_two_kinds() -> None:
+    plugins = Plugins()
+    plugins.register(
+        module_of(
+            env_factories=lambda: [Contribution("x", lambda: None)],
+            history_formats=lambda: [Contribution("x", ArrayFormat)],
+        )
+    )
+    assert plugins.find("env_factories", "x") is not None
+    assert plugins.find("history_formats", "x") is not None
+
+
+def test_a_contribution_is_made_only_when_it_is_asked_for_and_each_time_anew() -> None:
+    made: list[ArrayFormat] = []
+
+    def make() -> ArrayFormat:
+        made.append(ArrayFormat())
+        return made[-1]
+
+    registry = Registry()
+    registry.register(module_of(history_formats=lambda: [Contribution("lazy", make)]))
+    assert "lazy" in registry.history_formats
+    assert made == []
+    for count in (1, 2):
+        registry.build(lambda seed: ScriptedEnv(), history="lazy").close()
+        assert len(made) == count
+
+
+def test_registries_do_not_see_each_other_s_plugins() -> None:
+    one, other = Registry(), Registry()
+    one.register(offering("arrow"))
+    assert "arrow" in one.history_formats
+    assert "arrow" not in other.history_formats
+
+
+def test_what_fails_as_it_is_made_names_its_plugin() -> None:
+    def make() -> ArrayFormat:
+        raise OSError("no disk")
+
+    registry = Registry()
+    registry.register(module_of(history_formats=lambda: [Contribution("broken", make)]))
+    with pytest.raises(OSError, match="no disk") as caught:
+        registry.build(lambda seed: ScriptedEnv(), history="broken")
+    assert caught.value.__notes__ == ["while making the history format 'broken' of plugin by_hand"]
+
+
+# ---- by hand, and wrong
+
+
+def _nothing() -> list[Contribution[ArrayFormat]]:
+    return []
+
+
+def _raising() -> Any:
+    raise ZeroDivisionError("at work")
+
+
+def _raising_late() -> Any:
+    yield Contribution("early", ArrayFormat)
+    raise ZeroDivisionError("late")
+
+
+@pytest.mark.parametrize(
+    ("plugin", "says"),
+    [
+        (module_of(history_format=_nothing), "history_format"),
+        (module_of(history_formats=lambda spec: []), "spec"),
+        (module_of(history_formats=lambda: ["arrow"]), "must yield Contribution(name, make), not 'arrow'"),
+        (module_of(history_formats=lambda: "arrow"), "must yield Contribution(name, make), not 'a'"),
+        (module_of(history_formats=lambda: [Contribution]), "must yield Contribution(name, make)"),
+        (module_of(history_formats=lambda: Contribution("arrow", ArrayFormat)), "not iterable"),
+        (module_of(history_formats=lambda: 3), "not iterable"),
+        (module_of(history_formats=_raising), "at work"),
+        (module_of(history_formats=_raising_late), "late"),
+        (offering("arrays"), "offers 'arrays', which runnerkit"),
+        (offering("twice", "twice"), "offers 'twice', which the same plugin has already"),
+        (
+            module_of(
+                env_factories=lambda: [Contribution("fine", lambda: None)],
+                history_formats=lambda: [Contribution("fine", ArrayFormat), Contribution("torch", ArrayFormat)],
+            ),
+            "offers 'torch', which runnerkit",
+        ),
+    ],
+    ids=lambda value: value.replace("'", "") if isinstance(value, str) else "",
+)
+def test_a_wrong_plugin_is_refused_with_a_reason_and_changes_nothing(plugin: types.ModuleType, says: str) -> None:
+    plugins = Plugins()
+    before = names(plugins)
+    with pytest.raises(PluginError) as caught:
+        plugins.register(plugin)
+    assert says in str(caught.value)
+    assert "by_hand" in str(caught.value)
+    assert names(plugins) == before
+    assert plugins.problems == ()
+    plugins.register(offering("arrow"))
+    assert "arrow" in plugins.offers("history_formats")
+
+
+def test_the_error_of_a_plugin_without_distribution_does_not_leave_a_gap_where_it_would_be() -> None:
+    with pytest.raises(PluginError) as caught:
+        Plugins().register(offering("arrays"))
+    assert "( )" not in str(caught.value)
+
+
+def test_a_hook_that_raises_is_the_cause() -> None:
+    with pytest.raises(PluginError) as caught:
+        Plugins().register(module_of(history_formats=_raising))
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_a_refused_plugin_may_be_mended_and_registered_again() -> None:
+    plugins = Plugins()
+    module = offering("arrays")
+    with pytest.raises(PluginError):
+        plugins.register(module)
+    module.history_formats = hookimpl(lambda: [Contribution("arrow", ArrayFormat)])  # type: ignore[attr-defined]
+    plugins.register(module)
+    assert "arrow" in plugins.offers("history_formats")
+
+
+def test_a_taken_name_tells_which_plugin_has_it() -> None:
+    plugins = Plugins()
+    plugins.register(offering("arrow"), name="first")
+    with pytest.raises(PluginError, match=r"offers 'arrow', which plugin first has already\. Give it another name"):
+        plugins.register(offering("arrow"), name="second")
+    assert plugins.get("history_formats", "arrow").plugin == "first"
+
+
+@pytest.mark.parametrize(
+    "contribution",
+    [Contribution(3, ArrayFormat), Contribution("", ArrayFormat), Contribution("arrow", ArrayFormat())],  # type: ignore[arg-type]
+    ids=["number for a name", "empty name", "make cannot be called"],
+)
+def test_a_contribution_that_could_never_work_is_refused_at_once(contribution: Any) -> None:
+    with pytest.raises(PluginError):
+        Plugins().register(module_of(history_formats=lambda: [contribution]))
+
+
+def test_offers_cannot_be_changed_from_outside() -> None:
+    offers: Any = Plugins().offers("history_formats")
+    with pytest.raises(TypeError):
+        offers["mine"] = None
+
+
+# ---- installed
+
+Install = Callable[..., None]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Return a function that installs a distribution with a plugin module, as pip would leave it."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("importlib.metadata.entry_points", _only_of(tmp_path, importlib.metadata.entry_points))
+    modules: list[str] = []
+
+    def put(name: str, source: str, *, entry_point: str | None = None, version: str = "1.2") -> None:
+        module = f"rk_plugin_{name}"
+        modules.append(module)
+        (tmp_path / f"{module}.py").write_text(textwrap.dedent(source))
+        info = tmp_path / f"rk_{name}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: rk-{name}\nVersion: {version}\n")
+        (info / "entry_points.txt").write_text(f"[runnerkit]\n{name} = {entry_point or module}\n")
+        importlib.invalidate_caches()
+
+    yield put
+    for module in modules:
+        sys.modules.pop(module, None)
+
+
+def _only_of(folder: Path, entry_points: Callable[..., Any]) -> Callable[..., Any]:
+    """Leave out the plugins that happen to be installed where the tests run."""
+
+    def found(**selection: str) -> Any:
+        return [e for e in entry_points(**selection) if str(e.dist.locate_file("")).startswith(str(folder))]
+
+    return found
+
+
+GOOD = """
+    from runnerkit import Contribution, hookimpl
+    from runnerkit.history.arrays import ArrayFormat
+
+    @hookimpl
+    def history_formats():
+        yield Contribution({name!r}, ArrayFormat)
+"""
+
+
+def test_installed_plugins_are_imported_only_when_an_unknown_name_is_asked_for(install: Install) -> None:
+    install("arrow", GOOD.format(name="arrow"))
+    registry = Registry()
+    registry.build("CartPole-v1", history="arrays", executor="threads", preprocessors=["flatten"]).close()
+    assert "arrow" not in registry.history_formats
+    assert "rk_plugin_arrow" not in sys.modules
+    registry.build("CartPole-v1", history="arrow").close()
+    assert "rk_plugin_arrow" in sys.modules
+    assert "arrow" in registry.history_formats
+
+
+def test_discover_imports_all_installed_plugins_once(install: Install) -> None:
+    install("arrow", GOOD.format(name="arrow"))
+    install("zarr", GOOD.format(name="zarr"), version="0.9")
+    plugins = Plugins()
+    assert not {"rk_plugin_arrow", "rk_plugin_zarr"} & sys.modules.keys()
+    plugins.discover()
+    plugins.discover()
+    assert {"rk_plugin_arrow", "rk_plugin_zarr"} <= sys.modules.keys()
+    assert plugins.problems == ()
+    offer = plugins.get("history_formats", "zarr")
+    assert (offer.plugin, offer.distribution, offer.version) == ("zarr", "rk-zarr", "0.9")
+    assert offer.source == "rk-zarr 0.9"
+
+
+def test_an_entry_point_may_name_an_object(install: Install) -> None:
+    install(
+        "object",
+        """
+        from runnerkit import Contribution, hookimpl
+        from runnerkit.history.arrays import ArrayFormat
+
+        class Mine:
+            @hookimpl
+            def history_formats(self):
+                return [Contribution("mine", ArrayFormat)]
+
+        mine = Mine()
+        """,
+        entry_point="rk_plugin_object:mine",
+    )
+    assert Plugins().get("history_formats", "mine").distribution == "rk-object"
+
+
+BROKEN = {
+    "import": "import no_such_module_at_all",
+    "syntax": "def",
+    "exit": "raise SystemExit(3)",
+    "hook": GOOD.format(name="x").replace("history_formats", "history_format"),
+    "taken": GOOD.format(name="arrays"),
+    "raises": GOOD.format(name="x") + "        raise ZeroDivisionError('hook')\n",
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_broken_plugin_hurts_only_itself_and_is_named(install: Install, broken: str) -> None:
+    install("aaa", GOOD.format(name="first"))
+    install("broken", BROKEN[broken], version="6.6")
+    install("zzz", GOOD.format(name="last"))
+    plugins = Plugins()
+    try:
+        plugins.discover()
+    except SystemExit:  # which would end the tests
+        pytest.fail("a plugin ended the program")
+    assert {"first", "last"} <= set(plugins.offers("history_formats"))
+    (problem,) = plugins.problems
+    assert (problem.plugin, problem.distribution, problem.version) == ("broken", "rk-broken", "6.6")
+    assert str(problem).startswith("plugin broken (rk-broken 6.6), ")
+    assert problem.stage == ("import of rk_plugin_broken" if broken in ("import", "syntax", "exit") else "registration")
+    with pytest.raises(UnknownNameError) as caught:
+        plugins.get("history_formats", "lastt")
+    assert "Did you mean 'last'?" in str(caught.value)
+    assert "Left out: plugin broken (rk-broken 6.6)" in str(caught.value)
+
+
+def test_an_entry_point_to_an_attribute_that_is_not_there_is_a_problem(install: Install) -> None:
+    install("gone", GOOD.format(name="x"), entry_point="rk_plugin_gone:nothing")
+    plugins = Plugins()
+    plugins.discover()
+    (problem,) = plugins.problems
+    assert isinstance(problem.error, AttributeError)
+
+
+def test_an_unknown_env_of_a_broken_plugin_mentions_what_was_left_out(install: Install) -> None:
+    install("atari", "import no_such_module_at_all")
+    with pytest.raises(UnknownNameError, match=r"Left out: plugin atari \(rk-atari 1.2\)"):
+        Registry().build("atari:Pong")
+    with pytest.raises(UnknownNameError, match=r"Left out: plugin atari \(rk-atari 1.2\)"):
+        Registry().build("Pongg-v0")
+
+
+def test_two_plugins_of_one_name_are_told_apart_by_distribution(install: Install) -> None:
+    install("one", GOOD.format(name="same"))
+    install("two", GOOD.format(name="same"))
+    plugins = Plugins()
+    plugins.discover()
+    assert plugins.get("history_formats", "same").distribution == "rk-one"
+    (problem,) = plugins.problems
+    assert problem.distribution == "rk-two"
+    assert "which rk-one 1.2 has already" in str(problem)
+
+
+def test_a_plugin_registered_by_hand_comes_before_an_installed_one(install: Install) -> None:
+    install("arrow", GOOD.format(name="arrow"))
+    plugins = Plugins()
+    plugins.register(offering("arrow"), name="mine")
+    plugins.discover()
+    assert plugins.get("history_formats", "arrow").plugin == "mine"
+    assert [problem.plugin for problem in plugins.problems] == ["arrow"]
+
+
+def test_an_env_factory_of_an_installed_plugin_is_found_by_its_prefix(install: Install) -> None:
+    install(
+        "grid",
+        """
+        from faulty_envs import ScriptedEnv
+        from runnerkit import Contribution, hookimpl
+
+        def make(env_id, *, seed, length=5):
+            assert env_id == "Maze:big"
+            return ScriptedEnv(length)
+
+        @hookimpl
+        def env_factories():
+            yield Contribution("grid", lambda: make)
+        """,
+    )
+    with Registry().build("grid:Maze:big", env_options={"length": 3}) as runner:
+        assert runner.env_id == "grid:Maze:big"
+        assert [episode.length for episode in runner.rollout(Constant(), steps=7)[0].episodes] == [3, 3, 1]
+
+
+def test_importing_runnerkit_imports_no_plugin_and_nothing_heavy(install: Install, tmp_path: Path) -> None:
+    install("arrow", GOOD.format(name="arrow"))
+    script = "import runnerkit, sys, json; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr
+    imported = set(json.loads(done.stdout))
+    assert "runnerkit" in imported
+    assert not imported & {"torch", "click", "rich", "pygame", "ale_py", "mujoco", "rk_plugin_arrow"}
+
+
+def test_a_rollout_in_arrays_imports_neither_torch_nor_plugins(install: Install, tmp_path: Path) -> None:
+    install("arrow", GOOD.format(name="arrow"))
+    script = """
+        import json, sys, runnerkit
+        with runnerkit.make("CartPole-v1", n_envs=2, executor="threads") as runner:
+            runner.rollout(runnerkit.RandomAgent(runner.action_space, seed=0), steps=5)
+        print(json.dumps(sorted(sys.modules)))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert not set(json.loads(done.stdout)) & {"torch", "click", "rich", "pygame", "rk_plugin_arrow"}
+
+
+# ---- in a step
+
+
+@pytest.mark.parametrize("executor", ["serial", "threads"])
+def test_no_pluggy_frame_is_in_a_step(executor: str) -> None:
+    modules: set[str] = set()
+
+    class Watching(ScriptedEnv):
+        @override
+        def step(self, action: Any) -> Any:
+            frame: types.FrameType | None = sys._getframe()
+            while frame is not None:
+                modules.add(frame.f_globals.get("__name__", ""))
+                frame = frame.f_back
+            return super().step(action)
+
+    with build(lambda seed: Watching(), n_envs=2, executor=executor, preprocessors=["flatten"]) as runner:
+        runner.rollout(Constant(), steps=3)
+    assert "runnerkit.episodes" in modules
+    ours = {name for name in modules if name.startswith("runnerkit")}
+    assert ours <= {
+        "runnerkit.episodes",
+        "runnerkit.rollouts",
+        "runnerkit.gym_runner",
+        "runnerkit.executors.serial",
+        "runnerkit.executors.threads",
+    }
+
+
+def test_pluggy_itself_is_not_called_in_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[object] = []
+    runner = build("CartPole-v1", n_envs=2, preprocessors=["flatten"])
+    with monkeypatch.context() as patch:  # for so long only, as pytest is made of pluggy, too
+        patch.setattr("pluggy._hooks.HookCaller.__call__", lambda *args, **kwargs: calls.append(args))
+        patch.setattr("pluggy.PluginManager.register", lambda *args, **kwargs: calls.append(args))
+        runner.rollout(Constant(1), steps=30)
+        runner.rollout(Constant(1), episodes=2)
+    runner.close()
+    assert calls == []
+
+
+def test_gymnasium_ids_are_not_shadowed_by_factories() -> None:
+    registry = Registry()
+    registry.register(module_of(env_factories=lambda: [Contribution("CartPole-v1", lambda: None)]))
+    with registry.build("CartPole-v1") as runner:
+        assert isinstance(runner.action_space, gymnasium.spaces.Discrete)
