@@ -21,7 +21,6 @@ from runnerkit.typing import AnyEnv
 __all__ = ["SeedSchedule", "Share", "gymnasium_log_level"]
 
 _FIRST_CHUNK = 64
-_BOOLS = (bool, np.bool_)
 
 
 class SeedSchedule:
@@ -194,7 +193,7 @@ class Share:
                     self._write(row, i, observation)
                 rewards[i] = reward  # whatever float() takes
                 if terminated or truncated:
-                    if not (isinstance(terminated, _BOOLS) and isinstance(truncated, _BOOLS)):
+                    if not (_is_flag(terminated) and _is_flag(truncated)):
                         raise TypeError("terminated and truncated must be bools")
                     # rows begin as False, so that only ends need a write
                     self._flags[0][at, i], self._flags[1][at, i] = bool(terminated), bool(truncated)
@@ -282,6 +281,10 @@ class Share:
 
     def _error(self, i: int, what: str, kind: type[EnvError] = EnvError) -> EnvError:
         return kind(what, env_index=i, episode_index=self._episode.get(i), seed=self._seed.get(i))
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool | np.bool_)
 
 
 def _said(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,14 +14,17 @@ ROOT = HERE.parent.parent
 PASSING = sorted(HERE.glob("pass/*.py"))
 
 
-def _run(*command: str) -> None:
-    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
+def _run(*command: str, **more: str) -> None:
+    environment = {**os.environ, **more}
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("folder", ["pass", "fail"])
 def test_mypy_sees_what_is_right_and_what_is_wrong(folder: str) -> None:
-    _run("mypy", *map(str, (HERE / folder).glob("*.py")))
+    _run("mypy", *map(str, (HERE / folder).glob("*.py")), PYTHONPATH="typings")
 
 
 def test_pyright_sees_what_is_right_and_what_is_wrong() -> None:

@@ -16,7 +16,8 @@ from gymnasium import Space, spaces
 from runnerkit_minari import MINARI, MinariFormat, MinariHistory
 
 from runnerkit import EndReason, EpisodeStart, GymRunner, RandomAgent
-from runnerkit.errors import ArgumentError, EnvError, SpaceError
+from runnerkit.errors import ArgumentError, EnvError, RolloutError, SpaceError
+from runnerkit.history import ArrayHistory
 from runnerkit.plugins import Plugins
 
 CARTPOLE = "CartPole-v1"
@@ -293,9 +294,7 @@ def test_options_that_do_not_fit_into_a_dataset_are_left_out_with_a_warning() ->
         return EpisodeStart(seed=1, options=options)
 
     with pytest.warns(UserWarning, match=r"env 0, episode 0: goal, deep\.map, mixed"):
-        roll(
-            lambda _: AnySpaceEnv(spaces.Discrete(3)), MinariFormat("test/odd-v0"), [2], n_envs=1, schedule=schedule
-        )
+        roll(lambda _: AnySpaceEnv(spaces.Discrete(3)), MinariFormat("test/odd-v0"), [2], n_envs=1, schedule=schedule)
     (about,) = minari.load_dataset("test/odd-v0").storage.get_episode_metadata([0])
     assert about["options"]["deep"] == {"level": 2}
     assert about["options"]["fine"].tolist() == [0, 1, 2]
@@ -392,7 +391,15 @@ def test_a_preprocessor_that_keeps_the_space_is_noticed_before_anything_is_writt
 
 def test_with_keep_raw_the_envs_own_observations_and_actions_are_recorded() -> None:
     options = {"preprocessors": ["normalize"], "postprocessors": ["rescale"], "keep_raw": True}
-    ((arrays,),) = roll("Pendulum-v1", "arrays", [30, ], n_envs=1, **options)
+    ((arrays,),) = roll(
+        "Pendulum-v1",
+        "arrays",
+        [
+            30,
+        ],
+        n_envs=1,
+        **options,
+    )
     roll("Pendulum-v1", MinariFormat("test/env-view-v0"), [12, 18], n_envs=1, **options)
     (episode,) = minari.load_dataset("test/env-view-v0")
     assert_same(episode.observations[:-1], arrays.raw_observations)
@@ -432,8 +439,11 @@ def test_what_is_told_about_the_dataset_is_in_its_metadata() -> None:
 
 def test_an_episode_that_arrow_would_misread_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runnerkit_minari.dataset._LONGEST_ARROW_EPISODE", 100)
-    with pytest.raises(ArgumentError, match="episode of 200 steps"):
+    with pytest.raises(RolloutError, match="episode of 200 steps") as caught:
         roll("Pendulum-v1", MinariFormat("test/long-v0", "arrow"), [200], n_envs=1)
+    (arrays,) = caught.value.histories
+    assert isinstance(arrays, ArrayHistory)
+    assert len(arrays) == 200
     roll("Pendulum-v1", MinariFormat("test/long-v1", "hdf5"), [200], n_envs=1)
 
 

@@ -50,7 +50,12 @@ def agents_of_the_wrong_batch_type() -> None:
     runner.rollout(WrongAction())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     runner.rollout(WrongObservation())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     runner.rollout(NoAct())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    histories: list[ArrayHistory[Act, Act]] = runner.rollout(None)  # type: ignore[arg-type, assignment]  # pyright: ignore
+    runner.rollout(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def histories_of_the_wrong_type() -> list[ArrayHistory[Act, Act]]:
+    runner = runnerkit.make(CARTPOLE)
+    return runner.rollout(runnerkit.RandomAgent(runner.action_space))  # type: ignore[return-value]  # pyright: ignore
 
 
 def names_and_options_that_are_not_there() -> None:

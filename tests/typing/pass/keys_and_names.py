@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, assert_type
 
 import gymnasium
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from typing_extensions import assert_type
 
 import runnerkit
 from runnerkit import EnvKey, GymRunner, HistoryKey, Registry, Transition

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import assert_type
+
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import assert_type, override
+from typing_extensions import override
 
 from runnerkit import BaseRunner, GymRunner, Transition
 from runnerkit.typing import Agent, AnyEnv

@@ -10,7 +10,7 @@ from runnerkit import RunSpec
 from runnerkit.errors import ArgumentError
 from runnerkit.typing import Recorder
 from runnerkit_minari.history import MinariHistory
-from runnerkit_minari.parts import View, raw_is_missing
+from runnerkit_minari.parts import View
 from runnerkit_minari.spaces import check_space
 
 __all__ = ["DataFormat", "Incomplete", "MinariFormat"]
@@ -99,8 +99,11 @@ class MinariFormat:
         return MinariRecorder(writer, self.view, keep_incomplete=self.incomplete == "truncate")
 
     def _check(self, spec: RunSpec) -> None:
-        if self.view == "env" and not spec.keep_raw and spec.observation_space is not spec.env_observation_space:
-            raise raw_is_missing()
+        if self.view == "env" and spec.preprocessed and not spec.keep_raw:
+            raise ArgumentError(
+                "history='minari' records the env's own observations, which preprocessors replace. Build the runner "
+                "with keep_raw=True, or record what the agent saw: history=MinariFormat(view='agent')."
+            )
         own = self.view == "env"
         observation = spec.env_observation_space if own else spec.observation_space
         check_space(observation, "observation", data_format=self.data_format)

@@ -94,9 +94,9 @@ class Dataset(Protocol):
 class MinariHistory:
     """What one env did in one rollout; the data itself is in the dataset::
 
-        for history in runner.rollout(agent, steps=1000):
-            print(history.dataset_id, history.steps, history.episodes)
-        dataset = history.load()
+    for history in runner.rollout(agent, steps=1000):
+        print(history.dataset_id, history.steps, history.episodes)
+    dataset = history.load()
     """
 
     dataset_id: str

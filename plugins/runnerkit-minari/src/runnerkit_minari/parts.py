@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runnerkit import Episode
-from runnerkit.errors import ArgumentError
-from runnerkit.history.columns import EpisodeColumns
+from runnerkit.history import EpisodeColumns
 
-__all__ = ["Part", "View", "joined", "raw_is_missing"]
+__all__ = ["Part", "View", "joined"]
 
 View: TypeAlias = Literal["env", "agent"]
 """Whose observations and actions are recorded: the env's own, or what the agent saw and chose."""
@@ -33,8 +32,6 @@ class Part:
     @classmethod
     def of(cls, columns: EpisodeColumns[Any, Any, NDArray[np.float64], NDArray[np.bool_]], view: View) -> Part:
         """Return the columns that are recorded; they are views still."""
-        if view == "env" and columns.raw_observations is None:
-            raise raw_is_missing()  # a preprocessor that leaves the space as it is shows only now
         return cls(
             record=columns.record,
             observations=columns.raw_observations if view == "env" else columns.observations,
@@ -55,14 +52,6 @@ class Part:
         truncated = self.truncated.copy()
         truncated[-1] = True
         return replace(self, truncated=truncated)
-
-
-def raw_is_missing() -> ArgumentError:
-    """Return the error to raise where there are no observations of the env itself."""
-    return ArgumentError(
-        "history='minari' records the env's own observations, which preprocessors replaced. Build the runner with "
-        "keep_raw=True, or record what the agent saw: history=MinariFormat(view='agent')."
-    )
 
 
 def joined(parts: Sequence[Part]) -> Part:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runnerkit import EndReason
-from runnerkit.history.arrays import ArrayHistory
-from runnerkit.history.block import Block
+from runnerkit.history import ArrayHistory, Block
 from runnerkit_minari.dataset import DatasetWriter
 from runnerkit_minari.history import MinariHistory
 from runnerkit_minari.parts import Part, View, joined
