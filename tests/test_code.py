@@ -19,14 +19,21 @@ ROOT = Path(__file__).parent.parent
 PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
 
 
-def run(*command: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*command: str, cwd: Path = ROOT, typings: bool = False) -> subprocess.CompletedProcess[str]:
     full = [sys.executable, "-m", *command]
-    return subprocess.run(full, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        full,
+        cwd=cwd,
+        env={**os.environ, **({"PYTHONPATH": "typings"} if typings else {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize("command", ["ruff check .", "ruff format --check .", "mypy", "pyright"])
 def test_the_code_passes(command: str) -> None:
-    done = run(*command.split(), **({"PYTHONPATH": "typings"} if command == "mypy" else {}))
+    done = run(*command.split(), typings=command == "mypy")
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -27,7 +27,7 @@ class EpisodeLog:
     __slots__ = ("_begun", "_finals", "infos", "reset_infos")
 
     def __init__(self, layout: Layout) -> None:
-        self._begun: array[int] = array("q")  # env index, first row, episode index; and again
+        self._begun: array[int] = array("i")  # env index, first row, episode index; and again
         self._finals: list[Any] = [[] if leaf.is_object else bytearray() for leaf in layout.leaves]
         self.infos: list[InfoEntry] = []
         """Infos that were kept, by the row of their step."""
@@ -45,13 +45,17 @@ class EpisodeLog:
 
     def table(self) -> NDArray[np.int64]:
         """Return the episodes that began as `[n, 3]`: env index, first row, episode index."""
-        return np.array(self._begun, np.int64).reshape(-1, 3)
+        return self._view().astype(np.int64)
+
+    def _view(self) -> NDArray[np.intc]:
+        """Return the table without a copy; for a moment only, as the log cannot grow while it is looked at."""
+        return np.frombuffer(self._begun, np.intc).reshape(-1, 3)
 
     def last(self) -> list[tuple[int, int, int]]:
         """Return the last entry of the table for each env that has one; those of an env are in order."""
-        table = self.table()[::-1]
-        _, where = np.unique(table[:, 0], return_index=True)
-        return [tuple(entry) for entry in table[where].tolist()]
+        view = self._view()[::-1]
+        _, where = np.unique(view[:, 0], return_index=True)
+        return [(i, row, episode_index) for i, row, episode_index in view[where].tolist()]
 
     def finals(self, layout: Layout) -> list[Column]:
         """Return the final observations in the order of the table, one array `[n, *shape]` per leaf, as copies."""
@@ -73,7 +77,7 @@ class EpisodeLog:
 
     def until(self, layout: Layout, row: int) -> EpisodeLog:
         """Return the log without episodes that began after a row."""
-        rows = self.table()[:, 1]
+        rows = self._view()[:, 1]
         return self if not len(rows) or rows.max() <= row else self._select(layout, np.flatnonzero(rows <= row))
 
     def by_env(self, layout: Layout) -> EpisodeLog:
