@@ -2,7 +2,7 @@
 
 Reading is strict, since whatever passes here is recorded and steps an env: the number of rows, the shape,
 the dtype and, for actions, the bounds must fit. Arrays, lists and torch tensors are all taken; the arrays
-that come out are fresh ones.
+that come out may be kept.
 """
 
 from __future__ import annotations
@@ -64,6 +64,30 @@ class BatchReader:
 def _reader(leaf: Leaf, bounded: bool) -> _Read:
     if leaf.is_object:
         return _object_reader(leaf, bounded)
+    careful = _array_reader(leaf, bounded)
+    if bounded and isinstance(leaf.space, spaces.Discrete) and leaf.space.n <= _MANY_ACTIONS:
+        return _discrete_reader(leaf.space, leaf.dtype, careful)
+    return careful
+
+
+def _discrete_reader(space: spaces.Discrete, dtype: np.dtype[Any], careful: _Read) -> _Read:
+    """Accept at a glance what is right, as nearly all is; half a microsecond is a tenth of a light env's step.
+
+    What is accepted so is the agent's own array: its items are numbers, which nobody can change.
+    """
+    members = frozenset(range(int(space.start), int(space.start) + int(space.n)))
+
+    def read(value: Any, n: int) -> Column:
+        if type(value) is np.ndarray and value.dtype == dtype and value.shape == (n,) and n <= _FEW:
+            column: Column = value
+            if members.issuperset(column.tolist()):
+                return column
+        return careful(value, n)
+
+    return read
+
+
+def _array_reader(leaf: Leaf, bounded: bool) -> _Read:
     inside = _inside(leaf) if bounded else None
     row_shape, dtype = leaf.shape, leaf.dtype
     shape: tuple[int, ...] = (0, *row_shape)
@@ -130,7 +154,8 @@ def _inside(leaf: Leaf) -> _Inside:
     """Return a test whose result is all true where a batch lies inside the space."""
     space = leaf.space
     if isinstance(space, spaces.Discrete):
-        return _inside_discrete(int(space.start), int(space.start) + int(space.n) - 1)
+        least, most = int(space.start), int(space.start) + int(space.n) - 1
+        return lambda a: least <= int(a.min()) and int(a.max()) <= most
     if isinstance(space, spaces.MultiDiscrete):
         low, high = space.start, space.start + space.nvec - 1
         return lambda a: (a >= low) & (a <= high)
@@ -139,17 +164,6 @@ def _inside(leaf: Leaf) -> _Inside:
     assert isinstance(space, spaces.Box)
     lower, upper = space.low, space.high
     return lambda a: (a >= lower) & (a <= upper)  # false for NaN
-
-
-def _inside_discrete(low: int, high: int) -> _Inside:
-    members = frozenset(range(low, high + 1)) if high - low < _MANY_ACTIONS else frozenset()
-
-    def inside(array: Column) -> bool:
-        if members and array.size <= _FEW:
-            return members.issuperset(array.tolist())
-        return low <= int(array.min()) and int(array.max()) <= high
-
-    return inside
 
 
 def _object_reader(leaf: Leaf, bounded: bool) -> _Read:

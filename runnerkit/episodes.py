@@ -46,7 +46,8 @@ class SeedSchedule:
         seeds = self._seeds.get(env_index)
         if seeds is None or episode_index >= len(seeds):
             seeds = self._draw(env_index, max(_FIRST_CHUNK, episode_index + episode_index // 4 + 1))
-        return int(seeds[episode_index])
+        seed: int = seeds.item(episode_index)
+        return seed
 
     def env_seed(self, env_index: int) -> int:
         """Return the seed that `make_env` gets for an env, from a stream of its own."""
@@ -216,7 +217,7 @@ class Share:
     def _begin_again(self, env_indices: Sequence[int], at: int, row: int) -> None:
         for i in env_indices:
             episode_index = self._episode[i] + 1
-            self._log.begin(i, at + 1, episode_index, [column[row, i] for column in self._raw])
+            self._log.begin(i, at + 1, episode_index, self._raw, (row, i))
             self._reset(i, row, episode_index, self._seeds.episode_seed(i, episode_index), None)
 
     def _reset(self, i: int, row: int, episode_index: int, seed: int | None, options: Mapping[str, Any] | None) -> None:

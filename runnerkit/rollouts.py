@@ -415,7 +415,7 @@ class Rollout:
             starts = self._standing.next_starts(self._block, again)
             log = EpisodeLog(self._parts.layout.raw)
             for i in again:
-                log.begin(i, next_t, starts[i][0], [column[row, i] for column in self._block.raw])
+                log.begin(i, next_t, starts[i][0], self._block.raw, (row, i))
             self._take(log, upto=next_t)
             self._parts.executor.reset(row, starts)
 

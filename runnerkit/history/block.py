@@ -222,9 +222,9 @@ class Block:
         for k in source.begun_of(source_index).tolist():
             _, row, episode_index = source.begun[k].tolist()
             self.given[env_index, episode_index] = source.start_of(source_index, episode_index)
-            self.log.begin(env_index, row, episode_index, [column[k] for column in source.final_columns])
+            self.log.begin(env_index, row, episode_index, source.final_columns, k)
             if self.raw_log is not None:
-                self.raw_log.begin(env_index, row, episode_index, [column[k] for column in source.raw_final_columns])
+                self.raw_log.begin(env_index, row, episode_index, source.raw_final_columns, k)
         for entries, others in (
             (self.log.infos, source.log.infos),
             (self.log.reset_infos, source.log.reset_infos),

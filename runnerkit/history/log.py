@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -37,10 +37,10 @@ class EpisodeLog:
     def __len__(self) -> int:
         return len(self._begun) // 3
 
-    def begin(self, env_index: int, row: int, episode_index: int, final: Iterable[Any]) -> None:
-        """Note that an episode begins in `row`; `final` is where the one before it ended, one value per leaf."""
-        for kept, value in zip(self._finals, final):  # noqa: B905  (strict would cost as much as the rest)
-            kept += [value] if type(kept) is list else value.tobytes()
+    def begin(self, env_index: int, row: int, episode_index: int, columns: Sequence[Column], where: Any) -> None:
+        """Note that an episode begins in `row`; `column[where]` is where the one before it ended, for each leaf."""
+        for kept, column in zip(self._finals, columns):  # noqa: B905  (strict would cost as much as the rest)
+            kept += [column[where]] if type(kept) is list else column[where].tobytes()
         self._begun.extend((env_index, row, episode_index))
 
     def table(self) -> NDArray[np.int64]:
@@ -93,7 +93,7 @@ class EpisodeLog:
         """Return this log with other final observations, and other episodes if a table of them is given."""
         log = EpisodeLog(layout)
         for k, (i, row, episode_index) in enumerate((self.table() if table is None else table).tolist()):
-            log.begin(i, row, episode_index, [column[k] for column in finals])
+            log.begin(i, row, episode_index, finals, k)
         log.infos, log.reset_infos = self.infos, self.reset_infos
         return log
 
