@@ -19,7 +19,7 @@ from runnerkit.spaces import Column, Layout, Leaf, MisfitError
 __all__ = ["BatchReader"]
 
 _Read: TypeAlias = Callable[[Any, int], Column]
-_Inside: TypeAlias = Callable[[Column], "np.ndarray[Any, np.dtype[np.bool_]] | bool"]
+_Inside: TypeAlias = Callable[[Column], bool]
 
 # Up to here a Python set is faster than NumPy's reductions, which take a microsecond to start.
 _FEW = 128
@@ -101,14 +101,12 @@ def _array_reader(leaf: Leaf, bounded: bool) -> _Read:
             raise MisfitError(_wrong_shape(leaf, array, n))
         if array.dtype != dtype:
             _check_kind(leaf, array)
-            if inside is not None and dtype.kind in "iu" and not np.all(inside(array)):
+            if inside is not None and dtype.kind in "iu" and not inside(array):
                 raise _outside(leaf, array, inside)  # before the cast can wrap it around
             with np.errstate(over="ignore"):  # to infinity, which the bounds refuse
                 array = array.astype(dtype)
-        if inside is not None:
-            within = inside(array)
-            if within is not True and not np.all(within):
-                raise _outside(leaf, array, inside)
+        if inside is not None and not inside(array):
+            raise _outside(leaf, array, inside)
         return array
 
     return read
@@ -144,26 +142,26 @@ def _check_kind(leaf: Leaf, array: Column) -> None:
 
 
 def _outside(leaf: Leaf, array: Column, inside: _Inside) -> MisfitError:
-    row = next(r for r in range(len(array)) if not np.all(inside(array[r : r + 1])))
+    row = next(r for r in range(len(array)) if not inside(array[r : r + 1]))
     value = array[row]
     given = "NaN" if array.dtype.kind == "f" and np.isnan(value).any() else f"{value!s}"
     return MisfitError(f"{leaf.path} must lie in {leaf.space}, not be {given}", row)
 
 
 def _inside(leaf: Leaf) -> _Inside:
-    """Return a test whose result is all true where a batch lies inside the space."""
+    """Return a test of whether all of a batch lies inside the space."""
     space = leaf.space
     if isinstance(space, spaces.Discrete):
         least, most = int(space.start), int(space.start) + int(space.n) - 1
         return lambda a: least <= int(a.min()) and int(a.max()) <= most
     if isinstance(space, spaces.MultiDiscrete):
         low, high = space.start, space.start + space.nvec - 1
-        return lambda a: (a >= low) & (a <= high)
+        return lambda a: bool(((a >= low) & (a <= high)).all())
     if isinstance(space, spaces.MultiBinary):
-        return lambda a: (a == 0) | (a == 1)
+        return lambda a: bool(((a == 0) | (a == 1)).all())
     assert isinstance(space, spaces.Box)
     lower, upper = space.low, space.high
-    return lambda a: (a >= lower) & (a <= upper)  # false for NaN
+    return lambda a: bool(((a >= lower) & (a <= upper)).all())  # not for NaN
 
 
 def _object_reader(leaf: Leaf, bounded: bool) -> _Read:

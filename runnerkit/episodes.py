@@ -21,6 +21,7 @@ from runnerkit.typing import AnyEnv
 __all__ = ["SeedSchedule", "Share", "gymnasium_log_level"]
 
 _FIRST_CHUNK = 64
+_UNPACKED = object()
 
 
 class SeedSchedule:
@@ -180,7 +181,7 @@ class Share:
         ended: list[int] = []
         target, rewards = self._rows.open(row), self._rewards.open(at)
         i = -1
-        action = result = None
+        action = result = reward = terminated = truncated = None
         try:
             for (i, env, slot), action in zip(self._stepped, actions):  # noqa: B905  (strict costs)
                 try:
@@ -188,6 +189,7 @@ class Share:
                 except Exception as error:
                     raise self._error(i, f"raised in step: {_said(error)}") from error
                 observation, reward, terminated, truncated, info = result
+                result = _UNPACKED  # and not kept alive: the next env then finds its memory warm
                 try:
                     target[slot] = observation
                 except Exception:  # a MisfitError that says what is wrong, unless only the form differs
@@ -205,7 +207,7 @@ class Share:
             raised.action = copy.deepcopy(action)
             raise
         except Exception as error:
-            fault = self._bad_step(i, result, error)
+            fault = self._bad_step(i, result, (reward, terminated, truncated), error)
             fault.action = copy.deepcopy(action)
             raise fault from error
         if self._unseen:
@@ -261,13 +263,13 @@ class Share:
             if not leaf.space.contains(value):
                 raise self._misfit(i, f"returned from {where} an {leaf.path} outside of {leaf.space}: {value!r}")
 
-    def _bad_step(self, i: int, result: Any, error: Exception) -> EnvError:
+    def _bad_step(self, i: int, result: Any, kept: tuple[Any, Any, Any], error: Exception) -> EnvError:
         if isinstance(error, MisfitError):
             return self._misfit(i, f"returned from step what does not fit its observation space: {error}")
-        if not isinstance(result, tuple) or len(result) != 5:
+        if result is not _UNPACKED:
             what = "(observation, reward, terminated, truncated, info)"
             return self._misfit(i, f"returned {_kind(result)} from step, not {what}")
-        what = f"returned the reward {result[1]!r} and the flags {result[2:4]!r} from step"
+        what = f"returned the reward {kept[0]!r} and the flags {kept[1:]!r} from step"
         wanted = "A reward must be a number, terminated and truncated must be bools. Mend the env, or wrap it."
         return self._error(i, f"{what}, which cannot be kept: {_said(error)}. {wanted}", EnvSpaceError)
 
