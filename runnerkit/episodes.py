@@ -181,7 +181,11 @@ class Share:
         ended: list[int] = []
         target, rewards = self._rows.open(row), self._rewards.open(at)
         i = -1
-        action = result = reward = terminated = truncated = None
+        action: Any = None
+        result: Any = None
+        reward: Any = None
+        terminated: Any = None
+        truncated: Any = None
         try:
             for (i, env, slot), action in zip(self._stepped, actions):  # noqa: B905  (strict costs)
                 try:
