@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Screen", "tile"]
 
+_INVISIBLE = ("dummy", "offscreen")  # the drivers that SDL falls back to where there is nothing to see
+
 
 class Screen:
     """A window for the frames of a rollout, at most `fps` of them a second.
@@ -103,11 +105,15 @@ def _pygame() -> Any:
 def _open(pygame: Any, size: tuple[int, int], title: str) -> Any:
     try:
         pygame.display.init()
+        driver = pygame.display.get_driver()
+        if driver in _INVISIBLE and "SDL_VIDEODRIVER" not in os.environ:
+            raise pygame.error(f"SDL found none and fell back to its {driver} driver")
         window = pygame.display.set_mode(size)
+        pygame.display.set_caption(title)
     except pygame.error as error:
+        pygame.display.quit()
         raise RenderError(
             f"There is no display to draw on ({error}). Set DISPLAY, or SDL_VIDEODRIVER=dummy to draw to nowhere, "
             "or leave render out."
         ) from error
-    pygame.display.set_caption(title)
     return window

@@ -347,9 +347,10 @@ RENDER = """
 """
 
 
-def test_without_a_display_the_way_out_is_named() -> None:
+@pytest.mark.parametrize("environment", [{"SDL_VIDEODRIVER": "x11"}, {}], ids=["x11", "SDL's own choice"])
+def test_without_a_display_the_way_out_is_named(environment: dict[str, str]) -> None:
     pytest.importorskip("pygame")
-    done = _in_a_process(RENDER.format(before=""), SDL_VIDEODRIVER="x11")
+    done = _in_a_process(RENDER.format(before=""), **environment)
     assert done.returncode == 0, done.stderr
     said, steps = done.stdout.splitlines()
     assert said.startswith("RenderError There is no display to draw on (")
