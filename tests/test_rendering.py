@@ -321,8 +321,11 @@ def test_a_frame_that_is_no_picture_is_an_error_and_the_runner_goes_on(drawn: ob
         assert history.episodes[0].episode_index == 1
 
 
+DISPLAYS = {"DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"}
+
+
 def _in_a_process(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    clean = {name: value for name, value in os.environ.items() if name not in DISPLAYS}
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
         capture_output=True,
