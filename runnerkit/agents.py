@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ __all__ = ["RandomAgent"]
 
 _MANY = 1024  # actions drawn at once: a draw costs about as much as ten single samples
 _FEW = 16  # of objects, which are sampled one by one anyway
+_MOST_BYTES = 2**20  # of the actions drawn at once, unless one alone is larger
 
 
 class RandomAgent:
@@ -29,7 +31,7 @@ class RandomAgent:
 
     Args:
         action_space: of one action, `runner.action_space`.
-        seed: None draws one.
+        seed: a whole number of at least 0; None draws one.
 
     """
 
@@ -39,9 +41,9 @@ class RandomAgent:
                 f"RandomAgent needs a gymnasium Space such as runner.action_space, not {action_space!r}."
             )
         self.action_space: Space[Any] = action_space
-        self.seed: int = int(np.random.SeedSequence(seed).entropy) if seed is None else int(seed)  # type: ignore[arg-type]
+        self.seed: int = _checked(seed)
         self._layout = Layout(action_space, "action")
-        self._chunk: int = _FEW if any(leaf.is_object for leaf in self._layout.leaves) else _MANY
+        self._chunk: int = _chunk(self._layout)
         self._batched: Space[Any] = batch_space(action_space, self._chunk)
         self._taken: dict[int, int] = {}
         self._active: list[int] = []
@@ -51,19 +53,34 @@ class RandomAgent:
 
     def set_active_envs(self, env_indices: Sequence[int], /) -> None:
         """Row i belongs to env `env_indices[i]` from now on; to env i if this is never called."""
-        self._put_back()
-        self._active, self._told = list(env_indices), True
+        self._told = True
+        self._turn_to(list(env_indices))
 
     def act(self, observations: Any, /) -> Any:
-        """Return one random action per row."""
-        if not self._told and len(self._active) != _rows(observations):
-            self._put_back()
-            self._active = list(range(_rows(observations)))
+        """Return one random action per row; raises ArgumentError where they are not those of the active envs."""
+        n = _rows(observations)
+        if not self._told:
+            if not n:
+                raise ArgumentError(
+                    f"RandomAgent finds no rows to count in {observations!r}. Call set_active_envs(range(n)) first."
+                )
+            if n != len(self._active):
+                self._turn_to(list(range(n)))
+        elif n is not None and n != len(self._active):
+            raise ArgumentError(
+                f"RandomAgent acts for the {len(self._active)} envs of set_active_envs, not for {n} rows. "
+                f"Call set_active_envs(range({n})), or use a new agent."
+            )
         if self._next == self._length:
             self._refill(self._active)
         row = self._next
         self._next += 1
         return self._layout.batch(self._table, row)
+
+    def _turn_to(self, active: list[int]) -> None:
+        if active != self._active:
+            self._put_back()
+            self._active = active
 
     def _put_back(self) -> None:
         """Count what was taken from the table, and forget the rest of it."""
@@ -91,6 +108,20 @@ class RandomAgent:
         return [_column(leaf, value) for leaf, value in zip(self._layout.leaves, values, strict=True)]
 
 
+def _checked(seed: object) -> int:
+    if seed is None:
+        return secrets.randbits(128)
+    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0:
+        raise ArgumentError(f"seed must be a whole number of at least 0, or None to draw one, not {seed!r}.")
+    return int(seed)
+
+
+def _chunk(layout: Layout) -> int:
+    """Return how many actions to draw at once: for a given space always as many, as streams depend on it."""
+    most = _FEW if any(leaf.is_object for leaf in layout.leaves) else _MANY
+    return min(most, max(1, _MOST_BYTES // max(1, layout.nbytes)))
+
+
 def _column(leaf: Leaf, samples: Any) -> Column:
     if not leaf.is_object:
         return np.asarray(samples, leaf.dtype)
@@ -100,7 +131,12 @@ def _column(leaf: Leaf, samples: Any) -> Column:
     return column
 
 
-def _rows(observations: Any) -> int:
-    while isinstance(observations, (dict, tuple)):
-        observations = next(iter(observations.values() if isinstance(observations, dict) else observations))
-    return len(observations)
+def _rows(observations: Any) -> int | None:
+    """Count the rows of a batch; None where nothing has rows, as in a batch of an empty Dict."""
+    if isinstance(observations, (dict, tuple)):
+        parts = observations.values() if isinstance(observations, dict) else observations
+        return next((n for n in map(_rows, parts) if n is not None), None)
+    try:
+        return len(observations)
+    except TypeError:
+        return None

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import operator
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, SupportsIndex, TypeAlias
 
 from gymnasium import Space
@@ -18,9 +18,10 @@ from typing_extensions import TypeVar
 
 from runnerkit.batches import BatchReader
 from runnerkit.envs import resolve_env
-from runnerkit.episodes import SeedSchedule, close_after
-from runnerkit.errors import ArgumentError, SpaceError
+from runnerkit.episodes import SeedSchedule
+from runnerkit.errors import ArgumentError, EnvError, PluginError, RunnerKitError, SpaceError, close_after, said
 from runnerkit.history.block import BlockLayout
+from runnerkit.hooks import MakeExecutor
 from runnerkit.keys import EnvKey, HistoryKey
 from runnerkit.plugins import Kind, Plugins
 from runnerkit.processors import Chain, bind_postprocessors, bind_preprocessors
@@ -29,14 +30,13 @@ from runnerkit.spaces import Layout
 from runnerkit.typing import (
     ActionPostprocessor,
     ActionPreprocessor,
-    AnyEnv,
     Executor,
     HistoryFormat,
     MakeEnv,
     Recorder,
 )
 
-__all__ = ["Assembly", "AssemblyOptions", "assemble"]
+__all__ = ["Assembly", "AssemblyOptions", "Blueprint", "Named", "is_count"]
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class AssemblyOptions:
     keep_infos: bool
     keep_raw: bool
     render_mode: str | None
-    env_options: Mapping[str, Any] = field(default_factory=dict)
+    env_options: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,92 +78,111 @@ class Assembly:
     render_mode: str | None
 
 
-def assemble(
-    plugins: Plugins, options: AssemblyOptions
-) -> tuple[MakeEnv, Callable[[Callable[[int | None], AnyEnv]], Assembly]]:
-    """Look everything up; return how an env is made, and a function that makes all envs and fits the parts.
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """What a runner will be of: everything is looked up and checked, nothing is made yet."""
 
-    The two steps are apart so that a runner may put its own `make_env` between them.
-    """
-    _check_numbers(options)
-    name, make_env = resolve_env(options.env, plugins, _env_options(options))
-    history = _history_format(options.history, plugins)
-    pre = [_named(p, "action_preprocessors", plugins) for p in _listed(options.preprocessors, "preprocessors")]
-    post = [_named(p, "action_postprocessors", plugins) for p in _listed(options.postprocessors, "postprocessors")]
-    if not isinstance(options.executor, str):
-        raise ArgumentError(f"executor must be a name such as 'serial' or 'threads', not {options.executor!r}.")
-    make_executor = plugins.get("executors", options.executor).make()
+    env_id: str
+    make_env: MakeEnv
+    seed: int
+    n_envs: int
+    workers: int | None
+    history: HistoryFormat[Any]
+    make_executor: MakeExecutor
+    preprocessors: Sequence[tuple[str, ActionPreprocessor]]
+    postprocessors: Sequence[tuple[str, ActionPostprocessor]]
+    keep_infos: bool
+    keep_raw: bool
 
-    n_envs, workers = int(options.n_envs), None if options.workers is None else int(options.workers)
-    options = replace(options, n_envs=n_envs, workers=workers)
+    @classmethod
+    def draw(cls, plugins: Plugins, options: AssemblyOptions, *, own_make_env: bool) -> Blueprint:
+        """Look everything up. With `own_make_env`, the runner makes envs itself, so that the id may be unknown."""
+        _check_numbers(options)
+        env_id, make_env = resolve_env(options.env, plugins, _env_options(options), lazily=own_make_env)
+        pre, post = _listed(options.preprocessors, "preprocessors"), _listed(options.postprocessors, "postprocessors")
+        if not isinstance(options.executor, str):
+            raise ArgumentError(f"executor must be a name such as 'serial' or 'threads', not {options.executor!r}.")
+        return cls(
+            env_id=env_id,
+            make_env=make_env,
+            seed=secrets.randbits(63) if options.seed is None else int(options.seed),
+            n_envs=int(options.n_envs),
+            workers=None if options.workers is None else int(options.workers),
+            history=_history_format(options.history, plugins),
+            make_executor=plugins.get("executors", options.executor).make(),
+            preprocessors=[_named(processor, "action_preprocessors", plugins) for processor in pre],
+            postprocessors=[_named(processor, "action_postprocessors", plugins) for processor in post],
+            keep_infos=options.keep_infos,
+            keep_raw=options.keep_raw,
+        )
 
-    def fit(make_env: Callable[[int | None], AnyEnv]) -> Assembly:
-        schedule = SeedSchedule(secrets.randbits(63) if options.seed is None else int(options.seed))
-        executor: Executor = make_executor(options.n_envs, options.workers)
+    def build(self, make_env: MakeEnv) -> Assembly:
+        """Make all envs and fit the parts to their spaces; leave nothing behind if something does not fit."""
+        schedule = SeedSchedule(self.seed)
+        executor: Executor = self.make_executor(self.n_envs, self.workers)
         try:
-            facts = executor.open(
-                lambda i: make_env(schedule.env_seed(i)), ShareOptions(schedule.seed, options.keep_infos)
-            )
-            return _fit(name, options, facts, schedule, executor, history, pre, post)
+            facts = executor.open(lambda i: make_env(schedule.env_seed(i)), ShareOptions(self.seed, self.keep_infos))
+            return self._fit(facts, schedule, executor)
         except BaseException as error:
             close_after(error, executor.close)
             raise
 
-    return make_env, fit
+    def _fit(self, facts: Sequence[EnvFacts], schedule: SeedSchedule, executor: Executor) -> Assembly:
+        _check_envs(facts)
+        first = facts[0]
+        preprocess, observation = bind_preprocessors(self.preprocessors, first.observation_space)
+        postprocess, action = bind_postprocessors(self.postprocessors, first.action_space)
+        env_action = Layout(first.action_space, "action")
+        layout = BlockLayout(
+            n_envs=self.n_envs,
+            raw=Layout(first.observation_space, "observation"),
+            observation=observation,
+            action=action,
+            env_action=env_action,
+            preprocessed=bool(preprocess),
+            postprocessed=bool(postprocess),
+            keep_raw=self.keep_raw,
+        )
+        spec = RunSpec(
+            env_id=self.env_id,
+            seed=self.seed,
+            n_envs=self.n_envs,
+            observation_space=observation.space,
+            action_space=action.space,
+            env_observation_space=first.observation_space,
+            env_action_space=first.action_space,
+            env_spec=first.spec,
+            keep_infos=self.keep_infos,
+            keep_raw=self.keep_raw,
+            preprocessed=bool(preprocess),
+            postprocessed=bool(postprocess),
+        )
+        readers = BatchReader(action, bounded=True), BatchReader(env_action, bounded=True)
+        return Assembly(
+            spec=spec,
+            schedule=schedule,
+            executor=executor,
+            recorder=_opened(self.history, spec),  # last, as it may create files
+            layout=layout,
+            preprocess=preprocess,
+            postprocess=postprocess,
+            read_actions=readers[0],
+            read_env_actions=readers[1],
+            render_mode=first.render_mode,
+        )
 
 
-def _fit(
-    name: str,
-    options: AssemblyOptions,
-    facts: Sequence[EnvFacts],
-    schedule: SeedSchedule,
-    executor: Executor,
-    history: HistoryFormat[Any],
-    pre: Sequence[tuple[str, ActionPreprocessor]],
-    post: Sequence[tuple[str, ActionPostprocessor]],
-) -> Assembly:
-    _check_equal(facts)
-    first = facts[0]
-    preprocess, observation = bind_preprocessors(pre, first.observation_space)
-    postprocess, action = bind_postprocessors(post, first.action_space)
-    env_action = Layout(first.action_space, "action")
-    layout = BlockLayout(
-        n_envs=options.n_envs,
-        raw=Layout(first.observation_space, "observation"),
-        observation=observation,
-        action=action,
-        env_action=env_action,
-        preprocessed=bool(preprocess),
-        postprocessed=bool(postprocess),
-        keep_raw=options.keep_raw,
-    )
-    spec = RunSpec(
-        env_id=name,
-        seed=schedule.seed,
-        n_envs=options.n_envs,
-        observation_space=observation.space,
-        action_space=action.space,
-        env_observation_space=first.observation_space,
-        env_action_space=first.action_space,
-        env_spec=first.spec,
-        keep_infos=options.keep_infos,
-        keep_raw=options.keep_raw,
-        preprocessed=bool(preprocess),
-        postprocessed=bool(postprocess),
-    )
-    readers = BatchReader(action, bounded=True), BatchReader(env_action, bounded=True)
-    return Assembly(
-        spec=spec,
-        schedule=schedule,
-        executor=executor,
-        recorder=history.open(spec),  # last, as it may create files
-        layout=layout,
-        preprocess=preprocess,
-        postprocess=postprocess,
-        read_actions=readers[0],
-        read_env_actions=readers[1],
-        render_mode=first.render_mode,
-    )
+def _opened(history: HistoryFormat[Any], spec: RunSpec) -> Recorder[Any]:
+    name = type(history).__name__
+    try:
+        recorder = history.open(spec)
+    except RunnerKitError:
+        raise
+    except Exception as error:
+        raise PluginError(f"History format {name} failed to open: {said(error)}") from error
+    if not all(callable(getattr(recorder, method, None)) for method in ("finish", "close")):
+        raise PluginError(f"History format {name} must return a recorder with finish and close, not {recorder!r}.")
+    return recorder
 
 
 def _check_numbers(options: AssemblyOptions) -> None:
@@ -176,12 +195,16 @@ def _check_numbers(options: AssemblyOptions) -> None:
 
 
 def is_count(value: object, least: int = 1) -> bool:
+    """Whether a value is a whole number of at least `least`; True is none."""
     return isinstance(value, SupportsIndex) and not isinstance(value, bool) and operator.index(value) >= least
 
 
 def _env_options(options: AssemblyOptions) -> dict[str, Any]:
+    given = {} if options.env_options is None else options.env_options
+    if not isinstance(given, Mapping):
+        raise ArgumentError(f"env_options must be a dict of keyword arguments, not {given!r}.")
     rendering = {} if options.render_mode is None else {"render_mode": options.render_mode}
-    return {**options.env_options, **rendering}
+    return {**given, **rendering}
 
 
 def _history_format(history: str | HistoryKey[Any] | HistoryFormat[Any], plugins: Plugins) -> HistoryFormat[Any]:
@@ -211,15 +234,22 @@ def _named(processor: Named[T], kind: Kind, plugins: Plugins) -> tuple[str, T]:
     return type(processor).__name__, processor
 
 
-def _check_equal(facts: Sequence[EnvFacts]) -> None:
-    """All envs of a runner share the columns of a block, so that they need equal spaces."""
+def _check_envs(facts: Sequence[EnvFacts]) -> None:
+    """Each env must be one of its own, and all need equal spaces, as they share the columns of a block."""
+    seen: dict[tuple[int, int], int] = {}
     for i, fact in enumerate(facts):
+        first = seen.setdefault(fact.identity, i)
+        if first != i:
+            raise EnvError(f"is the very object that is env {first}. The factory must make a new env", env_index=i)
         for what in ("observation_space", "action_space"):
-            own, first = getattr(fact, what), getattr(facts[0], what)
-            if not isinstance(own, Space):
-                raise SpaceError(f"Env {i} has no gymnasium Space as its {what}, but {own!r}.")
-            if own != first:
-                raise SpaceError(
-                    f"All envs of a runner need the same {what}: that of env {i} is {own}, that of env 0 is {first}. "
-                    "Use a runner for each kind of env."
-                )
+            _check_space(i, what, getattr(fact, what), getattr(facts[0], what))
+
+
+def _check_space(i: int, what: str, own: object, first: object) -> None:
+    if not isinstance(own, Space):
+        raise SpaceError(f"Env {i} has no gymnasium Space as its {what}, but {own!r}.")
+    if own != first:
+        raise SpaceError(
+            f"All envs of a runner need the same {what}: that of env {i} is {own}, that of env 0 is {first}. "
+            "Use a runner for each kind of env, or give a Space of your own an __eq__."
+        )

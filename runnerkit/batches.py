@@ -1,7 +1,7 @@
 """What an agent or a processor returned, as one checked array per leaf of its space.
 
 Reading is strict, since whatever passes here is recorded and steps an env: the number of rows, the shape,
-the dtype and, for actions, the bounds must fit. Arrays, lists and torch tensors are all taken; the arrays
+the dtype and, for actions, the bounds must fit. Arrays, torch tensors and lists of either are all taken; the arrays
 that come out may be kept.
 """
 
@@ -113,17 +113,23 @@ def _array_reader(leaf: Leaf, bounded: bool) -> _Read:
 
 
 def _to_array(leaf: Leaf, value: Any) -> Column:
-    if hasattr(value, "detach"):  # a torch tensor, without importing torch
-        try:
-            return np.array(value.detach().cpu().numpy())
-        except TypeError as error:  # NumPy has no bfloat16
-            raise MisfitError(
-                f"{leaf.path} must be a tensor of dtype {leaf.dtype}, not {value.dtype}: {error}"
-            ) from None
+    value = _without_tensors(leaf, value)
     try:
         return np.array(value)
     except ValueError as error:
         raise MisfitError(f"{leaf.path} must be a rectangular batch: {error}") from None
+
+
+def _without_tensors(leaf: Leaf, value: Any) -> Any:
+    """Return arrays for torch tensors, also for those in lists, without importing torch."""
+    if isinstance(value, (list, tuple)):
+        return [_without_tensors(leaf, item) for item in value]
+    if not hasattr(value, "detach"):
+        return value
+    try:
+        return value.detach().cpu().numpy()
+    except TypeError as error:  # NumPy has no bfloat16
+        raise MisfitError(f"{leaf.path} must be a tensor of dtype {leaf.dtype}, not {value.dtype}: {error}") from None
 
 
 def _wrong_shape(leaf: Leaf, array: Column, n: int) -> str:
@@ -138,7 +144,8 @@ def _check_kind(leaf: Leaf, array: Column) -> None:
     if isinstance(leaf.space, spaces.MultiBinary):
         kinds += "b"
     if array.dtype.kind not in kinds:
-        raise MisfitError(f"{leaf.path} must be of dtype {leaf.dtype}, not {array.dtype}")
+        help_ = ": .astype(np.int64) would help" if array.dtype.kind == "b" and leaf.dtype.kind in "iu" else ""
+        raise MisfitError(f"{leaf.path} must be of dtype {leaf.dtype}, not {array.dtype}{help_}")
 
 
 def _outside(leaf: Leaf, array: Column, inside: _Inside) -> MisfitError:

@@ -8,8 +8,8 @@ for contribution in contributions(installed):
 
 from __future__ import annotations
 
+from runnerkit.errors import said
 from runnerkit.plugins import KINDS, Plugins
-from runnerkit.wording import said
 
 __all__ = ["contributions", "problems"]
 

@@ -23,21 +23,40 @@ _NAMESPACES: Final[Mapping[str, tuple[str, str]]] = {"ALE": ("ale_py", "ale-py")
 
 
 def resolve_env(
-    env: str | EnvKey[Any, Any] | MakeEnv, plugins: Plugins, options: Mapping[str, Any]
+    env: str | EnvKey[Any, Any] | MakeEnv, plugins: Plugins, options: Mapping[str, Any], *, lazily: bool = False
 ) -> tuple[str, MakeEnv]:
-    """Return the name of an env and a function (seed) -> env. Raises UnknownNameError before anything is made."""
+    """Return the name of an env and a function (seed) -> env.
+
+    Raises UnknownNameError before anything is made; with `lazily`, only when an env is asked for.
+    """
     if isinstance(env, EnvKey):
         env = env.name
-    if not isinstance(env, str) and not callable(env):
+    if isinstance(env, str):
+        return env, _lazy(env, plugins, options) if lazily else _by_name(env, plugins, options)
+    given: object = env
+    if isinstance(given, type) and issubclass(given, gymnasium.Env):
+        raise ArgumentError(
+            f"env_id must be an env id or a function (seed) -> env; {given.__name__} is a class, which would take the "
+            f"seed as its first argument. Pass lambda seed: {given.__name__}()."
+        )
+    if not callable(env):
         raise ArgumentError(f"env_id must be an env id, an EnvKey or a function (seed) -> env, not {env!r}.")
-    if not isinstance(env, str):
-        return getattr(env, "__name__", type(env).__name__), functools.partial(env, **options) if options else env
-    family, colon, rest = env.partition(":")
+    name: str = getattr(env, "__name__", type(env).__name__)
+    make_env: MakeEnv = functools.partial(env, **options) if options else env
+    return name, make_env
+
+
+def _lazy(env_id: str, plugins: Plugins, options: Mapping[str, Any]) -> MakeEnv:
+    return lambda seed: _by_name(env_id, plugins, options)(seed)
+
+
+def _by_name(env_id: str, plugins: Plugins, options: Mapping[str, Any]) -> MakeEnv:
+    family, colon, rest = env_id.partition(":")
     offer = plugins.find("env_factories", family) if colon else None
     if offer is not None:
-        return env, _by_factory(offer.make(), rest, options)
-    _require_known(env, plugins)
-    return env, _by_gymnasium(env, options)
+        return _by_factory(offer.make(), rest, options)
+    _require_known(env_id, plugins)
+    return _by_gymnasium(env_id, options)
 
 
 def _by_factory(factory: Callable[..., AnyEnv], env_id: str, options: Mapping[str, Any]) -> MakeEnv:

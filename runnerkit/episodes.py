@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from runnerkit.errors import EnvError, EnvSpaceError, RunnerKitError
+from runnerkit.errors import EnvError, EnvSpaceError, RunnerKitError, close_after, said
 from runnerkit.history.block import Block
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, ShareOptions
 from runnerkit.spaces import Column, Layout, MisfitError, Rows, RowWriter, ScalarRows, Write
 from runnerkit.typing import AnyEnv
 
-__all__ = ["SeedSchedule", "Share", "gymnasium_log_level"]
+__all__ = ["SeedSchedule", "Share", "foremost"]
 
 _FIRST_CHUNK = 64
 _UNPACKED = object()
@@ -62,25 +62,6 @@ class SeedSchedule:
         return self._seeds[env_index]
 
 
-def close_after(error: BaseException, close: Callable[[], None]) -> None:
-    """Close what an error leaves open; should that fail, too, the error is the one to tell, with a note."""
-    try:
-        close()
-    except Exception as fault:
-        error.add_note(f"Besides, closing failed: {_said(fault)}")
-
-
-@contextlib.contextmanager
-def gymnasium_log_level(level: int) -> Iterator[None]:
-    """Set the level of Gymnasium's logger, which is one for the whole process, for the time being."""
-    before = gymnasium.logger.min_level
-    gymnasium.logger.min_level = level
-    try:
-        yield
-    finally:
-        gymnasium.logger.min_level = before
-
-
 class Share:
     """The envs that one worker owns: it alone makes, resets, steps, renders and closes them.
 
@@ -92,7 +73,6 @@ class Share:
         self._envs: dict[int, AnyEnv] = {}
         self._episode: dict[int, int] = {}
         self._seed: dict[int, int | None] = {}
-        self._unseen: set[int] = set(env_indices)
         self._block: Block | None = None
         self._layout: Layout
         self._log: EpisodeLog
@@ -117,11 +97,13 @@ class Share:
             if not isinstance(env, gymnasium.Env):
                 raise TypeError(f"the env factory returned a {type(env).__name__}, not a gymnasium.Env")
             self._envs[i] = env
-            return EnvFacts(env.observation_space, env.action_space, env.spec, env.render_mode)
+            return EnvFacts(
+                env.observation_space, env.action_space, env.spec, env.render_mode, identity=(os.getpid(), id(env))
+            )
         except RunnerKitError:
             raise  # an unknown env id, say, is no fault of env 0
         except Exception as error:
-            raise EnvError(f"could not be made: {_said(error)}", env_index=i) from error
+            raise EnvError(f"could not be made: {said(error)}", env_index=i) from error
 
     def attach(self, block: Block | None, /) -> None:
         """Write into this block from now on; None lets go of the last one."""
@@ -152,7 +134,7 @@ class Share:
             try:
                 env.close()
             except Exception as error:
-                fault = fault or EnvError(f"failed to close: {_said(error)}", env_index=i)
+                fault = fault or EnvError(f"failed to close: {said(error)}", env_index=i)
                 fault.__cause__ = fault.__cause__ or error
         if fault is not None:
             raise fault
@@ -164,7 +146,7 @@ class Share:
             try:
                 frames.append(self._envs[i].render())
             except Exception as error:
-                raise self._error(i, f"failed to render: {_said(error)}") from error
+                raise self._after(self._error(i, f"failed to render: {said(error)}")) from error
         return frames
 
     # ---- episodes
@@ -191,7 +173,7 @@ class Share:
                 try:
                     result = env.step(action)
                 except Exception as error:
-                    raise self._error(i, f"raised in step: {_said(error)}") from error
+                    raise self._error(i, f"raised in step: {said(error)}") from error
                 observation, reward, terminated, truncated, info = result
                 result = _UNPACKED  # and not kept alive: the next env then finds its memory warm
                 try:
@@ -206,7 +188,7 @@ class Share:
                     self._flags[0][at, i], self._flags[1][at, i] = bool(terminated), bool(truncated)
                     ended.append(i)
                 if info and self._keep_infos:
-                    self._log.infos.append((i, at, copy.deepcopy(info)))
+                    self._log.infos.append((i, at, _kept(info)))
         except EnvError as raised:
             raised.action = copy.deepcopy(action)
             raise
@@ -214,24 +196,29 @@ class Share:
             fault = self._bad_step(i, result, (reward, terminated, truncated), error)
             fault.action = copy.deepcopy(action)
             raise fault from error
-        if self._unseen:
-            self._look_at_first(row, active, actions)
         if restart and ended:
             self._begin_again(ended, at, row)
         return ended
 
     def _begin_again(self, env_indices: Sequence[int], at: int, row: int) -> None:
+        """Begin the next episode of each, whatever happens to one: other workers would not know of it, either."""
+        faults: list[EnvError] = []
         for i in env_indices:
             episode_index = self._episode[i] + 1
             self._log.begin(i, at + 1, episode_index, self._raw, (row, i))
-            self._reset(i, row, episode_index, self._seeds.episode_seed(i, episode_index), None)
+            try:
+                self._reset(i, row, episode_index, self._seeds.episode_seed(i, episode_index), None)
+            except EnvError as fault:
+                faults.append(fault)
+        if faults:
+            raise foremost(faults)
 
     def _reset(self, i: int, row: int, episode_index: int, seed: int | None, options: Mapping[str, Any] | None) -> None:
         self._episode[i], self._seed[i] = episode_index, seed
         try:
             result: Any = self._envs[i].reset(seed=seed, options=None if options is None else dict(options))
         except Exception as error:
-            raise self._error(i, f"raised in reset: {_said(error)}") from error
+            raise self._after(self._error(i, f"raised in reset: {said(error)}")) from error
         try:
             if not isinstance(result, tuple):  # an array of two would unpack, too
                 raise TypeError("not a tuple")
@@ -240,32 +227,12 @@ class Share:
                 self._rows.open(row)[self._rows.slots[i]] = observation
             except Exception:  # as in step
                 self._write(row, i, observation)
+            if info and self._keep_infos:
+                self._log.reset_infos.append((i, episode_index, _kept(info)))
         except Exception as error:
-            raise self._bad_reset(i, result, error) from error
-        if i in self._unseen:
-            self._check_bounds(i, row, "reset")
-        if info and self._keep_infos:
-            self._log.reset_infos.append((i, row, copy.deepcopy(info)))
+            raise self._after(self._bad_reset(i, result, error)) from error
 
     # ---- faults
-
-    def _look_at_first(self, row: int, active: Sequence[int], actions: Rows) -> None:
-        """Check the bounds of each env's first observations; shapes and dtypes are checked at every step."""
-        for k, i in enumerate(active):
-            if i not in self._unseen:
-                continue
-            try:
-                self._check_bounds(i, row, "step")
-            except EnvError as fault:
-                fault.action = copy.deepcopy(actions[k])
-                raise
-        self._unseen.difference_update(active)
-
-    def _check_bounds(self, i: int, row: int, where: str) -> None:
-        for leaf, column in zip(self._layout.leaves, self._raw, strict=True):
-            value = leaf.as_sample(column[row, i])
-            if not leaf.space.contains(value):
-                raise self._misfit(i, f"returned from {where} an {leaf.path} outside of {leaf.space}: {value!r}")
 
     def _bad_step(self, i: int, result: Any, kept: tuple[Any, Any, Any], error: Exception) -> EnvError:
         if isinstance(error, MisfitError):
@@ -274,13 +241,20 @@ class Share:
             what = "(observation, reward, terminated, truncated, info)"
             return self._misfit(i, f"returned {_kind(result)} from step, not {what}")
         what = f"returned the reward {kept[0]!r} and the flags {kept[1:]!r} from step"
-        wanted = "A reward must be a number, terminated and truncated must be bools. Mend the env, or wrap it."
-        return self._error(i, f"{what}, which cannot be kept: {_said(error)}. {wanted}", EnvSpaceError)
+        wanted = "A reward must be a number, terminated and truncated bools, the info a dict. Mend the env, or wrap it."
+        return self._error(i, f"{what}; something of it cannot be kept: {said(error)}. {wanted}", EnvSpaceError)
 
     def _bad_reset(self, i: int, result: Any, error: Exception) -> EnvError:
         if isinstance(error, MisfitError):
             return self._misfit(i, f"returned from reset what does not fit its observation space: {error}")
+        if isinstance(result, tuple) and len(result) == 2:
+            return self._error(i, f"returned from reset what cannot be kept: {said(error)}", EnvSpaceError)
         return self._misfit(i, f"returned {_kind(result)} from reset, not (observation, info)")
+
+    @staticmethod
+    def _after(error: EnvError) -> EnvError:
+        error.after_step = True
+        return error
 
     def _misfit(self, i: int, what: str) -> EnvError:
         way_out = "Mend the env, or wrap it so that its spaces tell the truth (gymnasium.wrappers.TransformObservation)"
@@ -290,12 +264,32 @@ class Share:
         return kind(what, env_index=i, episode_index=self._episode.get(i), seed=self._seed.get(i))
 
 
+def foremost(faults: Sequence[BaseException]) -> BaseException:
+    """Return the fault that a single worker would have met first, with a note of each of the others."""
+
+    def order(fault: BaseException) -> tuple[bool, bool, int]:
+        if isinstance(fault, EnvError):
+            return True, fault.after_step, fault.env_index
+        return isinstance(fault, Exception), False, -1
+
+    first, *others = sorted(faults, key=order)
+    for other in others:
+        first.add_note(f"Besides: {said(other)}")
+    return first
+
+
 def _is_flag(value: object) -> bool:
     return isinstance(value, bool | np.bool_)
 
 
-def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+def _kept(info: object) -> dict[str, Any]:
+    """Copy an info that is kept, as the env may change it."""
+    if not isinstance(info, Mapping):
+        raise TypeError(f"the info must be a dict, not a {type(info).__name__}")
+    try:
+        return dict(copy.deepcopy(info))
+    except Exception as error:
+        raise TypeError(f"the info cannot be copied ({said(error)}): leave keep_infos out") from error
 
 
 def _kind(result: object) -> str:

@@ -8,10 +8,10 @@ Every error names the thing that is wrong, what was expected, what was given, an
     ├── SpaceError              (TypeError)     a link of env -> processors -> agent -> env -> history does not fit
     ├── PluginError                             a plugin cannot be registered, or what it offers does not work
     ├── MissingDependencyError  (ImportError)   an optional package is not installed
-    ├── RenderError                             there is nothing to draw, or nothing to draw on
     ├── ClosedError                             the runner was closed
     └── RolloutError                            a rollout broke off; `histories` holds what was collected
         ├── MemoryBudgetError   (MemoryError)   the arrays of a rollout would not fit into memory
+        ├── RenderError                         there is nothing to draw, or nothing to draw on
         ├── ProcessorError      (PluginError)   a processor raised, or returned what its space does not allow
         ├── AgentError                          the agent raised, or returned what is no batch of actions
         └── EnvError                            an env raised; says which env, episode, seed, step and action
@@ -21,7 +21,7 @@ Every error names the thing that is wrong, what was expected, what was given, an
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from typing_extensions import override
 
@@ -40,6 +40,8 @@ __all__ = [
     "RunnerKitError",
     "SpaceError",
     "UnknownNameError",
+    "close_after",
+    "said",
 ]
 
 
@@ -78,10 +80,6 @@ class MissingDependencyError(RunnerKitError, ImportError):
     """Raised when an optional package is needed; gives the line that installs it."""
 
 
-class RenderError(RunnerKitError):
-    """Raised when `render=True` has nothing to draw, or no display to draw on."""
-
-
 class ClosedError(RunnerKitError):
     """Raised when a runner is used after `close()`."""
 
@@ -102,6 +100,10 @@ class RolloutError(RunnerKitError):
 
 class MemoryBudgetError(RolloutError, MemoryError):
     """Raised before a rollout whose arrays would not fit into memory, or in one that outgrows it."""
+
+
+class RenderError(RolloutError):
+    """Raised when `render=True` has nothing to draw, or no display to draw on."""
 
 
 class AgentError(RolloutError):
@@ -128,6 +130,7 @@ class EnvError(RolloutError):
         seed: int | None = None,
         step: int | None = None,
         action: object = None,
+        after_step: bool = False,
     ) -> None:
         super().__init__(what)
         self.env_index: int = env_index
@@ -135,6 +138,7 @@ class EnvError(RolloutError):
         self.seed: int | None = seed
         self.step: int | None = step
         self.action: object = action
+        self.after_step: bool = after_step
 
     @override
     def __str__(self) -> str:
@@ -145,6 +149,19 @@ class EnvError(RolloutError):
 
 class EnvSpaceError(EnvError):
     """Raised when an env returns an observation, reward or flag that its own spaces do not allow."""
+
+
+def said(error: BaseException) -> str:
+    """Return the type of an error and its message, if it has one."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def close_after(error: BaseException, close: Callable[[], None]) -> None:
+    """Close what an error leaves open; should that fail, too, the error is the one to tell, with a note."""
+    try:
+        close()
+    except Exception as fault:
+        error.add_note(f"Besides, closing failed: {said(fault)}")
 
 
 _MOST_NAMES = 40

@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 from gymnasium import Space
 from typing_extensions import TypeVar, Unpack, override
 
-from runnerkit.assembly import Assembly, AssemblyOptions, Named, assemble, is_count
-from runnerkit.episodes import gymnasium_log_level
+from runnerkit.assembly import Assembly, AssemblyOptions, Blueprint, Named, is_count
 from runnerkit.errors import ArgumentError, ClosedError
 from runnerkit.history.arrays import ArrayHistory
 from runnerkit.history.block import Block
 from runnerkit.interrupts import Interrupt
 from runnerkit.keys import EnvKey, HistoryKey
+from runnerkit.loglevel import gymnasium_log_level
 from runnerkit.plugins import Plugins, installed_plugins
 from runnerkit.records import Transition
 from runnerkit.rendering import Screen
-from runnerkit.rollouts import Plan, Rollout, Standing
+from runnerkit.rollouts import Plan, Rollout
 from runnerkit.runner import BaseRunner
+from runnerkit.standing import Standing
 from runnerkit.typing import (
     ActionPostprocessor,
     ActionPreprocessor,
@@ -237,35 +238,41 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             keep_infos=keep_infos,
             keep_raw=keep_raw,
             render_mode=render_mode,
-            env_options=env_options or {},
+            env_options=env_options,
         )
+        _check_callable(schedule, "schedule", "a function (env index, episode index) -> EpisodeStart")
+        if not is_count(log_level, least=0):
+            raise ArgumentError(f"log_level must be a number such as 30 or 40, not {log_level!r}.")
         self.log_level: int = log_level
         self.auto_reset: bool = auto_reset
         self.interrupted: bool = False
         """Whether Ctrl-C ended the last rollout early."""
         with gymnasium_log_level(log_level):
-            self._make_env, fit = assemble(plugins or installed_plugins(), options)
-            self._parts: Assembly = fit(self.make_env)
-        self._standing: Standing = Standing(self._parts, schedule)
+            own_make_env = not _is(self.make_env, GymRunner.make_env)
+            self._blueprint: Blueprint = Blueprint.draw(
+                plugins or installed_plugins(), options, own_make_env=own_make_env
+            )
+            self._parts: Assembly = self._blueprint.build(self.make_env)
         self._busy = threading.Lock()
         self._finalizer = weakref.finalize(self, _dropped, self._parts.executor, self._parts.recorder, repr(self))
+        self._standing: Standing = Standing(self._parts, schedule)
 
     # ---- what it is
 
     @property
     def env_id(self) -> str:
         """The name of the env, or of the function that makes it."""
-        return self._parts.spec.env_id
+        return self._blueprint.env_id
 
     @property
     def seed(self) -> int:
         """The seed of the run, the drawn one if none was given."""
-        return self._parts.spec.seed
+        return self._blueprint.seed
 
     @property
     def n_envs(self) -> int:
         """How many envs there are."""
-        return self._parts.spec.n_envs
+        return self._blueprint.n_envs
 
     @property
     def workers(self) -> int:
@@ -294,7 +301,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
 
         The seed goes to factories that build at random; episodes are seeded when they are reset.
         """
-        return self._make_env(seed)
+        return self._blueprint.make_env(seed)
 
     @override
     def process_transition(self, history: HistoryT | None, transition: Transition[ObsT, ActT]) -> HistoryT:
@@ -302,7 +309,8 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
 
         Override it to make your own kind of history; it is then called for every step of every env, in the
         order of the envs, and what it returned last is what `rollout` returns. Not called by the runner
-        otherwise, since formats take whole blocks of arrays.
+        otherwise, since formats take whole blocks of arrays. What `rollout` returns for an env that took no step
+        (as with `episodes=1` in three envs) is None.
         """
         recorder = self._parts.recorder
         if not isinstance(recorder, AppendingRecorder):
@@ -368,17 +376,19 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         step, and raises KeyboardInterrupt.
 
         """
+        _check_callable(progress, "progress", "a function that takes a Progress")
         plan = Plan(
             limit=self._limit(steps, episodes),
-            episodes=episodes,
+            episodes=None if episodes is None else int(episodes),
             auto_reset=self.auto_reset,
             compute_action=self._chooser(agent),
             process_transition=self.process_transition if self._makes_own_history() else None,
         )
         with Interrupt() as interrupt, self._working(), self._screen(render, fps) as screen:
-            self.interrupted = False
-            rollout = Rollout(self._parts, self._standing, plan, agent, screen, progress)
-            histories, self.interrupted = rollout.run(interrupt)
+            try:
+                histories = Rollout(self._parts, self._standing, plan, agent, screen, progress).run(interrupt)
+            finally:
+                self.interrupted = interrupt.requested
         return cast("list[HistoryT]", histories)
 
     @override
@@ -421,6 +431,11 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         for what, value in (("steps", steps), ("episodes", episodes)):
             if value is not None and not is_count(value):
                 raise ArgumentError(f"{what} must be a whole number of at least 1, not {value!r}.")
+        if episodes is not None and not self.auto_reset and episodes > self.n_envs:
+            raise ArgumentError(
+                f"With auto_reset=False each of the {self.n_envs} envs makes one episode, so that there cannot be "
+                f"episodes={episodes}. Use auto_reset=True, or more envs."
+            )
         if steps is not None and steps > self.MAX_STEPS:
             raise ArgumentError(f"steps must be at most MAX_STEPS, {self.MAX_STEPS}, not {steps}.")
         return self.MAX_STEPS if steps is None else int(steps)
@@ -436,6 +451,11 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
                 yield
         finally:
             self._busy.release()
+
+
+def _check_callable(given: object, what: str, wanted: str) -> None:
+    if given is not None and not callable(given):
+        raise ArgumentError(f"{what} must be {wanted}, not {given!r}.")
 
 
 def _is(bound: object, function: object) -> bool:

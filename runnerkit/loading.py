@@ -15,10 +15,10 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeAlias
 
 from runnerkit.agents import RandomAgent
-from runnerkit.errors import AgentError, ArgumentError
+from runnerkit.errors import AgentError, ArgumentError, said
 from runnerkit.gym_runner import GymRunner
 from runnerkit.typing import Agent
-from runnerkit.wording import said, shown
+from runnerkit.wording import shown
 
 __all__ = ["AgentMaker", "agent_maker", "import_from_current_directory"]
 

@@ -17,7 +17,7 @@ import pluggy
 from typing_extensions import TypeVar, override
 
 from runnerkit import hooks
-from runnerkit.errors import PluginError, UnknownNameError
+from runnerkit.errors import PluginError, RunnerKitError, UnknownNameError
 from runnerkit.hooks import Contribution, MakeExecutor
 from runnerkit.typing import ActionPostprocessor, ActionPreprocessor, EnvFactory, HistoryFormat
 
@@ -68,12 +68,22 @@ class Offer(Generic[T_co]):
         return f"{self.distribution} {self.version}" if self.distribution else f"plugin {self.plugin}"
 
     def make(self) -> T_co:
-        """Make what is offered; whatever goes wrong names the plugin."""
+        """Make what is offered; whatever goes wrong, or is not of its kind, is a PluginError that names the source.
+
+        Other errors of RunnerKit, such as MissingDependencyError, stay what they are.
+        """
+        what = f"{KINDS[self.kind]} {self.name!r} of {self.source}"
         try:
-            return self.contribution.make()
-        except Exception as error:
-            error.add_note(f"while making the {KINDS[self.kind]} {self.name!r} of {self.source}")
+            made = self.contribution.make()
+        except RunnerKitError as error:
+            error.add_note(f"while making the {what}")
             raise
+        except Exception as error:
+            raise PluginError(f"{what} could not be made: {type(error).__name__}: {error}") from error
+        wanted = _lacking(self.kind, made)
+        if wanted:
+            raise PluginError(f"{what} must be {wanted}, but its make() returned {made!r}.")
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +190,8 @@ class Plugins:
         try:
             self._manager.register(plugin, f"{source.plugin}@{source.distribution or id(plugin)}")
             self._manager.check_pending()
+            if not self._manager.get_hookcallers(plugin):
+                raise PluginError(f"{source} offers nothing: mark its functions with @hookimpl.")
             offers = list(self._ask(plugin, source))
         except Exception as error:
             if self._manager.is_registered(plugin):
@@ -202,10 +214,12 @@ class Plugins:
         for contribution in cast("Iterator[object]", contributions or ()):
             if not isinstance(contribution, Contribution) or not _is_usable(contribution):
                 raise PluginError(f"{where} must yield Contribution(name, make), not {contribution!r}.")
+            if not contribution.name or ":" in contribution.name:
+                raise PluginError(f"{where} offers {contribution.name!r}, but a name needs a character and no ':'.")
             offer: Offer[Any] = Offer(kind, contribution, source.plugin, source.distribution, source.version)
             other = self._offers[kind].get(offer.name)
             if other is not None or offer.name in names:
-                owner = other.source if other else "the same plugin"
+                owner = _owner(other, source) if other else "the same plugin"
                 raise PluginError(f"{where} offers {offer.name!r}, which {owner} has already. Give it another name.")
             names.add(offer.name)
             yield offer
@@ -213,7 +227,24 @@ class Plugins:
 
 def _is_usable(contribution: Contribution[object]) -> bool:
     name: object = contribution.name  # annotations bind nobody
-    return isinstance(name, str) and bool(name) and callable(contribution.make)
+    return isinstance(name, str) and callable(contribution.make)
+
+
+def _owner(offer: Offer[Any], clashing: _Source) -> str:
+    if offer.plugin == clashing.plugin and offer.distribution in ("", clashing.distribution):
+        return "another plugin of that name"
+    return offer.source
+
+
+def _lacking(kind: Kind, made: object) -> str:
+    """Return what a thing of that kind must be, or nothing if this is one."""
+    if kind in ("env_factories", "executors"):
+        return "" if callable(made) else "callable"
+    if kind == "history_formats":
+        is_format = callable(getattr(made, "open", None)) and not isinstance(made, type)
+        return "" if is_format else "an object with a method open"
+    is_processor = callable(made) and callable(getattr(made, "bind", None)) and not isinstance(made, type)
+    return "" if is_processor else "an object with bind and __call__"
 
 
 @functools.cache

@@ -1,7 +1,8 @@
 """The built-in pre- and postprocessors, and how they are chained.
 
 A preprocessor turns batches of observations into what the agent acts on, a postprocessor the agent's actions
-into what the env takes. Both are bound to a space once, when the runner is built, and refuse it then::
+into what the env takes. Both are bound to a space once, when the runner is built, and refuse it then; all
+but Normalize refuse a second, different space, too, so that each runner needs its own::
 
     GymRunner("HalfCheetah-v5", preprocessors=[Normalize()], postprocessors=["rescale"])
 """
@@ -24,7 +25,20 @@ from runnerkit.typing import ActionPostprocessor, ActionPreprocessor
 __all__ = ["Chain", "Clip", "Flatten", "Normalize", "Rescale", "ScaleImage"]
 
 
-class Flatten:
+class _BoundOnce:
+    """Keeps runners of different spaces from sharing a processor, which would serve the last one only."""
+
+    _bound: Space[Any] | None = None
+
+    def _bind_once(self, space: Space[Any], name: str) -> None:
+        bound = self._bound
+        # Dicts are equal whatever the order of their keys, but are not laid out alike.
+        if bound is not None and (bound != space or repr(bound) != repr(space)):
+            raise SpaceError(f"{name} is bound to {bound} already; use a new one for each runner.")
+        self._bound = space
+
+
+class Flatten(_BoundOnce):
     """Preprocessor `flatten`: any space that Gymnasium can flatten becomes one vector per env.
 
     As `gymnasium.spaces.utils.flatten` does it: Discrete becomes one-hot, Dict and Tuple are concatenated.
@@ -34,6 +48,7 @@ class Flatten:
     def bind(self, space: Space[Any], /) -> Space[Any]:
         """Return the flattened space; raises SpaceError where it has no fixed length."""
         flat = _flattened(space)
+        self._bind_once(space, "flatten")
         self._layout = Layout(space, "observation")
         self._space = space
         self._dtype = flat.dtype
@@ -50,13 +65,14 @@ class Flatten:
         return np.stack(flat).astype(self._dtype, copy=False)
 
 
-class ScaleImage:
+class ScaleImage(_BoundOnce):
     """Preprocessor `scale-image`: integer images in [low, high], uint8 in [0, 255] as a rule, to float32 in [0, 1]."""
 
     def bind(self, space: Space[Any], /) -> Space[Any]:
         """Return the float32 space of the same shape; raises SpaceError unless it is a bounded Box of integers."""
         if not isinstance(space, spaces.Box) or space.dtype.kind not in "iu":
             raise SpaceError(f"scale-image needs a Box of integers such as uint8, not {space}. Leave it out.")
+        self._bind_once(space, "scale-image")
         self._low = space.low.astype(np.float32)
         self._range = np.maximum(space.high.astype(np.float32) - self._low, 1)
         return spaces.Box(0.0, 1.0, space.shape, np.float32)
@@ -77,7 +93,8 @@ class Normalize:
         evaluation = GymRunner("HalfCheetah-v5", preprocessors=[normalize.frozen()])
 
     Every observation is counted once, before it is normalised, batch by batch with the parallel update of
-    Chan, Golub and LeVeque (1979). Out: float32 of the same shape, clipped to [-clip, clip].
+    Chan, Golub and LeVeque (1979). Out: float32 of the same shape, clipped to [-clip, clip]. NaN and infinite
+    observations raise ValueError and are not counted. Runners of the same shape may share one.
 
     Args:
         epsilon: added to the variance.
@@ -109,7 +126,11 @@ class Normalize:
         return spaces.Box(-self.clip, self.clip, space.shape, np.float32)
 
     def __call__(self, observations: NDArray[Any], /) -> NDArray[np.float32]:
-        """Count the batch, unless frozen, and return it normalised."""
+        """Count the batch, unless frozen, and return it normalised; raises ValueError for NaN and infinity."""
+        finite = np.isfinite(observations)
+        if not finite.all():
+            row = int(np.argwhere(~finite)[0][0])
+            raise ValueError(f"observations must be finite, row {row} has {observations[~finite][0]}")
         if not self.is_frozen:
             self._update(observations)
         normal = (observations - self.mean) / np.sqrt(self.var + self.epsilon)
@@ -149,12 +170,13 @@ class Normalize:
         self.count, self.mean, self.var = int(state["count"]), mean, var
 
 
-class Clip:
+class Clip(_BoundOnce):
     """Postprocessor `clip`: actions of any size are clipped to the env's bounds."""
 
     def bind(self, space: Space[Any], /) -> Space[Any]:
         """Return the unbounded space of the same shape and dtype; raises SpaceError unless it is a float Box."""
         box = _float_box(space, "clip")
+        self._bind_once(space, "clip")
         self._low, self._high = box.low, box.high
         return spaces.Box(-np.inf, np.inf, box.shape, np.dtype(box.dtype).type)
 
@@ -164,7 +186,7 @@ class Clip:
         return clipped
 
 
-class Rescale:
+class Rescale(_BoundOnce):
     """Postprocessor `rescale`: actions in [-1, 1] are stretched to the env's bounds, as of a tanh policy."""
 
     def bind(self, space: Space[Any], /) -> Space[Any]:
@@ -172,6 +194,7 @@ class Rescale:
         box = _float_box(space, "rescale")
         if not box.is_bounded():
             raise SpaceError(f"rescale needs finite bounds, not {box}. Leave it out.")
+        self._bind_once(space, "rescale")
         self._low, self._high = box.low, box.high
         return spaces.Box(-1, 1, box.shape, np.dtype(box.dtype).type)
 

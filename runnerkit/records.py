@@ -169,6 +169,8 @@ class EnvFacts:
     action_space: Space[Any]
     spec: EnvSpec | None
     render_mode: str | None
+    identity: tuple[int, int]
+    """Process and object: a factory that returns the same env twice is found out by it."""
 
 
 @dataclass(frozen=True, slots=True)

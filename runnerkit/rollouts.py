@@ -1,115 +1,34 @@
-"""One rollout, step by step, and where the envs stand between two of them."""
+"""One rollout, step by step."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import EllipsisType
 from typing import Any
 
+import numpy as np
+from gymnasium.spaces import Box
+
 from runnerkit.assembly import Assembly
-from runnerkit.errors import AgentError, EnvError, RolloutError
+from runnerkit.errors import AgentError, EnvError, ProcessorError, RolloutError, said
 from runnerkit.history.arrays import ArrayRecorder
-from runnerkit.history.block import Block, Mark
-from runnerkit.history.log import EpisodeLog, InfoEntry
+from runnerkit.history.block import Block
+from runnerkit.history.log import EpisodeLog
 from runnerkit.history.transitions import transition
 from runnerkit.interrupts import Interrupt
 from runnerkit.memory import require_bytes
 from runnerkit.progress import Reporter
-from runnerkit.records import EndReason, EpisodeStart, Transition
+from runnerkit.records import EndReason, Transition
 from runnerkit.rendering import Screen
 from runnerkit.spaces import Column, MisfitError, Rows
-from runnerkit.typing import EpisodeSchedule, ProgressCallback, StatefulAgent, SupportsActiveEnvs
+from runnerkit.standing import Standing
+from runnerkit.typing import ProgressCallback, StatefulAgent, SupportsActiveEnvs
 
-__all__ = ["Plan", "Rollout", "Standing"]
+__all__ = ["Plan", "Rollout"]
 
 _FIRST_STEPS = 256
 _GROWTH = 1.125  # a block of unknown length grows by so much; a greater factor would touch memory never used
-
-
-@dataclass(slots=True)
-class _Going:
-    """What goes on in one env."""
-
-    running: bool = False
-    episode_index: int = -1
-    start: EpisodeStart = field(default_factory=EpisodeStart)
-    steps: int = 0
-    return_: float = 0.0
-
-    def begin(self, episode_index: int, start: EpisodeStart) -> None:
-        self.episode_index, self.start = episode_index, start
-        self.steps, self.return_ = 0, 0.0
-
-
-class Standing:
-    """Where the envs of a runner stand: which episode each is in, and the observation to act on next."""
-
-    def __init__(self, parts: Assembly, schedule: EpisodeSchedule | None) -> None:
-        self.schedule: EpisodeSchedule = schedule or parts.schedule
-        self.restarts_in_step: bool = schedule is None  # workers know the default schedule, but no other
-        self.untold: list[int] = []
-        """Envs that `maybe_reset` began an episode in, of which no agent was told yet."""
-        self.reset_infos: list[InfoEntry] = []
-        """The infos of these."""
-        self.envs: list[_Going] = [_Going() for _ in range(parts.spec.n_envs)]
-        self._parts = parts
-        self._observations = parts.layout.observation.allocate(parts.spec.n_envs)
-        self._raw = parts.layout.raw.allocate(parts.spec.n_envs)
-
-    def begin(self, block: Block, env_indices: Sequence[int]) -> list[int]:
-        """Fill the first row of a block: envs go on where they stand, the others begin.
-
-        Returns those that begin, and those that have begun since the last rollout.
-        """
-        fresh = []
-        for i in env_indices:
-            if not self.envs[i].running:
-                fresh.append(i)
-                continue
-            _put(block.raw, (0, i), [column[i] for column in self._raw])
-            _put(block.observations, (0, i), [column[i] for column in self._observations])
-        starts = self.next_starts(block, fresh)
-        if starts:
-            self._parts.executor.reset(0, starts)
-        for i, (episode_index, start) in starts.items():
-            self.envs[i].begin(episode_index, start)
-            self.envs[i].running = True
-        self.untold = [i for i in env_indices if i in fresh or i in self.untold]
-        for i in env_indices:
-            env = self.envs[i]
-            block.first_marks[i] = Mark(0, env.episode_index, env.start, env.steps, env.return_)
-        if self._parts.preprocess and fresh:
-            raw = [column[0, fresh] for column in block.raw]
-            _put(block.observations, (0, fresh), self._parts.preprocess(raw, self._parts.layout.raw))
-        return self.untold
-
-    def next_starts(self, block: Block, env_indices: Iterable[int]) -> dict[int, tuple[int, EpisodeStart]]:
-        """Ask the schedule how the next episodes of some envs begin, in the order given."""
-        starts = {}
-        for i in env_indices:
-            episode_index = self.envs[i].episode_index + 1
-            start = self.schedule(i, episode_index)
-            if not self.restarts_in_step:  # a user's schedule may use its options again
-                start = block.given[i, episode_index] = EpisodeStart(start.seed, copy.deepcopy(start.options))
-            starts[i] = episode_index, start
-        return starts
-
-    def keep(self, block: Block, t: int) -> None:
-        """Remember observation t, for the next rollout to go on from."""
-        for columns, kept, row in (
-            (block.raw, self._raw, block.raw_row(t)),
-            (block.observations, self._observations, block.row(t)),
-        ):
-            for column, into in zip(columns, kept, strict=True):
-                into[...] = column[row]
-
-    def abandon(self) -> None:
-        """Give up all episodes that are going."""
-        for env in self.envs:
-            env.running = False
-        self.untold, self.reset_infos = [], []
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +75,8 @@ class Rollout:
         # Up to here envs may begin again within a step: at the last one it is left to the next rollout.
         self._last_restart = plan.limit - 1 if plan.auto_reset and standing.restarts_in_step else 0
         self._crashed: int | None = None
+        self._faulty_row: int | None = None
+        self._drawing = False
         # Episodes that begin in a step are looked at when the rollout is over, unless someone waits for them.
         self._needs_log = bool(parts.preprocess) or plan.process_transition is not None
         self._progress = progress
@@ -163,29 +84,49 @@ class Rollout:
 
     # ---- life
 
-    def run(self, interrupt: Interrupt) -> tuple[list[object], bool]:
-        """Return one history per env, and whether Ctrl-C ended the rollout early."""
+    def run(self, interrupt: Interrupt) -> list[object]:
+        """Return one history per env; `interrupt.requested` says whether Ctrl-C ended the rollout early."""
         self._parts.executor.attach(self._block)
         try:
             self._start()
-            self._run_plainly(interrupt)
-            while self._active and self._t < self._plan.limit and not interrupt.requested:
-                self._step()
+            self._loop(interrupt)
         except KeyboardInterrupt:
             if interrupt.forced:  # anything may be half done
                 self._abandon()
                 raise
-            return self._finish(EndReason.INTERRUPTED), True
+            interrupt.requested = True
         except RolloutError as error:
-            if isinstance(error, EnvError):
-                self._locate(error)
+            self._locate(error)
             error.histories = self._finish(EndReason.INTERRUPTED)
             raise
         except BaseException:
             self._abandon()
             raise
-        early = interrupt.requested
-        return self._finish(EndReason.INTERRUPTED if early else EndReason.CUT), early
+        if interrupt.requested:
+            return self._finish(EndReason.INTERRUPTED)
+        missing = self._missing_episodes()
+        histories = self._finish(EndReason.CUT)
+        if missing is not None:
+            missing.histories = histories
+            raise missing
+        return histories
+
+    def _loop(self, interrupt: Interrupt) -> None:
+        if self._active and self._standing.unseen:
+            self._step()  # in which first observations are looked at
+        self._run_plainly(interrupt)
+        while self._active and self._t < self._plan.limit and not interrupt.requested:
+            self._step()
+
+    def _missing_episodes(self) -> RolloutError | None:
+        """Return what to raise if MAX_STEPS came before the last of the episodes asked for."""
+        if self._plan.episodes is None or not (self._active or self._to_start):
+            return None
+        missing = len(self._active) + (self._to_start or 0)
+        return RolloutError(
+            f"{missing} of {self._plan.episodes} episodes did not end within MAX_STEPS, {self._plan.limit} steps per "
+            "env. The histories of this error have what was collected; raise MAX_STEPS, or give the env a time limit."
+        )
 
     def _abandon(self) -> None:
         """Leave the runner fit for another rollout, and this one behind."""
@@ -224,7 +165,9 @@ class Rollout:
     def _finish(self, tail: EndReason) -> list[object]:
         """Close the block after step `t` and hand it to the history format."""
         executor, block, t = self._parts.executor, self._block, self._t
-        self._take(executor.drain(), upto=t)
+        log = executor.drain()
+        if self._own is None:  # else all is taken but for what began in a step that a fault broke off
+            self._take(log, upto=t)
         executor.attach(None)
         for i in self._active:
             block.lengths[i] = t
@@ -242,12 +185,19 @@ class Rollout:
 
     def _record(self, block: Block) -> list[object]:
         """Hand the block to the history format; should that fail, the error has the arrays."""
+        name = type(self._parts.recorder).__name__
         try:
-            return list(self._parts.recorder.finish(block))
+            histories = list(self._parts.recorder.finish(block))
         except Exception as error:
-            fault = RolloutError(f"The history format failed to take the rollout: {type(error).__name__}: {error}")
-            fault.histories = list(ArrayRecorder().finish(block))
-            raise fault from error
+            raise self._unrecorded(block, f"{name} failed to take the rollout: {said(error)}") from error
+        if len(histories) != block.n_envs:
+            raise self._unrecorded(block, f"{name} returned {len(histories)} histories for {block.n_envs} envs")
+        return histories
+
+    def _unrecorded(self, block: Block, what: str) -> RolloutError:
+        fault = RolloutError(f"The history format failed. {what}")
+        fault.histories = list(ArrayRecorder().finish(block))
+        return fault
 
     def _hand_over(self) -> None:
         """Tell the runner where its envs stand now."""
@@ -262,20 +212,25 @@ class Rollout:
             standing.envs[i].steps = steps_before + length - row
             standing.envs[i].return_ = return_before + float(block.rewards[row:length, i].sum())
 
-    def _locate(self, error: EnvError) -> None:
-        """Complete what an error says with what only the rollout knows."""
-        if self._active and error.action is None and not self._parts.preprocess:
-            self._t += 1  # the step itself was made, what failed is what comes after it
-        if error.episode_index is None:
+    def _locate(self, error: RolloutError) -> None:
+        """Complete what an error says with what only the rollout knows, and settle the env's episode."""
+        if not isinstance(error, EnvError) or error.episode_index is None:
             return
-        i = self._crashed = error.env_index
-        going, first = self._standing.envs[i], self._block.first_marks.get(i)
-        self._take(self._parts.executor.drain(), upto=self._t)
-        if error.action is not None and first is not None:
-            row = next((row for env, row, _ in self._block.log.last() if env == i), -first.steps_before)
-            error.step = going.steps if self._own is not None else self._t - row
-        # an episode that could not even begin is over, too: its seed would only fail again
-        going.episode_index = max(going.episode_index, error.episode_index)
+        i, standing = error.env_index, self._standing
+        if not self._drawing:
+            self._crashed = i
+        if self._own is None:
+            self._take(self._parts.executor.drain(), upto=self._t)
+        if error.action is not None and i in self._block.first_marks:
+            error.step = self._steps_of(i)
+        standing.skip(error)
+
+    def _steps_of(self, i: int) -> int:
+        """Return how many steps the episode of an env has behind it."""
+        if self._own is not None:
+            return self._standing.envs[i].steps
+        began = next((row for env, row, _ in self._block.log.last() if env == i), None)
+        return self._t - began if began is not None else self._t + self._block.first_marks[i].steps_before
 
     # ---- a step
 
@@ -295,12 +250,12 @@ class Rollout:
             or not parts.layout.action.is_array
             or parts.layout.preprocessed
             or parts.layout.postprocessed
-            or any((self._own, self._screen, self._reporter, self._stateful))
+            or not all(other is None for other in (self._own, self._screen, self._reporter, self._stateful))
         ):
             return
         observations, recorded, active, n = block.observations[0], block.actions[0], self._active, len(self._active)
         choose, step = plan.compute_action, parts.executor.step
-        for t in range(self._last_restart):
+        for t in range(self._t, self._last_restart):
             if interrupt.requested:
                 return
             try:
@@ -308,32 +263,63 @@ class Rollout:
             except Exception as error:
                 raise self._agent_error(error) from error
             recorded[t] = actions
-            step(t, t + 1, actions, active, True)
+            try:
+                step(t, t + 1, actions, active, True)
+            except EnvError as fault:
+                self._count_faulty_step(fault)
+                raise
             self._t = t + 1
 
+    def _count_faulty_step(self, fault: EnvError) -> None:
+        """Count the step if all envs made it, and what failed came after it: the next episode of an env.
+
+        The episodes that others began in the same step are not counted: with more workers there are more.
+        """
+        if fault.after_step:
+            self._t += 1
+            self._faulty_row = self._t
+
     def _step(self) -> None:
-        t, block, active, parts = self._t, self._block, self._active, self._parts
+        t, block, active, rows, parts = self._t, self._block, self._active, self._rows, self._parts
         if t == block.steps and self._own is None:
             self._grow()
         at, raw_row = block.at(t), block.raw_row(t + 1)
         actions = self._act(block.row(t), at)
         restart = t < self._last_restart and (self._to_start is None or self._to_start >= len(active))
-        ended = parts.executor.step(at, raw_row, actions, active, restart)
-        rows = self._rows
-        if self._own is not None:
-            self._count(at)
-        if ended:
-            self._end(ended, restart)
+        ended: Sequence[int] = ()
+        failed: EnvError | None = None
+        try:
+            ended = parts.executor.step(at, raw_row, actions, active, restart)
+            self._look_at_first(raw_row, actions)
+            if self._own is not None:
+                self._count(at)
+            if ended:
+                self._end(ended, restart)
+        except EnvError as fault:
+            if not fault.after_step:
+                raise
+            failed, self._faulty_row = fault, t + 1
+            if self._needs_log:
+                self._take(parts.executor.drain(), upto=t + 1)
         if parts.preprocess:
             raw = [column[raw_row].copy() if rows is ... else column[raw_row, rows] for column in block.raw]
             _put_rows(block.observations, block.row(t + 1), rows, parts.preprocess(raw, parts.layout.raw))
         if self._own is not None:
             self._process_transitions(active, self._own)
+        self._t = t + 1
+        if failed is not None:
+            raise failed
+        if self._reporter is not None:
+            self._report(self._reporter, at, active, ended)
         if self._screen is not None:
             self._draw(active, self._screen)
-        self._t = t + 1
-        if self._reporter is not None:
-            self._reporter.step(block, at, active, ended)
+
+    def _look_at_first(self, raw_row: int, actions: Rows) -> None:
+        standing = self._standing
+        if standing.unseen:
+            by_env = dict(zip(self._active, actions, strict=True))
+            standing.check_bounds(self._block, raw_row, self._active, "step", by_env)
+            standing.unseen.difference_update(self._active)
 
     def _act(self, row: int, at: int) -> Rows:
         """Ask the agent, record what it chose, and return one env action per active env."""
@@ -371,18 +357,19 @@ class Rollout:
         try:
             return parts.read_env_actions(parts.layout.env_action.present(columns), n)
         except MisfitError as error:
-            raise self._agent_error(error, " after the postprocessors") from error
+            of = "" if error.row is None else f" for env {self._active[error.row]}"
+            raise ProcessorError(f"The postprocessors made actions{of} that the env does not take: {error}.") from error
 
-    def _agent_error(self, error: Exception, where: str = "") -> AgentError:
+    def _agent_error(self, error: Exception) -> AgentError:
         if not isinstance(error, MisfitError):
-            said = f"{type(error).__name__}: {error}"
-            return AgentError(f"The agent raised at step {self._t} of the rollout: {said}")
+            return AgentError(f"The agent raised at step {self._t} of the rollout: {said(error)}")
         of = "" if error.row is None else f" for env {self._active[error.row]}"
-        n = len(self._active)
+        n, space = len(self._active), self._parts.spec.action_space
+        clip = isinstance(space, Box) and np.issubdtype(space.dtype, np.floating)
+        hint = "; postprocessors=['clip'], or ['rescale'], can make others fit" if clip else ""
         return AgentError(
-            f"The agent's actions{of}{where} do not fit (step {self._t} of the rollout, {n} active envs): {error}. "
-            f"act() must return one action of {self._parts.spec.action_space} per row"
-            " (runner.action_space); postprocessors such as 'clip' and 'rescale' can make others fit."
+            f"The agent's actions{of} do not fit (step {self._t} of the rollout, {n} active envs): {error}. "
+            f"act() must return one action of {space} per row (runner.action_space){hint}."
         )
 
     def _end(self, ended: Sequence[int], restarted: bool) -> None:
@@ -434,7 +421,9 @@ class Rollout:
             if block.raw_log is not None:
                 block.raw_log.extend(raw)
         block.log.extend(log)
-        for i, _, episode_index in log.last():
+        if self._own is not None and self._faulty_row is not None:
+            return
+        for i, _, episode_index in log.last(before=self._faulty_row):
             self._standing.envs[i].begin(episode_index, block.start_of(i, episode_index))
 
     def _activate(self, env_indices: Sequence[int]) -> None:
@@ -470,19 +459,25 @@ class Rollout:
         finals = {i: [column[k] for column in columns] for k, (i, _, _) in enumerate(table)}
         for i in env_indices:
             step = transition(block, i, self._t, finals.get(i), infos.get(i, {}))
-            self._histories[i] = process(self._histories[i], step)
+            try:
+                self._histories[i] = process(self._histories[i], step)
+            except Exception as error:
+                raise RolloutError(f"process_transition raised {said(error)}, for env {i}") from error
         block.log = EpisodeLog(block.layout.observation)
         block.terminated[:], block.truncated[:] = False, False
 
+    def _report(self, reporter: Reporter, at: int, active: Sequence[int], ended: Sequence[int]) -> None:
+        try:
+            reporter.step(self._block, at, active, ended)
+        except Exception as error:
+            raise RolloutError(f"progress raised {said(error)}") from error
+
     def _draw(self, env_indices: Sequence[int], screen: Screen) -> None:
+        self._drawing = True
         screen.wait()
         if screen.needs_frames:
             screen.show(self._parts.executor.render(env_indices))
-
-
-def _put(columns: Sequence[Column], index: Any, values: Sequence[Any]) -> None:
-    for column, value in zip(columns, values, strict=True):
-        column[index] = value
+        self._drawing = False
 
 
 def _put_rows(columns: Sequence[Column], row: int, rows: EllipsisType | list[int], values: Sequence[Column]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Generic, Self
 
+from runnerkit.errors import close_after
 from runnerkit.records import Transition
 from runnerkit.typing import ActT, Agent, AnyEnv, HistoryT, ObsT
 
@@ -65,4 +66,7 @@ class BaseRunner(ABC, Generic[ObsT, ActT, HistoryT]):
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        if exc is None:
+            self.close()
+        else:
+            close_after(exc, self.close)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import traceback
 
-__all__ = ["count", "said", "shown", "where"]
+__all__ = ["count", "shown", "where"]
 
 _OURS = os.path.dirname(__file__) + os.sep
 _MOST_CHARACTERS = 80
@@ -25,11 +25,6 @@ def shown(value: object) -> str:
     """Return the repr of a value, cut where it would fill the screen."""
     text = repr(value)
     return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 3]}..."
-
-
-def said(error: BaseException) -> str:
-    """Return the type of an error and its message, if it has one."""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def where(error: BaseException | None) -> str:

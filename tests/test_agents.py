@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -133,6 +135,77 @@ def test_it_leaves_the_random_state_of_the_space_alone() -> None:
     space, twin = spaces.Discrete(1000, seed=5), spaces.Discrete(1000, seed=5)
     RandomAgent(space, seed=0).act(rows(2))
     assert [space.sample() for _ in range(5)] == [twin.sample() for _ in range(5)]
+
+
+@pytest.mark.parametrize("seed", [-1, "a", 1.5, True, np.int64(-1), np.array([1])], ids=repr)
+def test_its_seed_must_be_a_whole_number(seed: Any) -> None:
+    with pytest.raises(ArgumentError, match="seed must be a whole number of at least 0, or None") as caught:
+        RandomAgent(SPACES["Discrete"], seed)
+    assert repr(seed) in str(caught.value)
+
+
+def test_a_numpy_integer_is_the_seed_that_it_counts() -> None:
+    agent: Any = RandomAgent(SPACES["float64"], np.uint8(7))  # type: ignore[arg-type]
+    assert type(agent.seed) is int
+    assert exact(agent.act(rows(2))) == exact(RandomAgent(SPACES["float64"], 7).act(rows(2)))
+
+
+def test_large_actions_are_not_tabulated_by_the_thousand() -> None:
+    agent = RandomAgent(spaces.Box(-1, 1, (84, 84, 3), np.float32), seed=0)
+    tracemalloc.start()
+    try:
+        agent.act(rows(2))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 30 * 2**20
+
+
+@pytest.mark.parametrize("shape", [(300, 100), (500, 600)])  # nine to a chunk, and one that fills it alone
+def test_streams_of_large_actions_depend_on_nothing_but_seed_and_env(shape: tuple[int, ...]) -> None:
+    space = spaces.Box(-1, 1, shape, np.float32)
+    together = streams(RandomAgent(space, seed=3), [[0, 1]] * 4 + [[1]] * 7 + [[0, 1]])
+    for i, actions in together.items():
+        assert actions == streams(RandomAgent(space, seed=3), [[i]] * len(actions))[i]
+        assert len(set(actions)) == len(actions)
+
+
+def test_being_told_the_same_envs_again_draws_nothing_anew() -> None:
+    agent = RandomAgent(spaces.Discrete(5), seed=0)
+    with mock.patch.object(
+        spaces.MultiDiscrete, "sample", autospec=True, side_effect=spaces.MultiDiscrete.sample
+    ) as draw:
+        for _ in range(10):
+            agent.set_active_envs([0, 1])
+            agent.act(rows(2))
+    assert draw.call_count == 2
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_an_agent_that_was_told_its_envs_refuses_another_number_of_rows(n: int) -> None:
+    agent, other = RandomAgent(SPACES["float64"], seed=0), RandomAgent(SPACES["float64"], seed=0)
+    for told in (agent, other):
+        told.set_active_envs([0, 1])
+    with pytest.raises(ArgumentError, match=rf"2 envs .* not for {n} rows.*set_active_envs\(range\({n}\)\).*new agent"):
+        agent.act(rows(n))
+    assert exact(agent.act(rows(2))) == exact(other.act(rows(2)))
+
+
+@pytest.mark.parametrize("observations", [{}, (), {"a": {}, "b": ()}, None, np.zeros((0, 1))], ids=repr)
+def test_an_agent_that_was_told_nothing_refuses_observations_without_rows(observations: Any) -> None:
+    agent = RandomAgent(SPACES["Discrete"], seed=0)
+    with pytest.raises(ArgumentError, match=r"no rows to count .* set_active_envs"):
+        agent.act(observations)
+
+
+def test_observations_without_rows_are_fine_for_an_agent_that_was_told_its_envs() -> None:
+    agent = RandomAgent(SPACES["Discrete"], seed=0)
+    agent.set_active_envs([0, 1])
+    assert len(agent.act({})) == 2
+
+
+def test_rows_are_counted_past_parts_that_have_none() -> None:
+    assert len(RandomAgent(SPACES["Discrete"], seed=0).act({"a": {}, "b": rows(3)})) == 3
 
 
 def test_it_needs_a_space() -> None:

@@ -277,7 +277,7 @@ GOOD_NESTED: dict[str, Any] = {
         (DISCRETE, np.zeros((2, 1), np.int64), ["shape (2,)", "not (2, 1)"]),
         (DISCRETE, np.zeros(2), ["dtype int64", "float64"]),
         (DISCRETE, [1.0, 2.0], ["dtype int64", "float64"]),
-        (DISCRETE, np.zeros(2, bool), ["dtype int64", "bool"]),
+        (DISCRETE, np.zeros(2, bool), ["dtype int64", "bool", ".astype(np.int64) would help"]),
         (DISCRETE, ["0", "1"], ["dtype int64", "<U1"]),
         (DISCRETE, None, ["shape (2,)"]),
         (DISCRETE, {"a": 1}, ["shape (2,)"]),
@@ -340,6 +340,27 @@ def test_torch_tensors_are_taken_even_with_a_gradient() -> None:
         histories = runner.rollout(Answer(lambda observations: weights + 0.5), steps=2)
         assert histories[0].actions.dtype == np.float32
         assert (histories[0].actions == 0.5).all()
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_lists_of_torch_tensors_are_taken_even_with_a_gradient(grad: bool) -> None:
+    torch = pytest.importorskip("torch")
+    scalar, vector = torch.tensor(0.5, requires_grad=grad), torch.full((2,), 0.5, requires_grad=grad)
+    batches: list[Any] = [[vector, vector], (vector, [0.5, 0.5]), [[scalar, 0.5], [scalar, scalar]]]
+    answers = iter(batches)
+    with acting_in(BOX) as runner:
+        histories = runner.rollout(Answer(lambda observations: next(answers)), steps=3)
+        assert all((history.actions == np.full((3, 2), 0.5, np.float32)).all() for history in histories)
+    whole = {"move": vector, "jump": (torch.tensor(1), torch.zeros(2, dtype=torch.int8))}
+    with acting_in(NESTED) as runner:
+        histories = runner.rollout(Answer(lambda observations: [whole, whole]), steps=2)
+        assert histories[1].actions["jump"][0].tolist() == [1, 1]
+
+
+def test_a_list_of_tensors_that_numpy_does_not_have_is_named() -> None:
+    torch = pytest.importorskip("torch")
+    with acting_in(BOX) as runner, pytest.raises(AgentError, match=r"not torch\.bfloat16"):
+        runner.rollout(Answer(lambda observations: [torch.zeros(2, dtype=torch.bfloat16)] * 2), steps=2)
 
 
 def test_a_torch_dtype_that_numpy_does_not_have_is_named() -> None:
@@ -764,7 +785,8 @@ def test_an_env_without_a_space_is_refused() -> None:
     assert env.calls("close") == 1
 
 
-def test_a_render_that_raises_is_an_env_error() -> None:
+def test_a_render_that_raises_is_an_env_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     boom = RuntimeError("no context")
     fleet = Fleet({1: Faults(render=raising(boom, at_step=2))})
     with build(fleet, n_envs=2, render_mode="rgb_array") as runner:
@@ -772,6 +794,7 @@ def test_a_render_that_raises_is_an_env_error() -> None:
             runner.rollout(Constant(), steps=4, render=True, fps=10_000)
         assert caught.value.__cause__ is boom
         assert (caught.value.env_index, caught.value.episode_index) == (1, 0)
+        assert [h.episodes[-1].end_reason for h in collected(caught.value)] == [EndReason.INTERRUPTED] * 2
         fleet.mend()
         assert_usable(runner, 2)
 

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from runnerkit import EndReason, EpisodeStart, GymRunner, RandomAgent
 from runnerkit.episodes import SeedSchedule
-from runnerkit.errors import ArgumentError
+from runnerkit.errors import ArgumentError, RolloutError
 
 
 class Made:
@@ -413,7 +413,9 @@ def test_a_lower_max_steps_of_a_subclass_is_respected() -> None:
         assert len(runner.rollout(ZeroAgent(), steps=10)[0]) == 10
         with pytest.raises(ArgumentError, match="MAX_STEPS"):
             runner.rollout(ZeroAgent(), steps=11)
-        (history,) = runner.rollout(ZeroAgent(), episodes=50)
+        with pytest.raises(RolloutError, match="48 of 50 episodes did not end within MAX_STEPS, 10") as caught:
+            runner.rollout(ZeroAgent(), episodes=50)
+        history: Any = caught.value.histories[0]
         assert len(history) == 10
         runner.auto_reset = False
         assert [len(h) for h in runner.rollout(ZeroAgent())] == [2]
@@ -494,6 +496,8 @@ def test_begin_episodes_names_exactly_the_rows_that_show_first_observations(
             assert told == first
             return super().act(observations)
 
+    if not auto_reset and "episodes" in limit:
+        limit = {"episodes": 2}  # each env makes one at the most
     agent = Checks()
     schedule = SeedSchedule(0) if scheduled else None
     with runner_of((3, 1), (2,), (5,), auto_reset=auto_reset, schedule=schedule) as runner:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import tracemalloc
 from collections.abc import Sequence
@@ -448,6 +449,36 @@ def test_histories_that_do_not_fit_are_not_stacked() -> None:
         stack([first]).infos  # noqa: B018
 
 
+def test_any_iterable_of_histories_is_stacked() -> None:
+    with scripted(3, n_envs=2, auto_reset=True) as runner:
+        histories = runner.rollout(ZeroAgent(), steps=4)
+    expected = exact(stack(histories).observations)
+    by_env = dict(enumerate(histories))
+    for iterable in (tuple(histories), iter(histories), by_env.values(), (history for history in histories)):
+        assert exact(stack(iterable).observations) == expected
+
+
+def test_what_is_no_history_of_columns_is_not_stacked() -> None:
+    with scripted(3, history="transitions") as runner, scripted(3) as plain:
+        transitions = runner.rollout(ZeroAgent(), steps=2)
+        (history,) = plain.rollout(ZeroAgent(), steps=2)
+    wrong: Any
+    for wrong, says in ((transitions, "not list"), ([history, None], "NoneType"), ([3], "not int"), ("ab", "not str")):
+        with pytest.raises(ArgumentError, match=f"histories of columns.*{says}"):
+            stack(wrong)
+    for wrong in (history, 3, None):
+        with pytest.raises(ArgumentError, match=r"\[history\] for one"):
+            stack(wrong)
+
+
+def test_histories_of_two_kinds_are_not_stacked() -> None:
+    pytest.importorskip("torch")
+    with scripted(3) as runner, scripted(3, history="torch") as other:
+        mixed = [*runner.rollout(ZeroAgent(), steps=2), *other.rollout(ZeroAgent(), steps=2)]
+    with pytest.raises(ArgumentError, match="one kind, not ArrayHistory and TorchHistory"):
+        stack(mixed)
+
+
 # ---- memory
 
 
@@ -554,11 +585,17 @@ def test_tensors_are_the_arrays_without_a_copy(name: str) -> None:
             assert summary(tensors) == summary(arrays)
 
 
+def _sampling(space: spaces.Space[Any], seed: int | None) -> SampleEnv:
+    return SampleEnv(space, SPACES["Discrete"])
+
+
 def test_torch_refuses_what_it_cannot_hold_when_the_runner_is_built() -> None:
     pytest.importorskip("torch")
-    wide = spaces.Dict(fine=SPACES["float32"], wide=spaces.Box(-1, 1, (2,), np.longdouble))
-    with pytest.raises(SpaceError, match=r"observation\['wide'\]"):
-        GymRunner(lambda seed: SampleEnv(wide, SPACES["Discrete"]), history="torch")
+    other_order: Any = np.dtype(np.float32).newbyteorder()
+    for dtype in (np.longdouble, other_order):
+        mixed = spaces.Dict(fine=SPACES["float32"], mixed=spaces.Box(-1, 1, (2,), dtype))
+        with pytest.raises(SpaceError, match=r"observation\['mixed'\].*no such dtype"):
+            GymRunner(functools.partial(_sampling, mixed), history="torch")
 
 
 def test_a_missing_torch_is_named_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:

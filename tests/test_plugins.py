@@ -20,9 +20,11 @@ from faulty_envs import Constant, ScriptedEnv, build
 from typing_extensions import override
 
 from runnerkit import Contribution, HistoryKey, Registry, hookimpl
-from runnerkit.errors import PluginError, UnknownNameError
+from runnerkit.errors import MissingDependencyError, PluginError, UnknownNameError
+from runnerkit.executors.serial import SerialExecutor
 from runnerkit.history.arrays import ArrayFormat, ArrayHistory
-from runnerkit.plugins import KINDS, Plugins
+from runnerkit.plugins import KINDS, Kind, Plugins
+from runnerkit.processors import Clip, Flatten
 
 BUILT_IN = {
     "env_factories": [],
@@ -173,9 +175,62 @@ def test_what_fails_as_it_is_made_names_its_plugin() -> None:
 
     registry = Registry()
     registry.register(module_of(history_formats=lambda: [Contribution("broken", make)]))
-    with pytest.raises(OSError, match="no disk") as caught:
+    with pytest.raises(PluginError) as caught:
         registry.build(lambda seed: ScriptedEnv(), history="broken")
-    assert caught.value.__notes__ == ["while making the history format 'broken' of plugin by_hand"]
+    assert str(caught.value) == "history format 'broken' of plugin by_hand could not be made: OSError: no disk"
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+def test_a_missing_dependency_stays_one_and_tells_who_needs_it() -> None:
+    def make() -> ArrayFormat:
+        raise MissingDependencyError("pip install zarr")
+
+    plugins = Plugins()
+    plugins.register(module_of(history_formats=lambda: [Contribution("zarr", make)]))
+    with pytest.raises(MissingDependencyError, match="pip install zarr") as caught:
+        plugins.get("history_formats", "zarr").make()
+    assert caught.value.__notes__ == ["while making the history format 'zarr' of plugin by_hand"]
+
+
+class OnlyBinds:
+    def bind(self, space: Any, /) -> Any:
+        return space
+
+
+@pytest.mark.parametrize(
+    ("kind", "made", "says"),
+    [
+        ("env_factories", ScriptedEnv(), "env factory 'x' of plugin by_hand must be callable"),
+        ("executors", None, "executor 'x' of plugin by_hand must be callable"),
+        ("action_preprocessors", Flatten, "preprocessor 'x' of plugin by_hand must be an object with bind and"),
+        ("action_preprocessors", OnlyBinds(), "with bind and __call__"),
+        ("action_postprocessors", len, "postprocessor 'x' of plugin by_hand must be an object with bind and"),
+        ("action_postprocessors", Clip, "with bind and __call__"),
+        ("history_formats", ArrayFormat, "history format 'x' of plugin by_hand must be an object with a method open"),
+        ("history_formats", OnlyBinds(), "with a method open"),
+    ],
+)
+def test_what_is_made_must_be_of_its_kind(kind: Kind, made: object, says: str) -> None:
+    plugins = Plugins()
+    plugins.register(module_of(**{kind: lambda: [Contribution("x", lambda: made)]}))
+    with pytest.raises(PluginError) as caught:
+        plugins.get(kind, "x").make()
+    assert says in str(caught.value)
+    assert repr(made) in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_built_in_is_of_its_kind(kind: Kind) -> None:
+    pytest.importorskip("torch")
+    plugins = Plugins()
+    for name in BUILT_IN[kind]:
+        assert plugins.get(kind, name).make() is not None
+
+
+def test_an_executor_may_be_a_class() -> None:
+    plugins = Plugins()
+    plugins.register(module_of(executors=lambda: [Contribution("mine", lambda: SerialExecutor)]))
+    assert plugins.get("executors", "mine").make() is SerialExecutor
 
 
 # ---- by hand, and wrong
@@ -208,6 +263,9 @@ def _raising_late() -> Any:
         (module_of(history_formats=_raising_late), "late"),
         (offering("arrays"), "offers 'arrays', which runnerkit"),
         (offering("twice", "twice"), "offers 'twice', which the same plugin has already"),
+        (offering("a:b"), "offers 'a:b', but a name needs a character and no ':'"),
+        (offering(""), "offers '', but a name needs"),
+        (types.ModuleType("by_hand"), "Plugin by_hand offers nothing: mark its functions with @hookimpl"),
         (
             module_of(
                 env_factories=lambda: [Contribution("fine", lambda: None)],
@@ -259,6 +317,22 @@ def test_a_taken_name_tells_which_plugin_has_it() -> None:
     with pytest.raises(PluginError, match=r"offers 'arrow', which plugin first has already\. Give it another name"):
         plugins.register(offering("arrow"), name="second")
     assert plugins.get("history_formats", "arrow").plugin == "first"
+
+
+def test_of_two_plugins_of_one_name_the_second_is_told_of_another_one() -> None:
+    plugins = Plugins()
+    plugins.register(offering("arrow"))
+    with pytest.raises(PluginError, match=r"Plugin by_hand, .* which another plugin of that name has already\."):
+        plugins.register(offering("arrow"))
+
+
+def test_functions_that_are_not_marked_offer_nothing() -> None:
+    class Forgot:
+        def history_formats(self) -> list[Contribution[ArrayFormat]]:
+            return [Contribution("arrow", ArrayFormat)]
+
+    with pytest.raises(PluginError, match="Plugin Forgot offers nothing: mark its functions with @hookimpl"):
+        Plugins().register(Forgot())
 
 
 @pytest.mark.parametrize(
@@ -373,6 +447,8 @@ BROKEN = {
     "exit": "raise SystemExit(3)",
     "hook": GOOD.format(name="x").replace("history_formats", "history_format"),
     "taken": GOOD.format(name="arrays"),
+    "unmarked": GOOD.format(name="x").replace("@hookimpl", ""),
+    "colon": GOOD.format(name="a:b"),
     "raises": GOOD.format(name="x") + "        raise ZeroDivisionError('hook')\n",
 }
 

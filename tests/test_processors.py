@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from runnerkit import GymRunner, Transition
-from runnerkit.errors import AgentError, ArgumentError, PluginError, SpaceError
+from runnerkit.errors import AgentError, ArgumentError, PluginError, ProcessorError, SpaceError
 from runnerkit.processors import Clip, Flatten, Normalize, Rescale, ScaleImage
 
 
@@ -163,6 +163,33 @@ def test_a_frozen_normalize_counts_no_more_until_it_is_thawed() -> None:
         normalize.freeze(False)
         runner.rollout(agent, steps=5)
         assert normalize.count > before["count"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_normalize_refuses_what_is_not_finite_and_does_not_count_it(value: float, frozen: bool) -> None:
+    normalize = Normalize()
+    normalize.bind(spaces.Box(-np.inf, np.inf, (2,), np.float64))
+    normalize(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    normalize.freeze(frozen)
+    before = exact(normalize.state_dict())
+    with pytest.raises(ValueError, match=f"row 1 has {value}"):
+        normalize(np.array([[1.0, 2.0], [3.0, value]]))
+    assert exact(normalize.state_dict()) == before
+    assert np.isfinite(normalize(np.array([[1.0, 2.0]]))).all()
+
+
+def test_an_observation_that_is_not_finite_ends_a_rollout_through_normalize() -> None:
+    class Infinite(Named):
+        @override
+        def __call__(self, batch: Any, /) -> Any:
+            return np.full(batch.shape, np.inf)
+
+    with (
+        runner_of(SPACES["float32"], preprocessors=[Infinite(1, 0), Normalize()]) as runner,
+        pytest.raises(ProcessorError, match=r"Processor Normalize raised ValueError: .*finite.* has inf"),
+    ):
+        runner.rollout(HashAgent(runner.action_space), steps=2)
 
 
 def test_a_frozen_copy_evaluates_with_the_statistics_of_training() -> None:
@@ -336,6 +363,73 @@ def test_rescale_refuses_what_has_no_finite_float_bounds(name: str) -> None:
 def test_clip_refuses_what_is_no_box_of_floats() -> None:
     with pytest.raises(SpaceError, match="postprocessor clip"):
         runner_of(SPACES["float32"], SPACES["Discrete"], postprocessors=["clip"])
+
+
+# ---- shared by runners
+
+SHARED: list[tuple[Any, str, Space[Any], Space[Any]]] = [
+    (Flatten, "flatten", SPACES["float32"], SPACES["image"]),
+    (ScaleImage, "scale-image", SPACES["image"], spaces.Box(0, 9, (4, 3, 3), np.uint8)),
+    (Clip, "clip", BOUNDS, spaces.Box(-1, 1, (3,), np.float32)),
+    (Rescale, "rescale", BOUNDS, spaces.Box(-1, 1, (3,), np.float32)),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "space", "other"), SHARED, ids=[name for _, name, _, _ in SHARED])
+def test_a_processor_is_refused_by_a_second_runner_of_another_space(
+    kind: Any, name: str, space: Space[Any], other: Space[Any]
+) -> None:
+    processor = kind()
+    bound = processor.bind(space)
+    with pytest.raises(SpaceError, match=rf"{name} is bound to .* already; use a new one for each runner") as caught:
+        processor.bind(other)
+    assert str(space) in str(caught.value)
+    assert processor.bind(space) == bound
+    with pytest.raises(SpaceError):
+        processor.bind(other)
+
+
+def test_a_processor_that_refused_a_space_may_be_bound_to_another() -> None:
+    rescale = Rescale()
+    with pytest.raises(SpaceError, match="finite bounds"):
+        rescale.bind(SPACES["unbounded"])
+    assert rescale.bind(BOUNDS) == spaces.Box(-1, 1, (3,), np.float32)
+
+
+def test_a_processor_refused_by_one_runner_goes_on_in_the_other() -> None:
+    rescale = Rescale()
+    with runner_of(SPACES["float32"], BOUNDS, postprocessors=[rescale]) as runner:
+        with pytest.raises(SpaceError, match="postprocessor Rescale does not fit: rescale is bound to"):
+            runner_of(SPACES["float32"], spaces.Box(0, 1, (3,), np.float32), postprocessors=[rescale])
+        for history in runner.rollout(HashAgent(runner.action_space), steps=5):
+            assert all(BOUNDS.contains(action) for action in history.env_actions)
+
+
+def test_one_rescale_cannot_be_two_links_of_a_chain() -> None:
+    rescale = Rescale()
+    with pytest.raises(SpaceError, match="use a new one for each runner"):
+        runner_of(SPACES["float32"], BOUNDS, postprocessors=[rescale, rescale])
+
+
+def test_runners_of_equal_spaces_may_share_a_processor() -> None:
+    rescale = Rescale()
+    for _ in range(2):
+        runner_of(SPACES["float32"], BOUNDS, postprocessors=[rescale]).close()
+
+
+def test_dicts_in_another_order_are_another_space_to_flatten() -> None:
+    flat, small, large = Flatten(), spaces.Discrete(2), spaces.Discrete(3)
+    flat.bind(spaces.Dict([("b", small), ("a", large)]))
+    with pytest.raises(SpaceError, match="already"):
+        flat.bind(spaces.Dict([("a", large), ("b", small)]))
+
+
+def test_runners_of_one_shape_may_share_the_statistics_of_a_normalize() -> None:
+    normalize = Normalize()
+    for space in (SPACES["float32"], spaces.Box(-9, 9, (3,), np.float64)):
+        with runner_of(space, preprocessors=[normalize]) as runner:
+            runner.rollout(HashAgent(runner.action_space), steps=4)
+    assert normalize.count == 2 * 2 * 5
 
 
 # ---- chains

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from runnerkit import BaseRunner, GymRunner, Transition
-from runnerkit.errors import ArgumentError, EnvError
+from runnerkit.errors import ArgumentError, EnvError, RolloutError
 from runnerkit.typing import Agent, AnyEnv, Runner, SupportsRollout
 
 Observations: TypeAlias = NDArray[np.float32]
@@ -381,7 +381,7 @@ def test_the_default_process_transition_of_another_format_says_what_to_do() -> N
             runner.process_transition(None, step)
 
 
-def test_a_process_transition_that_raises_lets_its_error_pass_and_the_runner_go_on() -> None:
+def test_a_process_transition_that_raises_is_named_and_what_it_made_is_not_lost() -> None:
     class Failing(GymRunner[Any, Any, int]):
         fail = True
 
@@ -392,8 +392,10 @@ def test_a_process_transition_that_raises_lets_its_error_pass_and_the_runner_go_
             return (history or 0) + 1
 
     with Failing(Fleet(), n_envs=2, history="transitions") as runner:
-        with pytest.raises(ZeroDivisionError, match="mine"):
+        with pytest.raises(RolloutError, match="process_transition raised ZeroDivisionError: mine") as caught:
             runner.rollout(Constant(), steps=5)
+        assert isinstance(caught.value.__cause__, ZeroDivisionError)
+        assert caught.value.histories == [2, 2]
         runner.fail = False
         assert runner.rollout(Constant(), steps=5) == [5, 5]
 
@@ -510,7 +512,10 @@ def test_max_steps_of_a_derived_runner_bounds_every_rollout() -> None:
         assert len(runner.rollout(Constant())[0]) == 6
         with pytest.raises(ArgumentError, match="at most MAX_STEPS, 6, not 7"):
             runner.rollout(Constant(), steps=7)
-        assert [len(history) for history in runner.rollout(Constant(), episodes=1)] == [6]
+        with pytest.raises(RolloutError, match="1 of 1 episodes did not end within MAX_STEPS") as caught:
+            runner.rollout(Constant(), episodes=1)
+        histories: list[Any] = caught.value.histories
+        assert [len(history) for history in histories] == [6]
 
 
 def test_maybe_reset_begins_episodes_once_and_the_next_rollout_goes_on() -> None:

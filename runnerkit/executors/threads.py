@@ -13,8 +13,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from runnerkit.episodes import Share, close_after
-from runnerkit.errors import ArgumentError
+from runnerkit.episodes import Share, foremost
+from runnerkit.errors import ArgumentError, close_after
 from runnerkit.history.block import Block
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, ShareOptions
@@ -152,7 +152,7 @@ class ThreadsExecutor:
             except BaseException as fault:
                 faults.append(fault)
         if faults:
-            raise next((fault for fault in faults if not isinstance(fault, Exception)), faults[0])
+            raise foremost(faults)
         return answers
 
 

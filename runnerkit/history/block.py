@@ -140,7 +140,6 @@ class Block:
     def trim(self, steps: int) -> None:
         """Let go of all rows after the given number of steps."""
         self.log.infos = [entry for entry in self.log.infos if entry[1] < steps]
-        self.log.reset_infos = [entry for entry in self.log.reset_infos if entry[1] < steps]
         if steps < self.steps:
             self.resize(steps)
 
@@ -202,14 +201,18 @@ class Block:
         which = self.begun_of(env_index)
         return dict(zip((self.begun[which, 1] - 1).tolist(), which.tolist(), strict=True))
 
-    def episodes(self, env_index: int) -> list[Episode]:
-        """Return the records of an env's episodes, in order."""
-        length, first = self.lengths[env_index], self.first_marks.get(env_index)
+    def marks(self, env_index: int) -> list[Mark]:
+        """Return where an env's episodes begin, in order."""
+        first = self.first_marks.get(env_index)
         marks = [] if first is None else [first]
         for _, row, episode_index in self.begun[self.begun_of(env_index)].tolist():
             marks.append(Mark(row, episode_index, self.start_of(env_index, episode_index)))
         # an episode that a fault left without a step is none
-        marks = [mark for mark in marks if mark.row < length]
+        return [mark for mark in marks if mark.row < self.lengths[env_index]]
+
+    def episodes(self, env_index: int) -> list[Episode]:
+        """Return the records of an env's episodes, in order."""
+        length, marks = self.lengths[env_index], self.marks(env_index)
         stops = [mark.row for mark in marks[1:]] + [length] * bool(marks)
         return [self._episode(env_index, mark, stop) for mark, stop in zip(marks, stops, strict=True)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, Self, TypeAlias, cast
@@ -131,7 +131,9 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
     def reset_infos(self) -> Mapping[int, Info]:
         """The non-empty infos that came with first observations, by the row in which the episode begins."""
         i = self._single("reset_infos")
-        return {row: info for env, row, info in self._block.log.reset_infos if env == i}
+        rows = {mark.episode_index: mark.row for mark in self._block.marks(i) if mark.steps_before == 0}
+        infos = self._block.log.reset_infos
+        return {rows[episode]: info for env, episode, info in infos if env == i and episode in rows}
 
     def split(self) -> list[EpisodeColumns[ObsT, ActT, RewardsT, FlagsT]]:
         """Return each episode by itself, with T + 1 observations and T of the rest."""
@@ -254,17 +256,27 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
         )
 
 
-def stack(histories: Sequence[StackableT]) -> StackableT:
+def stack(histories: Iterable[StackableT]) -> StackableT:
     """Return one history with columns `[T, N]` for N histories of T rows each::
 
         batch = stack(runner.rollout(agent, steps=128))
         batch.rewards, batch.bootstrap, batch.last_observations
 
     Without a copy where they are all of one rollout, in order; else with one. Raises ArgumentError where their
-    lengths, or spaces, differ.
+    lengths, spaces or kinds differ, and for what is no history of columns.
     """
+    given: object = histories  # annotations bind nobody
+    if not isinstance(given, Iterable):
+        raise ArgumentError(f"stack needs several histories, or [history] for one, not {given!r}.")
+    histories = list(histories)
     if not histories:
         raise ArgumentError("stack needs at least one history.")
+    kinds = {type(history) for history in histories}
+    names = " and ".join(sorted(kind.__name__ for kind in kinds))
+    if not all(issubclass(kind, ColumnHistory) for kind in kinds):
+        raise ArgumentError(f"stack needs histories of columns, such as of 'arrays' or 'torch', not {names}.")
+    if len(kinds) > 1:
+        raise ArgumentError(f"stack needs histories of one kind, not {names}.")
     kind, lengths = type(histories[0]), [len(history) for history in histories]
     if len(set(lengths)) > 1:
         raise ArgumentError(f"stack needs histories of equal length, not {lengths}. See split() for ragged ones.")

@@ -32,7 +32,7 @@ class EpisodeLog:
         self.infos: list[InfoEntry] = []
         """Infos that were kept, by the row of their step."""
         self.reset_infos: list[InfoEntry] = []
-        """Infos that came with first observations, by the row of these."""
+        """Infos that came with first observations, by episode index instead of row."""
 
     def __len__(self) -> int:
         return len(self._begun) // 3
@@ -54,9 +54,10 @@ class EpisodeLog:
         """Return the table without a copy; for a moment only, as the log cannot grow while it is looked at."""
         return np.frombuffer(self._begun, np.intc).reshape(-1, 3)
 
-    def last(self) -> list[tuple[int, int, int]]:
-        """Return the last entry of the table for each env that has one; those of an env are in order."""
+    def last(self, before: int | None = None) -> list[tuple[int, int, int]]:
+        """Return the last entry of the table, in a row before the given one, for each env that has one."""
         view = self._view()[::-1]
+        view = view if before is None else view[view[:, 1] < before]
         _, where = np.unique(view[:, 0], return_index=True)
         return [(i, row, episode_index) for i, row, episode_index in view[where].tolist()]
 

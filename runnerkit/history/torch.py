@@ -71,7 +71,7 @@ def _check(layout: Layout) -> None:
             continue
         try:
             torch.from_numpy(np.empty(0, leaf.dtype))
-        except TypeError:
+        except (TypeError, ValueError):  # the latter for another byte order
             raise SpaceError(
                 f"history='torch' cannot hold {leaf}: torch has no such dtype. Use history='arrays', or a "
                 "preprocessor that changes the dtype."
