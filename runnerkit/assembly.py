@@ -7,12 +7,12 @@ Whatever does not fit is refused here, before the first step.
 
 from __future__ import annotations
 
-import operator
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, SupportsIndex, TypeAlias
+from typing import Any, TypeAlias
 
+import numpy as np
 from gymnasium import Space
 from typing_extensions import TypeVar
 
@@ -196,7 +196,7 @@ def _check_numbers(options: AssemblyOptions) -> None:
 
 def is_count(value: object, least: int = 1) -> bool:
     """Whether a value is a whole number of at least `least`; True is none."""
-    return isinstance(value, SupportsIndex) and not isinstance(value, bool) and operator.index(value) >= least
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= least
 
 
 def _env_options(options: AssemblyOptions) -> dict[str, Any]:

@@ -40,8 +40,10 @@ class Reporter:
             self._episodes += 1
             self._sum_of_returns += self._returns[i]
             self._returns[i] = 0.0
-        if time.monotonic() >= self._next_report:
-            self.report()
+
+    def is_due(self) -> bool:
+        """Whether it is time for a report."""
+        return time.monotonic() >= self._next_report
 
     def report(self) -> None:
         """Call back now."""

@@ -102,13 +102,15 @@ class Rollout:
         except BaseException:
             self._abandon()
             raise
-        if interrupt.requested:
-            return self._finish(EndReason.INTERRUPTED)
-        missing = self._missing_episodes()
-        histories = self._finish(EndReason.CUT)
-        if missing is not None:
-            missing.histories = histories
-            raise missing
+        missing = None if interrupt.requested else self._missing_episodes()
+        histories = self._finish(EndReason.INTERRUPTED if interrupt.requested else EndReason.CUT)
+        try:
+            self._report()
+            if missing is not None:
+                raise missing
+        except RolloutError as error:
+            error.histories = histories
+            raise
         return histories
 
     def _loop(self, interrupt: Interrupt) -> None:
@@ -176,8 +178,6 @@ class Rollout:
             self._hand_over()
         else:
             self._standing.abandon()
-        if self._reporter is not None:
-            self._reporter.report()
         if self._own is not None:
             return self._histories
         block.trim(t)
@@ -310,7 +310,9 @@ class Rollout:
         if failed is not None:
             raise failed
         if self._reporter is not None:
-            self._report(self._reporter, at, active, ended)
+            self._reporter.step(block, at, active, ended)
+            if self._reporter.is_due():
+                self._report()
         if self._screen is not None:
             self._draw(active, self._screen)
 
@@ -466,9 +468,11 @@ class Rollout:
         block.log = EpisodeLog(block.layout.observation)
         block.terminated[:], block.truncated[:] = False, False
 
-    def _report(self, reporter: Reporter, at: int, active: Sequence[int], ended: Sequence[int]) -> None:
+    def _report(self) -> None:
+        if self._reporter is None:
+            return
         try:
-            reporter.step(self._block, at, active, ended)
+            self._reporter.report()
         except Exception as error:
             raise RolloutError(f"progress raised {said(error)}") from error
 

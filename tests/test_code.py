@@ -21,10 +21,13 @@ PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.tom
 
 def run(*command: str, cwd: Path = ROOT, typings: bool = False) -> subprocess.CompletedProcess[str]:
     full = [sys.executable, "-m", *command]
+    # pyright looks for packages beside the python that it finds on the PATH
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, **({"PYTHONPATH": "typings"} if typings else {})}
     return subprocess.run(
         full,
         cwd=cwd,
-        env={**os.environ, **({"PYTHONPATH": "typings"} if typings else {})},
+        env=environment,
         capture_output=True,
         text=True,
         check=False,

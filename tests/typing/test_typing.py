@@ -15,7 +15,9 @@ PASSING = sorted(HERE.glob("pass/*.py"))
 
 
 def _run(*command: str, **more: str) -> None:
-    environment = {**os.environ, **more}
+    # pyright looks for packages beside the python that it finds on the PATH
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, **more}
     done = subprocess.run(
         [sys.executable, "-m", *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )

@@ -1,0 +1,348 @@
+"""What is refused, and how, in the corners: nothing raw, nothing late, nothing silently wrong."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from envs import summary
+from faulty_envs import Constant, Faults, Fleet, ScriptedEnv, build, collected, raising
+from gymnasium import Space, spaces
+from gymnasium.envs.classic_control import CartPoleEnv
+from typing_extensions import override
+
+from runnerkit import EndReason, EpisodeStart, GymRunner, Progress
+from runnerkit.errors import ArgumentError, EnvError, EnvSpaceError, PluginError, ProcessorError, RolloutError
+from runnerkit.history import ArrayHistory, Block
+from runnerkit.typing import AnyEnv
+
+
+class Identity:
+    def bind(self, space: Space[Any], /) -> Space[Any]:
+        return space
+
+    def __call__(self, observations: Any, /) -> object:
+        return observations
+
+
+# ---- what is an env
+
+
+def test_a_class_of_envs_would_take_the_seed_for_its_first_argument_and_is_refused() -> None:
+    with pytest.raises(ArgumentError, match=r"CartPoleEnv is a class.*Pass lambda seed: CartPoleEnv\(\)"):
+        build(CartPoleEnv)
+
+
+def test_a_factory_that_returns_the_same_env_again_is_found_out() -> None:
+    env = ScriptedEnv()
+    with pytest.raises(EnvError, match=r"Env 1 is the very object that is env 0\. The factory must make a new env"):
+        build(lambda seed: env, n_envs=2)
+    assert env.calls("close") >= 1
+
+
+def test_an_own_make_env_may_use_what_the_runner_knows_and_ids_that_gymnasium_does_not() -> None:
+    class Own(GymRunner[Any, Any, Any]):
+        @override
+        def make_env(self, seed: int | None = None) -> AnyEnv:
+            assert (self.env_id, self.n_envs, self.seed) == ("Mine-v0", 2, 7)
+            return ScriptedEnv()
+
+    with Own("Mine-v0", 7, 2) as runner:
+        assert [len(history) for history in runner.rollout(Constant(), steps=3)] == [3, 3]
+
+
+@pytest.mark.parametrize("env_options", ["abc", 3, [("a", 1)]])
+def test_env_options_must_be_a_dict(env_options: Any) -> None:
+    with pytest.raises(ArgumentError, match="env_options must be a dict"):
+        build("CartPole-v1", env_options=env_options)
+
+
+@pytest.mark.parametrize("log_level", ["x", None, 1.5, True])
+def test_a_log_level_must_be_a_number(log_level: Any) -> None:
+    with pytest.raises(ArgumentError, match="log_level must be a number"):
+        build("CartPole-v1", log_level=log_level)
+
+
+def test_the_log_level_is_what_it_was_after_rollouts_that_overlapped() -> None:
+    before = gymnasium.logger.min_level
+    gymnasium.logger.min_level = 30
+    try:
+        runners = [build(Fleet(length=3), n_envs=1, log_level=40) for _ in range(2)]
+
+        class Slow(Constant):
+            @override
+            def act(self, observations: Any, /) -> Any:
+                time.sleep(0.01)
+                return super().act(observations)
+
+        threads = [
+            threading.Thread(target=runner.rollout, args=(Slow(), steps))
+            for runner, steps in zip(runners, (10, 20), strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+            time.sleep(0.02)
+        for thread in threads:
+            thread.join()
+        for runner in runners:
+            runner.close()
+        assert gymnasium.logger.min_level == 30
+    finally:
+        gymnasium.logger.min_level = before
+
+
+# ---- schedules and callbacks
+
+
+@pytest.mark.parametrize("schedule", [5, "x"])
+def test_a_schedule_must_be_a_function(schedule: Any) -> None:
+    with pytest.raises(ArgumentError, match="schedule must be a function"):
+        build(Fleet(), schedule=schedule)
+
+
+@pytest.mark.parametrize("wrong", [None, (1, {}), 7])
+def test_what_a_schedule_returns_wrongly_is_named_and_nothing_is_lost(wrong: Any) -> None:
+    def schedule(env_index: int, episode_index: int) -> Any:
+        return EpisodeStart(1) if episode_index == 0 else wrong
+
+    with build(Fleet(length=3), n_envs=2, schedule=schedule) as runner:
+        with pytest.raises(RolloutError, match=r"for env 0, episode 1, must return an EpisodeStart") as caught:
+            runner.rollout(Constant(), steps=9)
+        assert [len(history) for history in collected(caught.value)] == [2, 2]
+
+
+def test_a_schedule_that_raises_is_named() -> None:
+    def schedule(env_index: int, episode_index: int) -> EpisodeStart:
+        raise ZeroDivisionError("curriculum")
+
+    with build(Fleet(), schedule=schedule) as runner:
+        with pytest.raises(RolloutError, match="env 0, episode 0, raised ZeroDivisionError: curriculum") as caught:
+            runner.rollout(Constant(), steps=2)
+        assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_a_progress_callback_that_raises_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runnerkit.progress._INTERVAL", 0.0)
+
+    def progress(report: Progress) -> None:
+        if report.steps >= 8:
+            raise ZeroDivisionError("bar")
+
+    with build(Fleet(length=3), n_envs=2) as runner:
+        with pytest.raises(RolloutError, match="progress raised ZeroDivisionError: bar") as caught:
+            runner.rollout(Constant(), steps=9, progress=progress)
+        assert [len(history) for history in collected(caught.value)] == [4, 4]
+        again = runner.rollout(Constant(), steps=2)
+        assert [history.episodes[0].episode_index for history in again] == [2, 2]
+        with pytest.raises(ArgumentError, match="progress must be a function"):
+            runner.rollout(Constant(), steps=1, progress=5)  # type: ignore[arg-type]
+
+
+def test_an_episode_that_cannot_begin_is_skipped_by_maybe_reset_too() -> None:
+    fleet = Fleet({0: Faults(reset=lambda env: raising(OSError("level"), at_step=0, in_episode=1)(env))})
+    with build(fleet) as runner:
+        with pytest.raises(EnvError, match="raised in reset: OSError: level"):
+            runner.maybe_reset()
+        fleet.mend()
+        (history,) = runner.rollout(Constant(), steps=2)
+        assert history.episodes[0].episode_index == 1
+
+
+def test_more_episodes_than_envs_without_auto_reset_are_refused() -> None:
+    with (
+        build(Fleet(), n_envs=2, auto_reset=False) as runner,
+        pytest.raises(ArgumentError, match="each of the 2 envs makes one episode"),
+    ):
+        runner.rollout(Constant(), episodes=3)
+
+
+def test_a_stateful_agent_of_length_0_is_told_of_its_episodes() -> None:
+    class Empty(Constant):
+        told = 0
+
+        def __len__(self) -> int:
+            return 0
+
+        def begin_episodes(self, env_indices: Any, /) -> None:
+            self.told += 1
+
+    agent = Empty()
+    with build(Fleet(length=3)) as runner:
+        runner.rollout(agent, steps=9)
+    assert agent.told == 3
+
+
+# ---- infos and objects
+
+
+class Informed(ScriptedEnv):
+    """Gives the info that it is made with."""
+
+    def __init__(self, info: Any) -> None:
+        super().__init__(3)
+        self.info = info
+
+    @override
+    def reset(self, **options: Any) -> Any:
+        return super().reset(**options)[0], self.info
+
+    @override
+    def step(self, action: Any) -> Any:
+        return *super().step(action)[:4], self.info
+
+
+class Uncopyable:
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise OSError("socket")
+
+
+@pytest.mark.parametrize(
+    ("info", "said"),
+    [
+        ({"a": Uncopyable()}, "the info cannot be copied .OSError: socket.: leave keep_infos out"),
+        ([1], "must be a dict"),
+    ],
+)
+def test_an_info_that_cannot_be_kept_is_named(info: Any, said: str) -> None:
+    with build(lambda seed: Informed(info), keep_infos=True) as runner, pytest.raises(EnvSpaceError, match=said):
+        runner.rollout(Constant(), steps=2)
+    with build(lambda seed: Informed(info)) as careless:
+        careless.rollout(Constant(), steps=2)
+
+
+@pytest.mark.parametrize("preprocessors", [[], [Identity()]])
+@pytest.mark.parametrize("keep_raw", [True, False])
+def test_infos_of_first_observations_are_of_their_episodes_whatever_is_preprocessed(
+    preprocessors: list[Any], keep_raw: bool
+) -> None:
+    class Counting(ScriptedEnv):
+        @override
+        def reset(self, **options: Any) -> Any:
+            return super().reset(**options)[0], {"episode": self.episodes}
+
+    with build(lambda seed: Counting(3), keep_infos=True, keep_raw=keep_raw, preprocessors=preprocessors) as runner:
+        (history,) = runner.rollout(Constant(), steps=10)
+    assert history.reset_infos == {0: {"episode": 1}, 3: {"episode": 2}, 6: {"episode": 3}, 9: {"episode": 4}}
+    assert [part.reset_info for part in history.split()] == list(history.reset_infos.values())
+
+
+def test_objects_are_not_shared_between_rollouts() -> None:
+    class Boxes(Space[Any]):
+        @override
+        def contains(self, x: Any) -> bool:
+            return isinstance(x, dict)
+
+        @override
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Boxes)
+
+    class Env(ScriptedEnv):
+        def __init__(self) -> None:
+            super().__init__(9)
+            self.observation_space = Boxes()
+
+        @override
+        def look(self) -> Any:
+            return {"a": [self.steps]}
+
+    with build(lambda seed: Env()) as runner:
+        (first,) = runner.rollout(Constant(), steps=2)
+        first.next_observations[-1]["a"].append("spoilt")
+        (second,) = runner.rollout(Constant(), steps=2)
+    assert second.observations[0] == {"a": [2]}
+
+
+# ---- formats, processors, and what comes at the end
+
+
+class Brittle:
+    """A format whose recorder hands out what it is told to."""
+
+    def __init__(self, finish: Any) -> None:
+        self._finish = finish
+
+    def open(self, spec: Any, /) -> Any:
+        return self if callable(self._finish) else self._finish
+
+    def finish(self, block: Block, /) -> Any:
+        return self._finish(block)
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def _fail(block: Block) -> Any:
+    raise OSError("disk full")
+
+
+@pytest.mark.parametrize(
+    ("finish", "said"),
+    [(_fail, "failed to take the rollout: OSError: disk full"), (lambda block: [1], "1 histories for 2")],
+)
+def test_a_format_that_fails_at_the_end_leaves_the_arrays_in_the_error(finish: Any, said: str) -> None:
+    with build(Fleet(), n_envs=2, seed=0) as plain:
+        expected = plain.rollout(Constant(), steps=7)
+    with build(Fleet(), n_envs=2, seed=0, history=Brittle(finish)) as runner:
+        with pytest.raises(RolloutError, match=said) as caught:
+            runner.rollout(Constant(), steps=7)
+        histories: Any = caught.value.histories
+        assert all(isinstance(history, ArrayHistory) for history in histories)
+        assert [summary(history) for history in histories] == [summary(history) for history in expected]
+
+
+def test_a_format_that_opens_nothing_is_refused_when_the_runner_is_built() -> None:
+    with pytest.raises(PluginError, match="Brittle must return a recorder with finish and close, not None"):
+        build(Fleet(), history=Brittle(None))
+
+
+def test_postprocessors_that_leave_the_bounds_are_named_not_the_agent() -> None:
+    class Doubles(Identity):
+        @override
+        def __call__(self, actions: Any, /) -> object:
+            return actions * 2
+
+    class Env(ScriptedEnv):
+        def __init__(self) -> None:
+            super().__init__()
+            self.action_space: Any = spaces.Box(-1, 1, (), np.float64)
+
+    with (
+        build(lambda seed: Env(), n_envs=2, postprocessors=[Doubles()]) as runner,
+        pytest.raises(ProcessorError, match="The postprocessors made actions for env 0 that the env does not take"),
+    ):
+        runner.rollout(Constant(1.0), steps=1)
+
+
+def test_the_final_observation_is_kept_if_only_the_next_episode_fails_whatever_is_preprocessed() -> None:
+    for preprocessors in ([], [Identity()]):
+        fleet = Fleet({0: Faults(reset=lambda env: raising(OSError("level"), at_step=0, in_episode=2)(env))}, length=3)
+        with build(fleet, n_envs=2, preprocessors=preprocessors) as runner:
+            with pytest.raises(EnvError, match="raised in reset") as caught:
+                runner.rollout(Constant(), steps=9)
+            for history in collected(caught.value):
+                assert [(e.length, e.end_reason) for e in history.episodes] == [(3, EndReason.TERMINATED)]
+                assert history.next_observations[-1].tolist() == [3, 1]
+
+
+def test_an_error_in_a_with_block_is_not_hidden_by_one_of_close() -> None:
+    def stuck(env: ScriptedEnv) -> None:
+        raise OSError("stuck")
+
+    with (
+        pytest.raises(KeyError, match="mine") as caught,
+        build(Fleet({0: Faults(close=stuck)})),
+    ):
+        raise KeyError("mine")
+    assert any("Besides, closing failed: EnvError: Env 0 failed to close" in note for note in caught.value.__notes__)
+
+
+def test_several_faults_at_once_are_all_told() -> None:
+    fleet = Fleet({i: Faults(step=raising(OSError(f"of {i}"), at_step=2)) for i in (1, 2, 3)})
+    with build(fleet, n_envs=4, executor="threads", workers=4) as runner:
+        with pytest.raises(EnvError, match=r"Env 1 .*of 1") as caught:
+            runner.rollout(Constant(), steps=5)
+        assert sum("raised in step: OSError: of" in note for note in caught.value.__notes__) == 2
