@@ -69,7 +69,7 @@ class EndReason(enum.StrEnum):
     CRASHED = "crashed"
     """The env itself failed."""
     TIMED_OUT = "timed out"
-    """The env did not answer in time."""
+    """The env did not answer in time (for executors that know deadlines; the built-in ones wait)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -238,8 +238,8 @@ class Executor(Protocol):
         """Step the active envs; return, in ascending order, the indices of those whose episode ended.
 
         `actions[i]` is for env `active[i]`. Rewards and flags go to row `at`, observations to `row`. With
-        `restart`, an env whose episode ends keeps its final observation in the block's final slot and begins
-        its next episode at once.
+        `restart`, an env whose episode ends begins its next one at once; its final observation, whose row the
+        first one takes, goes to the log that `drain` returns.
         """
         ...
 
@@ -302,7 +302,7 @@ class Runner(Protocol[ObsT, ActT, HistoryT]):
 
 
 class RunnerOptions(TypedDict, total=False):
-    """The options of `GymRunner` beyond its first five arguments, which explains them."""
+    """The options of `GymRunner` besides env, seed, n_envs, log_level and history; it explains them."""
 
     executor: str
     workers: int | None

@@ -5,7 +5,7 @@
     python tests/benchmarks/bench.py --only import memory
 
 The bare loop steps plain Gymnasium envs, resets them without a seed, and keeps nothing. RunnerKit keeps a history of
-arrays and seeds every episode. Contestants take turns, so that a noisy machine is noisy to all; a cell shows
+arrays and seeds every episode. Nobody begins anew from one measurement to the next. Contestants take turns, so that a noisy machine is noisy to all; a cell shows
 `best (median)`: the ratio of the best times, and the median of the ratios turn by turn. Above 1 is faster than bare.
 """
 
@@ -85,9 +85,9 @@ def contained(env: Any) -> Iterator[Any]:
 @contextmanager
 def bare_loop(cell: Cell, policy: TablePolicy) -> Iterator[Run]:
     envs = [gymnasium.make(cell.env_id) for _ in range(cell.n_envs)]
+    observations = [env.reset(seed=i)[0] for i, env in enumerate(envs)]
 
     def run(steps: int) -> Seconds:
-        observations = [env.reset(seed=i)[0] for i, env in enumerate(envs)]
         began = time.perf_counter()
         for _ in range(steps):
             actions = policy.act(observations)
@@ -106,9 +106,10 @@ def bare_loop(cell: Cell, policy: TablePolicy) -> Iterator[Run]:
 @contextmanager
 def gymnasium_sync(cell: Cell, policy: TablePolicy) -> Iterator[Run]:
     with contained(SyncVectorEnv([lambda: gymnasium.make(cell.env_id)] * cell.n_envs)) as envs:
+        observations, _ = envs.reset(seed=0)
 
         def run(steps: int) -> Seconds:
-            observations, _ = envs.reset(seed=0)
+            nonlocal observations
             began = time.perf_counter()
             for _ in range(steps):
                 observations, *_ = envs.step(policy.act(observations))
