@@ -5,8 +5,9 @@
     python tests/benchmarks/bench.py --only import memory
 
 The bare loop steps plain Gymnasium envs, resets them without a seed, and keeps nothing. RunnerKit keeps a history of
-arrays and seeds every episode. Nobody begins anew from one measurement to the next. Contestants take turns, so that a noisy machine is noisy to all; a cell shows
-`best (median)`: the ratio of the best times, and the median of the ratios turn by turn. Above 1 is faster than bare.
+arrays and seeds every episode. Nobody begins anew from one measurement to the next. Contestants take turns, so that a
+noisy machine is noisy to all; a cell shows `best (median)`: the ratio of the best times, and the median of the ratios
+turn by turn. Above 1 is faster than bare.
 """
 
 from __future__ import annotations
