@@ -152,9 +152,15 @@ class Share:
     # ---- episodes
 
     def reset(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]], /) -> None:
-        """Begin the given episodes: {env index: (episode index, start)}."""
+        """Begin the given episodes: {env index: (episode index, start)}; all of them, whatever happens to one."""
+        faults: list[EnvError] = []
         for i, (episode_index, start) in starts.items():
-            self._reset(i, row, episode_index, start.seed, start.options)
+            try:
+                self._reset(i, row, episode_index, start.seed, start.options)
+            except EnvError as fault:
+                faults.append(fault)
+        if faults:
+            raise foremost(faults)
 
     def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> list[int]:
         """Step the given envs, `actions[k]` for env `active[k]`; return those whose episode ended."""
@@ -201,7 +207,7 @@ class Share:
         return ended
 
     def _begin_again(self, env_indices: Sequence[int], at: int, row: int) -> None:
-        """Begin the next episode of each, whatever happens to one: other workers would not know of it, either."""
+        """Begin the next episode of each; all of them, as other workers would not know of a fault, either."""
         faults: list[EnvError] = []
         for i in env_indices:
             episode_index = self._episode[i] + 1

@@ -172,4 +172,4 @@ def _unknown(kind: str, name: str, known: tuple[str, ...], hint: str) -> str:
     guess = f" Did you mean {close[0]!r}?" if close else ""
     rest = f" and {len(known) - _MOST_NAMES} more" if len(known) > _MOST_NAMES else ""
     there = f" Known: {', '.join(known[:_MOST_NAMES])}{rest}." if known else f" No {kind} is known."
-    return f"No {kind} is called {name!r}.{guess}{there}{' ' + hint if hint else ''}"
+    return f"No {kind} is called {name!r}.{guess}{' ' + hint if hint else ''}{there}"

@@ -38,7 +38,7 @@ _hookspec: Final[pluggy.HookspecMarker] = pluggy.HookspecMarker(PROJECT)
 class MakeExecutor(Protocol):
     """Makes an executor for a runner."""
 
-    def __call__(self, n_envs: int, workers: int | None) -> Executor:
+    def __call__(self, n_envs: int, workers: int | None, /) -> Executor:
         """Return an executor of `workers` workers, of as many as it finds best if None."""
         ...
 

@@ -173,6 +173,8 @@ class Rollout:
         executor.attach(None)
         for i in self._active:
             block.lengths[i] = t
+        # an env may have come to rest in the very step that a fault broke off
+        block.lengths = [min(length, t) for length in block.lengths]
         block.tails = [tail if i != self._crashed else EndReason.CRASHED for i in range(block.n_envs)]
         if tail is EndReason.CUT:
             self._hand_over()
@@ -405,10 +407,12 @@ class Rollout:
             log = EpisodeLog(self._parts.layout.raw)
             for i in again:
                 log.begin(i, next_t, starts[i][0], self._block.raw, (row, i))
-            self._take(log, upto=next_t)
+            self._take(log, upto=next_t, advance=False)  # before a first observation takes the final one's row
             self._parts.executor.reset(row, starts)
+            for i, (episode_index, start) in starts.items():
+                self._standing.envs[i].begin(episode_index, start)
 
-    def _take(self, log: EpisodeLog, upto: int) -> None:
+    def _take(self, log: EpisodeLog, upto: int, *, advance: bool = True) -> None:
         """Note which episodes began in a step; show the final observations before them to the preprocessors.
 
         What began after observation `upto` did so in a step that a fault broke off, and never was.
@@ -423,7 +427,7 @@ class Rollout:
             if block.raw_log is not None:
                 block.raw_log.extend(raw)
         block.log.extend(log)
-        if self._own is not None and self._faulty_row is not None:
+        if not advance or (self._own is not None and self._faulty_row is not None):
             return
         for i, _, episode_index in log.last(before=self._faulty_row):
             self._standing.envs[i].begin(episode_index, block.start_of(i, episode_index))

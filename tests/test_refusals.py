@@ -346,3 +346,42 @@ def test_several_faults_at_once_are_all_told() -> None:
         with pytest.raises(EnvError, match=r"Env 1 .*of 1") as caught:
             runner.rollout(Constant(), steps=5)
         assert sum("raised in step: OSError: of" in note for note in caught.value.__notes__) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"),
+    [({}, {"episodes": 1}), ({"auto_reset": False}, {"steps": 9}), ({}, {"steps": 3})],
+    ids=["episodes", "no auto-reset", "last step"],
+)
+def test_a_preprocessor_that_fails_as_an_env_comes_to_rest_leaves_whole_histories(
+    options: dict[str, Any], limit: dict[str, Any]
+) -> None:
+    class FailsAt(Identity):
+        calls = 0
+
+        @override
+        def __call__(self, observations: Any, /) -> object:
+            self.calls += 1
+            if self.calls == 4:
+                raise OSError("third step")
+            return observations
+
+    with build(Fleet(length=3), preprocessors=[FailsAt()], **options) as runner:
+        with pytest.raises(ProcessorError, match="third step") as caught:
+            runner.rollout(Constant(), **limit)
+        (history,) = collected(caught.value)
+        assert (len(history), len(history.rewards)) == (2, 2)
+        assert [(e.length, e.end_reason) for e in history.episodes] == [(2, EndReason.INTERRUPTED)]
+
+
+@pytest.mark.parametrize("scheduled", [True, False])
+@pytest.mark.parametrize("limit", [{"steps": 5}, {"episodes": 5}])
+def test_an_episode_that_cannot_begin_costs_the_other_envs_none(limit: dict[str, Any], scheduled: bool) -> None:
+    fleet = Fleet({0: Faults(reset=lambda env: raising(OSError("level"), at_step=0, in_episode=2)(env))}, length=3)
+    schedule = (lambda i, k: EpisodeStart(k)) if scheduled else None
+    with build(fleet, n_envs=3, schedule=schedule) as runner:
+        with pytest.raises(EnvError, match=r"Env 0 .*raised in reset"):
+            runner.rollout(Constant(), **limit)
+        fleet.mend()
+        histories = runner.rollout(Constant(), steps=3)
+        assert [history.episodes[0].episode_index for history in histories] == [2, 1, 1]
