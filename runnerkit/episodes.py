@@ -110,7 +110,7 @@ class Share:
         self._active, self._stepped = (), []
         if block is None:
             self._block = None
-            del self._raw, self._write, self._rows, self._rewards, self._flags
+            del self._raw, self._write, self._rows, self._open_row, self._open_rewards, self._flags
             return
         if block is not self._block:  # one that has only grown goes on with its log
             self._block, self._layout = block, block.layout.raw
@@ -118,7 +118,8 @@ class Share:
         self._raw: list[Column] = block.raw
         self._write: Write = self._layout.writer(block.raw)
         self._rows: RowWriter = self._layout.row_writer(block.raw, block.n_envs)
-        self._rewards: ScalarRows = ScalarRows(block.rewards)
+        self._open_row: Callable[[int], Any] = self._rows.open
+        self._open_rewards: Callable[[int], memoryview[Any]] = ScalarRows(block.rewards).open
         self._flags: tuple[Column, Column] = block.terminated, block.truncated
 
     def drain(self) -> EpisodeLog:
@@ -167,7 +168,7 @@ class Share:
         if active is not self._active:
             self._stepped, self._active = [(i, self._envs[i], self._rows.slots[i]) for i in active], active
         ended: list[int] = []
-        target, rewards = self._rows.open(row), self._rewards.open(at)
+        target, rewards = self._open_row(row), self._open_rewards(at)
         i = -1
         action: Any = None
         result: Any = None
@@ -230,7 +231,7 @@ class Share:
                 raise TypeError("not a tuple")
             observation, info = result
             try:
-                self._rows.open(row)[self._rows.slots[i]] = observation
+                self._open_row(row)[self._rows.slots[i]] = observation
             except Exception:  # as in step
                 self._write(row, i, observation)
             if info and self._keep_infos:

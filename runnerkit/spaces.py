@@ -204,7 +204,8 @@ class _VectorRows:
 
     def open(self, row: int) -> memoryview[Any]:
         """Return a view of the row's memory."""
-        return self._flat[row * self._width : (row + 1) * self._width]
+        begin = row * self._width
+        return self._flat[begin : begin + self._width]
 
 
 class ScalarRows:
@@ -217,7 +218,8 @@ class ScalarRows:
 
     def open(self, row: int) -> memoryview[Any]:
         """Return a view of the row's memory."""
-        return self._flat[row * self._width : (row + 1) * self._width]
+        begin = row * self._width
+        return self._flat[begin : begin + self._width]
 
 
 class _AnyRows:
