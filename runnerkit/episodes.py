@@ -22,6 +22,7 @@ __all__ = ["SeedSchedule", "Share", "foremost"]
 
 _FIRST_CHUNK = 64
 _UNPACKED = object()
+_FLAGS = (bool, np.bool_)  # made once: as a union in the call it would be made for each end of an episode
 
 
 class SeedSchedule:
@@ -286,7 +287,7 @@ def foremost(faults: Sequence[BaseException]) -> BaseException:
 
 
 def _is_flag(value: object) -> bool:
-    return isinstance(value, bool | np.bool_)
+    return isinstance(value, _FLAGS)
 
 
 def _kept(info: object) -> dict[str, Any]:
