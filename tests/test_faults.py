@@ -538,10 +538,10 @@ def test_a_sigint_outside_of_a_rollout_is_python_s_own_affair() -> None:
 @pytest.mark.parametrize("executor", ["serial", "threads"])
 def test_an_interpreter_that_ends_without_close_does_not_hang(executor: str) -> None:
     script = f"""
-        import sys
+        import os
         from faulty_envs import Constant, Faults, Fleet, build
         def say(env):
-            print("closed", flush=True)
+            os.write(1, b"closed\\n")  # at once: two threads may print a line and its end out of step
         fleet = Fleet({{i: Faults(close=say) for i in range(3)}})
         runner = build(fleet, n_envs=3, executor={executor!r}, workers={2 if executor == "threads" else 1})
         runner.rollout(Constant(), steps=3)
