@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,7 +20,9 @@ from runnerkit.batches import BatchReader
 from runnerkit.envs import resolve_env
 from runnerkit.episodes import SeedSchedule
 from runnerkit.errors import ArgumentError, EnvError, PluginError, RunnerKitError, SpaceError, close_after, said
-from runnerkit.history.block import BlockLayout
+from runnerkit.history.arrays import ArrayFormat
+from runnerkit.history.block import Block, BlockLayout
+from runnerkit.executors.serial import SerialExecutor
 from runnerkit.hooks import MakeExecutor
 from runnerkit.keys import EnvKey, HistoryKey
 from runnerkit.plugins import Kind, Plugins
@@ -30,6 +32,7 @@ from runnerkit.spaces import Layout
 from runnerkit.typing import (
     ActionPostprocessor,
     ActionPreprocessor,
+    AllocatesBlocks,
     Executor,
     HistoryFormat,
     MakeEnv,
@@ -76,6 +79,12 @@ class Assembly:
     read_actions: BatchReader
     read_env_actions: BatchReader
     render_mode: str | None
+
+    def block(self, steps: int, most: int | None = None, *, window: bool = False) -> Block:
+        """Return a new block of so many steps, which may be resized to as many as `most`."""
+        if isinstance(self.executor, AllocatesBlocks):
+            return self.executor.allocate(self.layout, steps, most or steps, window)
+        return Block(self.layout, steps, window=window)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +135,10 @@ class Blueprint:
         except BaseException as error:
             close_after(error, executor.close)
             raise
+
+    def for_envs(self) -> Blueprint:
+        """Return all that is needed of it to make envs in another process."""
+        return replace(self, history=ArrayFormat(), make_executor=SerialExecutor, preprocessors=(), postprocessors=())
 
     def _fit(self, facts: Sequence[EnvFacts], schedule: SeedSchedule, executor: Executor) -> Assembly:
         _check_envs(facts)

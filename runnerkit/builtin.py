@@ -19,6 +19,12 @@ def _torch_format() -> HistoryFormat[object]:
     return TorchFormat()
 
 
+def _processes() -> MakeExecutor:
+    from runnerkit.executors.processes import ProcessesExecutor  # with all that it takes to talk to processes
+
+    return ProcessesExecutor
+
+
 @hookimpl
 def action_preprocessors() -> Iterator[Contribution[ActionPreprocessor]]:
     """Offer flatten, normalize and scale-image."""
@@ -44,6 +50,7 @@ def history_formats() -> Iterator[Contribution[HistoryFormat[object]]]:
 
 @hookimpl
 def executors() -> Iterator[Contribution[MakeExecutor]]:
-    """Offer serial and threads."""
+    """Offer serial, threads and processes."""
     yield Contribution("serial", lambda: SerialExecutor, "the calling thread steps all envs (the default)")
     yield Contribution("threads", lambda: ThreadsExecutor, "one fixed thread per share of the envs")
+    yield Contribution("processes", _processes, "one process per share of the envs, over shared memory")

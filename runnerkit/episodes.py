@@ -115,7 +115,7 @@ class Share:
             return
         if block is not self._block:  # one that has only grown goes on with its log
             self._block, self._layout = block, block.layout.raw
-            self._log = EpisodeLog(self._layout)
+            self._log = self._new_log()
         self._raw: list[Column] = block.raw
         self._write: Write = self._layout.writer(block.raw)
         self._rows: RowWriter = self._layout.row_writer(block.raw, block.n_envs)
@@ -125,8 +125,11 @@ class Share:
 
     def drain(self) -> EpisodeLog:
         """Return, and forget, what was logged since the last call."""
-        log, self._log = self._log, EpisodeLog(self._layout)
+        log, self._log = self._log, self._new_log()
         return log
+
+    def _new_log(self) -> EpisodeLog:
+        return EpisodeLog(self._layout)
 
     def close(self) -> None:
         """Close all envs, even if some fail to; raise the first fault at the end."""
@@ -134,12 +137,15 @@ class Share:
         envs, self._envs = self._envs, {}
         for i, env in envs.items():
             try:
-                env.close()
+                self._close_env(i, env)
             except Exception as error:
                 fault = fault or EnvError(f"failed to close: {said(error)}", env_index=i)
                 fault.__cause__ = fault.__cause__ or error
         if fault is not None:
             raise fault
+
+    def _close_env(self, i: int, env: AnyEnv) -> None:
+        env.close()
 
     def render(self, env_indices: Sequence[int], /) -> list[object]:
         """Return what each env's `render()` returns."""

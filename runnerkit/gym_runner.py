@@ -16,7 +16,6 @@ from typing_extensions import TypeVar, Unpack, override
 from runnerkit.assembly import Assembly, AssemblyOptions, Blueprint, Named, is_count
 from runnerkit.errors import ArgumentError, ClosedError
 from runnerkit.history.arrays import ArrayHistory
-from runnerkit.history.block import Block
 from runnerkit.interrupts import Interrupt
 from runnerkit.keys import EnvKey, HistoryKey
 from runnerkit.loglevel import gymnasium_log_level
@@ -252,7 +251,8 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             self._blueprint: Blueprint = Blueprint.draw(
                 plugins or installed_plugins(), options, own_make_env=own_make_env
             )
-            self._parts: Assembly = self._blueprint.build(self.make_env)
+            make_env = self.make_env if own_make_env else self._blueprint.make_env  # which travels lighter
+            self._parts: Assembly = self._blueprint.build(make_env)
         self._busy = threading.Lock()
         self._finalizer = weakref.finalize(self, _dropped, self._parts.executor, self._parts.recorder, repr(self))
         self._standing: Standing = Standing(self._parts, schedule)
@@ -293,6 +293,12 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.env_id} n_envs={self.n_envs} seed={self.seed}>"
 
+    def __getstate__(self) -> dict[str, object]:
+        """Let a derived runner make envs in other processes while it is built; a finished one has no copies."""
+        if "_parts" in vars(self):
+            raise TypeError(f"{self!r} cannot be copied or pickled. Build another one, or send its histories.")
+        return {**vars(self), "_blueprint": self._blueprint.for_envs()}
+
     # ---- what may be overridden
 
     @override
@@ -326,7 +332,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         """Begin an episode in every env that has none going; the next rollout goes on from there."""
         executor = self._parts.executor
         with self._working():
-            block = Block(self._parts.layout, 1, window=True)
+            block = self._parts.block(1, window=True)
             executor.attach(block)
             try:
                 self._standing.begin(block, range(self.n_envs))

@@ -6,7 +6,7 @@ import os
 
 from runnerkit.errors import MemoryBudgetError
 
-__all__ = ["available_bytes", "require_bytes"]
+__all__ = ["available_bytes", "require_bytes", "total_bytes"]
 
 _NEVER_MIND = 64 * 2**20  # asking costs more than so little is worth
 _CGROUP = "/sys/fs/cgroup/"
@@ -41,9 +41,14 @@ def _meminfo() -> int | None:
                 return int(line.split()[1]) * 1024
         return None
     except OSError:  # not Linux: all there is, as nobody says what is free
-        if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
-            return None
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return total_bytes()
+
+
+def total_bytes() -> int | None:
+    """Return the bytes of main memory, used or not, or None where that is not known."""
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _cgroup() -> int | None:

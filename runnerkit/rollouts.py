@@ -142,10 +142,10 @@ class Rollout:
             return self._block_of(1, window=True)
         steps = min(plan.limit, _FIRST_STEPS) if plan.is_open_ended else plan.limit
         require_bytes(layout.bytes_per_step * steps, steps, layout.n_envs)
-        return self._block_of(steps)
+        return self._block_of(steps, plan.limit)
 
-    def _block_of(self, steps: int, *, window: bool = False) -> Block:
-        block = Block(self._parts.layout, steps, window=window)
+    def _block_of(self, steps: int, most: int | None = None, *, window: bool = False) -> Block:
+        block = self._parts.block(steps, most, window=window)
         block.schedule = self._parts.schedule
         return block
 

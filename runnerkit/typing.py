@@ -21,7 +21,7 @@ from runnerkit.spaces import Rows
 
 if TYPE_CHECKING:
     from runnerkit.history.arrays import ArrayHistory
-    from runnerkit.history.block import Block
+    from runnerkit.history.block import Block, BlockLayout
     from runnerkit.history.log import EpisodeLog
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "ActionPostprocessor",
     "ActionPreprocessor",
     "Agent",
+    "AllocatesBlocks",
     "AnyEnv",
     "AppendingRecorder",
     "EnvFactory",
@@ -253,6 +254,15 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Close all envs and leave nothing behind; may be called twice."""
+        ...
+
+
+@runtime_checkable
+class AllocatesBlocks(Protocol):
+    """An executor that brings the memory of blocks itself, so as to share it with other processes for instance."""
+
+    def allocate(self, layout: BlockLayout, steps: int, most: int, window: bool, /) -> Block:
+        """Return a block of `steps` steps that can be resized up to `most`."""
         ...
 
 

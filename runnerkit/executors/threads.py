@@ -7,12 +7,12 @@ free-threaded CPython.
 from __future__ import annotations
 
 import itertools
-import os
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from runnerkit.cores import available_cores
 from runnerkit.episodes import Share, foremost
 from runnerkit.errors import ArgumentError, close_after
 from runnerkit.history.block import Block
@@ -21,16 +21,9 @@ from runnerkit.records import EnvFacts, EpisodeStart, ShareOptions
 from runnerkit.spaces import Rows
 from runnerkit.typing import AnyEnv
 
-__all__ = ["ThreadsExecutor", "available_cores"]
+__all__ = ["ThreadsExecutor"]
 
 _Call: TypeAlias = "tuple[Callable[..., Any], tuple[Any, ...]] | None"
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class ThreadsExecutor:

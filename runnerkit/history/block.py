@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,15 +101,23 @@ class Block:
         """How episodes began of which a user's schedule said so, by (env index, episode index)."""
         self._window: bool = window
         n, rows = layout.n_envs, 1 if window else steps
-        self.observations: list[Column] = layout.observation.allocate(rows + 1, n)
+        self.observations: list[Column] = self._allocate(layout.observation, rows + 1)
         self.raw: list[Column] = self.observations
         if layout.preprocessed:
-            self.raw = layout.raw.allocate(rows + 1 if layout.keep_raw else 2, n)
-        self.actions: list[Column] = layout.action.allocate(rows, n)
-        self.env_actions: list[Column] = layout.env_action.allocate(rows, n) if layout.postprocessed else self.actions
-        self.rewards: NDArray[np.float64] = np.empty((rows, n), np.float64)
-        self.terminated: NDArray[np.bool_] = np.zeros((rows, n), np.bool_)
-        self.truncated: NDArray[np.bool_] = np.zeros((rows, n), np.bool_)
+            self.raw = self._allocate(layout.raw, rows + 1 if layout.keep_raw else 2)
+        self.actions: list[Column] = self._allocate(layout.action, rows)
+        self.env_actions: list[Column] = self.actions
+        if layout.postprocessed:
+            self.env_actions = self._allocate(layout.env_action, rows)
+        self.rewards: NDArray[np.float64] = self._zeros((rows, n), np.dtype(np.float64))
+        self.terminated: NDArray[np.bool_] = self._zeros((rows, n), np.dtype(np.bool_))
+        self.truncated: NDArray[np.bool_] = self._zeros((rows, n), np.dtype(np.bool_))
+
+    def _allocate(self, layout: Layout, rows: int) -> list[Column]:
+        return layout.allocate(rows, self.n_envs)
+
+    def _zeros(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Column:
+        return np.zeros(shape, dtype)
 
     @property
     def nbytes(self) -> int:

@@ -79,6 +79,12 @@ class EpisodeLog:
         self.infos += other.infos
         self.reset_infos += other.reset_infos
 
+    def extend_by_arrays(self, table: NDArray[np.int32], finals: Sequence[Column]) -> None:
+        """Append what a worker without objects logged as arrays."""
+        self._begun.frombytes(table.astype(np.intc, copy=False).tobytes())
+        for kept, more in zip(self._finals, finals, strict=True):
+            kept += more.tobytes()
+
     def until(self, layout: Layout, row: int) -> EpisodeLog:
         """Return the log without episodes that began after a row."""
         rows = self._view()[:, 1]

@@ -1,0 +1,318 @@
+"""A helper process: it owns a share of the envs and does with them what the caller says.
+
+It is started as a script, so that it imports nothing of the caller's program: that needs no
+`if __name__ == "__main__":`. What it is to make comes pickled by value.
+"""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import sys
+
+if __name__ == "__main__":  # where modules are must be known before any but Python's own are imported
+    _connection = socket.socket(fileno=int(sys.argv[1]))
+    _size = int.from_bytes(_connection.recv(8, socket.MSG_WAITALL), "big")
+    sys.path[:] = pickle.loads(_connection.recv(_size, socket.MSG_WAITALL))
+    _connection.detach()
+
+import contextlib
+import ctypes
+import faulthandler
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+from typing_extensions import override
+
+from runnerkit.episodes import Share
+from runnerkit.errors import EnvError, RunnerKitError, said
+from runnerkit.executors.handover import Lane, Mail, PeerGoneError, Words
+from runnerkit.executors.shared import Arena, Journal, SharedBlock
+from runnerkit.executors.transport import pack
+from runnerkit.history.block import BlockLayout
+from runnerkit.history.log import EpisodeLog
+from runnerkit.records import EnvFacts, EpisodeStart, ShareOptions
+from runnerkit.spaces import Rows
+from runnerkit.typing import AnyEnv
+
+__all__ = ["BlockTicket", "Helper", "HelperShare", "Phase"]
+
+_GRACE_S = 5.0  # for a step that is under way when the caller is gone
+
+
+class Phase:
+    """What a helper may be busy with when it dies."""
+
+    IDLE, MAKE, RESET, STEP, RENDER, CLOSE = range(6)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockTicket:
+    """What a helper needs to see a block, besides the file of its memory."""
+
+    layout: BlockLayout
+    nbytes: int
+    most: int
+    window: bool
+    shares: list[int]
+    """How many envs each helper has."""
+    mine: int
+    """Which of these it is."""
+
+
+class HelperShare(Share):
+    """A share that says at any time which env it is busy with, and in which episode, for the case of its death."""
+
+    def __init__(self, env_indices: Sequence[int], words: memoryview[int], n_envs: int) -> None:
+        super().__init__(env_indices)
+        self._words = words
+        self._episodes = Words.FIRST_ARRAY
+        self._episode_seeds = Words.FIRST_ARRAY + n_envs
+        self.journal: Journal | None = None
+
+    @override
+    def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> list[int]:
+        self._words[Words.PHASE] = Phase.STEP
+        marked: Any = self._marked(actions, active)
+        return super().step(at, row, marked, active, restart)
+
+    def _marked(self, actions: Rows, active: Sequence[int]) -> Iterator[Any]:
+        words, env = self._words, Words.ENV
+        for i, action in zip(active, actions):  # noqa: B905  (strict costs)
+            words[env] = i
+            yield action
+
+    @override
+    def render(self, env_indices: Sequence[int], /) -> list[object]:
+        frames = []
+        for i in env_indices:
+            self._mark(Phase.RENDER, i)
+            frames += super().render([i])
+        return frames
+
+    def rest_of_log(self) -> EpisodeLog:
+        """Return, and forget, what the journal does not show."""
+        log = self.drain()
+        if log is not self.journal:
+            return log
+        rest = EpisodeLog(self._layout)
+        rest.infos, rest.reset_infos = self._told
+        return rest
+
+    @property
+    def has_more_to_tell(self) -> bool:
+        """Whether there is such a rest."""
+        log = self._log
+        return bool(log.infos or log.reset_infos or len(log))
+
+    def _mark(self, phase: int, i: int) -> None:
+        self._words[Words.PHASE], self._words[Words.ENV] = phase, i
+
+    @override
+    def _make(self, make_env: Callable[[int], AnyEnv], i: int) -> EnvFacts:
+        self._mark(Phase.MAKE, i)
+        return super()._make(make_env, i)
+
+    @override
+    def _reset(self, i: int, row: int, episode_index: int, seed: int | None, options: Mapping[str, Any] | None) -> None:
+        self._words[self._episodes + i] = episode_index
+        self._words[self._episode_seeds + i] = seed if seed is not None and 0 <= seed < 2**63 else -1
+        self._mark(Phase.RESET, i)
+        super()._reset(i, row, episode_index, seed, options)
+
+    @override
+    def _close_env(self, i: int, env: AnyEnv) -> None:
+        self._mark(Phase.CLOSE, i)
+        super()._close_env(i, env)
+
+    @override
+    def _new_log(self) -> EpisodeLog:
+        if self.journal is None:
+            return EpisodeLog(self._layout)
+        self._told = self.journal.infos, self.journal.reset_infos
+        self.journal.infos, self.journal.reset_infos = [], []
+        return self.journal
+
+
+class Helper:
+    """Serves the calls of the other side, one at a time."""
+
+    def __init__(self, share: HelperShare, words: memoryview[int], lane: Lane, mail: Mail, n_envs: int) -> None:
+        self._share, self._words, self._lane, self._mail = share, words, lane, mail
+        self._first_ended = Words.FIRST_ARRAY + 2 * n_envs
+        self._tells_more = False
+        self._block: SharedBlock
+        self._calls: dict[str, Callable[..., object]] = {
+            "open": self._open,
+            "attach": self._attach,
+            "detach": self._detach,
+            "activate": self._activate,
+            "reset": self._reset,
+            "step": self._step_by_mail,
+            "drain": share.rest_of_log,
+            "render": share.render,
+            "close": share.close,
+        }
+
+    def serve(self) -> None:
+        """Work until told to close; raise PeerGoneError when the caller is gone."""
+        name = ""
+        while name != "close":
+            self._lane.wait()
+            if self._words[Words.COMMAND] == Words.STEP:
+                self._step()
+            else:
+                name = self._call()
+
+    def close(self) -> None:
+        """Close what is open, as nobody else will."""
+        with contextlib.suppress(Exception):  # there is nobody left to tell
+            self._share.close()
+
+    def _call(self) -> str:
+        (name, args), fd = self._mail.receive()
+        try:
+            self._answer(Words.FINE, self._calls[name](*args, *([fd] if fd >= 0 else [])))
+        except PeerGoneError:
+            raise
+        except BaseException as fault:
+            self._answer(Words.FAULT, pack(fault))
+        return str(name)
+
+    def _answer(self, status: int, answer: object) -> None:
+        try:
+            pickled = Mail.pickled(answer)
+        except Exception as error:
+            raise RunnerKitError(
+                f"What the envs gave cannot be sent to the calling process: {said(error)}. "
+                "executor='threads' keeps them in one process."
+            ) from error
+        self._give(status)
+        self._mail.send_pickled(pickled)
+
+    def _give(self, status: int) -> None:
+        words = self._words
+        words[Words.STATUS], words[Words.PHASE] = status, Phase.IDLE
+        if self._tells_more:
+            words[Words.HAS_MAIL] = self._share.has_more_to_tell
+        self._lane.give()
+
+    # ---- steps
+
+    def _step(self) -> None:
+        """Make a step of which all is in shared memory."""
+        words = self._words
+        at = words[Words.AT]
+        columns = [column[at, self._where].copy() for column in self._block.env_actions]  # envs may write into theirs
+        actions = self._block.layout.env_action.rows(columns, len(self._active))
+        try:
+            ended = self._share.step(at, words[Words.ROW], actions, self._active, bool(words[Words.RESTART]))
+        except BaseException as fault:
+            self._answer(Words.FAULT, pack(fault))
+            return
+        words[Words.ENDED] = len(ended)
+        for k, i in enumerate(ended, self._first_ended):
+            words[k] = i
+        self._give(Words.FINE)
+
+    def _step_by_mail(
+        self, at: int, row: int, actions: Rows, restart: bool
+    ) -> tuple[list[int], list[list[object]], EpisodeLog]:
+        """Make a step with objects in its actions or observations."""
+        ended = self._share.step(at, row, actions, self._active, restart)
+        return ended, self._objects(row, self._active), self._share.rest_of_log()
+
+    def _reset(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]]) -> list[list[object]]:
+        self._share.reset(row, starts)
+        return self._objects(row, list(starts))
+
+    def _objects(self, row: int, env_indices: list[int]) -> list[list[object]]:
+        """Return the objects in a row of observations, and keep them no longer."""
+        found = []
+        for column in self._block.raw:
+            if column.dtype == object:
+                found.append([column[row, i] for i in env_indices])
+                column[row, env_indices] = None
+        return found
+
+    # ---- before and after
+
+    def _open(self, factory: bytes, options: ShareOptions, log_level: int) -> list[EnvFacts]:
+        gymnasium.logger.min_level = log_level
+        self._tells_more = options.keep_infos
+        try:
+            make_env = pickle.loads(factory)
+        except Exception as error:
+            what = f"could not be made: its factory cannot be loaded in the helper process: {said(error)}"
+            raise EnvError(what, env_index=self._share.env_indices[0]) from error
+        return self._share.open(make_env, options)
+
+    def _attach(self, ticket: BlockTicket, fd: int) -> None:
+        arena = Arena(ticket.nbytes, fd)
+        arena.close_file()
+        most = ticket.most
+        self._block = SharedBlock(ticket.layout, most, most, ticket.window, arena, ticket.shares)
+        journals = self._block.journals
+        self._share.journal = journals[ticket.mine] if journals else None
+        self._share.attach(self._block)
+        self._activate(self._share.env_indices)
+
+    def _detach(self) -> None:
+        self._share.attach(None)
+        del self._block
+        self._share.journal = None
+
+    def _activate(self, env_indices: list[int]) -> None:
+        self._active = env_indices
+        first, last = (env_indices[0], env_indices[-1]) if env_indices else (0, -1)
+        is_range = last - first + 1 == len(env_indices)
+        self._where: slice | list[int] = slice(first, last + 1) if is_range else env_indices
+
+
+def main(mail_fd: int, bell_fd: int, words_fd: int, caller: int, n_envs: int, low: int, high: int) -> None:
+    """Be the helper for envs `low` to `high - 1`."""
+    _die_with(caller)
+    _name_process(f"rk-envs-{low}-{high - 1}")
+    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C goes to the whole group; it is for the caller to act on
+    faulthandler.enable()
+    n_words = Words.count(n_envs)
+    arena = Arena(n_words * 8, words_fd)
+    arena.close_file()
+    words: memoryview[int] = arena.empty((n_words,), np.dtype(np.int64)).data
+    lane = Lane(words, socket.socket(fileno=bell_fd), is_caller=False, is_alive=lambda: os.getppid() == caller)
+    share = HelperShare(range(low, high), words, n_envs)
+    helper = Helper(share, words, lane, Mail(socket.socket(fileno=mail_fd)), n_envs)
+    try:
+        helper.serve()
+    except PeerGoneError:
+        helper.close()
+
+
+def _die_with(caller: int) -> None:
+    """End this process some seconds after the caller's, even if an env hangs."""
+
+    def watch() -> None:
+        while os.getppid() == caller:
+            time.sleep(1.0)
+        time.sleep(_GRACE_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="runnerkit-watch", daemon=True).start()
+
+
+def _name_process(name: str) -> None:
+    """Set what `ps` and `top` show (Linux)."""
+    if sys.platform == "linux":
+        set_name = 15
+        ctypes.CDLL(None).prctl(set_name, name.encode(), 0, 0, 0)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:8]))

@@ -1,0 +1,312 @@
+"""The processes executor: each helper process owns a share of the envs, the calling thread has one of its own.
+
+Pays for all envs that hold the GIL, as nearly all in Python do, from some microseconds per step on. In a step nothing
+is pickled: observations, actions, rewards and flags lie in shared memory, and a number there says whose turn it is.
+Objects (Text, Graph, Sequence, OneOf) and infos that are kept are pickled.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import itertools
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import gymnasium
+
+from runnerkit.cores import available_cores
+from runnerkit.episodes import Share, foremost
+from runnerkit.errors import ArgumentError, EnvError, close_after, said
+from runnerkit.executors.handover import Mail, can_poll
+from runnerkit.executors.helper import BlockTicket
+from runnerkit.executors.shared import Arena, SharedBlock, arena_bytes, has_objects
+from runnerkit.executors.worker import Worker
+from runnerkit.history.block import Block, BlockLayout
+from runnerkit.history.log import EpisodeLog
+from runnerkit.memory import total_bytes
+from runnerkit.records import EnvFacts, EpisodeStart, ShareOptions
+from runnerkit.spaces import Rows
+from runnerkit.typing import AnyEnv
+
+__all__ = ["ProcessesExecutor"]
+
+_SETTLE_S: Final = 5.0  # how long a call that is under way may take when the runner closes
+_CLOSE_S: Final = 30.0  # how long envs may take to close
+
+
+class ProcessesExecutor:
+    """Steps n envs in `workers` processes, `min(n_envs, cores)` by default, the calling one included."""
+
+    def __init__(self, n_envs: int, workers: int | None = None) -> None:
+        if workers is not None and workers < 1:
+            raise ArgumentError(f"workers must be at least 1, not {workers}.")
+        if not hasattr(socket, "send_fds"):
+            raise ArgumentError("executor='processes' needs Linux or macOS. Use executor='threads' here.")
+        self.workers: int = min(n_envs, workers or available_cores())
+        self._n_envs = n_envs
+        bounds = [round(n_envs * w / self.workers) for w in range(self.workers + 1)]
+        self._own: Share = Share(range(bounds[1]))
+        self._spans: list[tuple[int, int]] = list(itertools.pairwise(bounds[1:]))
+        self._helpers: list[Worker] = []
+        self._pid = os.getpid()
+        self._block: SharedBlock | None = None
+        self._by_mail = False
+        self._log: EpisodeLog  # what came by mail
+        self._parts_of: Sequence[int] = ()
+        self._own_part: tuple[slice, list[int]] = slice(0), []
+        self._helping: list[tuple[Worker, slice]] = []
+
+    # ---- life
+
+    def open(self, make_env: Callable[[int], AnyEnv], options: ShareOptions, /) -> list[EnvFacts]:
+        """Start the helpers and make all envs, each in its own process."""
+        factory = _pickled(make_env) if self._spans else b""
+        try:
+            for low, high in self._spans:
+                self._helpers.append(Worker(low, high, self._n_envs))
+            call = factory, options, gymnasium.logger.min_level
+            parts = self._all((make_env, options), [call] * len(self._helpers), "open")
+        except BaseException as error:
+            close_after(error, self.close)
+            raise
+        return [facts for part in parts for facts in part]
+
+    def close(self) -> None:
+        """Close all envs, each in its own process, and end the helpers, whatever state they are in."""
+        if os.getpid() != self._pid:
+            return  # a fork of the caller: the helpers are not its own
+        _spinners.leave(self)
+        helpers, self._helpers = self._helpers, []
+        faults: list[Exception] = []
+        end = time.monotonic() + _SETTLE_S
+        asked = [functools.partial(helper.begin_to_close, end) for helper in helpers]
+        ends = [functools.partial(helper.end, end + _CLOSE_S) for helper in helpers]
+        for part in (*asked, self._own.close, *ends):
+            try:
+                part()
+            except Exception as fault:
+                faults.append(fault)
+        if faults:
+            raise faults[0]
+
+    # ---- rollouts
+
+    def allocate(self, layout: BlockLayout, steps: int, most: int, window: bool, /) -> Block:
+        """Return a block of `steps` steps in shared memory, which may grow to `most`, or to what fits."""
+        if most > steps:
+            fits = (total_bytes() or 2**40) // max(1, layout.bytes_per_step)
+            most = max(steps, min(most, fits))
+        shares = [high - low for low, high in self._spans]
+        nbytes = 1 << arena_bytes(layout, most).bit_length()  # sparse, so that it may be twice what is needed
+        return SharedBlock(layout, steps, most, window, Arena(nbytes), shares)
+
+    def attach(self, block: Block | None, /) -> None:
+        """Write into this block from now on; None lets go of the last one."""
+        if block is None:
+            self._detach()
+        elif block is self._block:
+            self._own.attach(block)  # it has grown, which the helpers need not know
+        else:
+            self._attach(block)
+
+    def _attach(self, block: Block) -> None:
+        for helper in self._helpers:
+            helper.require_life()
+        if not isinstance(block, SharedBlock):
+            raise TypeError(f"{type(self).__name__} writes into blocks of its own allocate(), not into {block!r}")
+        self._block, self._log, self._parts_of = block, EpisodeLog(block.layout.raw), ()
+        self._by_mail = has_objects(block.layout.raw) or has_objects(block.layout.env_action)
+        for k, helper in enumerate(self._helpers):
+            ticket = BlockTicket(block.layout, block.arena.nbytes, block.most, block.window, block.shares, k)
+            helper.attach(ticket, block.arena.fd)
+        block.arena.close_file()
+        self._own.attach(block)
+        _spinners.enter(self)
+
+    def _detach(self) -> None:
+        _spinners.leave(self)
+        self._own.attach(None)
+        if self._block is not None:
+            self._block.release()
+            self._block = None
+        for helper in self._helpers:
+            if helper.is_alive:
+                helper.post("detach")
+
+    def let_spin(self, may: bool) -> None:
+        """Say whether there are cores enough to wait without sleeping."""
+        for helper in self._helpers:
+            helper.let_spin(may)
+
+    def reset(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]], /) -> None:
+        """Begin the given episodes."""
+        own = {i: starts[i] for i in self._own.env_indices if i in starts}
+        parts = [{i: start for i, start in starts.items() if helper.low <= i < helper.high} for helper in self._helpers]
+        calls = [(row, part) if part else None for part in parts]
+        answers = self._all((row, own), calls, "reset")[1:]
+        for part, objects in zip([part for part in parts if part], answers, strict=True):
+            self._put_objects(row, list(part), objects)
+
+    def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> Sequence[int]:
+        """Step the active envs and return those whose episode ended.
+
+        `actions` are in row `at` of the block, too, where the helpers find theirs.
+        """
+        if active is not self._parts_of:
+            self._split(active)
+        if self._by_mail:
+            return self._step_by_mail(at, row, actions, restart)
+        faults: list[BaseException] = []
+        ended: list[int] = []
+        for helper, _ in self._helping:
+            helper.go(at, row, restart)
+        where, own = self._own_part
+        try:
+            if own:
+                ended = self._own.step(at, row, actions[where], own, restart)
+        except BaseException as fault:  # the helpers must be waited for, Ctrl-C or not
+            faults.append(fault)
+        for helper, where in self._helping:
+            try:
+                ended += helper.stepped()
+            except BaseException as fault:
+                faults.append(self._with_action(fault, actions[where], active[where]))
+        if faults:
+            raise foremost(faults)
+        return ended
+
+    def drain(self) -> EpisodeLog:
+        """Return what was logged since the last call."""
+        log = self._own.drain()
+        if self._block is None:
+            return log
+        for helper, journal in itertools.zip_longest(self._helpers, self._block.journals):
+            helper.settle()
+            if journal is not None:
+                journal.take(log)
+            if helper.has_more_to_tell:
+                log.extend(helper.call("drain"))
+        mailed, self._log = self._log, EpisodeLog(self._block.layout.raw)
+        log.extend(mailed)
+        return log
+
+    def render(self, env_indices: Sequence[int], /) -> list[object]:
+        """Return what each env renders, drawn in the process where the env lives, one after the other."""
+        frames = self._own.render([i for i in env_indices if i in self._own.env_indices])
+        for helper in self._helpers:
+            mine = [i for i in env_indices if helper.low <= i < helper.high]
+            if mine:
+                frames += helper.call("render", mine)
+        return frames
+
+    # ---- inside
+
+    def _split(self, active: Sequence[int]) -> None:
+        """Find which rows of a batch belong to whom; both are in ascending order."""
+        own = [i for i in active if i < len(self._own.env_indices)]
+        self._own_part, self._helping = (slice(0, len(own)), own), []
+        begin = len(own)
+        for helper in self._helpers:
+            mine = [i for i in active if helper.low <= i < helper.high]
+            if mine:
+                helper.activate(mine)
+                self._helping.append((helper, slice(begin, begin + len(mine))))
+            begin += len(mine)
+        self._parts_of = active
+
+    def _step_by_mail(self, at: int, row: int, actions: Rows, restart: bool) -> Sequence[int]:
+        where, own = self._own_part
+        helping = {id(helper): part for helper, part in self._helping}
+        calls = [
+            (at, row, actions[helping[id(helper)]], restart) if id(helper) in helping else None
+            for helper in self._helpers
+        ]
+        ended: list[int] = []
+        own_call = (at, row, actions[where], own, restart)
+        answers = self._all(own_call, calls, "step")
+        ended += answers[0]
+        for (_, part), (more, objects, log) in zip(self._helping, answers[1:], strict=True):
+            ended += more
+            self._put_objects(row, self._parts_of[part], objects)
+            self._log.extend(log)
+        return ended
+
+    def _put_objects(self, row: int, env_indices: Sequence[int], objects: list[list[object]]) -> None:
+        assert self._block is not None
+        columns = [column for column in self._block.raw if column.dtype == object]
+        for column, values in zip(columns, objects, strict=True):
+            for i, value in zip(env_indices, values, strict=True):
+                column[row, i] = value
+
+    def _with_action(self, fault: BaseException, actions: Rows, env_indices: Sequence[int]) -> BaseException:
+        """Add the action to an obituary: the dead cannot."""
+        if isinstance(fault, EnvError) and not fault.after_step and fault.action is None:
+            by_env = dict(zip(env_indices, actions, strict=True))
+            fault.action = copy.deepcopy(by_env.get(fault.env_index))
+        return fault
+
+    def _all(self, own: tuple[Any, ...], calls: Sequence[tuple[Any, ...] | None], method: str) -> list[Any]:
+        """Call a method of the own share and of each helper that has arguments, all at once.
+
+        All are waited for, then the first fault is raised.
+        """
+        faults: list[BaseException] = []
+        asked: list[Worker] = []
+        for helper, call in zip(self._helpers, calls, strict=True):
+            try:
+                if call is not None:
+                    helper.post(method, *call)
+                    asked.append(helper)
+            except BaseException as fault:
+                faults.append(fault)
+        answers: list[Any] = []
+        for answer in (lambda: getattr(self._own, method)(*own), *(helper.answer for helper in asked)):
+            try:
+                answers.append(answer())
+            except BaseException as fault:
+                faults.append(fault)
+        if faults:
+            raise foremost(faults)
+        return answers
+
+
+def _pickled(make_env: Callable[[int], AnyEnv]) -> bytes:
+    try:
+        return Mail.pickled(make_env)
+    except Exception as error:
+        raise ArgumentError(
+            f"executor='processes' sends the env factory to other processes, but it cannot be pickled: {said(error)}. "
+            "Make inside of the factory what it needs, or use executor='threads', which shares memory."
+        ) from error
+
+
+class _Spinners:
+    """All executors that are in a rollout: they may spin as long as there are cores enough for all of them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[ProcessesExecutor] = set()
+
+    def enter(self, executor: ProcessesExecutor) -> None:
+        with self._lock:
+            self._running.add(executor)
+            self._tell()
+
+    def leave(self, executor: ProcessesExecutor) -> None:
+        with self._lock:
+            if executor in self._running:
+                self._running.remove(executor)
+                self._tell()
+
+    def _tell(self) -> None:
+        may = can_poll() and sum(executor.workers for executor in self._running) <= available_cores()
+        for executor in self._running:
+            executor.let_spin(may)
+
+
+_spinners: Final = _Spinners()

@@ -1,0 +1,282 @@
+"""A helper process as the caller sees it: it is started, asked, waited for, ended, and mourned."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from runnerkit.errors import EnvError, RunnerKitError, said
+from runnerkit.executors import helper as helper_script
+from runnerkit.executors.handover import Lane, Mail, PeerGoneError, Words
+from runnerkit.executors.helper import Phase
+from runnerkit.executors.shared import Arena
+from runnerkit.executors.transport import unpack
+
+__all__ = ["Worker"]
+
+_EXIT_S: Final = 5.0  # how long an interpreter may take to end
+_GO: Final = "go"  # a step of which all is in shared memory; all other calls have the names of methods
+_PREPARING: Final = ("attach", "detach", "activate")  # posted without waiting for the answer
+_DOING: Final = {
+    Phase.MAKE: "was being made",
+    Phase.RESET: "was in reset",
+    Phase.STEP: "was in step",
+    Phase.RENDER: "was in render",
+    Phase.CLOSE: "was in close",
+}
+# Each worker has a core: libraries that start a thread per core would only be in each other's way.
+_ONE_THREAD: Final = dict.fromkeys(
+    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)
+
+
+class Worker:
+    """The helper process of envs `low` to `high - 1`."""
+
+    def __init__(self, low: int, high: int, n_envs: int) -> None:
+        self.low: int = low
+        self.high: int = high
+        self._n_envs = n_envs
+        self._active: Sequence[int] = range(low, high)
+        self._is_open = False
+        self._pending = ""
+        """The call that was not answered yet."""
+        self._is_talking = False
+        """Whether a message is half sent or half received."""
+        self._obituary: EnvError | None = None
+        n_words = Words.count(n_envs)
+        arena = Arena(n_words * 8)
+        self._words: memoryview[int] = arena.empty((n_words,), np.dtype(np.int64)).data
+        for k in range(Words.FIRST_ARRAY, Words.FIRST_ARRAY + 2 * n_envs):
+            self._words[k] = -1  # no episode yet
+        self._words[Words.ENV] = low
+        mail, other_mail = socket.socketpair()
+        bell, other_bell = socket.socketpair()
+        self._sockets = mail, bell
+        with other_mail, other_bell:
+            self._process = _start([other_mail.fileno(), other_bell.fileno(), arena.fd], n_envs, low, high)
+        arena.close_file()
+        self._mail = Mail(mail)
+        self._lane = Lane(self._words, bell, is_caller=True, is_alive=lambda: self._process.poll() is None)
+        path = pickle.dumps(sys.path)
+        with contextlib.suppress(ConnectionError):  # whoever waits for it will notice
+            mail.sendall(len(path).to_bytes(8, "big") + path)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process was alive when it was last needed."""
+        return self._obituary is None
+
+    @property
+    def has_more_to_tell(self) -> bool:
+        """Whether infos were kept that no journal shows."""
+        return self.is_alive and bool(self._words[Words.HAS_MAIL])
+
+    def require_life(self) -> None:
+        """Raise what the process died of, should it have done so before."""
+        if self._obituary is not None:
+            raise EnvError(
+                f"has no process any more. What was said then: {self._obituary}", env_index=self._obituary.env_index
+            ) from self._obituary
+
+    def let_spin(self, may: bool) -> None:
+        """Say whether both sides may wait without sleeping."""
+        self._words[Words.SPIN] = may
+
+    # ---- calls
+
+    def go(self, at: int, row: int, restart: bool) -> None:
+        """Begin a step of which all is in shared memory."""
+        if self._pending:
+            self.settle()
+        words = self._words
+        words[Words.COMMAND], words[Words.AT], words[Words.ROW], words[Words.RESTART] = Words.STEP, at, row, restart
+        self._pending = _GO
+        self._lane.give()
+
+    def stepped(self) -> list[int]:
+        """Wait for the end of that step and return which episodes ended."""
+        self._hear()
+        n = self._words[Words.ENDED]
+        if not n:
+            return []
+        first = Words.FIRST_ARRAY + 2 * self._n_envs
+        return self._words[first : first + n].tolist()
+
+    def call(self, name: str, *args: object) -> Any:
+        """Call a method of the helper and wait for its answer."""
+        self.post(name, *args)
+        return self._hear()
+
+    def post(self, name: str, *args: object, fd: int | None = None) -> None:
+        """Begin a call."""
+        self.settle()
+        self.require_life()
+        try:
+            pickled = Mail.pickled((name, args))
+        except Exception as error:
+            raise RunnerKitError(
+                f"What envs {self.low} to {self.high - 1} are to get cannot be sent to their process: {said(error)}. "
+                "executor='threads' keeps everything in one process."
+            ) from error
+        self._words[Words.COMMAND] = Words.CALL
+        self._pending, self._is_talking = name, True
+        self._lane.give()
+        try:
+            self._mail.send_pickled(pickled, fd)
+        except PeerGoneError:
+            raise self._bury() from None
+        self._is_talking = False
+
+    def answer(self) -> Any:
+        """Wait for the answer to the call that was posted."""
+        return self._hear()
+
+    def settle(self) -> None:
+        """Wait until nothing is under way: Ctrl-C may have left an answer unheard."""
+        name = self._pending
+        if not name:
+            return
+        try:
+            self._hear()
+        except Exception:
+            if name in _PREPARING:  # of all else nobody wants to know any more
+                raise
+
+    def attach(self, ticket: object, fd: int) -> None:
+        """Begin to write into a new block."""
+        self.post("attach", ticket, fd=fd)
+        self._active = range(self.low, self.high)
+
+    def activate(self, env_indices: Sequence[int]) -> None:
+        """Let the next steps be of these envs."""
+        if list(env_indices) != list(self._active):
+            self.post("activate", list(env_indices))
+            self._active = env_indices
+
+    def _hear(self, seconds: float | None = None) -> Any:
+        if self._obituary is not None:
+            raise self._obituary
+        if self._is_talking:  # Ctrl-C broke off a message: all that followed would be garbled
+            self._process.kill()
+            raise self._bury()
+        answer: Any = None
+        try:
+            self._lane.wait(seconds)
+            status = self._words[Words.STATUS]
+            if self._pending != _GO or status == Words.FAULT:
+                self._is_talking = True
+                answer, _ = self._mail.receive()
+                self._is_talking = False
+        except PeerGoneError:
+            raise self._bury() from None
+        self._pending = ""
+        if status == Words.FAULT:
+            raise unpack(answer)
+        self._is_open = True
+        return answer
+
+    # ---- the end
+
+    def begin_to_close(self, end: float) -> None:
+        """Tell the helper to close its envs as soon as what is under way is done; until `end`, else it is killed."""
+        if not self.is_alive:
+            return
+        try:
+            if self._pending:
+                self._hear(max(0.0, end - time.monotonic()))
+        except TimeoutError:
+            self._give_up("did not answer in time as the runner closed")
+            return
+        except Exception as fault:
+            if not self.is_alive:
+                raise fault from None
+        self.post("close")
+
+    def end(self, end: float) -> None:
+        """Wait for the helper to close its envs and to end; raise what went wrong."""
+        try:
+            if self._pending:
+                self._hear(max(0.0, end - time.monotonic()))
+        except TimeoutError:
+            self._give_up("did not close in time")
+        finally:
+            for connection in self._sockets:
+                connection.close()
+            try:
+                self._process.wait(_EXIT_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def _give_up(self, why: str) -> None:
+        pid, env = self._process.pid, self._words[Words.ENV]
+        self._process.kill()
+        self._bury()
+        warnings.warn(f"Env {env} {why}; its process {pid} was killed.", RuntimeWarning, stacklevel=2)
+
+    def _bury(self) -> EnvError:
+        """Take note of the death of the process, and return what is to be said of it."""
+        self._pending, self._is_talking = "", False
+        try:
+            code = self._process.wait(1.0)
+        except subprocess.TimeoutExpired:  # it has closed its sockets, and will not be of use again
+            self._process.kill()
+            code = self._process.wait()
+        self._obituary = self._error(_cause_of_death(code))
+        return self._obituary
+
+    def _error(self, how: str) -> EnvError:
+        words = self._words
+        phase, i = words[Words.PHASE], words[Words.ENV]
+        episode, seed = words[Words.FIRST_ARRAY + i], words[Words.FIRST_ARRAY + self._n_envs + i]
+        process = f"its process ({self._process.pid}, envs {self.low} to {self.high - 1}) {how}"
+        if phase == Phase.IDLE and not self._is_open:
+            what = f"could not be made: {process} as it started; what it wrote to stderr says why"
+        else:
+            what = f"{_DOING.get(phase, 'was waiting')} when {process}. Build a new runner to go on"
+        return EnvError(
+            what,
+            env_index=i,
+            episode_index=None if episode < 0 else episode,
+            seed=None if seed < 0 else seed,
+            after_step=phase in (Phase.RESET, Phase.RENDER),
+        )
+
+
+def _cause_of_death(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:  # a real-time signal
+        return f"was killed by signal {-code}"
+
+
+def _start(fds: Sequence[int], n_envs: int, low: int, high: int) -> subprocess.Popen[bytes]:
+    """Start the interpreter that runs this one, with the same flags; its arguments tell what it is for."""
+    numbers = [*fds, os.getpid(), n_envs, low, high]
+    command = [sys.executable, *_flags(), "-P", helper_script.__file__, *map(str, numbers)]
+    return subprocess.Popen(
+        [*command, f"runnerkit: envs {low} to {high - 1}"],
+        pass_fds=fds,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **_ONE_THREAD},
+    )
+
+
+def _flags() -> list[str]:
+    flags = [f"-W{option}" for option in sys.warnoptions]
+    flags += [f"-X{name}" if value is True else f"-X{name}={value}" for name, value in sys._xoptions.items()]
+    return flags + ["-O"] * sys.flags.optimize
