@@ -20,9 +20,9 @@ from runnerkit.batches import BatchReader
 from runnerkit.envs import resolve_env
 from runnerkit.episodes import SeedSchedule
 from runnerkit.errors import ArgumentError, EnvError, PluginError, RunnerKitError, SpaceError, close_after, said
+from runnerkit.executors.serial import SerialExecutor
 from runnerkit.history.arrays import ArrayFormat
 from runnerkit.history.block import Block, BlockLayout
-from runnerkit.executors.serial import SerialExecutor
 from runnerkit.hooks import MakeExecutor
 from runnerkit.keys import EnvKey, HistoryKey
 from runnerkit.plugins import Kind, Plugins

@@ -6,10 +6,12 @@ import functools
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import gymnasium
-from gymnasium.envs.registration import find_highest_version, parse_env_id, registry
+from gymnasium.envs.registration import EnvSpec, find_highest_version, parse_env_id, registry
+from typing_extensions import override
 
 from runnerkit.errors import ArgumentError, UnknownNameError
 from runnerkit.keys import EnvKey
@@ -32,7 +34,7 @@ def resolve_env(
     if isinstance(env, EnvKey):
         env = env.name
     if isinstance(env, str):
-        return env, _lazy(env, plugins, options) if lazily else _by_name(env, plugins, options)
+        return env, _LateEnv(env, plugins, options) if lazily else _by_name(env, plugins, options)
     given: object = env
     if isinstance(given, type) and issubclass(given, gymnasium.Env):
         raise ArgumentError(
@@ -46,8 +48,35 @@ def resolve_env(
     return name, make_env
 
 
-def _lazy(env_id: str, plugins: Plugins, options: Mapping[str, Any]) -> MakeEnv:
-    return lambda seed: _by_name(env_id, plugins, options)(seed)
+class _LateEnv:
+    """An env that is looked up when it is asked for, or before it goes to another process."""
+
+    def __init__(self, env_id: str, plugins: Plugins, options: Mapping[str, Any]) -> None:
+        self._arguments = env_id, plugins, options
+
+    def __call__(self, seed: int | None) -> AnyEnv:
+        return _by_name(*self._arguments)(seed)
+
+    @override
+    def __reduce__(self) -> tuple[Any, ...]:
+        try:
+            return _itself, (_by_name(*self._arguments),)
+        except UnknownNameError as error:
+            return _UnknownEnv, (error,)
+
+
+def _itself(make_env: MakeEnv) -> MakeEnv:
+    return make_env
+
+
+class _UnknownEnv:
+    """An env that there is not, for those who may never ask for it."""
+
+    def __init__(self, error: UnknownNameError) -> None:
+        self._error = error
+
+    def __call__(self, seed: int | None) -> AnyEnv:
+        raise self._error
 
 
 def _by_name(env_id: str, plugins: Plugins, options: Mapping[str, Any]) -> MakeEnv:
@@ -56,7 +85,7 @@ def _by_name(env_id: str, plugins: Plugins, options: Mapping[str, Any]) -> MakeE
     if offer is not None:
         return _by_factory(offer.make(), rest, options)
     _require_known(env_id, plugins)
-    return _by_gymnasium(env_id, options)
+    return _GymnasiumEnv(env_id, dict(options), _spec_of(env_id.rpartition(":")[2]))
 
 
 def _by_factory(factory: Callable[..., AnyEnv], env_id: str, options: Mapping[str, Any]) -> MakeEnv:
@@ -66,15 +95,20 @@ def _by_factory(factory: Callable[..., AnyEnv], env_id: str, options: Mapping[st
     return make
 
 
-def _by_gymnasium(env_id: str, options: Mapping[str, Any]) -> MakeEnv:
-    def make(seed: int | None) -> AnyEnv:
-        env: AnyEnv = gymnasium.make(env_id, **options)
+@dataclass(frozen=True, slots=True)
+class _GymnasiumEnv:
+    env_id: str
+    options: dict[str, Any]
+    spec: EnvSpec
+    """What the id stands for: in another process Gymnasium may not know it."""
+
+    def __call__(self, seed: int | None) -> AnyEnv:
+        registry.setdefault(self.spec.id, self.spec)
+        env: AnyEnv = gymnasium.make(self.env_id, **self.options)
         if seed is not None:  # the episodes are seeded by reset; this is for those who sample the spaces
             env.action_space.seed(seed)
             env.observation_space.seed(seed)
         return env
-
-    return make
 
 
 def _require_known(env_id: str, plugins: Plugins) -> None:
@@ -98,10 +132,19 @@ def _require_known(env_id: str, plugins: Plugins) -> None:
 
 def _is_known(env_id: str) -> bool:
     try:
-        namespace, name, version = parse_env_id(env_id)
+        return env_id in registry or _newest(env_id) is not None
     except gymnasium.error.Error:  # not even the form of an id
         return False
-    return env_id in registry or (version is None and find_highest_version(namespace, name) is not None)
+
+
+def _newest(env_id: str) -> int | None:
+    """Return the version that Gymnasium makes of an id without one."""
+    namespace, name, version = parse_env_id(env_id)
+    return find_highest_version(namespace, name) if version is None else None
+
+
+def _spec_of(env_id: str) -> EnvSpec:
+    return registry[env_id if env_id in registry else f"{env_id}-v{_newest(env_id)}"]
 
 
 def _hint(env_id: str, plugins: Plugins) -> str:

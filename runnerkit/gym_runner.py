@@ -293,6 +293,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.env_id} n_envs={self.n_envs} seed={self.seed}>"
 
+    @override
     def __getstate__(self) -> dict[str, object]:
         """Let a derived runner make envs in other processes while it is built; a finished one has no copies."""
         if "_parts" in vars(self):

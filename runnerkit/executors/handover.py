@@ -21,8 +21,6 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-import cloudpickle
-
 __all__ = ["Lane", "Mail", "PeerGoneError", "Words", "can_poll"]
 
 _POLLS: Final = range(100)
@@ -49,8 +47,7 @@ class Words:
     COMMAND = 1
     AT = 2
     ROW = 3
-    RESTART = 4
-    SPIN = 5
+    SPIN = 4
     """Whether there are cores enough for all who poll."""
     DONE = 8
     """Calls answered so far. The helper writes this line and those after the sleepers'."""
@@ -67,7 +64,7 @@ class Words:
     FIRST_ARRAY = 40
     """From here on: episode index, seed (-1: none that fits) and ended envs, n_envs of each."""
 
-    STEP, CALL = 1, 2
+    STEP, RESTARTING_STEP, CALL, REATTACH = range(4)
     FINE, FAULT = 0, 1
 
     @staticmethod
@@ -153,11 +150,6 @@ class Mail:
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
-
-    @staticmethod
-    def pickled(message: object) -> bytes:
-        """Return a message as bytes; functions and classes that others could not import are in it as a whole."""
-        return bytes(cloudpickle.dumps(message))
 
     def send_pickled(self, pickled: bytes, fd: int | None = None) -> None:
         """Send a message that is pickled already."""

@@ -34,12 +34,12 @@ from typing_extensions import override
 from runnerkit.episodes import Share
 from runnerkit.errors import EnvError, RunnerKitError, said
 from runnerkit.executors.handover import Lane, Mail, PeerGoneError, Words
-from runnerkit.executors.shared import Arena, Journal, SharedBlock
-from runnerkit.executors.transport import pack
+from runnerkit.executors.shared import Arena, Journal, Region, SharedBlock
+from runnerkit.executors.transport import dumps, pack
 from runnerkit.history.block import BlockLayout
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, ShareOptions
-from runnerkit.spaces import Rows
+from runnerkit.spaces import Column, Rows
 from runnerkit.typing import AnyEnv
 
 __all__ = ["BlockTicket", "Helper", "HelperShare", "Phase"]
@@ -57,6 +57,10 @@ class Phase:
 class BlockTicket:
     """What a helper needs to see a block, besides the file of its memory."""
 
+    number: int
+    """Under which the memory is to be known."""
+    known: list[int]
+    """What other memory is still in use; the rest may be forgotten."""
     layout: BlockLayout
     nbytes: int
     most: int
@@ -148,7 +152,10 @@ class Helper:
         self._share, self._words, self._lane, self._mail = share, words, lane, mail
         self._first_ended = Words.FIRST_ARRAY + 2 * n_envs
         self._tells_more = False
-        self._block: SharedBlock
+        self._block: SharedBlock | None = None
+        self._blocks: dict[int, SharedBlock] = {}
+        self._mine = 0
+        self._actions: Column | None = None  # those of the block, where the rows of the only column are the actions
         self._calls: dict[str, Callable[..., object]] = {
             "open": self._open,
             "attach": self._attach,
@@ -166,10 +173,14 @@ class Helper:
         name = ""
         while name != "close":
             self._lane.wait()
-            if self._words[Words.COMMAND] == Words.STEP:
-                self._step()
-            else:
+            command = self._words[Words.COMMAND]
+            if command <= Words.RESTARTING_STEP:
+                self._step(command == Words.RESTARTING_STEP)
+            elif command == Words.CALL:
                 name = self._call()
+            else:
+                self._reattach(self._words[Words.AT])
+                self._give(Words.FINE)
 
     def close(self) -> None:
         """Close what is open, as nobody else will."""
@@ -188,7 +199,7 @@ class Helper:
 
     def _answer(self, status: int, answer: object) -> None:
         try:
-            pickled = Mail.pickled(answer)
+            pickled = dumps(answer)
         except Exception as error:
             raise RunnerKitError(
                 f"What the envs gave cannot be sent to the calling process: {said(error)}. "
@@ -206,14 +217,19 @@ class Helper:
 
     # ---- steps
 
-    def _step(self) -> None:
+    def _step(self, restart: bool) -> None:
         """Make a step of which all is in shared memory."""
         words = self._words
         at = words[Words.AT]
-        columns = [column[at, self._where].copy() for column in self._block.env_actions]  # envs may write into theirs
-        actions = self._block.layout.env_action.rows(columns, len(self._active))
+        actions: Rows
+        if self._actions is not None:
+            actions = self._actions[at, self._where].copy()  # as an env may write into it
+        else:
+            block = self._attached()
+            columns = [column[at, self._where].copy() for column in block.env_actions]
+            actions = block.layout.env_action.rows(columns, len(self._active))
         try:
-            ended = self._share.step(at, words[Words.ROW], actions, self._active, bool(words[Words.RESTART]))
+            ended = self._share.step(at, words[Words.ROW], actions, self._active, restart)
         except BaseException as fault:
             self._answer(Words.FAULT, pack(fault))
             return
@@ -236,11 +252,15 @@ class Helper:
     def _objects(self, row: int, env_indices: list[int]) -> list[list[object]]:
         """Return the objects in a row of observations, and keep them no longer."""
         found = []
-        for column in self._block.raw:
+        for column in self._attached().raw:
             if column.dtype == object:
                 found.append([column[row, i] for i in env_indices])
                 column[row, env_indices] = None
         return found
+
+    def _attached(self) -> SharedBlock:
+        assert self._block is not None
+        return self._block
 
     # ---- before and after
 
@@ -255,19 +275,35 @@ class Helper:
         return self._share.open(make_env, options)
 
     def _attach(self, ticket: BlockTicket, fd: int) -> None:
-        arena = Arena(ticket.nbytes, fd)
-        arena.close_file()
+        for number in self._blocks.keys() - ticket.known:
+            del self._blocks[number]
+        region = Region(ticket.nbytes, fd)
+        region.close_file()
         most = ticket.most
-        self._block = SharedBlock(ticket.layout, most, most, ticket.window, arena, ticket.shares)
-        journals = self._block.journals
-        self._share.journal = journals[ticket.mine] if journals else None
-        self._share.attach(self._block)
+        block = SharedBlock(ticket.layout, most, most, ticket.window, Arena(region.memory()), ticket.shares)
+        self._mine = ticket.mine
+        self._blocks[ticket.number] = block
+        self._reattach(ticket.number)
+
+    def _reattach(self, number: int) -> None:
+        self._let_go()
+        self._block = block = self._blocks[number]
+        action = block.layout.env_action
+        is_plain = action.is_array and not action.leaves[0].is_scalar_box
+        self._actions = block.env_actions[0] if is_plain else None
+        self._share.journal = block.journals[self._mine] if block.journals else None
+        self._share.attach(block)
         self._activate(self._share.env_indices)
 
+    def _let_go(self) -> None:
+        if self._block is not None:
+            self._share.attach(None)
+            self._block = self._actions = self._share.journal = None
+
     def _detach(self) -> None:
-        self._share.attach(None)
-        del self._block
-        self._share.journal = None
+        """Let go of all memory: that of large blocks is not to be kept here when the caller is done with it."""
+        self._let_go()
+        self._blocks = {}
 
     def _activate(self, env_indices: list[int]) -> None:
         self._active = env_indices
@@ -283,9 +319,9 @@ def main(mail_fd: int, bell_fd: int, words_fd: int, caller: int, n_envs: int, lo
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C goes to the whole group; it is for the caller to act on
     faulthandler.enable()
     n_words = Words.count(n_envs)
-    arena = Arena(n_words * 8, words_fd)
-    arena.close_file()
-    words: memoryview[int] = arena.empty((n_words,), np.dtype(np.int64)).data
+    region = Region(n_words * 8, words_fd)
+    region.close_file()
+    words: memoryview[int] = region.memory().view(np.int64).data
     lane = Lane(words, socket.socket(fileno=bell_fd), is_caller=False, is_alive=lambda: os.getppid() == caller)
     share = HelperShare(range(low, high), words, n_envs)
     helper = Helper(share, words, lane, Mail(socket.socket(fileno=mail_fd)), n_envs)

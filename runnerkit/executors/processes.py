@@ -22,9 +22,9 @@ import gymnasium
 from runnerkit.cores import available_cores
 from runnerkit.episodes import Share, foremost
 from runnerkit.errors import ArgumentError, EnvError, close_after, said
-from runnerkit.executors.handover import Mail, can_poll
-from runnerkit.executors.helper import BlockTicket
-from runnerkit.executors.shared import Arena, SharedBlock, arena_bytes, has_objects
+from runnerkit.executors.handover import can_poll
+from runnerkit.executors.shared import Arena, Pool, Region, SharedBlock, arena_bytes, has_objects
+from runnerkit.executors.transport import dumps
 from runnerkit.executors.worker import Worker
 from runnerkit.history.block import Block, BlockLayout
 from runnerkit.history.log import EpisodeLog
@@ -37,6 +37,7 @@ __all__ = ["ProcessesExecutor"]
 
 _SETTLE_S: Final = 5.0  # how long a call that is under way may take when the runner closes
 _CLOSE_S: Final = 30.0  # how long envs may take to close
+_POOLED: Final = 2**26  # memory of up to so many bytes is kept for the next rollout
 
 
 class ProcessesExecutor:
@@ -52,8 +53,10 @@ class ProcessesExecutor:
         bounds = [round(n_envs * w / self.workers) for w in range(self.workers + 1)]
         self._own: Share = Share(range(bounds[1]))
         self._spans: list[tuple[int, int]] = list(itertools.pairwise(bounds[1:]))
+        self._shares = [high - low for low, high in self._spans]
         self._helpers: list[Worker] = []
         self._pid = os.getpid()
+        self._pool = Pool()
         self._block: SharedBlock | None = None
         self._by_mail = False
         self._log: EpisodeLog  # what came by mail
@@ -68,7 +71,7 @@ class ProcessesExecutor:
         factory = _pickled(make_env) if self._spans else b""
         try:
             for low, high in self._spans:
-                self._helpers.append(Worker(low, high, self._n_envs))
+                self._helpers.append(Worker(low, high, self._n_envs, self._shares, len(self._helpers)))
             call = factory, options, gymnasium.logger.min_level
             parts = self._all((make_env, options), [call] * len(self._helpers), "open")
         except BaseException as error:
@@ -81,12 +84,14 @@ class ProcessesExecutor:
         if os.getpid() != self._pid:
             return  # a fork of the caller: the helpers are not its own
         _spinners.leave(self)
+        self._pool.close()
         helpers, self._helpers = self._helpers, []
         faults: list[Exception] = []
         end = time.monotonic() + _SETTLE_S
-        asked = [functools.partial(helper.begin_to_close, end) for helper in helpers]
-        ends = [functools.partial(helper.end, end + _CLOSE_S) for helper in helpers]
-        for part in (*asked, self._own.close, *ends):
+        parts: list[Callable[[], None]] = [functools.partial(helper.begin_to_close, end) for helper in helpers]
+        parts.append(self._own.close)
+        parts += [functools.partial(helper.end, end + _CLOSE_S) for helper in helpers]
+        for part in parts:
             try:
                 part()
             except Exception as fault:
@@ -101,9 +106,15 @@ class ProcessesExecutor:
         if most > steps:
             fits = (total_bytes() or 2**40) // max(1, layout.bytes_per_step)
             most = max(steps, min(most, fits))
-        shares = [high - low for low, high in self._spans]
         nbytes = 1 << arena_bytes(layout, most).bit_length()  # sparse, so that it may be twice what is needed
-        return SharedBlock(layout, steps, most, window, Arena(nbytes), shares)
+        used = self._pool.take(nbytes, most, window)
+        region = used or Region(nbytes, most=most, window=window)
+        memory = region.memory(self._pool.give if nbytes <= _POOLED else None)
+        block = SharedBlock(layout, steps, most, window, Arena(memory), self._shares)
+        block.region = region
+        if used is not None:
+            block.clear()
+        return block
 
     def attach(self, block: Block | None, /) -> None:
         """Write into this block from now on; None lets go of the last one."""
@@ -117,26 +128,26 @@ class ProcessesExecutor:
     def _attach(self, block: Block) -> None:
         for helper in self._helpers:
             helper.require_life()
-        if not isinstance(block, SharedBlock):
+        if not isinstance(block, SharedBlock) or block.region is None:
             raise TypeError(f"{type(self).__name__} writes into blocks of its own allocate(), not into {block!r}")
         self._block, self._log, self._parts_of = block, EpisodeLog(block.layout.raw), ()
         self._by_mail = has_objects(block.layout.raw) or has_objects(block.layout.env_action)
-        for k, helper in enumerate(self._helpers):
-            ticket = BlockTicket(block.layout, block.arena.nbytes, block.most, block.window, block.shares, k)
-            helper.attach(ticket, block.arena.fd)
-        block.arena.close_file()
+        for helper in self._helpers:
+            helper.attach(block.layout, block.region)
+        block.region.close_file()
         self._own.attach(block)
         _spinners.enter(self)
 
     def _detach(self) -> None:
         _spinners.leave(self)
+        block, self._block = self._block, None
+        if block is None or block.region is None:
+            return
         self._own.attach(None)
-        if self._block is not None:
-            self._block.release()
-            self._block = None
         for helper in self._helpers:
-            if helper.is_alive:
-                helper.post("detach")
+            if helper.is_alive and block.region.nbytes > _POOLED:
+                helper.detach()
+        block.region = None
 
     def let_spin(self, may: bool) -> None:
         """Say whether there are cores enough to wait without sleeping."""
@@ -277,7 +288,7 @@ class ProcessesExecutor:
 
 def _pickled(make_env: Callable[[int], AnyEnv]) -> bytes:
     try:
-        return Mail.pickled(make_env)
+        return dumps(make_env)
     except Exception as error:
         raise ArgumentError(
             f"executor='processes' sends the env factory to other processes, but it cannot be pickled: {said(error)}. "

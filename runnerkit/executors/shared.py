@@ -12,7 +12,7 @@ import mmap
 import os
 import tempfile
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,31 +23,25 @@ from runnerkit.history.block import Block, BlockLayout
 from runnerkit.history.log import EpisodeLog
 from runnerkit.spaces import Column, Layout
 
-__all__ = ["Arena", "Journal", "SharedBlock", "arena_bytes", "has_objects"]
+__all__ = ["Arena", "Journal", "Pool", "Region", "SharedBlock", "arena_bytes", "has_objects"]
 
 _ALIGNED = 64  # a cache line
 
 
-class Arena:
-    """A piece of shared memory, from which arrays are cut one after the other.
+class Region:
+    """A piece of memory that other processes can map, too; it is unmapped when nobody has it any more.
 
-    Two processes that cut the same shapes in the same order get the same memory. It is unmapped when the last
-    array is gone; until then no file stays open for it, as there may be thousands of histories.
+    No file stays open for it but that of `fd`, until `close_file`, as there may be thousands of histories: Python's
+    own `mmap` keeps one open for each mapping (up to 3.12), and `SharedMemory` has a name.
     """
 
-    def __init__(self, nbytes: int, fd: int | None = None) -> None:
+    def __init__(self, nbytes: int, fd: int | None = None, *, most: int = 0, window: bool = False) -> None:
         self.nbytes: int = nbytes
+        self.most: int = most
+        self.window: bool = window
         self.fd: int = _nameless_file(nbytes) if fd is None else fd
-        self._memory: Column = np.asarray(_Mapping(self.fd, nbytes))
-        self._used: int = 0
-
-    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Column:
-        """Return the next array; in new memory all of its bytes are zero."""
-        begin, size = self._used, math.prod(shape) * dtype.itemsize
-        self._used += -(-size // _ALIGNED) * _ALIGNED
-        if self._used > self.nbytes:
-            raise MemoryError(f"an arena of {self.nbytes} bytes has no room for {shape} of {dtype}")
-        return self._memory[begin : begin + size].view(dtype).reshape(shape)
+        self._address = _mapped(self.fd, nbytes)
+        weakref.finalize(self, _LIBC.munmap, self._address, nbytes).atexit = False
 
     def close_file(self) -> None:
         """Close the file, when nobody needs to be handed it any more; the memory stays."""
@@ -55,25 +49,72 @@ class Arena:
             os.close(self.fd)
             self.fd = -1
 
+    def memory(self, returned: Callable[[Region], object] | None = None) -> Column:
+        """Return its bytes, and be told when nobody has any of them any more."""
+        lease = _Lease(self, self._address, self.nbytes)
+        if returned is not None:
+            weakref.finalize(lease, returned, self).atexit = False
+        return np.asarray(lease)
 
-class _Mapping:
-    """Mapped memory, as NumPy can take it; the arrays keep it alive.
 
-    Python's own `mmap` keeps a file open for each mapping (up to 3.12), and `SharedMemory` a name.
-    """
+class Pool:
+    """Regions of which all arrays are gone, kept for the next rollout: memory that is warm costs half of new one."""
 
-    def __init__(self, fd: int, nbytes: int) -> None:
-        address = _LIBC.mmap(None, nbytes, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, fd, 0)
-        if address == _FAILED:
-            number = ctypes.get_errno()
-            raise MemoryError(f"cannot map {nbytes} bytes of shared memory: {os.strerror(number)}")
+    _MOST_FREE = 2
+
+    def __init__(self) -> None:
+        self._free: list[Region] = []
+        self._is_open = True
+
+    def take(self, nbytes: int, most: int, window: bool) -> Region | None:
+        """Return a region that was used for a block like that."""
+        for region in self._free:
+            if (region.nbytes, region.most, region.window) == (nbytes, most, window):
+                self._free.remove(region)
+                return region
+        return None
+
+    def give(self, region: Region) -> None:
+        """Take a region back; the oldest one goes if there are too many."""
+        if self._is_open:
+            self._free.append(region)
+            del self._free[: -self._MOST_FREE]
+
+    def close(self) -> None:
+        """Let go of all."""
+        self._is_open, self._free = False, []
+
+
+class _Lease:
+    """What NumPy makes an array of, and what all of that array's views keep alive."""
+
+    def __init__(self, region: Region, address: int, nbytes: int) -> None:
+        self._region = region
         self.__array_interface__: dict[str, Any] = {
             "data": (address, False),
             "shape": (nbytes,),
             "typestr": "|u1",
             "version": 3,
         }
-        weakref.finalize(self, _LIBC.munmap, address, nbytes).atexit = False
+
+
+class Arena:
+    """Memory from which arrays are cut one after the other.
+
+    Two processes that cut the same shapes in the same order have the same arrays.
+    """
+
+    def __init__(self, memory: Column) -> None:
+        self._memory = memory
+        self._used = 0
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Column:
+        """Return the next array; in new memory all of its bytes are zero."""
+        begin, size = self._used, math.prod(shape) * dtype.itemsize
+        self._used += -(-size // _ALIGNED) * _ALIGNED
+        if self._used > len(self._memory):
+            raise MemoryError(f"an arena of {len(self._memory)} bytes has no room for {shape} of {dtype}")
+        return self._memory[begin : begin + size].view(dtype).reshape(shape)
 
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -88,6 +129,14 @@ _LIBC.mmap.argtypes = [
 ]
 _LIBC.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 _FAILED = ctypes.c_void_p(-1).value
+
+
+def _mapped(fd: int, nbytes: int) -> int:
+    address: int = _LIBC.mmap(None, nbytes, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, fd, 0)
+    if address == _FAILED:
+        why = os.strerror(ctypes.get_errno())
+        raise MemoryError(f"cannot map {nbytes} bytes of shared memory: {why}")
+    return address
 
 
 def _nameless_file(nbytes: int) -> int:
@@ -109,11 +158,10 @@ class SharedBlock(Block):
     def __init__(
         self, layout: BlockLayout, steps: int, most: int, window: bool, arena: Arena, shares: Sequence[int]
     ) -> None:
-        self._arena: Arena | None = arena
+        self._arena = arena
+        self.region: Region | None = None
+        """What the helpers need to know to see the block, while a rollout lasts."""
         super().__init__(layout, most, window=window)
-        self.most: int = most
-        self.window: bool = window
-        self.shares: list[int] = list(shares)
         self.journals: list[Journal] = []
         if not has_objects(layout.raw):
             self.journals = [Journal(arena, layout.raw, (most + 1) * n_envs) for n_envs in shares]
@@ -126,20 +174,18 @@ class SharedBlock(Block):
             self._whole = [(name, getattr(self, name)) for name in kept]
             self.resize(steps)
 
-    @property
-    def arena(self) -> Arena:
-        """The memory, as long as a rollout lasts."""
-        assert self._arena is not None
-        return self._arena
-
-    def release(self) -> None:
-        """Let go of all but the columns, when the rollout is over."""
-        self._arena, self.journals = None, []
+    def clear(self) -> None:
+        """Make memory that was used before like new."""
+        self.terminated[...], self.truncated[...] = False, False
 
     @override
     def trim(self, steps: int) -> None:
         super().trim(steps)
         self._whole, self._flat = [], (self.rewards, self.terminated, self.truncated)
+
+    @override
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in vars(self).items() if name not in ("_arena", "journals", "region")}
 
     @override
     def resize(self, steps: int) -> None:
@@ -160,13 +206,13 @@ class SharedBlock(Block):
         return [
             leaf.allocate(rows, self.n_envs)
             if leaf.is_object
-            else self.arena.empty((rows, self.n_envs, *leaf.shape), leaf.dtype)
+            else self._arena.empty((rows, self.n_envs, *leaf.shape), leaf.dtype)
             for leaf in layout.leaves
         ]
 
     @override
     def _zeros(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Column:
-        return self.arena.empty(shape, dtype)
+        return self._arena.empty(shape, dtype)
 
 
 class Journal(EpisodeLog):
@@ -175,12 +221,13 @@ class Journal(EpisodeLog):
     For layouts without objects only.
     """
 
-    __slots__ = ("_columns", "_count", "_table")
+    __slots__ = ("_columns", "_count", "_entries", "_table")
 
     def __init__(self, arena: Arena, layout: Layout, capacity: int) -> None:
         super().__init__(layout)
         self._count: memoryview[int] = arena.empty((1,), np.dtype(np.int64)).data
         self._table: NDArray[np.int32] = arena.empty((capacity, 3), np.dtype(np.int32))
+        self._entries: memoryview[int] = self._table.reshape(-1).data
         self._columns: list[Column] = [arena.empty((capacity, *leaf.shape), leaf.dtype) for leaf in layout.leaves]
 
     @override
@@ -188,7 +235,8 @@ class Journal(EpisodeLog):
         k = self._count[0]
         for kept, column in zip(self._columns, columns, strict=True):
             kept[k] = column[where]
-        self._table[k] = env_index, row, episode_index
+        entries = self._entries  # three of these are faster than one row of an array
+        entries[3 * k], entries[3 * k + 1], entries[3 * k + 2] = env_index, row, episode_index
         self._count[0] = k + 1  # last, so that no half-written entry counts
 
     def take(self, log: EpisodeLog) -> None:

@@ -1,19 +1,28 @@
-"""Exceptions on their way from one process to another: type, message, causes and tracebacks stay."""
+"""What goes from one process to another; of exceptions, type, message, causes and tracebacks stay."""
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import os
 import pickle
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import cloudpickle
+from typing_extensions import override
 
 from runnerkit.errors import said
 
-__all__ = ["PackedError", "pack", "unpack"]
+__all__ = ["PackedError", "dumps", "pack", "unpack"]
+
+_cloudpickle_dumps: Callable[[object], bytes] = importlib.import_module("cloudpickle").dumps  # it has no types
+
+
+def dumps(thing: object) -> bytes:
+    """Pickle a thing; functions and classes that another process could not import are in it as a whole."""
+    return _cloudpickle_dumps(thing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,7 @@ def _pickled(error: BaseException) -> bytes:
     """Pickle an exception, if need be without what cannot be pickled."""
     for reduced in (lambda: error, lambda: _Parts.of(error)):
         try:
-            pickled: bytes = cloudpickle.dumps(reduced())
+            pickled = dumps(reduced())
             if type(pickle.loads(pickled)) is type(error):  # many cannot be unpickled again
                 return pickled
         except Exception:
@@ -67,6 +76,7 @@ class _Parts:
         args = tuple(value if _can_travel(value) else repr(value) for value in error.args)
         return cls(error, args, {name: value for name, value in vars(error).items() if _can_travel(value)})
 
+    @override
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuilt, self._parts
 
@@ -80,7 +90,7 @@ def _rebuilt(kind: type[BaseException], args: tuple[Any, ...], attributes: dict[
 
 def _can_travel(value: object) -> bool:
     try:
-        pickle.loads(cloudpickle.dumps(value))
+        pickle.loads(dumps(value))
     except Exception:
         return False
     return True

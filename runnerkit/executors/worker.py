@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import warnings
+import weakref
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -19,15 +20,27 @@ import numpy as np
 from runnerkit.errors import EnvError, RunnerKitError, said
 from runnerkit.executors import helper as helper_script
 from runnerkit.executors.handover import Lane, Mail, PeerGoneError, Words
-from runnerkit.executors.helper import Phase
-from runnerkit.executors.shared import Arena
-from runnerkit.executors.transport import unpack
+from runnerkit.executors.helper import BlockTicket, Phase
+from runnerkit.executors.shared import Region
+from runnerkit.executors.transport import dumps, unpack
+from runnerkit.history.block import BlockLayout
 
 __all__ = ["Worker"]
 
 _EXIT_S: Final = 5.0  # how long an interpreter may take to end
 _GO: Final = "go"  # a step of which all is in shared memory; all other calls have the names of methods
-_PREPARING: Final = ("attach", "detach", "activate")  # posted without waiting for the answer
+_REATTACH: Final = "reattach"
+_WITHOUT_MAIL: Final = (_GO, _REATTACH)
+_PREPARING: Final = ("attach", "detach", "activate", _REATTACH)  # posted without waiting for the answer
+# what a step reads and writes: to look them up in their class costs a tenth of a microsecond each
+_COMMAND, _AT, _ROW, _STATUS, _ENDED, _FAULT = (
+    Words.COMMAND,
+    Words.AT,
+    Words.ROW,
+    Words.STATUS,
+    Words.ENDED,
+    Words.FAULT,
+)
 _DOING: Final = {
     Phase.MAKE: "was being made",
     Phase.RESET: "was in reset",
@@ -44,7 +57,11 @@ _ONE_THREAD: Final = dict.fromkeys(
 class Worker:
     """The helper process of envs `low` to `high - 1`."""
 
-    def __init__(self, low: int, high: int, n_envs: int) -> None:
+    def __init__(self, low: int, high: int, n_envs: int, shares: list[int], number: int) -> None:
+        self._shares, self._number = shares, number
+        self._regions: weakref.WeakKeyDictionary[Region, int] = weakref.WeakKeyDictionary()
+        """Memory that the helper has mapped, by the number under which it knows it."""
+        self._n_attached = 0
         self.low: int = low
         self.high: int = high
         self._n_envs = n_envs
@@ -56,8 +73,8 @@ class Worker:
         """Whether a message is half sent or half received."""
         self._obituary: EnvError | None = None
         n_words = Words.count(n_envs)
-        arena = Arena(n_words * 8)
-        self._words: memoryview[int] = arena.empty((n_words,), np.dtype(np.int64)).data
+        region = Region(n_words * 8)
+        self._words: memoryview[int] = region.memory().view(np.int64).data
         for k in range(Words.FIRST_ARRAY, Words.FIRST_ARRAY + 2 * n_envs):
             self._words[k] = -1  # no episode yet
         self._words[Words.ENV] = low
@@ -65,8 +82,8 @@ class Worker:
         bell, other_bell = socket.socketpair()
         self._sockets = mail, bell
         with other_mail, other_bell:
-            self._process = _start([other_mail.fileno(), other_bell.fileno(), arena.fd], n_envs, low, high)
-        arena.close_file()
+            self._process = _start([other_mail.fileno(), other_bell.fileno(), region.fd], n_envs, low, high)
+        region.close_file()
         self._mail = Mail(mail)
         self._lane = Lane(self._words, bell, is_caller=True, is_alive=lambda: self._process.poll() is None)
         path = pickle.dumps(sys.path)
@@ -98,17 +115,21 @@ class Worker:
 
     def go(self, at: int, row: int, restart: bool) -> None:
         """Begin a step of which all is in shared memory."""
+        self._command(_GO, Words.RESTARTING_STEP if restart else Words.STEP, at, row)
+
+    def _command(self, name: str, command: int, at: int, row: int = 0) -> None:
+        """Begin a call that numbers can say."""
         if self._pending:
             self.settle()
         words = self._words
-        words[Words.COMMAND], words[Words.AT], words[Words.ROW], words[Words.RESTART] = Words.STEP, at, row, restart
-        self._pending = _GO
+        words[_COMMAND], words[_AT], words[_ROW] = command, at, row
+        self._pending = name
         self._lane.give()
 
     def stepped(self) -> list[int]:
         """Wait for the end of that step and return which episodes ended."""
         self._hear()
-        n = self._words[Words.ENDED]
+        n = self._words[_ENDED]
         if not n:
             return []
         first = Words.FIRST_ARRAY + 2 * self._n_envs
@@ -124,7 +145,7 @@ class Worker:
         self.settle()
         self.require_life()
         try:
-            pickled = Mail.pickled((name, args))
+            pickled = dumps((name, args))
         except Exception as error:
             raise RunnerKitError(
                 f"What envs {self.low} to {self.high - 1} are to get cannot be sent to their process: {said(error)}. "
@@ -154,10 +175,31 @@ class Worker:
             if name in _PREPARING:  # of all else nobody wants to know any more
                 raise
 
-    def attach(self, ticket: object, fd: int) -> None:
-        """Begin to write into a new block."""
-        self.post("attach", ticket, fd=fd)
+    def attach(self, layout: BlockLayout, region: Region) -> None:
+        """Begin to write into a block in that memory."""
+        number = self._regions.get(region)
+        if number is not None:
+            self._command(_REATTACH, Words.REATTACH, number)
+        else:
+            number = self._n_attached = self._n_attached + 1
+            ticket = BlockTicket(
+                number=number,
+                known=list(self._regions.values()),
+                layout=layout,
+                nbytes=region.nbytes,
+                most=region.most,
+                window=region.window,
+                shares=self._shares,
+                mine=self._number,
+            )
+            self.post("attach", ticket, fd=region.fd)
+            self._regions[region] = number
         self._active = range(self.low, self.high)
+
+    def detach(self) -> None:
+        """Let go of all blocks, so that their memory can go."""
+        self.post("detach")
+        self._regions.clear()
 
     def activate(self, env_indices: Sequence[int]) -> None:
         """Let the next steps be of these envs."""
@@ -174,15 +216,15 @@ class Worker:
         answer: Any = None
         try:
             self._lane.wait(seconds)
-            status = self._words[Words.STATUS]
-            if self._pending != _GO or status == Words.FAULT:
+            status = self._words[_STATUS]
+            if status == _FAULT or self._pending not in _WITHOUT_MAIL:
                 self._is_talking = True
                 answer, _ = self._mail.receive()
                 self._is_talking = False
         except PeerGoneError:
             raise self._bury() from None
         self._pending = ""
-        if status == Words.FAULT:
+        if status == _FAULT:
             raise unpack(answer)
         self._is_open = True
         return answer

@@ -138,6 +138,7 @@ CONTESTANTS: dict[str, Callable[[Cell, TablePolicy], Any]] = {
     "bare loop": bare_loop,
     "RunnerKit serial": runnerkit("serial"),
     "RunnerKit threads": runnerkit("threads"),
+    "RunnerKit processes": runnerkit("processes"),
     "gymnasium SyncVectorEnv (no history)": gymnasium_sync,
 }
 
