@@ -19,13 +19,14 @@ if __name__ == "__main__":  # where modules are must be known before any but Pyt
 import contextlib
 import ctypes
 import faulthandler
+import gc
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import gymnasium
 import numpy as np
@@ -36,15 +37,19 @@ from runnerkit.errors import EnvError, RunnerKitError, said
 from runnerkit.executors.handover import Lane, Mail, PeerGoneError, Words
 from runnerkit.executors.shared import Arena, Journal, Region, SharedBlock
 from runnerkit.executors.transport import dumps, pack
-from runnerkit.history.block import BlockLayout
+from runnerkit.history.block import Block, BlockLayout
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, ShareOptions
 from runnerkit.spaces import Column, Rows
 from runnerkit.typing import AnyEnv
 
-__all__ = ["BlockTicket", "Helper", "HelperShare", "Phase"]
+__all__ = ["UNPAID", "BlockTicket", "Helper", "HelperShare", "Phase"]
 
 _GRACE_S = 5.0  # for a step that is under way when the caller is gone
+
+
+UNPAID: Final = 0xFFF8_1234_5678_9ABC - 2**64
+"""The bits of a NaN that no arithmetic makes: there is no reward yet."""
 
 
 class Phase:
@@ -72,7 +77,10 @@ class BlockTicket:
 
 
 class HelperShare(Share):
-    """A share that says at any time which env it is busy with, and in which episode, for the case of its death."""
+    """A share that says at any time which env it is busy with, and in which episode, for the case of its death.
+
+    In a step it is the first one that has no reward yet: to say so by name would cost more than a percent.
+    """
 
     def __init__(self, env_indices: Sequence[int], words: memoryview[int], n_envs: int) -> None:
         super().__init__(env_indices)
@@ -84,14 +92,14 @@ class HelperShare(Share):
     @override
     def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> list[int]:
         self._words[Words.PHASE] = Phase.STEP
-        marked: Any = self._marked(actions, active)
-        return super().step(at, row, marked, active, restart)
+        self._unpaid[at, active[0] : active[-1] + 1] = UNPAID
+        return super().step(at, row, actions, active, restart)
 
-    def _marked(self, actions: Rows, active: Sequence[int]) -> Iterator[Any]:
-        words, env = self._words, Words.ENV
-        for i, action in zip(active, actions):  # noqa: B905  (strict costs)
-            words[env] = i
-            yield action
+    @override
+    def attach(self, block: Block | None, /) -> None:
+        super().attach(block)
+        if block is not None:
+            self._unpaid = block.rewards.view(np.int64)
 
     @override
     def render(self, env_indices: Sequence[int], /) -> list[object]:
@@ -272,7 +280,9 @@ class Helper:
         except Exception as error:
             what = f"could not be made: its factory cannot be loaded in the helper process: {said(error)}"
             raise EnvError(what, env_index=self._share.env_indices[0]) from error
-        return self._share.open(make_env, options)
+        facts = self._share.open(make_env, options)
+        gc.freeze()  # what is here now is here to stay
+        return facts
 
     def _attach(self, ticket: BlockTicket, fd: int) -> None:
         for number in self._blocks.keys() - ticket.known:

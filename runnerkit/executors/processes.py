@@ -37,7 +37,7 @@ __all__ = ["ProcessesExecutor"]
 
 _SETTLE_S: Final = 5.0  # how long a call that is under way may take when the runner closes
 _CLOSE_S: Final = 30.0  # how long envs may take to close
-_POOLED: Final = 2**26  # memory of up to so many bytes is kept for the next rollout
+_KEPT: Final = 1 / 16  # memory of a rollout is kept for the next one up to this part of all there is
 
 
 class ProcessesExecutor:
@@ -109,12 +109,15 @@ class ProcessesExecutor:
         nbytes = 1 << arena_bytes(layout, most).bit_length()  # sparse, so that it may be twice what is needed
         used = self._pool.take(nbytes, most, window)
         region = used or Region(nbytes, most=most, window=window)
-        memory = region.memory(self._pool.give if nbytes <= _POOLED else None)
+        memory = region.memory(self._pool.give if self._is_kept(region) else None)
         block = SharedBlock(layout, steps, most, window, Arena(memory), self._shares)
         block.region = region
         if used is not None:
             block.clear()
         return block
+
+    def _is_kept(self, region: Region) -> bool:
+        return region.nbytes <= (total_bytes() or 2**34) * _KEPT
 
     def attach(self, block: Block | None, /) -> None:
         """Write into this block from now on; None lets go of the last one."""
@@ -133,7 +136,7 @@ class ProcessesExecutor:
         self._block, self._log, self._parts_of = block, EpisodeLog(block.layout.raw), ()
         self._by_mail = has_objects(block.layout.raw) or has_objects(block.layout.env_action)
         for helper in self._helpers:
-            helper.attach(block.layout, block.region)
+            helper.attach(block, block.region)
         block.region.close_file()
         self._own.attach(block)
         _spinners.enter(self)
@@ -145,8 +148,7 @@ class ProcessesExecutor:
             return
         self._own.attach(None)
         for helper in self._helpers:
-            if helper.is_alive and block.region.nbytes > _POOLED:
-                helper.detach()
+            helper.detach(keep=self._is_kept(block.region))
         block.region = None
 
     def let_spin(self, may: bool) -> None:

@@ -174,6 +174,11 @@ class SharedBlock(Block):
             self._whole = [(name, getattr(self, name)) for name in kept]
             self.resize(steps)
 
+    @property
+    def all_rewards(self) -> Column:
+        """The rewards of all rows there is room for, as long as a rollout lasts."""
+        return self._flat[0]
+
     def clear(self) -> None:
         """Make memory that was used before like new."""
         self.terminated[...], self.truncated[...] = False, False

@@ -16,14 +16,14 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from runnerkit.errors import EnvError, RunnerKitError, said
 from runnerkit.executors import helper as helper_script
 from runnerkit.executors.handover import Lane, Mail, PeerGoneError, Words
-from runnerkit.executors.helper import BlockTicket, Phase
-from runnerkit.executors.shared import Region
+from runnerkit.executors.helper import UNPAID, BlockTicket, Phase
+from runnerkit.executors.shared import Region, SharedBlock
 from runnerkit.executors.transport import dumps, unpack
-from runnerkit.history.block import BlockLayout
 
 __all__ = ["Worker"]
 
@@ -66,6 +66,8 @@ class Worker:
         self.high: int = high
         self._n_envs = n_envs
         self._active: Sequence[int] = range(low, high)
+        self._rewards: NDArray[np.int64] | None = None
+        """The rewards of the block, as bits: they tell how far a step got."""
         self._is_open = False
         self._pending = ""
         """The call that was not answered yet."""
@@ -175,8 +177,9 @@ class Worker:
             if name in _PREPARING:  # of all else nobody wants to know any more
                 raise
 
-    def attach(self, layout: BlockLayout, region: Region) -> None:
+    def attach(self, block: SharedBlock, region: Region) -> None:
         """Begin to write into a block in that memory."""
+        self._rewards = block.all_rewards.view(np.int64)
         number = self._regions.get(region)
         if number is not None:
             self._command(_REATTACH, Words.REATTACH, number)
@@ -185,7 +188,7 @@ class Worker:
             ticket = BlockTicket(
                 number=number,
                 known=list(self._regions.values()),
-                layout=layout,
+                layout=block.layout,
                 nbytes=region.nbytes,
                 most=region.most,
                 window=region.window,
@@ -196,10 +199,12 @@ class Worker:
             self._regions[region] = number
         self._active = range(self.low, self.high)
 
-    def detach(self) -> None:
-        """Let go of all blocks, so that their memory can go."""
-        self.post("detach")
-        self._regions.clear()
+    def detach(self, keep: bool) -> None:
+        """Let go of the block; unless its memory is to be kept, so does the helper."""
+        self._rewards = None
+        if self.is_alive and not keep:
+            self.post("detach")
+            self._regions.clear()
 
     def activate(self, env_indices: Sequence[int]) -> None:
         """Let the next steps be of these envs."""
@@ -282,6 +287,9 @@ class Worker:
     def _error(self, how: str) -> EnvError:
         words = self._words
         phase, i = words[Words.PHASE], words[Words.ENV]
+        if phase == Phase.STEP and self._rewards is not None:
+            row = self._rewards[words[Words.AT]]
+            i = next((k for k in self._active if row[k] == UNPAID), self.high - 1)
         episode, seed = words[Words.FIRST_ARRAY + i], words[Words.FIRST_ARRAY + self._n_envs + i]
         process = f"its process ({self._process.pid}, envs {self.low} to {self.high - 1}) {how}"
         if phase == Phase.IDLE and not self._is_open:
