@@ -36,7 +36,7 @@ Make = Callable[[int | None], AnyEnv]
 Rollouts = Sequence[tuple[str, int]]
 """What to do one after the other: ("steps", 10), ("episodes", 3), ("once", 10) without auto-reset."""
 
-EXECUTORS = [("serial", None), *(("threads", workers) for workers in (1, 2, 3, 4))]
+EXECUTORS = [("serial", None), ("threads", 2), ("processes", 2), *(("threads", workers) for workers in (1, 3, 4))]
 
 some_rollouts = st.lists(
     st.one_of(
@@ -93,6 +93,23 @@ def test_threads_give_the_bytes_of_serial_and_a_plain_loop_gives_them_again(
     for i in range(n_envs):
         histories = [histories[i] for histories in serial]
         assert follow(lambda: SampleEnv(observation, action), histories, infos=True) == sum(map(len, histories))
+
+
+@given(
+    observation=any_space(),
+    action=any_space(),
+    rollouts=some_rollouts,
+    n_envs=st.integers(1, 5),
+    workers=st.integers(1, 3),
+)
+@settings(max_examples=12, deadline=None)
+def test_processes_give_the_bytes_of_serial(
+    observation: Space[Any], action: Space[Any], rollouts: Rollouts, n_envs: int, workers: int
+) -> None:
+    make = sample_env(observation, action)
+    options: dict[str, Any] = {"seed": 4, "n_envs": n_envs, "keep_infos": True}
+    serial = run(make, rollouts, executor="serial", **options)
+    assert summaries(serial) == summaries(run(make, rollouts, executor="processes", workers=workers, **options))
 
 
 @pytest.mark.parametrize("name", ALL_SPACES)
@@ -433,7 +450,8 @@ def test_real_envs_give_the_same_bytes_everywhere_and_in_a_plain_loop(env_id: st
     steps = REAL[env_id]
     rollouts = [("steps", steps), ("steps", 5)]
     serial = run(env_id, rollouts, agent, seed=3, n_envs=2, keep_infos=True)
-    threads = run(env_id, rollouts, agent, seed=3, n_envs=2, keep_infos=True, executor="threads", workers=2)
-    assert summaries(serial) == summaries(threads)
+    for executor in ("threads", "processes"):
+        other = run(env_id, rollouts, agent, seed=3, n_envs=2, keep_infos=True, executor=executor, workers=2)
+        assert summaries(serial) == summaries(other)
     for i in range(2):
         assert follow(lambda: gymnasium.make(env_id), [h[i] for h in serial], infos=True) == steps + 5

@@ -20,6 +20,7 @@ from runnerkit.errors import RolloutError, RunnerKitError
 
 RUN_SEED = 3
 SEEDS = SeedSchedule(RUN_SEED)
+WORKERS = {"serial": None, "processes": 2}
 Fault = tuple[str, int, int, int]
 """What fails ("reset", "step" or "shape"), of which env and episode, at which step."""
 
@@ -121,12 +122,12 @@ def run(trial: int, runner_class: type[GymRunner[Any, Any, Any]], executor: str)
         "auto_reset": draw.random() < 0.8,
         "preprocessors": [counter] if draw.random() < 0.4 else [],
         "schedule": None if draw.random() < 0.7 else lambda i, k: EpisodeStart(SEEDS.episode_seed(i, k), {"k": k}),
-        "workers": draw.randint(1, n) if executor == "threads" else draw.randint(1, n) and None,
+        "workers": draw.randint(1, n) if executor == "threads" else draw.randint(1, n) and WORKERS[executor],
     }
     agent = Listener(draw.randint(1, 60))
     seen: list[Any] = []
-    index = iter(range(n))
-    with runner_class(lambda seed: FaultyEnv(next(index), plan), RUN_SEED, n, executor=executor, **options) as runner:
+    index = {SEEDS.env_seed(i): i for i in range(n)}
+    with runner_class(lambda seed: FaultyEnv(index[seed], plan), RUN_SEED, n, executor=executor, **options) as runner:
         for _ in range(6):
             kind, number = draw.choice(["steps", "steps", "episodes", "reset"]), draw.randint(1, 9)
             limit: dict[str, Any] = {kind: number}
@@ -150,3 +151,11 @@ def test_faults_are_the_same_whoever_steps_the_envs(runner_class: type[GymRunner
         assert serial == threads, f"trial {trial}"
         faults += sum(isinstance(entry, tuple) for entry in serial[0])
     assert faults > 5
+
+
+@pytest.mark.parametrize("runner_class", [GymRunner, OwnHistory])
+@pytest.mark.parametrize("first", range(0, 30, 15))
+def test_faults_are_the_same_in_other_processes(runner_class: type[GymRunner[Any, Any, Any]], first: int) -> None:
+    for trial in range(first, first + 15):
+        serial, processes = run(trial, runner_class, "serial"), run(trial, runner_class, "processes")
+        assert serial == processes, f"trial {trial}"

@@ -219,7 +219,7 @@ class Helper:
     def _give(self, status: int) -> None:
         words = self._words
         words[Words.STATUS], words[Words.PHASE] = status, Phase.IDLE
-        if self._tells_more:
+        if self._tells_more and self._block is not None:
             words[Words.HAS_MAIL] = self._share.has_more_to_tell
         self._lane.give()
 
