@@ -107,7 +107,10 @@ class Standing:
             raise RolloutError(f"{where} raised {said(error)}") from error
         if not isinstance(start, EpisodeStart):
             raise RolloutError(f"{where} must return an EpisodeStart(seed, options), not {start!r}.")
-        return EpisodeStart(start.seed, copy.deepcopy(start.options))  # it may use its options again
+        try:
+            return EpisodeStart(start.seed, copy.deepcopy(start.options))  # it may use its options again
+        except Exception as error:
+            raise RolloutError(f"{where} returned options that cannot be copied: {said(error)}") from error
 
     def skip(self, error: EnvError) -> None:
         """Count an episode that could not even begin as over: its seed would only fail again."""

@@ -41,13 +41,12 @@ class Region:
         self.window: bool = window
         self.fd: int = _nameless_file(nbytes) if fd is None else fd
         self._address = _mapped(self.fd, nbytes)
+        self._closing = weakref.finalize(self, os.close, self.fd)
         weakref.finalize(self, _LIBC.munmap, self._address, nbytes).atexit = False
 
     def close_file(self) -> None:
         """Close the file, when nobody needs to be handed it any more; the memory stays."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        self._closing()
 
     def memory(self, returned: Callable[[Region], object] | None = None) -> Column:
         """Return its bytes, and be told when nobody has any of them any more."""

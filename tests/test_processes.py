@@ -1,0 +1,519 @@
+"""The process executor: helpers that die, what travels between processes, and what is left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from envs import summary
+from faulty_envs import Constant, build, collected
+from gymnasium import spaces
+from process_envs import DEATHS, RUN_SEED, SEEDS, Hanging, Mortals
+from typing_extensions import override
+
+from runnerkit import EpisodeStart, GymRunner, RandomAgent
+from runnerkit.errors import ArgumentError, EnvError, RunnerKitError
+from runnerkit.executors import handover
+from runnerkit.typing import AnyEnv
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "sched_yield"), reason="needs a POSIX system")
+
+
+def children() -> set[int]:
+    """Return the child processes that there are, zombies included."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            pid, rest = entry.parent.name, entry.read_text().rpartition(")")[2].split()
+            if int(rest[1]) == os.getpid():
+                found.add(int(pid))
+    return found
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def mapped() -> int:
+    """Return how many pieces of shared memory this process has."""
+    gc.collect()
+    return Path("/proc/self/maps").read_text().count("memfd:runnerkit")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    before = children(), open_files(), mapped()
+    yield
+    assert (children(), open_files(), mapped()) == before
+
+
+def mortal(*place: Any, n_envs: int = 4, workers: int = 2, **options: Any) -> GymRunner[Any, Any, Any]:
+    return build(Mortals(*place), n_envs=n_envs, workers=workers, seed=RUN_SEED, executor="processes", **options)
+
+
+# ---- death
+
+
+@pytest.mark.parametrize("death", DEATHS)
+def test_a_helper_that_dies_in_step_is_told_with_env_episode_seed_step_and_action(death: str) -> None:
+    with mortal("step", 3, 2, 3, death) as runner:
+        with pytest.raises(EnvError, match=death) as caught:
+            runner.rollout(Constant(2), steps=50)
+        error = caught.value
+        assert (error.env_index, error.episode_index, error.seed) == (3, 2, SEEDS.episode_seed(3, 2))
+        assert (error.step, error.action) == (2, 2)
+        assert "envs 2 to 3" in str(error)
+        assert "Build a new runner" in str(error)
+
+
+def test_what_was_collected_before_a_death_is_what_serial_collects() -> None:
+    with mortal("step", 3, 2, 3) as runner, pytest.raises(EnvError) as caught:
+        runner.rollout(Constant(2), steps=50)
+    with build(Mortals("never", 0), n_envs=4, seed=RUN_SEED) as serial:
+        whole = serial.rollout(Constant(2), steps=10)
+    histories = collected(caught.value)
+    assert [len(history) for history in histories] == [10] * 4  # two episodes of 4 steps, and 2 steps
+    ends = [str(history.episodes[-1].end_reason) for history in histories]
+    assert ends == ["interrupted", "interrupted", "interrupted", "crashed"]
+    for history, expected in zip(histories, whole, strict=True):
+        for name in ("observations", "next_observations", "actions", "rewards", "terminated"):
+            assert np.array_equal(getattr(history, name), getattr(expected, name)), name
+
+
+@pytest.mark.parametrize("options", [{}, {"keep_infos": True}, {"schedule": SEEDS}])
+def test_a_helper_that_dies_in_a_later_reset_loses_no_step(options: dict[str, Any]) -> None:
+    with mortal("reset", 3, 1, 0, **options) as runner:
+        with pytest.raises(EnvError, match="in reset") as caught:
+            runner.rollout(Constant(), steps=50)
+        error = caught.value
+        assert (error.env_index, error.episode_index, error.seed) == (3, 1, SEEDS.episode_seed(3, 1))
+        for history in collected(error):
+            assert history.next_observations[:, 0].tolist() == [1, 2, 3, 4]
+            assert [str(episode.end_reason) for episode in history.episodes] == ["terminated"]
+
+
+def test_a_helper_that_dies_in_the_first_reset_is_told() -> None:
+    with mortal("reset", 2, 0, 0) as runner, pytest.raises(EnvError, match="in reset when its process") as caught:
+        runner.rollout(Constant(), steps=5)
+    assert (caught.value.env_index, caught.value.episode_index) == (2, 0)
+
+
+@pytest.mark.parametrize("death", DEATHS)
+def test_a_helper_that_dies_as_it_makes_an_env_is_told(death: str) -> None:
+    with pytest.raises(EnvError, match=f"being made .* {death}") as caught:
+        mortal("make", 3, 0, 0, death)
+    assert caught.value.env_index == 3
+
+
+@pytest.mark.parametrize("death", DEATHS)
+def test_a_helper_that_dies_in_close_is_told_and_the_others_are_closed(death: str) -> None:
+    runner = mortal("close", 1, 0, 0, death, n_envs=3, workers=3)
+    runner.rollout(Constant(), steps=3)
+    with pytest.raises(EnvError, match=f"in close when .* {death}") as caught:
+        runner.close()
+    assert (caught.value.env_index, caught.value.seed) == (1, SEEDS.episode_seed(1, 0))
+    runner.close()
+
+
+def test_a_helper_that_dies_between_rollouts_is_found_out_by_the_next() -> None:
+    with mortal("never", 0) as runner:
+        runner.rollout(Constant(), steps=3)
+        (helper,) = children()
+        os.kill(helper, signal.SIGKILL)
+        with pytest.raises(EnvError, match=r"was waiting when its process .* SIGKILL"):
+            runner.rollout(Constant(), steps=3)
+
+
+def test_a_runner_with_a_dead_helper_says_so_again_and_closes() -> None:
+    with mortal("step", 2, 0, 2) as runner:
+        with pytest.raises(EnvError):
+            runner.rollout(Constant(), steps=5)
+        for _ in range(2):
+            with pytest.raises(EnvError, match=r"has no process any more.*SIGKILL.*Build a new runner"):
+                runner.rollout(Constant(), steps=5)
+
+
+def test_a_helper_that_is_killed_while_the_caller_waits_for_it_ends_the_wait() -> None:
+    with build(
+        lambda seed: Hanging(Mortals("never", 0)(seed)), n_envs=3, workers=3, executor="processes", seed=RUN_SEED
+    ) as runner:
+        pids = children()
+        runner._parts.executor._own._envs[0] = runner._parts.executor._own._envs[
+            0
+        ].unwrapped  # the caller's own goes on
+        timer = threading.Timer(0.3, lambda: [os.kill(pid, signal.SIGKILL) for pid in pids])
+        timer.start()
+        with pytest.raises(EnvError, match=r"in step when its process .* SIGKILL"):
+            runner.rollout(Constant(), steps=5)
+        timer.join()
+
+
+# ---- faults that are not deaths
+
+
+def test_a_factory_that_raises_in_a_helper_keeps_type_message_and_traceback() -> None:
+    def broken(seed: int | None) -> AnyEnv:
+        if os.getpid() != caller:
+            raise FileNotFoundError(2, "no such model", "model.xml")
+        return gymnasium.make("CartPole-v1")
+
+    caller = os.getpid()
+    with pytest.raises(EnvError, match=r"Env 1 could not be made: FileNotFoundError: .*no such model") as caught:
+        build(broken, n_envs=2, workers=2, executor="processes")
+    cause = caught.value.__cause__
+    assert isinstance(cause, FileNotFoundError)
+    assert cause.filename == "model.xml"
+    assert "In the helper process" in cause.__notes__[-1]
+    assert "in broken" in cause.__notes__[-1]
+
+
+class PickyError(Exception):
+    """An exception that pickle cannot bring back."""
+
+    def __init__(self, code: int, *, where: str) -> None:
+        super().__init__(f"code {code} in {where}")
+        self.code, self.lock = code, threading.Lock()
+
+
+def test_an_exception_that_cannot_be_pickled_keeps_its_type_and_message() -> None:
+    def picky(seed: int | None) -> AnyEnv:
+        if os.getpid() != caller:
+            raise PickyError(7, where="make")
+        return gymnasium.make("CartPole-v1")
+
+    caller = os.getpid()
+    with pytest.raises(EnvError, match="PickyError: code 7 in make") as caught:
+        build(picky, n_envs=2, workers=2, executor="processes")
+    cause = caught.value.__cause__
+    assert isinstance(cause, PickyError)
+    assert (str(cause), cause.code) == ("code 7 in make", 7)
+
+
+def test_a_factory_that_cannot_be_pickled_is_refused_with_the_way_out() -> None:
+    lock = threading.Lock()
+
+    def holding(seed: int | None) -> AnyEnv:
+        with lock:
+            return gymnasium.make("CartPole-v1")
+
+    with pytest.raises(ArgumentError, match=r"cannot be pickled: TypeError: .*lock.*executor='threads'"):
+        build(holding, n_envs=2, workers=2, executor="processes")
+
+
+def test_reset_options_that_cannot_be_pickled_are_named() -> None:
+    class Stream:
+        def __deepcopy__(self, memo: object) -> Stream:
+            return self
+
+        def __getstate__(self) -> object:
+            raise TypeError("a stream stays where it is")
+
+    stream = Stream()
+    with (
+        mortal("never", 0, schedule=lambda i, k: EpisodeStart(1, {"stream": stream})) as runner,
+        pytest.raises(RunnerKitError, match=r"envs 2 to 3 .* a stream stays where it is"),
+    ):
+        runner.rollout(Constant(), steps=3)
+
+
+# ---- how many
+
+
+@pytest.mark.parametrize(("n_envs", "workers", "there"), [(1, None, 0), (1, 5, 0), (3, 16, 2), (5, 2, 1)])
+def test_there_are_never_more_workers_than_envs(n_envs: int, workers: int | None, there: int) -> None:
+    with mortal("never", 0, n_envs=n_envs, workers=workers) as runner:
+        assert len(children()) == there
+        assert runner.workers == there + 1
+        assert [len(history) for history in runner.rollout(Constant(), steps=6)] == [6] * n_envs
+
+
+def test_who_waits_sleeps_at_once_if_there_are_more_workers_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    cores = len(os.sched_getaffinity(0))
+    spinning: list[bool] = []
+
+    class Watching(Constant):
+        def act(self, observations: Any, /) -> Any:
+            for runner in runners:
+                for helper in runner._parts.executor._helpers:
+                    spinning.append(bool(helper._words[handover.Words.SPIN]))
+            return super().act(observations)
+
+    runners = [mortal("never", 0, n_envs=cores + 1, workers=cores + 1)]
+    with runners[0] as runner:
+        runner.rollout(Watching(), steps=3)
+    assert not any(spinning)
+
+
+def test_idle_helpers_use_no_cpu() -> None:
+    def ticks() -> int:
+        stat = Path(f"/proc/{helper}/stat").read_text().rpartition(")")[2].split()
+        return int(stat[11]) + int(stat[12])
+
+    with mortal("never", 0) as runner:
+        (helper,) = children()
+        runner.rollout(Constant(), steps=100)
+        before = ticks()
+        time.sleep(1.0)
+        assert ticks() - before < 0.3 * os.sysconf("SC_CLK_TCK")  # a spinning one uses all of it
+
+
+# ---- memory
+
+
+class Big(gymnasium.Env[Any, Any]):
+    """Has observations of 10 MB."""
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Box(0, 255, (10, 1000, 1000), np.uint8)
+        self.action_space = spaces.Discrete(2)
+        self.t = 0
+
+    @override
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        self.t = 0
+        return np.full(self.observation_space.shape, 0, np.uint8), {}
+
+    @override
+    def step(self, action: Any) -> Any:
+        self.t += 1
+        return np.full(self.observation_space.shape, self.t, np.uint8), 1.0, False, False, {}
+
+
+def test_large_observations_go_through() -> None:
+    with build(lambda seed: Big(), n_envs=2, workers=2, executor="processes") as runner:
+        for history in runner.rollout(Constant(), steps=2):
+            assert history.next_observations[:, 5, 500, 500].tolist() == [1, 2]
+
+
+def test_histories_keep_their_bytes_when_memory_is_used_again() -> None:
+    with build("CartPole-v1", n_envs=4, seed=0, executor="processes", workers=2) as runner:
+        agent = RandomAgent(runner.action_space, seed=0)
+        kept = [runner.rollout(agent, steps=30)]
+        told = [[summary(history) for history in kept[0]]]
+        for k in range(8):
+            histories = runner.rollout(agent, steps=30)
+            if k % 3 == 0:
+                kept.append(histories)
+                told.append([summary(history) for history in histories])
+            del histories
+        with build("CartPole-v1", n_envs=4, seed=0) as serial:
+            again = RandomAgent(serial.action_space, seed=0)
+            expected = [[summary(history) for history in serial.rollout(again, steps=30)] for _ in range(9)]
+    assert [[summary(history) for history in histories] for histories in kept] == told
+    assert told == [expected[0], expected[1], expected[4], expected[7]]
+
+
+def test_thousands_of_histories_keep_no_file_open() -> None:
+    with mortal("never", 0) as runner:
+        runner.rollout(Constant(), steps=2)
+        before = open_files()
+        kept = [runner.rollout(Constant(), steps=2) for _ in range(40)]
+        assert open_files() == before
+    assert all(len(history) == 2 for histories in kept for history in histories)
+
+
+def test_a_history_from_shared_memory_can_be_pickled_and_outlives_the_runner() -> None:
+    with mortal("never", 0) as runner:
+        histories = runner.rollout(Constant(), episodes=6)
+    again = pickle.loads(pickle.dumps(histories))
+    assert [summary(history) for history in again] == [summary(history) for history in histories]
+    assert len(pickle.dumps(histories)) < 100_000  # and not the room there was for a longest rollout
+    histories[0].observations[0] = 7  # it is the caller's own
+
+
+# ---- programs
+
+
+def program(text: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of its own, given on the command line: its functions cannot be imported by anyone."""
+    return subprocess.run(
+        [sys.executable, *flags, "-c", textwrap.dedent(text)],
+        capture_output=True, text=True, check=False, timeout=100, cwd=Path(__file__).parent,
+    )  # fmt: skip
+
+
+def test_a_script_needs_no_main_guard_and_its_own_classes_keep_their_identity(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import os, gymnasium, runnerkit
+            print("begins")
+
+            class MyError(Exception): ...
+
+            class MyEnv(gymnasium.Wrapper):
+                def step(self, action):
+                    if self.fails:
+                        raise MyError("no luck")
+                    return super().step(action)
+
+            def make(seed):
+                env = MyEnv(gymnasium.make("CartPole-v1"))
+                env.fails = made and os.getpid() != home
+                return env
+
+            made, home = [], os.getpid()
+            runner = runnerkit.GymRunner(make, n_envs=2, workers=2, executor="processes")
+            print(len(runner.rollout(runnerkit.RandomAgent(runner.action_space, seed=0), steps=3)[1]))
+            runner.close()
+            made.append(1)
+            with runnerkit.GymRunner(make, n_envs=2, workers=2, executor="processes") as runner:
+                try:
+                    runner.rollout(runnerkit.RandomAgent(runner.action_space, seed=0), steps=3)
+                except runnerkit.errors.EnvError as error:
+                    print(type(error.__cause__) is MyError)
+            """
+        )
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=100)
+    assert done.stdout.split() == ["begins", "3", "True"], done.stderr
+
+
+def test_an_env_id_that_only_the_caller_registered_is_known_to_helpers() -> None:
+    gymnasium.register("OnlyHere-v0", entry_point=lambda: gymnasium.make("CartPole-v1").unwrapped, max_episode_steps=3)
+    try:
+        with build("OnlyHere-v0", n_envs=2, workers=2, executor="processes") as runner:
+            histories = runner.rollout(Constant(), steps=6)
+    finally:
+        del gymnasium.registry["OnlyHere-v0"]
+    assert [episode.length for episode in histories[1].episodes] == [3, 3]
+
+
+class Derived(GymRunner[Any, Any, Any]):
+    """Makes its own envs."""
+
+    length = 4
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.length = 2
+        super().__init__(*args, **options)
+
+    @override
+    def make_env(self, seed: int | None = None) -> AnyEnv:
+        return gymnasium.wrappers.TimeLimit(super().make_env(seed), self.length)
+
+
+def test_a_derived_runner_makes_its_envs_in_the_helpers() -> None:
+    with Derived("CartPole-v1", n_envs=2, workers=2, executor="processes") as runner:
+        histories = runner.rollout(Constant(), steps=4)
+        with pytest.raises(TypeError, match="cannot be copied or pickled"):
+            pickle.dumps(runner)
+    assert [[episode.length for episode in history.episodes] for history in histories] == [[2, 2]] * 2
+
+
+def test_helpers_end_with_a_caller_that_is_killed() -> None:
+    done = program(
+        """
+        import os, signal
+        from test_processes import Constant, children, mortal
+        runner = mortal("never", 0, workers=3)
+        runner.rollout(Constant(), steps=3)
+        print(*children(), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    assert done.returncode == -signal.SIGKILL
+    pids = [int(pid) for pid in done.stdout.split()]
+    assert len(pids) == 2
+    end = time.monotonic() + 60
+    while any(is_running(pid) for pid in pids):
+        assert time.monotonic() < end, "an orphan"
+        time.sleep(0.05)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_program_that_ends_without_close_leaves_no_helper() -> None:
+    done = program(
+        """
+        from test_processes import Constant, children, mortal
+        runner = mortal("never", 0, workers=3)
+        runner.rollout(Constant(), steps=3)
+        print(*children(), flush=True)
+        """,
+        "-W", "always::ResourceWarning",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "dropped without close" in done.stderr
+    assert not any(is_running(int(pid)) for pid in done.stdout.split())
+
+
+def test_ctrl_c_to_the_whole_group_returns_what_was_collected_and_the_helpers_go_on() -> None:
+    done = program(
+        """
+        import os, signal
+        from faulty_envs import Constant
+        from test_processes import children, mortal
+
+        class Interrupting(Constant):
+            calls = 0
+            def act(self, observations):
+                self.calls += 1
+                if self.calls == 20:
+                    os.killpg(0, signal.SIGINT)
+                return super().act(observations)
+
+        os.setpgid(0, 0)
+        with mortal("never", 0, workers=3) as runner:
+            pids = children()
+            histories = runner.rollout(Interrupting(), steps=1000)
+            print(runner.interrupted, *{len(history) for history in histories})
+            histories = runner.rollout(Constant(), steps=9)
+            print(runner.interrupted, *{len(history) for history in histories}, pids == children())
+        """
+    )
+    assert done.stdout.splitlines() == ["True 20", "False 9 True"], done.stderr
+
+
+def test_what_ps_shows_tells_what_a_helper_is_for() -> None:
+    with mortal("never", 0, n_envs=7):
+        (helper,) = children()
+        command = Path(f"/proc/{helper}/cmdline").read_bytes().decode().split("\0")
+        assert "runnerkit: envs 4 to 6" in command
+        assert Path(f"/proc/{helper}/comm").read_text().strip() == "rk-envs-4-6"
+
+
+def test_libraries_start_one_thread_in_a_helper() -> None:
+    class Threads(gymnasium.ObservationWrapper[Any, Any, Any]):
+        def __init__(self) -> None:
+            super().__init__(gymnasium.make("CartPole-v1"))
+            self.observation_space = spaces.Discrete(1000)
+
+        @override
+        def observation(self, observation: Any) -> Any:
+            return int(os.environ.get("OMP_NUM_THREADS", "999"))
+
+    with build(lambda seed: Threads(), n_envs=2, workers=2, executor="processes") as runner:
+        histories = runner.rollout(Constant(), steps=1)
+    assert histories[1].observations.tolist() == [1]
+
+
+def test_envs_are_drawn_by_the_process_they_live_in() -> None:
+    with mortal("never", 0, render_mode="rgb_array") as runner:
+        runner.rollout(Constant(), steps=1)
+        frames = runner._parts.executor.render([0, 3])
+        assert [np.asarray(frame).shape for frame in frames] == [(2, 2, 3)] * 2
+    with mortal("render", 3, render_mode="rgb_array") as runner:
+        runner.rollout(Constant(), steps=1)
+        with pytest.raises(EnvError, match="in render when its process"):
+            runner._parts.executor.render([0, 3])
