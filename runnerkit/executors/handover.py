@@ -52,9 +52,8 @@ class Words:
     DONE = 8
     """Calls answered so far. The helper writes this line and those after the sleepers'."""
     STATUS = 9
-    ENDED = 10
-    """How many envs ended; which, comes at the end of the words."""
-    HAS_MAIL = 11
+    """How many episodes ended (which, comes at the end of the words), or that there was a fault."""
+    HAS_MAIL = 10
     """Whether infos or objects were logged, so that `drain` has to ask for them."""
     CALLER_ASLEEP = 16
     HELPER_ASLEEP = 24
@@ -65,7 +64,7 @@ class Words:
     """From here on: episode index, seed (-1: none that fits) and ended envs, n_envs of each."""
 
     STEP, RESTARTING_STEP, CALL, REATTACH = range(4)
-    FINE, FAULT = 0, 1
+    FINE, FAULT = 0, -1
 
     @staticmethod
     def count(n_envs: int) -> int:

@@ -218,10 +218,11 @@ class Helper:
 
     def _give(self, status: int) -> None:
         words = self._words
-        words[Words.STATUS], words[Words.PHASE] = status, Phase.IDLE
+        words[Words.STATUS] = status
         if self._tells_more and self._block is not None:
             words[Words.HAS_MAIL] = self._share.has_more_to_tell
         self._lane.give()
+        words[Words.PHASE] = Phase.IDLE
 
     # ---- steps
 
@@ -241,10 +242,9 @@ class Helper:
         except BaseException as fault:
             self._answer(Words.FAULT, pack(fault))
             return
-        words[Words.ENDED] = len(ended)
         for k, i in enumerate(ended, self._first_ended):
             words[k] = i
-        self._give(Words.FINE)
+        self._give(len(ended))
 
     def _step_by_mail(
         self, at: int, row: int, actions: Rows, restart: bool

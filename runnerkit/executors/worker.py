@@ -30,17 +30,10 @@ __all__ = ["Worker"]
 _EXIT_S: Final = 5.0  # how long an interpreter may take to end
 _GO: Final = "go"  # a step of which all is in shared memory; all other calls have the names of methods
 _REATTACH: Final = "reattach"
-_WITHOUT_MAIL: Final = (_GO, _REATTACH)
 _PREPARING: Final = ("attach", "detach", "activate", _REATTACH)  # posted without waiting for the answer
 # what a step reads and writes: to look them up in their class costs a tenth of a microsecond each
-_COMMAND, _AT, _ROW, _STATUS, _ENDED, _FAULT = (
-    Words.COMMAND,
-    Words.AT,
-    Words.ROW,
-    Words.STATUS,
-    Words.ENDED,
-    Words.FAULT,
-)
+_COMMAND, _AT, _ROW, _STATUS = Words.COMMAND, Words.AT, Words.ROW, Words.STATUS
+_STEP, _RESTARTING_STEP, _FAULT = Words.STEP, Words.RESTARTING_STEP, Words.FAULT
 _DOING: Final = {
     Phase.MAKE: "was being made",
     Phase.RESET: "was in reset",
@@ -65,6 +58,7 @@ class Worker:
         self.low: int = low
         self.high: int = high
         self._n_envs = n_envs
+        self._first_ended = Words.FIRST_ARRAY + 2 * n_envs
         self._active: Sequence[int] = range(low, high)
         self._rewards: NDArray[np.int64] | None = None
         """The rewards of the block, as bits: they tell how far a step got."""
@@ -117,25 +111,17 @@ class Worker:
 
     def go(self, at: int, row: int, restart: bool) -> None:
         """Begin a step of which all is in shared memory."""
-        self._command(_GO, Words.RESTARTING_STEP if restart else Words.STEP, at, row)
-
-    def _command(self, name: str, command: int, at: int, row: int = 0) -> None:
-        """Begin a call that numbers can say."""
         if self._pending:
             self.settle()
         words = self._words
-        words[_COMMAND], words[_AT], words[_ROW] = command, at, row
-        self._pending = name
+        words[_COMMAND], words[_AT], words[_ROW] = _RESTARTING_STEP if restart else _STEP, at, row
+        self._pending = _GO
         self._lane.give()
 
-    def stepped(self) -> list[int]:
+    def stepped(self) -> Sequence[int]:
         """Wait for the end of that step and return which episodes ended."""
-        self._hear()
-        n = self._words[_ENDED]
-        if not n:
-            return []
-        first = Words.FIRST_ARRAY + 2 * self._n_envs
-        return self._words[first : first + n].tolist()
+        n = self._hear()
+        return self._words[self._first_ended : self._first_ended + n].tolist() if n else ()
 
     def call(self, name: str, *args: object) -> Any:
         """Call a method of the helper and wait for its answer."""
@@ -182,7 +168,10 @@ class Worker:
         self._rewards = block.all_rewards.view(np.int64)
         number = self._regions.get(region)
         if number is not None:
-            self._command(_REATTACH, Words.REATTACH, number)
+            self.settle()
+            self._words[_COMMAND], self._words[_AT] = Words.REATTACH, number
+            self._pending = _REATTACH
+            self._lane.give()
         else:
             number = self._n_attached = self._n_attached + 1
             ticket = BlockTicket(
@@ -218,18 +207,21 @@ class Worker:
         if self._is_talking:  # Ctrl-C broke off a message: all that followed would be garbled
             self._process.kill()
             raise self._bury()
-        answer: Any = None
         try:
             self._lane.wait(seconds)
-            status = self._words[_STATUS]
-            if status == _FAULT or self._pending not in _WITHOUT_MAIL:
+            answer: Any = self._words[_STATUS]
+            if self._pending is _GO and answer != _FAULT:
+                self._pending = ""
+                return answer
+            is_fault = answer == _FAULT
+            if is_fault or self._pending != _REATTACH:
                 self._is_talking = True
                 answer, _ = self._mail.receive()
                 self._is_talking = False
         except PeerGoneError:
             raise self._bury() from None
         self._pending = ""
-        if status == _FAULT:
+        if is_fault:
             raise unpack(answer)
         self._is_open = True
         return answer
