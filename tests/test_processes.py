@@ -61,7 +61,17 @@ def _nothing_is_left() -> Iterator[None]:
     assert (children(), open_files(), mapped()) == before
 
 
-def mortal(*place: Any, n_envs: int = 4, workers: int = 2, **options: Any) -> GymRunner[Any, Any, Any]:
+def executor_of(runner: GymRunner[Any, Any, Any]) -> Any:
+    """Return the part that steps the envs."""
+    return runner._parts.executor
+
+
+def kill_all(pids: set[int]) -> None:
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+def mortal(*place: Any, n_envs: int = 4, workers: int | None = 2, **options: Any) -> GymRunner[Any, Any, Any]:
     return build(Mortals(*place), n_envs=n_envs, workers=workers, seed=RUN_SEED, executor="processes", **options)
 
 
@@ -152,10 +162,9 @@ def test_a_helper_that_is_killed_while_the_caller_waits_for_it_ends_the_wait() -
         lambda seed: Hanging(Mortals("never", 0)(seed)), n_envs=3, workers=3, executor="processes", seed=RUN_SEED
     ) as runner:
         pids = children()
-        runner._parts.executor._own._envs[0] = runner._parts.executor._own._envs[
-            0
-        ].unwrapped  # the caller's own goes on
-        timer = threading.Timer(0.3, lambda: [os.kill(pid, signal.SIGKILL) for pid in pids])
+        own = executor_of(runner)._own._envs
+        own[0] = own[0].unwrapped  # which does not hang
+        timer = threading.Timer(0.3, kill_all, (pids,))
         timer.start()
         with pytest.raises(EnvError, match=r"in step when its process .* SIGKILL"):
             runner.rollout(Constant(), steps=5)
@@ -219,6 +228,7 @@ def test_reset_options_that_cannot_be_pickled_are_named() -> None:
         def __deepcopy__(self, memo: object) -> Stream:
             return self
 
+        @override
         def __getstate__(self) -> object:
             raise TypeError("a stream stays where it is")
 
@@ -246,9 +256,10 @@ def test_who_waits_sleeps_at_once_if_there_are_more_workers_than_cores(monkeypat
     spinning: list[bool] = []
 
     class Watching(Constant):
+        @override
         def act(self, observations: Any, /) -> Any:
             for runner in runners:
-                for helper in runner._parts.executor._helpers:
+                for helper in executor_of(runner)._helpers:
                     spinning.append(bool(helper._words[handover.Words.SPIN]))
             return super().act(observations)
 
@@ -274,23 +285,26 @@ def test_idle_helpers_use_no_cpu() -> None:
 # ---- memory
 
 
+SHAPE = (10, 1000, 1000)
+
+
 class Big(gymnasium.Env[Any, Any]):
     """Has observations of 10 MB."""
 
     def __init__(self) -> None:
-        self.observation_space = spaces.Box(0, 255, (10, 1000, 1000), np.uint8)
+        self.observation_space = spaces.Box(0, 255, SHAPE, np.uint8)
         self.action_space = spaces.Discrete(2)
         self.t = 0
 
     @override
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         self.t = 0
-        return np.full(self.observation_space.shape, 0, np.uint8), {}
+        return np.full(SHAPE, 0, np.uint8), {}
 
     @override
     def step(self, action: Any) -> Any:
         self.t += 1
-        return np.full(self.observation_space.shape, self.t, np.uint8), 1.0, False, False, {}
+        return np.full(SHAPE, self.t, np.uint8), 1.0, False, False, {}
 
 
 def test_large_observations_go_through() -> None:
@@ -385,7 +399,9 @@ def test_a_script_needs_no_main_guard_and_its_own_classes_keep_their_identity(tm
 
 
 def test_an_env_id_that_only_the_caller_registered_is_known_to_helpers() -> None:
-    gymnasium.register("OnlyHere-v0", entry_point=lambda: gymnasium.make("CartPole-v1").unwrapped, max_episode_steps=3)
+    gymnasium.register(
+        "OnlyHere-v0", entry_point=lambda **_: gymnasium.make("CartPole-v1").unwrapped, max_episode_steps=3
+    )
     try:
         with build("OnlyHere-v0", n_envs=2, workers=2, executor="processes") as runner:
             histories = runner.rollout(Constant(), steps=6)
@@ -511,9 +527,9 @@ def test_libraries_start_one_thread_in_a_helper() -> None:
 def test_envs_are_drawn_by_the_process_they_live_in() -> None:
     with mortal("never", 0, render_mode="rgb_array") as runner:
         runner.rollout(Constant(), steps=1)
-        frames = runner._parts.executor.render([0, 3])
+        frames = executor_of(runner).render([0, 3])
         assert [np.asarray(frame).shape for frame in frames] == [(2, 2, 3)] * 2
     with mortal("render", 3, render_mode="rgb_array") as runner:
         runner.rollout(Constant(), steps=1)
         with pytest.raises(EnvError, match="in render when its process"):
-            runner._parts.executor.render([0, 3])
+            executor_of(runner).render([0, 3])

@@ -126,7 +126,7 @@ def run(trial: int, runner_class: type[GymRunner[Any, Any, Any]], executor: str)
     }
     agent = Listener(draw.randint(1, 60))
     seen: list[Any] = []
-    index = {SEEDS.env_seed(i): i for i in range(n)}
+    index: dict[int | None, int] = {SEEDS.env_seed(i): i for i in range(n)}
     with runner_class(lambda seed: FaultyEnv(index[seed], plan), RUN_SEED, n, executor=executor, **options) as runner:
         for _ in range(6):
             kind, number = draw.choice(["steps", "steps", "episodes", "reset"]), draw.randint(1, 9)

@@ -12,7 +12,7 @@ import mmap
 import os
 import tempfile
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -164,19 +164,25 @@ class SharedBlock(Block):
         self.journals: list[Journal] = []
         if not has_objects(layout.raw):
             self.journals = [Journal(arena, layout.raw, (most + 1) * n_envs) for n_envs in shares]
-        self._whole: list[tuple[str, list[Column]]] = []
-        self._flat: tuple[Column, Column, Column] = self.rewards, self.terminated, self.truncated
+        self._all_rewards: Column | None = self.rewards
+        self._whole: list[tuple[str, int, list[Column] | Column]] = []
         if not window:
-            kept = ["observations", "actions"]
-            kept += ["raw"] * (self.raw is not self.observations and layout.keep_raw)
-            kept += ["env_actions"] * (self.env_actions is not self.actions)
-            self._whole = [(name, getattr(self, name)) for name in kept]
+            self._whole = [(name, extra, getattr(self, name)) for name, extra in self._kept()]
             self.resize(steps)
+
+    def _kept(self) -> Iterator[tuple[str, int]]:
+        """Name the columns whose rows are kept, and how many more rows than steps they have."""
+        yield "observations", 1
+        if self.raw is self.observations or self.layout.keep_raw:
+            yield "raw", 1
+        for name in ("actions", "env_actions", "rewards", "terminated", "truncated"):
+            yield name, 0
 
     @property
     def all_rewards(self) -> Column:
-        """The rewards of all rows there is room for, as long as a rollout lasts."""
-        return self._flat[0]
+        """The rewards of all rows there is room for, until the rollout is over."""
+        assert self._all_rewards is not None
+        return self._all_rewards
 
     def clear(self) -> None:
         """Make memory that was used before like new."""
@@ -185,7 +191,7 @@ class SharedBlock(Block):
     @override
     def trim(self, steps: int) -> None:
         super().trim(steps)
-        self._whole, self._flat = [], (self.rewards, self.terminated, self.truncated)
+        self._whole, self._all_rewards = [], None
 
     @override
     def __getstate__(self) -> dict[str, object]:
@@ -194,15 +200,12 @@ class SharedBlock(Block):
     @override
     def resize(self, steps: int) -> None:
         """Show more or fewer of the rows that are there."""
-        raw, actions = self.raw is self.observations, self.env_actions is self.actions
-        for name, columns in self._whole:
-            rows = steps + (name in ("observations", "raw"))
-            setattr(self, name, [column[:rows] for column in columns])
-        self.rewards, self.terminated, self.truncated = (column[:steps] for column in self._flat)
-        if raw:
-            self.raw = self.observations
-        if actions:
-            self.env_actions = self.actions
+        shown: dict[int, list[Column] | Column] = {}  # what is one list under two names stays one
+        for name, extra, columns in self._whole:
+            rows = steps + extra
+            if id(columns) not in shown:
+                shown[id(columns)] = [c[:rows] for c in columns] if isinstance(columns, list) else columns[:rows]
+            setattr(self, name, shown[id(columns)])
         self.steps = steps
 
     @override
