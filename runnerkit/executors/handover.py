@@ -27,6 +27,7 @@ _POLLS: Final = range(100)
 _YIELDS: Final = range(50)
 _SPIN_NS: Final = 1_000_000
 _NAP_MS: Final = 20  # a wake-up may be missed in a race of some nanoseconds; then it comes so late
+_give_way: Final[Callable[[], None]] = getattr(os, "sched_yield", lambda: time.sleep(0))
 _X86: Final = ("x86_64", "amd64", "i686")
 
 
@@ -112,7 +113,7 @@ class Lane:
                 for _ in _YIELDS:
                     if words[at] >= turn:
                         return
-                    os.sched_yield()
+                    _give_way()
         self._sleep(turn, seconds)
 
     def _sleep(self, turn: int, seconds: float | None) -> None:

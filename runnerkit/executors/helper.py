@@ -87,19 +87,23 @@ class HelperShare(Share):
         self._words = words
         self._episodes = Words.FIRST_ARRAY
         self._episode_seeds = Words.FIRST_ARRAY + n_envs
+        self._n_envs = n_envs
+        self._unpaid: memoryview[int] = np.full(n_envs, UNPAID, np.int64).data
         self.journal: Journal | None = None
 
     @override
     def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> list[int]:
         self._words[Words.PHASE] = Phase.STEP
-        self._unpaid[at, active[0] : active[-1] + 1] = UNPAID
+        first = at * self._n_envs + active[0]
+        n = active[-1] + 1 - active[0]
+        self._reward_bits[first : first + n] = self._unpaid[:n]
         return super().step(at, row, actions, active, restart)
 
     @override
     def attach(self, block: Block | None, /) -> None:
         super().attach(block)
         if block is not None:
-            self._unpaid = block.rewards.view(np.int64)
+            self._reward_bits: memoryview[int] = block.rewards.reshape(-1).view(np.int64).data
 
     @override
     def render(self, env_indices: Sequence[int], /) -> list[object]:
