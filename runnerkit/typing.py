@@ -238,9 +238,9 @@ class Executor(Protocol):
     def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> Sequence[int]:
         """Step the active envs; return, in ascending order, the indices of those whose episode ended.
 
-        `actions[i]` is for env `active[i]`; they are in row `at` of the block's `env_actions`, too. Rewards and flags go to row `at`, observations to `row`. With
-        `restart`, an env whose episode ends begins its next one at once; its final observation, whose row the
-        first one takes, goes to the log that `drain` returns.
+        `actions[i]` is for env `active[i]`; they are in row `at` of the block's `env_actions`, too. Rewards and
+        flags go to row `at`, observations to `row`. With `restart`, an env whose episode ends begins its next one
+        at once; its final observation, whose row the first one takes, goes to the log that `drain` returns.
         """
         ...
 
