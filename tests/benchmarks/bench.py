@@ -1,251 +1,159 @@
 """How fast rollouts are, as ratios to the bare Python loop over the same envs in the same run::
 
-    python tests/benchmarks/bench.py                        # all cells, a Markdown table
-    python tests/benchmarks/bench.py CartPole-v1:8 --repeats 9
-    python tests/benchmarks/bench.py --only import memory
+    python tests/benchmarks/bench.py                                 # everything, for about a quarter of an hour
+    python tests/benchmarks/bench.py CartPole-v1:8 Acrobot-v1:8:mlp  # some cells: ENV:N, with :mlp, with :vector
+    python tests/benchmarks/bench.py CartPole-v1:64 --contestants RunnerKit gymnasium --repeats 9
+    python tests/benchmarks/bench.py --only start idle
+    python tests/benchmarks/bench.py --from-json tests/benchmarks/results.json --chart chart.svg
 
 The bare loop steps plain Gymnasium envs, resets them without a seed, and keeps nothing. RunnerKit keeps a history of
-arrays and seeds every episode. Nobody begins anew from one measurement to the next. Contestants take turns, so that a
-noisy machine is noisy to all; a cell shows `best (median)`: the ratio of the best times, and the median of the ratios
-turn by turn. Above 1 is faster than bare.
+arrays and seeds every episode; what peers keep is said in `contestants` and `peers`, who are measured where they are
+installed (requirements.txt). Nobody begins anew from one measurement to the next. Contestants take turns, so that a
+noisy machine is noisy to all; a table shows `median (best)`: the median of the ratios turn by turn, and the ratio of
+the best times. Above 1 is faster than bare.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
-import os
-import platform
-import statistics
-import subprocess
+import signal
 import sys
-import time
-import tracemalloc
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
 
+import charts
 import gymnasium
-import numpy as np
-from gymnasium.vector import SyncVectorEnv
-from typing_extensions import override
+import tables
+from arena import Arena
+from cells import CELLS, Cell, over_envs, parse_cell
+from costs import import_times, memory_peaks, standing_costs
+from lineup import offered
+from results import Results
 
-from runnerkit import GymRunner
-from runnerkit.history.block import Block
+from runnerkit.cores import available_cores
 
-Seconds = float
-Run = Callable[[int], Seconds]
-"""Roll out so many steps of every env and return how long it took."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    env_id: str
-    n_envs: int
-    steps: int
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.env_id} N={self.n_envs}"
+KINDS = ["speed", "scaling", "start", "memory", "idle", "import"]
+SCALED = ["CartPole-v1", "HalfCheetah-v5"]
+BEGIN, END = "<!-- benchmark: written by tests/benchmarks/bench.py --readme -->", "<!-- end of benchmark -->"
 
 
-CELLS = [
-    Cell("CartPole-v1", 8, 2000),
-    Cell("CartPole-v1", 64, 250),
-    Cell("Acrobot-v1", 8, 400),
-    Cell("HalfCheetah-v5", 8, 300),
-    Cell("Humanoid-v5", 8, 60),
-    Cell("ALE/Pong-v5", 8, 100),
-]
+def measure(kinds: Sequence[str], cells: Sequence[Cell], options: argparse.Namespace) -> Results:
+    """Return what the kinds of measurements find."""
+    results = Results.here()
+    if "speed" in kinds:
+        with Arena(options.repeats, options.seconds) as arena:
+            for cell in cells:
+                _say(cell.title)
+                entries = [(one, None) for one in offered(cell, options.contestants)]
+                if len(entries) > 1:
+                    results.cells.append(arena.measure(cell, entries))
+    if "scaling" in kinds:
+        _scale(results, options)
+    if not {"start", "memory", "idle"}.isdisjoint(kinds):
+        _say("start-up, memory of helpers, idling")
+        idle_seconds = 10.0 if "idle" in kinds else 0.0
+        results.costs = standing_costs(min(3, options.repeats), idle_seconds, options.contestants)
+    if "memory" in kinds:
+        _say("memory of rollouts")
+        results.notes.append("Memory of a rollout in RunnerKit:\n\n" + memory_peaks())
+    if "import" in kinds:
+        _say("imports")
+        results.notes.append("Imports:\n\n" + import_times(options.repeats))
+    return results
 
 
-class TablePolicy:
-    """Random actions out of a table: the same for all, and next to no work."""
+def _scale(results: Results, options: argparse.Namespace) -> None:
+    """Measure over 1 to 256 envs, then over 1 to (cores + 1) workers."""
+    repeats = min(3, options.repeats)
+    for env_id in SCALED:
+        with Arena(repeats, options.seconds) as arena:
+            for cell in over_envs(env_id):
+                _say(cell.title)
+                entries = [(one, None) for one in offered(cell, options.contestants or ["RunnerKit", "gymnasium"])]
+                results.over_envs.append(arena.measure(cell, entries))
+        with Arena(repeats, options.seconds) as arena:
+            cell = over_envs(env_id)[4]
+            _say(f"{cell.title}, workers")
+            bare, *chosen = offered(cell, ["RunnerKit threads", "RunnerKit processes"])
+            counts = range(1, available_cores() + 2)
+            results.over_workers.append(
+                arena.measure(cell, [(bare, None), *((one, workers) for one in chosen for workers in counts)])
+            )
 
-    def __init__(self, cell: Cell) -> None:
-        with contained(gymnasium.make(cell.env_id)) as env:
-            env.action_space.seed(0)
-            self._table = [np.stack([env.action_space.sample() for _ in range(cell.n_envs)]) for _ in range(1024)]
-        self._next = 0
 
-    def act(self, observations: object) -> Any:
-        self._next = (self._next + 1) % 1024
-        return self._table[self._next]
+def write(results: Results, options: argparse.Namespace) -> None:
+    """Print the tables; write the files that were asked for."""
+    print(tables.report(results))
+    if options.json is not None:
+        results.write(options.json)
+    if options.chart is not None:
+        if results.cells:
+            options.chart.write_text(charts.bars(results))
+        if results.over_envs or results.over_workers:
+            options.chart.with_stem(f"{options.chart.stem}-scaling").write_text(charts.curves(results))
+    if options.readme is not None:
+        options.readme.write_text(with_results(options.readme.read_text(), results))
 
 
-@contextmanager
-def contained(env: Any) -> Iterator[Any]:
+def with_results(document: str, results: Results) -> str:
+    """Return a document with these results between its two marks; exits where it has none."""
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        sys.exit(f"The document needs a line {BEGIN!r} and, after it, a line {END!r}.")
+    return f"{before}{begin}\n\n{tables.summary(results)}\n\n{end}{after}"
+
+
+def _say(text: str) -> None:
+    print(f"... {text}", file=sys.stderr, flush=True)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
+    return int(text)
+
+
+def _cell(text: str) -> Cell:
     try:
-        yield env
-    finally:
-        env.close()
+        return parse_cell(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
-@contextmanager
-def bare_loop(cell: Cell, policy: TablePolicy) -> Iterator[Run]:
-    envs = [gymnasium.make(cell.env_id) for _ in range(cell.n_envs)]
-    observations = [env.reset(seed=i)[0] for i, env in enumerate(envs)]
-
-    def run(steps: int) -> Seconds:
-        began = time.perf_counter()
-        for _ in range(steps):
-            actions = policy.act(observations)
-            for i, env in enumerate(envs):
-                observation, _, terminated, truncated, _ = env.step(actions[i])
-                if terminated or truncated:
-                    observation, _ = env.reset()
-                observations[i] = observation
-        return time.perf_counter() - began
-
-    yield run
-    for env in envs:
-        env.close()
-
-
-@contextmanager
-def gymnasium_sync(cell: Cell, policy: TablePolicy) -> Iterator[Run]:
-    with contained(SyncVectorEnv([lambda: gymnasium.make(cell.env_id)] * cell.n_envs)) as envs:
-        observations, _ = envs.reset(seed=0)
-
-        def run(steps: int) -> Seconds:
-            nonlocal observations
-            began = time.perf_counter()
-            for _ in range(steps):
-                observations, *_ = envs.step(policy.act(observations))
-            return time.perf_counter() - began
-
-        yield run
-
-
-def runnerkit(executor: str) -> Callable[[Cell, TablePolicy], Any]:
-    @contextmanager
-    def contestant(cell: Cell, policy: TablePolicy) -> Iterator[Run]:
-        with GymRunner(cell.env_id, seed=0, n_envs=cell.n_envs, executor=executor) as runner:
-
-            def run(steps: int) -> Seconds:
-                began = time.perf_counter()
-                runner.rollout(policy, steps)
-                return time.perf_counter() - began
-
-            yield run
-
-    return contestant
-
-
-CONTESTANTS: dict[str, Callable[[Cell, TablePolicy], Any]] = {
-    "bare loop": bare_loop,
-    "RunnerKit serial": runnerkit("serial"),
-    "RunnerKit threads": runnerkit("threads"),
-    "RunnerKit processes": runnerkit("processes"),
-    "gymnasium SyncVectorEnv (no history)": gymnasium_sync,
-}
-
-
-def measure(cell: Cell, repeats: int) -> dict[str, list[Seconds]]:
-    """Return the times of each contestant, taken in turns."""
-    policy = TablePolicy(cell)
-    times: dict[str, list[Seconds]] = {name: [] for name in CONTESTANTS}
-    with ExitStack() as stack:
-        runs: dict[str, Run] = {name: stack.enter_context(make(cell, policy)) for name, make in CONTESTANTS.items()}
-        for run in runs.values():
-            run(max(5, cell.steps // 10))
-        for _ in range(repeats):
-            for name, run in runs.items():
-                gc.collect()
-                times[name].append(run(cell.steps))
-    return times
-
-
-def ratio(times: dict[str, list[Seconds]], name: str) -> str:
-    bare, own = times["bare loop"], times[name]
-    median = statistics.median(b / o for b, o in zip(bare, own, strict=True))
-    return f"{min(bare) / min(own):.2f} ({median:.2f})"
-
-
-def table(cells: Sequence[Cell], repeats: int) -> str:
-    measured = {cell: measure(cell, repeats) for cell in cells}
-    per_step = [f"{min(t['bare loop']) / c.steps / c.n_envs * 1e6:.1f} us" for c, t in measured.items()]
-    lines = [
-        "| | " + " | ".join(map(str, cells)) + " |",
-        "|---" * (len(cells) + 1) + "|",
-        "| bare loop, per env and step | " + " | ".join(per_step) + " |",
-    ]
-    for name in list(CONTESTANTS)[1:]:
-        lines.append(f"| {name} | " + " | ".join(ratio(times, name) for times in measured.values()) + " |")
-    return "\n".join(lines)
-
-
-def import_ratio(repeats: int) -> str:
-    """Return how much longer it takes to import runnerkit, and to have a GymRunner, than gymnasium."""
-    commands = {
-        "import gymnasium": "import gymnasium",
-        "import runnerkit": "import runnerkit",
-        "from runnerkit import GymRunner": "from runnerkit import GymRunner",
-    }
-    best = dict.fromkeys(commands, float("inf"))
-    for _ in range(repeats):
-        for name, statement in commands.items():
-            code = f"import time; t = time.perf_counter(); {statement}; print(time.perf_counter() - t)"
-            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-            best[name] = min(best[name], float(done.stdout))
-    reference = best["import gymnasium"]
-    return "\n".join(f"{name}: {t * 1e3:.0f} ms, {t / reference:.2f} of gymnasium's" for name, t in best.items())
-
-
-def memory_ratio() -> str:
-    """Return the peak of what a rollout allocates, over the bytes of its arrays."""
-    lines = []
-    for cell in (Cell("CartPole-v1", 8, 50_000), Cell("HalfCheetah-v5", 8, 3000), Cell("ALE/Pong-v5", 4, 300)):
-        with GymRunner(cell.env_id, seed=0, n_envs=cell.n_envs) as runner:
-            agent = TablePolicy(cell)
-            runner.rollout(agent, 10)
-            block = Block(runner._parts.layout, cell.steps)
-            nbytes = block.nbytes
-            del block
-            tracemalloc.start()
-            histories = runner.rollout(agent, cell.steps)
-            _, peak = tracemalloc.get_traced_memory()
-            tracemalloc.stop()
-            del histories
-        lines.append(
-            f"{cell}: {peak / 1e6:.1f} MB at the peak for {nbytes / 1e6:.1f} MB of arrays: {peak / nbytes:.3f}"
-        )
-    return "\n".join(lines)
-
-
-def parse_cell(text: str) -> Cell:
-    env_id, _, n_envs = text.rpartition(":")
-    known = {(cell.env_id, cell.n_envs): cell for cell in CELLS}
-    return known.get((env_id, int(n_envs)), Cell(env_id, int(n_envs), 200))
-
-
-def main() -> None:
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cells", nargs="*", help="ENV:N, all of the table if none is given")
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("cells", nargs="*", type=_cell, help="ENV:N, all of the table if none is given")
+    parser.add_argument("--only", nargs="+", choices=KINDS, help="all by default; speed, if cells are given")
     parser.add_argument(
-        "--only", nargs="*", choices=["speed", "import", "memory"], default=["speed", "import", "memory"]
+        "--contestants", nargs="+", default=[], metavar="NAME", help="those whose names have this in them"
     )
-    arguments = parser.parse_args()
-    known = {f"{cell.env_id}:{cell.n_envs}": cell for cell in CELLS}
-    chosen = [
-        known.get(name) or Cell(name.rpartition(":")[0], int(name.rpartition(":")[2]), 200) for name in arguments.cells
-    ]
+    parser.add_argument("--repeats", type=_count, default=5, help="turns of each contestant (default: 5)")
+    parser.add_argument("--seconds", type=float, default=0.2, help="about what a turn takes (default: 0.2)")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write all times there")
+    parser.add_argument("--chart", type=Path, metavar="PATH.svg", help="draw bars, and curves in PATH-scaling.svg")
+    parser.add_argument(
+        "--readme", type=Path, metavar="PATH", help="write the table between the marks of that document"
+    )
+    parser.add_argument(
+        "--from-json", nargs="+", type=Path, metavar="PATH", help="measure nothing, take the times from there"
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _parse(arguments)
+    if options.from_json is not None:
+        write(Results.read(*options.from_json), options)
+        return
+    if options.readme is not None:
+        with_results(options.readme.read_text(), Results.here())  # rather now than when all is measured
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that contestants are ended, too
     warnings.filterwarnings("ignore")
     gymnasium.logger.min_level = gymnasium.logger.ERROR
-    if any("ALE/" in cell.env_id for cell in chosen or CELLS):
-        import ale_py
-
-        gymnasium.register_envs(ale_py)
-    print(f"Python {platform.python_version()}, gymnasium {gymnasium.__version__}, {os.cpu_count()} cores\n")
-    if "speed" in arguments.only:
-        print(table(chosen or CELLS, arguments.repeats), end="\n\n")
-    if "import" in arguments.only:
-        print(import_ratio(arguments.repeats), end="\n\n")
-    if "memory" in arguments.only:
-        print(memory_ratio())
+    kinds = options.only or (["speed"] if options.cells else KINDS)
+    write(measure(kinds, options.cells or CELLS, options), options)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,178 @@
+"""Who is measured: the bare loop, RunnerKit, and the vector envs of Gymnasium. The other peers are in `peers`.
+
+A contestant opens the envs of a job and yields a function that rolls out the job's steps and says how long it took.
+What it keeps of a rollout is what it gives its users: RunnerKit a history, a collector its buffer. Where a peer only
+steps, the observations are written into a new array. The bare loop keeps nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+from cells import Cell, Policy
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
+
+from runnerkit import GymRunner
+from runnerkit.plugins import installed_plugins
+
+Seconds = float
+Run = Callable[[], Seconds]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a contestant is to do: so many steps of every env of the cell in each run."""
+
+    cell: Cell
+    steps: int
+    workers: int | None = None
+
+
+Open = Callable[[Job, Policy], AbstractContextManager[Run]]
+
+
+@dataclass(frozen=True)
+class Contestant:
+    name: str
+    open: Open
+    modules: Sequence[str] = ()
+    """What must be installed, and is imported before anything is timed."""
+    overhead: float = 0.0
+    """About how many microseconds more than the bare loop it needs per env and step."""
+    executor: str | None = None
+    """The executor of RunnerKit that it is."""
+    vector: bool = False
+    """Whether it is for native vector envs."""
+
+    def is_offered(self) -> bool:
+        """Whether this installation has it."""
+        if self.executor is not None:
+            return installed_plugins().find("executors", self.executor) is not None
+        return all(_is_installed(module) for module in self.modules)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that it is in
+        return False
+
+
+def timed(rollout: Callable[[], object]) -> Seconds:
+    """Time a rollout; what it returns is freed later, as users do."""
+    began = time.perf_counter()
+    kept = rollout()
+    seconds = time.perf_counter() - began
+    del kept
+    return seconds
+
+
+@contextmanager
+def bare_loop(job: Job, policy: Policy) -> Iterator[Run]:
+    envs = [gymnasium.make(job.cell.env_id) for _ in range(job.cell.n_envs)]
+    observations = [env.reset(seed=i)[0] for i, env in enumerate(envs)]
+
+    def rollout() -> None:
+        for _ in range(job.steps):
+            actions = policy.act(observations)
+            for i, env in enumerate(envs):
+                observation, _, terminated, truncated, _ = env.step(actions[i])
+                if terminated or truncated:
+                    observation, _ = env.reset()
+                observations[i] = observation
+
+    try:
+        yield lambda: timed(rollout)
+    finally:
+        for env in envs:
+            env.close()
+
+
+def runnerkit(**options: Any) -> Open:
+    @contextmanager
+    def open_runner(job: Job, policy: Policy) -> Iterator[Run]:
+        cell = job.cell
+        env: Any = (lambda seed: native_vector_env(cell)) if cell.vector else cell.env_id
+        with GymRunner(env, seed=0, n_envs=cell.n_envs, workers=job.workers, **options) as runner:
+            runner.maybe_reset()
+            yield lambda: timed(lambda: runner.rollout(policy, job.steps))
+
+    return open_runner
+
+
+def gymnasium_vector(make: Callable[[list[Any]], Any]) -> Open:
+    @contextmanager
+    def open_envs(job: Job, policy: Policy) -> Iterator[Run]:
+        envs = make([lambda: gymnasium.make(job.cell.env_id)] * job.cell.n_envs)
+        try:
+            observations, _ = envs.reset(seed=0)
+
+            def rollout() -> object:
+                nonlocal observations
+                kept = np.empty((job.steps, *observations.shape), observations.dtype)
+                for t in range(job.steps):
+                    kept[t] = observations
+                    observations, *_ = envs.step(policy.act(observations))
+                return kept
+
+            yield lambda: timed(rollout)
+        finally:
+            envs.close()
+
+    return open_envs
+
+
+def native_vector_env(cell: Cell) -> Any:
+    return gymnasium.make_vec(cell.env_id, cell.n_envs, vectorization_mode="vector_entry_point")
+
+
+@contextmanager
+def bare_vector_loop(job: Job, policy: Policy) -> Iterator[Run]:
+    """Keep all arrays that a history has."""
+    envs = native_vector_env(job.cell)
+    observations, _ = envs.reset(seed=0)
+
+    def rollout() -> object:
+        nonlocal observations
+        n = (job.steps, job.cell.n_envs)
+        kept = np.empty((n[0] + 1, *observations.shape), observations.dtype)
+        actions = np.empty((n[0], *envs.action_space.shape), envs.action_space.dtype)
+        rewards, terminated, truncated = np.empty(n), np.empty(n, bool), np.empty(n, bool)
+        kept[0] = observations
+        for t in range(job.steps):
+            actions[t] = policy.act(observations)
+            kept[t + 1], rewards[t], terminated[t], truncated[t], _ = envs.step(actions[t])
+            observations = kept[t + 1]
+        return kept, actions, rewards, terminated, truncated
+
+    try:
+        yield lambda: timed(rollout)
+    finally:
+        envs.close()
+
+
+BASELINES = [Contestant("bare loop", bare_loop), Contestant("bare VectorEnv loop", bare_vector_loop, vector=True)]
+
+OWN = [
+    *(
+        Contestant(f"RunnerKit {executor}", runnerkit(executor=executor), overhead=overhead, executor=executor)
+        for executor, overhead in [("serial", 1.0), ("threads", 10.0), ("auto", 1.0), ("processes", 0.0)]
+    ),
+    Contestant("RunnerKit over it", runnerkit(), ["runnerkit.executors.vector"], vector=True),
+]
+
+GYMNASIUM = [
+    Contestant(
+        "gymnasium SyncVectorEnv", gymnasium_vector(lambda makers: SyncVectorEnv(makers, copy=False)), overhead=2
+    ),
+    Contestant(
+        "gymnasium AsyncVectorEnv", gymnasium_vector(lambda makers: AsyncVectorEnv(makers, copy=False)), overhead=40
+    ),
+]

@@ -1,0 +1,226 @@
+"""The benchmark script: whoever fails becomes a line, tables and charts can be made again, nothing is left behind."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SCRIPT = ROOT / "tests" / "benchmarks" / "bench.py"
+RESULTS = ROOT / "tests" / "benchmarks" / "results.json"
+TINY = ["--repeats", "2", "--seconds", "0.001"]
+
+linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
+
+# Envs: one ends its parent, if that is a contestant, so that it works but in a contestant's helper; one cannot step.
+ODD = """
+import os
+import pathlib
+
+import gymnasium
+import numpy as np
+
+
+class Odd(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(0, 1, (3,))
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        if b"contest.py" not in pathlib.Path(f"/proc/{os.getppid()}/cmdline").read_bytes():
+            return np.zeros(3, np.float32), {}
+        os.kill(os.getppid(), 9)
+
+    def step(self, action):
+        return np.ones(3, np.float32), 1.0, False, False, {}
+
+
+class Broken(Odd):
+    def step(self, action):
+        raise ValueError("this env is broken")
+
+
+gymnasium.register("Odd-v0", Odd, disable_env_checker=True)
+gymnasium.register("Broken-v0", Broken, disable_env_checker=True)
+"""
+
+
+def bench(*arguments: str | Path, path: Path | None = None) -> str:
+    """Return what the script prints; `path` has further packages."""
+    packages = os.pathsep.join([str(path or ""), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": packages},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def rows(report: str) -> dict[str, list[str]]:
+    """Return the cells of the table's rows by the first of each, without emphasis."""
+    lines = [line[2:-2].split(" | ") for line in report.splitlines() if line.startswith("|")]
+    return {line[0].strip("*"): line[1:] for line in lines if line[0] != "---"}
+
+
+def texts(picture: Path) -> list[str]:
+    return [element.text or "" for element in ET.parse(picture).getroot().iter() if element.tag.endswith("}text")]
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Measure two small cells and return the folder of the results and what was printed."""
+    folder = tmp_path_factory.mktemp("measured")
+    cells = ["CartPole-v1:2", "CartPole-v1:3"]
+    names = ["--contestants", "RunnerKit serial", "RunnerKit threads", "gymnasium Sync"]
+    report = bench(*cells, *TINY, *names, "--json", folder / "r.json", "--chart", folder / "r.svg")
+    return folder, report
+
+
+def test_a_table_has_a_row_per_contestant_and_a_column_per_cell(measured: tuple[Path, str]) -> None:
+    table = rows(measured[1])
+    assert table[""] == ["CartPole-v1 N=2", "CartPole-v1 N=3"]
+    for name in ("RunnerKit serial", "RunnerKit threads", "gymnasium SyncVectorEnv"):
+        for cell in table[name]:
+            median, best = cell.split(" ")
+            assert float(median) > 0
+            assert float(best.strip("()")) > 0
+    assert all(cell.endswith(" µs") for cell in table["bare loop, per env and step"])
+
+
+def test_the_json_has_every_time_with_its_machine_date_and_versions(measured: tuple[Path, str]) -> None:
+    raw: dict[str, Any] = json.loads((measured[0] / "r.json").read_text())
+    assert {"runnerkit", "gymnasium", "numpy"} <= raw["versions"].keys()
+    assert "cores" in raw["machine"]
+    assert raw["date"] in measured[1]
+    for cell in raw["cells"]:
+        for outcome in cell["outcomes"]:
+            assert len(outcome["seconds"]) == 2
+            assert outcome["steps"] >= 4
+            assert outcome["failure"] is None
+
+
+def test_the_chart_has_a_bar_for_each_ratio_of_the_table(measured: tuple[Path, str]) -> None:
+    chart = measured[0] / "r.svg"
+    medians = [cell.split(" ")[0] for name, cells in rows(measured[1]).items() if "(" in cells[0] for cell in cells]
+    bars = [element for element in ET.parse(chart).getroot().iter() if element.tag.endswith("}rect")]
+    assert len(bars) == len(medians) == 6
+    assert set(medians) <= set(texts(chart))
+
+
+def test_tables_and_charts_are_made_again_from_the_json_without_measuring(measured: tuple[Path, str]) -> None:
+    folder, report = measured
+    again = bench("--from-json", folder / "r.json", "--json", folder / "s.json", "--chart", folder / "s.svg")
+    assert again == report
+    assert (folder / "s.json").read_text() == (folder / "r.json").read_text()
+    assert (folder / "s.svg").read_text() == (folder / "r.svg").read_text()
+
+
+def test_the_results_of_several_runs_on_a_machine_make_one_table(measured: tuple[Path, str]) -> None:
+    folder, report = measured
+    both = rows(bench("--from-json", folder / "r.json", folder / "r.json"))
+    assert both == {name: [*cells, *cells] for name, cells in rows(report).items()}
+
+
+def test_the_table_goes_between_the_marks_of_a_document_and_nothing_else_changes(measured: tuple[Path, str]) -> None:
+    folder, report = measured
+    document = folder / "README.md"
+    marks = [line for line in (ROOT / "README.md").read_text().splitlines() if "benchmark" in line and "<!--" in line]
+    document.write_text(f"before\n{marks[0]}\nold\n{marks[1]}\nafter\n")
+    bench("--from-json", folder / "r.json", "--readme", document)
+    written = document.read_text()
+    assert rows(written) == rows(report)
+    assert written.startswith(f"before\n{marks[0]}\n")
+    assert written.endswith(f"{marks[1]}\nafter\n")
+    assert "old" not in written
+
+
+def test_a_network_acts_for_batches_and_for_the_lists_of_the_bare_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    cells = importlib.import_module("cells")
+    policy = cells.make_policy(cells.parse_cell("Acrobot-v1:8:mlp"))
+    batch = np.zeros((5, 6), np.float32)
+    for observations in (batch, list(batch)):
+        actions = np.concatenate([policy.act(observations) for _ in range(100)])
+        assert actions.shape == (500,)
+        assert set(actions) == {0, 1, 2}
+
+
+@linux
+def test_a_contestant_that_hangs_is_ended_with_all_its_helpers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    arena, cells, contestants, procfs = map(importlib.import_module, ["arena", "cells", "contestants", "procfs"])
+    monkeypatch.setattr(arena, "END_LIMIT", 0.1)
+    player = arena.Player("gymnasium AsyncVectorEnv")
+    try:
+        player.ask(contestants.Job(cells.parse_cell("CartPole-v1:2"), 4), 60)
+        assert len(player.helpers) >= 2
+        os.kill(player.pid, signal.SIGSTOP)
+        with pytest.raises(arena.ContestantError, match="no answer within 0 s"):
+            player.ask("run", 0)
+    finally:
+        player.end()
+    assert procfs.members(player.pid) == []
+
+
+@linux
+def test_a_contestant_that_raises_or_dies_is_a_line_and_the_others_go_on(tmp_path: Path) -> None:
+    (tmp_path / "odd.py").write_text(ODD)
+    names = ["--contestants", "RunnerKit serial", "gymnasium Sync", "AsyncVectorEnv"]
+    chart = tmp_path / "r.svg"
+    report = bench("odd:Odd-v0:2", "odd:Broken-v0:2", *TINY, *names, "--chart", chart, path=tmp_path)
+    table = rows(report)
+    assert table["gymnasium AsyncVectorEnv"][0] == "failed"
+    assert "- gymnasium AsyncVectorEnv, odd:Odd-v0 N=2: failed: its process ended with code -9" in report
+    assert "failed" not in table["gymnasium SyncVectorEnv"][0]
+    assert "failed" not in table["RunnerKit serial"][0]
+    assert table.pop("")[1] == "odd:Broken-v0 N=2"
+    assert {cells[1] for cells in table.values()} == {"failed"}
+    assert "- bare loop, odd:Broken-v0 N=2: failed: ValueError: this env is broken" in report
+    assert texts(chart).count("failed") == 4
+
+
+def test_what_it_costs_to_have_envs_open_is_measured_too() -> None:
+    table = rows(bench("--only", "start", *TINY, "--contestants", "RunnerKit serial", "AsyncVectorEnv"))
+    header = table[""]
+    assert header[:3] == ["start-up, first", "best", "helpers"]
+    assert table["RunnerKit serial"][2] == "0"
+    assert int(table["gymnasium AsyncVectorEnv"][2]) >= 8
+    assert table["gymnasium AsyncVectorEnv"][3].endswith(" MiB")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["CartPole-v1"], "A cell is ENV:N, ENV:N:mlp or ENV:N:vector, such as CartPole-v1:8, not 'CartPole-v1'."),
+        (["CartPole-v1:0"], "not 'CartPole-v1:0'."),
+        (["--repeats", "0"], "must be a whole number of at least 1, not '0'"),
+        (["--readme", str(ROOT / "CHANGELOG.md")], "The document needs a line '<!-- benchmark"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_measured(arguments: list[str], said: str) -> None:
+    done = subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert said in done.stderr
+
+
+def test_the_readme_shows_the_results_that_are_kept(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text((ROOT / "README.md").read_text())
+    chart = tmp_path / "results.svg"
+    bench("--from-json", RESULTS, "--readme", readme, "--chart", chart)
+    assert readme.read_text() == (ROOT / "README.md").read_text()
+    for name in ("results.svg", "results-scaling.svg"):
+        assert (tmp_path / name).read_text() == RESULTS.with_name(name).read_text()
+        assert f"tests/benchmarks/{name}" in readme.read_text()
