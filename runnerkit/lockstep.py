@@ -25,8 +25,8 @@ __all__ = ["LockstepRollout", "rollout_of"]
 
 def rollout_of(parts: Assembly, standing: Standing, plan: Plan, agent: object, *more: Any) -> Rollout:
     """Return the kind of rollout that the executor needs."""
-    if isinstance(parts.executor, LockstepExecutor):
-        return LockstepRollout(parts.executor, parts, standing, plan, agent, *more)
+    if standing.lockstep is not None:
+        return LockstepRollout(standing.lockstep, parts, standing, plan, agent, *more)
     return Rollout(parts, standing, plan, agent, *more)
 
 
@@ -145,10 +145,11 @@ class LockstepRollout(Rollout):
         """Note gaps after the step `first`, where each env that ended rested in the next step."""
         over = self._block.terminated[first:stop] | self._block.truncated[first:stop]
         rows, envs = over[:-1].nonzero()
-        self._gaps.append((rows + (first + 1), envs))
-        twice = (over[1:] & over[:-1]).any(axis=1)
-        if twice.any():
-            self._t = first + 1 + int(twice.argmax())
+        rows += 1
+        self._gaps.append((rows + first, envs))
+        twice = rows[over[rows, envs]]
+        if len(twice):
+            self._t = first + int(twice[0])
             raise self._executor.never_rested()
 
     def _turn_to(self, active: NDArray[np.intp], resting: NDArray[np.intp]) -> None:

@@ -49,7 +49,9 @@ class Standing:
         self.resting: list[int] = []
         """Envs whose next episode begins with the next step, as they are reset by a vector env in it."""
         self.envs: list[Going] = [Going() for _ in range(n)]
-        self._lockstep = parts.executor if isinstance(parts.executor, LockstepExecutor) else None
+        executor = parts.executor
+        self.lockstep: LockstepExecutor | None = executor if isinstance(executor, LockstepExecutor) else None
+        """The executor, if it is of that kind."""
         self._parts = parts
         self._schedule: EpisodeSchedule = schedule or parts.schedule
         self._observations = parts.layout.observation.allocate(n)
@@ -61,10 +63,10 @@ class Standing:
         Returns those that begin, and those that have begun since the last rollout.
         """
         fresh = [i for i in env_indices if not self.envs[i].running]
-        for i in env_indices:
-            if self.envs[i].running:
-                _put(block.raw, (0, i), [column[i] for column in self._raw])
-                _put(block.observations, (0, i), [column[i] for column in self._observations])
+        going = [i for i in env_indices if self.envs[i].running]
+        if going:
+            _put(block.raw, (0, going), [column[going] for column in self._raw])
+            _put(block.observations, (0, going), [column[going] for column in self._observations])
         self._begin_anew(block, fresh)
         self.resting = [i for i in fresh if not self.envs[i].running]
         fresh = [i for i in fresh if self.envs[i].running]
@@ -95,8 +97,8 @@ class Standing:
 
     def _reset(self, starts: Mapping[int, tuple[int, EpisodeStart]], *, alone: bool) -> dict[int, EpisodeStart]:
         """Begin episodes, and return how those began that need not rest first."""
-        if self._lockstep is not None:
-            return self._lockstep.begin(0, starts, alone)
+        if self.lockstep is not None:
+            return self.lockstep.begin(0, starts, alone)
         self._parts.executor.reset(0, starts)
         return {i: start for i, (_, start) in starts.items()}
 
