@@ -97,13 +97,16 @@ class LockstepRollout(Rollout):
     @override
     def _run_plainly(self, interrupt: Interrupt) -> None:
         read = self._plain_reader()
-        if not self._executor.rests or read is None:
+        if not self._executor.rests:
             super()._run_plainly(interrupt)
             return
+        if read is None or self._parts.spec.keep_infos:
+            return
         block, choose, executor = self._block, self._plan.compute_action, self._executor
-        advance, any_actions = executor.advance, executor.any_actions()
+        advance, any_actions = executor.stepper(), executor.any_actions()
         observations, recorded = block.observations[0], block.actions[0]
-        active, resting = np.array(self._active, np.intp), np.array(self._resting, np.intp)
+        active, resting = np.array(self._active, np.intp), np.zeros(block.n_envs, np.bool_)
+        resting[self._resting] = True
         first, at_first, n_envs = self._t, self._resting, block.n_envs
         try:
             for t in range(first, self._last_restart):
@@ -121,15 +124,13 @@ class LockstepRollout(Rollout):
                     raise self._agent_error(error) from error
                 recorded[t] = actions
                 try:
-                    ended = advance(t, t + 1, actions)
+                    over, _ = advance(t, t + 1, actions)
                 except EnvError as fault:
                     self._count_faulty_step(fault)
                     raise
                 self._t = t + 1
-                if n == n_envs and not len(ended):
-                    continue
-                active, resting = (~executor.over).nonzero()[0], ended
-                if self._row_aware is not None:
+                resting, active = over, (~over).nonzero()[0]
+                if self._row_aware is not None and not n == len(active) == n_envs:
                     self._tell(self._row_aware.set_active_envs, active.tolist())
         finally:
             self._turn_to(active, resting)
@@ -152,9 +153,9 @@ class LockstepRollout(Rollout):
             self._t = first + int(twice[0])
             raise self._executor.never_rested()
 
-    def _turn_to(self, active: NDArray[np.intp], resting: NDArray[np.intp]) -> None:
+    def _turn_to(self, active: NDArray[np.intp], resting: NDArray[np.bool_]) -> None:
         """Note which envs are active, and which rest, for those who look at it later."""
-        self._active, self._resting = active.tolist(), resting.tolist()
+        self._active, self._resting = active.tolist(), resting.nonzero()[0].tolist()
         self._rows = ... if len(active) == self._block.n_envs else self._active
 
     @override

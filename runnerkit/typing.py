@@ -317,19 +317,15 @@ class LockstepExecutor(Executor, Protocol):
         """
         ...
 
-    @property
-    def over(self) -> NDArray[np.bool_]:
-        """Which envs ended their episode in the last step."""
-        ...
-
     def any_actions(self) -> NDArray[Any]:
         """Return a batch of valid actions for all envs, where the action space is one array."""
         ...
 
-    def advance(self, at: int, row: int, actions: Any) -> NDArray[np.intp]:
-        """Step all envs with a batch of actions, as `step` does; return the indices of those that ended.
+    def stepper(self) -> Callable[[int, int, Any], tuple[NDArray[np.bool_], Any]]:
+        """Return what steps all envs with a batch of actions, faster than `step`: (at, row, actions) -> (over, infos).
 
-        What is chosen for an env that rests does not matter; it begins an episode with this step.
+        `over` says whose episode ended. What is chosen for an env that rests does not matter; it begins an episode with
+        this step. Good until another block is attached, and only for envs that rest, with `keep_infos` off.
         """
         ...
 

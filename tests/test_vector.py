@@ -862,6 +862,16 @@ def test_a_vector_env_that_fails_to_close_says_so() -> None:
         runner.close()
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_what_came_with_a_first_observation_is_no_info_of_a_step(mode: AutoresetMode) -> None:
+    with runner_of(sync(lambda: ScriptedEnv((2, 3)), 2, mode), 2, keep_infos=True) as runner:
+        histories = runner.rollout(Zeros(), steps=9)
+    assert [dict(h.infos) for h in histories] == [{}] * 2
+    assert [h.reset_infos for h in histories] == [
+        {episode.start: {"episode": episode.episode_index} for episode in h.episodes} for h in histories
+    ]
+
+
 def test_infos_of_nobody_in_particular_are_in_all_of_them() -> None:
     class Says(FakePool):
         @override

@@ -33,7 +33,6 @@ from runnerkit.typing import AnyEnv, AnyVectorEnv
 
 __all__ = ["VectorExecutor"]
 
-_NOBODY: Final[NDArray[np.intp]] = np.empty(0, np.intp)
 _BOOL: Final = np.dtype(np.bool_)
 _WAY_OUT = "Mend the env, or wrap it so that its spaces tell the truth (gymnasium.wrappers.vector)"
 
@@ -47,12 +46,10 @@ class VectorExecutor:
         self._env: Any = env
         self._n: int = n_envs
         self._mode: AutoresetMode = _autoreset_mode(env)
-        self._n_items: tuple[int, ...] = (n_envs,)
-        self.over: NDArray[np.bool_] = np.zeros(n_envs, np.bool_)
-        """Which envs ended their episode in the last step."""
+        # envs whose episode is over: the env resets them in the next step, or waits for us to do it
+        self._over: NDArray[np.bool_] = np.zeros(n_envs, np.bool_)
         self._rests: bool = self._mode is AutoresetMode.NEXT_STEP
         self._resets_itself: bool = self._mode is not AutoresetMode.DISABLED
-        self._waiting: NDArray[np.intp] = _NOBODY  # envs whose episode is over: the env resets them, or we do
         self._first: dict[int, tuple[list[Any], dict[str, Any]]] = {}  # what begins episodes not yet asked for
         self._is_reset: bool = False
         self._episode: NDArray[np.int64] = np.zeros(n_envs, np.int64)
@@ -80,6 +77,10 @@ class VectorExecutor:
     def takes_schedule(self) -> bool:
         """Whether each episode can be given its own seed and options."""
         return self.begins_alone and self._resets.takes_seeds
+
+    @property
+    def _waiting(self) -> NDArray[np.intp]:
+        return self._over.nonzero()[0]
 
     # ---- life
 
@@ -111,7 +112,7 @@ class VectorExecutor:
         """Write into this block from now on; None lets go of the last one."""
         if block is None:
             self._block = None
-            del self._raw, self._actions, self._rewards, self._terminated, self._truncated
+            del self._raw, self._actions, self._advance
             return
         if block is not self._block:  # one that has only grown goes on with its log
             self._block, self._log = block, EpisodeLog(block.layout.raw)
@@ -119,9 +120,7 @@ class VectorExecutor:
             self._learn(block.layout)
         self._raw: list[Column] = block.raw
         self._actions: list[Column] = block.env_actions
-        self._rewards: NDArray[np.float64] = block.rewards
-        self._terminated: Column = block.terminated
-        self._truncated: Column = block.truncated
+        self._advance = self._make_stepper(block)
 
     def _learn(self, layout: BlockLayout) -> None:
         """Prepare for the spaces of the env, once they are laid out."""
@@ -131,9 +130,6 @@ class VectorExecutor:
         self._finals = Finals(layout.raw, self._env)
         self._infos = Infos(self._n)
         self._idle_action = _any_action(layout.env_action)
-        leaf = layout.raw.leaves[0] if layout.raw.is_array else None
-        self._shape = None if leaf is None else (self._n, *leaf.shape)
-        self._dtype = None if leaf is None else leaf.dtype
 
     def drain(self) -> EpisodeLog:
         """Return, and forget, what was logged since the last call."""
@@ -198,75 +194,77 @@ class VectorExecutor:
             idle = np.setdiff1d(np.arange(self._n), np.fromiter(active, np.intp, len(active)))
         if not self._resets_itself and len(self._waiting):  # nobody asks for them, but they must not go over their end
             self._reset_ignored(self._waiting)
-        batch = self._batch_of_actions(at, idle)
-        ended = self.advance(at, row, batch, idle, restart, active if some_ignored else None)
-        listed: list[int] = ended.tolist()
-        if self._rests and not set(listed).isdisjoint(idle.tolist()):
+        waited, batch = self._waiting, self._batch_of_actions(at, idle)
+        self._first.clear()
+        over, infos = self._advance(at, row, batch)
+        ended: list[int] = over.nonzero()[0].tolist()
+        if some_ignored:
+            mine = set(active)
+            ended = [i for i in ended if i in mine]
+        if self._rests and not set(ended).isdisjoint(waited.tolist()):
             raise self.never_rested()
-        return listed
+        self._is_reset = False  # until all is done: who knows where the envs stand after a fault
+        self._settle(at, row, idle, waited, ended, infos, restart)
+        self._is_reset = True
+        return ended
 
     def never_rested(self) -> EnvError:
         """Return what is wrong with an env that ended an episode in the step in which it was to begin it."""
         return self._misfit("ended an episode in the step in which it resets, by its auto-reset mode NEXT_STEP")
 
-    def advance(
-        self,
-        at: int,
-        row: int,
-        actions: Any,
-        idle: NDArray[np.intp] = _NOBODY,
-        restart: bool = True,
-        active: Sequence[int] | None = None,
-    ) -> NDArray[np.intp]:
-        """Step all envs with the given batch of actions; return the indices of those that ended.
+    def stepper(self) -> Callable[[int, int, Any], tuple[NDArray[np.bool_], Any]]:
+        """Return what steps all envs: (row of rewards, row of observations, actions) -> (whose episode ended, infos).
 
-        Only those that are active, if these are given. A microsecond counts here.
+        For the block that is attached, and for envs that rest where nobody asks for infos: all else needs `step`.
         """
-        waited = self._waiting
-        self._is_reset = False  # until all is done: who knows where the envs stand after a fault
-        if self._first:
-            self._first.clear()
-        try:
-            result = self._env.step(actions)
-        except Exception as error:
-            raise self._fault(f"raised in step: {said(error)}") from error
-        try:
-            observations, rewards, terminated, truncated, infos = result
-        except (TypeError, ValueError):
-            what = "(observations, rewards, terminations, truncations, infos)"
-            raise self._misfit(f"returned {_kind(result)} from step, not {what}") from None
-        try:
-            if (
-                type(observations) is np.ndarray
-                and observations.shape == self._shape
-                and observations.dtype == self._dtype
-            ):
-                self._raw[0][row] = observations
-            else:
-                self._put(row, self._unpack.observations(observations))
-            if not (
-                type(rewards) is type(terminated) is type(truncated) is np.ndarray
-                and rewards.shape == terminated.shape == truncated.shape == self._n_items
-                and terminated.dtype is truncated.dtype is _BOOL
-                and rewards.dtype.kind in NUMBERS
-            ):
-                rewards = self._unpack.rewards(rewards)
-                terminated = self._unpack.flags(terminated, "terminations")
-                truncated = self._unpack.flags(truncated, "truncations")
-        except MisfitError as error:
-            raise self._misfit(f"returned from step what does not fit: {error}") from error
-        self._rewards[at] = rewards
-        self._terminated[at] = terminated
-        self._truncated[at] = truncated
-        self.over = terminated | truncated
-        self._waiting = ended = self.over.nonzero()[0]
-        if active is not None:
-            mine = set(active)
-            ended = np.array([i for i in ended.tolist() if i in mine], np.intp)
-        if self._keep_infos or not self._rests:
-            self._settle(at, row, idle, waited, ended, infos, restart)
-        self._is_reset = True
-        return ended
+        return self._advance
+
+    def _make_stepper(self, block: Block) -> Callable[[int, int, Any], tuple[NDArray[np.bool_], Any]]:
+        """Make a function of all that a step takes, as a microsecond counts here."""
+        step, unpack, put = self._env.step, self._unpack, self._put
+        is_array, items = self._layout.is_array, (self._n,)
+        leaf = self._layout.leaves[0] if is_array else None
+        shape, dtype = (None, None) if leaf is None else ((self._n, *leaf.shape), leaf.dtype)
+        first = block.raw[0] if is_array else block.rewards
+        all_rewards, all_terminated, all_truncated = block.rewards, block.terminated, block.truncated
+
+        def advance(at: int, row: int, actions: Any) -> tuple[NDArray[np.bool_], Any]:
+            try:
+                try:
+                    result = step(actions)
+                except Exception as error:
+                    raise self._fault(f"raised in step: {said(error)}") from error
+                try:
+                    observations, rewards, terminated, truncated, infos = result
+                except (TypeError, ValueError):
+                    what = "(observations, rewards, terminations, truncations, infos)"
+                    raise self._misfit(f"returned {_kind(result)} from step, not {what}") from None
+                try:
+                    if type(observations) is np.ndarray and observations.shape == shape and observations.dtype == dtype:
+                        first[row] = observations
+                    else:
+                        put(row, unpack.observations(observations))
+                    if not (
+                        type(rewards) is type(terminated) is type(truncated) is np.ndarray
+                        and rewards.shape == terminated.shape == truncated.shape == items
+                        and terminated.dtype is truncated.dtype is _BOOL
+                        and rewards.dtype.kind in NUMBERS
+                    ):
+                        rewards = unpack.rewards(rewards)
+                        terminated = unpack.flags(terminated, "terminations")
+                        truncated = unpack.flags(truncated, "truncations")
+                except MisfitError as error:
+                    raise self._misfit(f"returned from step what does not fit: {error}") from error
+                all_rewards[at] = rewards
+                all_terminated[at] = terminated
+                all_truncated[at] = truncated
+                self._over = over = terminated | truncated
+            except BaseException:
+                self._is_reset = False  # who knows where the envs stand
+                raise
+            return over, infos
+
+        return advance
 
     def _put(self, row: int, values: Sequence[Column]) -> None:
         for column, value in zip(self._raw, values, strict=True):
@@ -278,7 +276,7 @@ class VectorExecutor:
         row: int,
         idle: NDArray[np.intp],
         waited: NDArray[np.intp],
-        ended: NDArray[np.intp],
+        ended: list[int],
         infos: Any,
         restart: bool,
     ) -> None:
@@ -286,20 +284,20 @@ class VectorExecutor:
         if self._rests:
             self._episode[waited] += 1
         elif self._mode is AutoresetMode.SAME_STEP:
-            self._waiting = _NOBODY
-            if len(ended):
-                self._end_in_step(ended.tolist(), at, row, infos, restart)
+            self._over = np.zeros(self._n, np.bool_)
+            if ended:
+                self._end_in_step(ended, at, row, infos, restart)
         if infos and self._keep_infos:
             self._log_infos(infos, at, idle, waited, ended)
-        if self.begins_alone and restart and len(ended):
-            self._begin_again(ended.tolist(), at, row)
+        if self.begins_alone and restart and ended:
+            self._begin_again(ended, at, row)
 
     # ---- how episodes begin
 
     def _begin_all(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]]) -> dict[int, EpisodeStart]:
         given = {i: start for i, (_, start) in starts.items()} if self.takes_schedule else None
         seeds = {i: self._schedule.episode_seed(i, k) for i, (k, _) in starts.items()}
-        self._waiting, self._first = _NOBODY, {}
+        self._over, self._first = np.zeros(self._n, np.bool_), {}
         values, infos, how = self._ask(lambda: self._resets.all_at_once(seeds, given))
         self._put(row, values)
         self._is_reset = True
@@ -318,7 +316,7 @@ class VectorExecutor:
                 column[row, which] = value[which]
             self._log_reset_infos(infos, which)
             begun |= how
-        self._waiting = np.setdiff1d(self._waiting, list(starts))
+        self._over[list(starts)] = False
         return begun
 
     def _begin_prepared(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]]) -> dict[int, EpisodeStart]:
@@ -347,7 +345,7 @@ class VectorExecutor:
         except EnvError as fault:
             fault.after_step = False  # it comes before the next one
             raise
-        self._waiting = _NOBODY
+        self._over = np.zeros(self._n, np.bool_)
 
     def _end_in_step(self, env_indices: list[int], at: int, row: int, infos: Any, restart: bool) -> None:
         """Put final observations where they belong, as the env has already begun the next episodes."""
@@ -412,12 +410,12 @@ class VectorExecutor:
     # ---- infos
 
     def _log_infos(
-        self, infos: Any, at: int, idle: NDArray[np.intp], waited: NDArray[np.intp], ended: NDArray[np.intp]
+        self, infos: Any, at: int, idle: NDArray[np.intp], waited: NDArray[np.intp], ended: list[int]
     ) -> None:
         if not isinstance(infos, Mapping):
             raise self._misfit(f"returned {_kind(infos)} as infos, not a dict")
         same_step = self._mode is AutoresetMode.SAME_STEP
-        left_out, over = set(idle.tolist()), set(ended.tolist()) if same_step else set()
+        left_out, over = set(idle.tolist()), set(ended if same_step else ())
         for i in range(self._n):
             if i in left_out:
                 continue
@@ -425,7 +423,7 @@ class VectorExecutor:
             if info:
                 self._log.infos.append((i, at, info))
         if same_step:
-            self._log_reset_infos(infos, [i for i in ended.tolist() if i not in self._first])
+            self._log_reset_infos(infos, [i for i in ended if i not in self._first])
         elif self.rests:
             self._log_reset_infos(infos, waited.tolist())
 
