@@ -14,7 +14,7 @@ import copy
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
@@ -34,6 +34,7 @@ from runnerkit.typing import AnyEnv, AnyVectorEnv
 __all__ = ["VectorExecutor"]
 
 _BOOL: Final = np.dtype(np.bool_)
+_Step: TypeAlias = "Callable[[int, int, Any], tuple[NDArray[np.bool_], Any]]"
 _WAY_OUT = "Mend the env, or wrap it so that its spaces tell the truth (gymnasium.wrappers.vector)"
 
 
@@ -120,7 +121,7 @@ class VectorExecutor:
             self._learn(block.layout)
         self._raw: list[Column] = block.raw
         self._actions: list[Column] = block.env_actions
-        self._advance = self._make_stepper(block)
+        self._advance: _Step = self._make_stepper(block)
 
     def _learn(self, layout: BlockLayout) -> None:
         """Prepare for the spaces of the env, once they are laid out."""
@@ -212,14 +213,14 @@ class VectorExecutor:
         """Return what is wrong with an env that ended an episode in the step in which it was to begin it."""
         return self._misfit("ended an episode in the step in which it resets, by its auto-reset mode NEXT_STEP")
 
-    def stepper(self) -> Callable[[int, int, Any], tuple[NDArray[np.bool_], Any]]:
+    def stepper(self) -> _Step:
         """Return what steps all envs: (row of rewards, row of observations, actions) -> (whose episode ended, infos).
 
         For the block that is attached, and for envs that rest where nobody asks for infos: all else needs `step`.
         """
         return self._advance
 
-    def _make_stepper(self, block: Block) -> Callable[[int, int, Any], tuple[NDArray[np.bool_], Any]]:
+    def _make_stepper(self, block: Block) -> _Step:
         """Make a function of all that a step takes, as a microsecond counts here."""
         step, unpack, put = self._env.step, self._unpack, self._put
         is_array, items = self._layout.is_array, (self._n,)
