@@ -107,7 +107,7 @@ class LockstepRollout(Rollout):
         observations, recorded = block.observations[0], block.actions[0]
         active, resting = np.array(self._active, np.intp), np.zeros(block.n_envs, np.bool_)
         resting[self._resting] = True
-        first, at_first, n_envs = self._t, self._resting, block.n_envs
+        first, at_first, n_envs, told = self._t, self._resting, block.n_envs, self._row_aware
         try:
             for t in range(first, self._last_restart):
                 if interrupt.requested:
@@ -130,8 +130,8 @@ class LockstepRollout(Rollout):
                     raise
                 self._t = t + 1
                 resting, active = over, (~over).nonzero()[0]
-                if self._row_aware is not None and not n == len(active) == n_envs:
-                    self._tell(self._row_aware.set_active_envs, active.tolist())
+                if told is not None and not n == len(active) == n_envs:
+                    self._tell(told.set_active_envs, active.tolist())
         finally:
             self._turn_to(active, resting)
             if self._t > first:
