@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from runnerkit.history.columns import stack
     from runnerkit.hooks import Contribution, hookimpl
     from runnerkit.keys import EnvKey, HistoryKey
-    from runnerkit.records import EndReason, Episode, EpisodeStart, Progress, RunSpec, Transition
+    from runnerkit.records import EndReason, Episode, EpisodeStart, Progress, Provenance, RunSpec, Transition
     from runnerkit.registry import Registry, default_registry, make
     from runnerkit.runner import BaseRunner
 
@@ -36,6 +36,7 @@ __all__ = [
     "GymRunner",
     "HistoryKey",
     "Progress",
+    "Provenance",
     "RandomAgent",
     "Registry",
     "RunSpec",
@@ -52,7 +53,7 @@ _HOMES = {
     "history.columns": ["stack"],
     "hooks": ["Contribution", "hookimpl"],
     "keys": ["EnvKey", "HistoryKey"],
-    "records": ["EndReason", "Episode", "EpisodeStart", "Progress", "RunSpec", "Transition"],
+    "records": ["EndReason", "Episode", "EpisodeStart", "Progress", "Provenance", "RunSpec", "Transition"],
     "registry": ["Registry", "default_registry", "make"],
     "runner": ["BaseRunner"],
 }

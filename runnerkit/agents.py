@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from gymnasium import Space
 from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
 
 from runnerkit.errors import ArgumentError
 from runnerkit.spaces import Column, Layout, Leaf
@@ -45,11 +46,15 @@ class RandomAgent:
         self._layout = Layout(action_space, "action")
         self._chunk: int = _chunk(self._layout)
         self._batched: Space[Any] = batch_space(action_space, self._chunk)
-        self._taken: dict[int, int] = {}
+        self._places: dict[int, int] = {}  # of the columns in the tables that envs have
+        self._tables: list[Column] = self._layout.allocate(self._chunk, 0)
+        self._chunks: NDArray[np.int64] = np.zeros(0, np.int64)  # the number of the chunk in each column
+        self._next: NDArray[np.int64] = np.zeros(0, np.int64)  # the row of each to come next
         self._active: list[int] = []
+        self._where: NDArray[np.int64] = np.zeros(0, np.int64)  # the places of the active envs
         self._told: bool = False
-        self._table: list[Column] = []
-        self._next = self._length = 0
+        self._left = 0  # how many actions all active envs have in the tables
+        self._row: int | None = None  # if it is the same for all there are: the row to come next
 
     def set_active_envs(self, env_indices: Sequence[int], /) -> None:
         """Row i belongs to env `env_indices[i]` from now on; to env i if this is never called."""
@@ -71,34 +76,51 @@ class RandomAgent:
                 f"RandomAgent acts for the {len(self._active)} envs of set_active_envs, not for {n} rows. "
                 f"Call set_active_envs(range({n})), or use a new agent."
             )
-        if self._next == self._length:
-            self._refill(self._active)
-        row = self._next
-        self._next += 1
-        return self._layout.batch(self._table, row)
+        if self._left == 0:
+            self._look_ahead()
+        self._left -= 1
+        if self._row is not None:
+            self._row += 1
+            return self._layout.batch(self._tables, self._row - 1)
+        rows = self._next[self._where]
+        self._next[self._where] = rows + 1
+        return self._layout.batch(self._tables, (rows, self._where))
 
     def _turn_to(self, active: list[int]) -> None:
-        if active != self._active:
-            self._put_back()
-            self._active = active
+        if active == self._active:
+            return
+        self._count()
+        new = [i for i in active if i not in self._places]
+        if new:
+            self._places |= {i: len(self._places) + k for k, i in enumerate(new)}
+            more = self._layout.allocate(self._chunk, len(new))
+            self._tables = [np.concatenate(pair, axis=1) for pair in zip(self._tables, more, strict=True)]
+            self._chunks = np.append(self._chunks, np.full(len(new), -1))
+            self._next = np.append(self._next, np.full(len(new), self._chunk))
+        self._active, self._left = active, 0
+        self._where = np.fromiter((self._places[i] for i in active), np.int64, len(active))
 
-    def _put_back(self) -> None:
-        """Count what was taken from the table, and forget the rest of it."""
-        for i in self._active:
-            self._taken[i] = self._taken.get(i, 0) + self._next
-        self._next = self._length = 0
+    def _count(self) -> None:
+        """Note in which rows the active envs are."""
+        if self._row is not None:
+            self._next[self._where] = self._row
+            self._row = None
 
-    def _refill(self, active: Sequence[int]) -> None:
-        """Tabulate the next actions of all active envs, as many as the shortest of their chunks holds."""
-        self._put_back()
-        ahead = []
-        for i in active:
-            chunk, begin = divmod(self._taken.get(i, 0), self._chunk)
-            ahead.append([column[begin:] for column in self._draw(i, chunk)])
-        self._length = min(len(columns[0]) for columns in ahead) if self._layout.leaves else 1
-        self._table = [
-            np.stack([columns[k][: self._length] for columns in ahead], axis=1) for k in range(len(self._layout.leaves))
-        ]
+    def _look_ahead(self) -> None:
+        """Draw what is used up, and see for how many actions it will do."""
+        self._count()
+        where = self._where
+        envs = list(self._places)
+        for place in where[self._next[where] == self._chunk].tolist():
+            self._chunks[place] += 1
+            for table, column in zip(self._tables, self._draw(envs[place], int(self._chunks[place])), strict=True):
+                table[:, place] = column
+            self._next[place] = 0
+        rows = self._next[where]
+        last = int(rows.max(initial=0))
+        self._left = self._chunk - last
+        if len(where) == len(envs) and (rows == last).all() and (np.diff(where) == 1).all():
+            self._row = last
 
     def _draw(self, env_index: int, chunk: int) -> list[Column]:
         """Return a chunk of an env's stream, which has a seed of its own so that any of it can be drawn at once."""

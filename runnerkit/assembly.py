@@ -10,10 +10,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from gymnasium import Space
+from gymnasium.vector import VectorEnv
 from typing_extensions import TypeVar
 
 from runnerkit.batches import BatchReader
@@ -21,18 +22,22 @@ from runnerkit.envs import resolve_env
 from runnerkit.episodes import SeedSchedule
 from runnerkit.errors import ArgumentError, EnvError, PluginError, RunnerKitError, SpaceError, close_after, said
 from runnerkit.executors.serial import SerialExecutor
+from runnerkit.executors.vector import VectorExecutor
 from runnerkit.history.arrays import ArrayFormat
 from runnerkit.history.block import Block, BlockLayout
 from runnerkit.hooks import MakeExecutor
 from runnerkit.keys import EnvKey, HistoryKey
 from runnerkit.plugins import Kind, Plugins
 from runnerkit.processors import Chain, bind_postprocessors, bind_preprocessors
-from runnerkit.records import EnvFacts, RunSpec, ShareOptions
+from runnerkit.records import EnvFacts, EpisodeStart, Provenance, RunSpec, Seeded, ShareOptions
 from runnerkit.spaces import Layout
 from runnerkit.typing import (
     ActionPostprocessor,
     ActionPreprocessor,
     AllocatesBlocks,
+    AnyEnv,
+    AnyVectorEnv,
+    EpisodeSchedule,
     Executor,
     HistoryFormat,
     MakeEnv,
@@ -42,6 +47,8 @@ from runnerkit.typing import (
 __all__ = ["Assembly", "AssemblyOptions", "Blueprint", "Named", "is_count"]
 
 T = TypeVar("T")
+
+_DEFAULT_EXECUTORS: Final = ("auto", "serial")  # names that leave to the runner how a vector env is stepped
 
 Named: TypeAlias = "str | T"
 """A thing, or the name under which a plugin offers it."""
@@ -63,6 +70,8 @@ class AssemblyOptions:
     keep_raw: bool
     render_mode: str | None
     env_options: Mapping[str, Any] | None
+    scheduled: bool = False
+    """Whether the caller has a schedule of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +79,7 @@ class Assembly:
     """The parts of a runner, fitted to each other."""
 
     spec: RunSpec
-    schedule: SeedSchedule
+    schedule: EpisodeSchedule
     executor: Executor
     recorder: Recorder[Any]
     layout: BlockLayout
@@ -97,7 +106,9 @@ class Blueprint:
     n_envs: int
     workers: int | None
     history: HistoryFormat[Any]
+    executor: str
     make_executor: MakeExecutor
+    scheduled: bool
     preprocessors: Sequence[tuple[str, ActionPreprocessor]]
     postprocessors: Sequence[tuple[str, ActionPostprocessor]]
     keep_infos: bool
@@ -107,7 +118,9 @@ class Blueprint:
     def draw(cls, plugins: Plugins, options: AssemblyOptions, *, own_make_env: bool) -> Blueprint:
         """Look everything up. With `own_make_env`, the runner makes envs itself, so that the id may be unknown."""
         _check_numbers(options)
-        env_id, make_env = resolve_env(options.env, plugins, _env_options(options), lazily=own_make_env)
+        env_id, make_env = resolve_env(
+            options.env, plugins, _env_options(options), int(options.n_envs), lazily=own_make_env
+        )
         pre, post = _listed(options.preprocessors, "preprocessors"), _listed(options.postprocessors, "postprocessors")
         if not isinstance(options.executor, str):
             raise ArgumentError(f"executor must be a name such as 'serial' or 'threads', not {options.executor!r}.")
@@ -118,7 +131,9 @@ class Blueprint:
             n_envs=int(options.n_envs),
             workers=None if options.workers is None else int(options.workers),
             history=_history_format(options.history, plugins),
+            executor=options.executor,
             make_executor=plugins.get("executors", options.executor).make(),
+            scheduled=options.scheduled,
             preprocessors=[_named(processor, "action_preprocessors", plugins) for processor in pre],
             postprocessors=[_named(processor, "action_postprocessors", plugins) for processor in post],
             keep_infos=options.keep_infos,
@@ -127,20 +142,66 @@ class Blueprint:
 
     def build(self, make_env: MakeEnv) -> Assembly:
         """Make all envs and fit the parts to their spaces; leave nothing behind if something does not fit."""
-        schedule = SeedSchedule(self.seed)
+        schedule, refused = SeedSchedule(self.seed), self._refused_to_vectors()
+
+        def make(i: int) -> AnyEnv:
+            env = make_env(schedule.env_seed(i))
+            if not isinstance(env, VectorEnv):
+                return env
+            # a vector env, even if it is an Env, too, as those of EnvPool are
+            if refused is None:
+                raise _VectorEnvMade(env)
+            env.close()
+            raise ArgumentError(
+                f"The factory made a vector env ({type(env).__name__}), which steps all its envs itself, so that there "
+                f"cannot be {refused}. Leave it out, or let the factory make a gymnasium.Env."
+            )
+
         executor: Executor = self.make_executor(self.n_envs, self.workers)
         try:
-            facts = executor.open(lambda i: make_env(schedule.env_seed(i)), ShareOptions(self.seed, self.keep_infos))
-            return self._fit(facts, schedule, executor)
+            facts = executor.open(make, ShareOptions(self.seed, self.keep_infos))
+            return self._fit(facts, schedule, executor, Provenance())
+        except _VectorEnvMade as made:
+            env = made.env
         except BaseException as error:
             close_after(error, executor.close)
             raise
+        return self._build_lockstep(env, schedule, instead_of=executor)
 
     def for_envs(self) -> Blueprint:
         """Return all that is needed of it to make envs in another process."""
         return replace(self, history=ArrayFormat(), make_executor=SerialExecutor, preprocessors=(), postprocessors=())
 
-    def _fit(self, facts: Sequence[EnvFacts], schedule: SeedSchedule, executor: Executor) -> Assembly:
+    def _build_lockstep(self, env: AnyVectorEnv, schedule: SeedSchedule, instead_of: Executor) -> Assembly:
+        try:
+            instead_of.close()
+            executor = VectorExecutor(env, self.n_envs)
+            facts = executor.open(_make_none, ShareOptions(self.seed, self.keep_infos))
+            if self.scheduled and not executor.takes_schedule:
+                raise ArgumentError(
+                    f"schedule= needs envs that can be reset one by one with a seed each, but {type(env).__name__} "
+                    "resets its envs by itself, or takes one seed for all. Leave schedule out, or make it with "
+                    "autoreset_mode=AutoresetMode.DISABLED if it can (SyncVectorEnv, AsyncVectorEnv)."
+                )
+            known = executor.provenance.seeded is Seeded.ALL
+            return self._fit(facts, schedule if known else _unseeded, executor, executor.provenance)
+        except BaseException as error:
+            close_after(error, env.close)
+            raise
+
+    def _refused_to_vectors(self) -> str | None:
+        """Return what was asked for that cannot be of a vector env, as it would have to be shared out."""
+        if self.workers is not None:
+            return f"workers={self.workers}"
+        return None if self.executor in _DEFAULT_EXECUTORS else f"executor={self.executor!r}"
+
+    def _fit(
+        self,
+        facts: Sequence[EnvFacts],
+        schedule: EpisodeSchedule,
+        executor: Executor,
+        provenance: Provenance,
+    ) -> Assembly:
         _check_envs(facts)
         first = facts[0]
         preprocess, observation = bind_preprocessors(self.preprocessors, first.observation_space)
@@ -169,6 +230,7 @@ class Blueprint:
             keep_raw=self.keep_raw,
             preprocessed=bool(preprocess),
             postprocessed=bool(postprocess),
+            provenance=provenance,
         )
         readers = BatchReader(action, bounded=True), BatchReader(env_action, bounded=True)
         return Assembly(
@@ -183,6 +245,24 @@ class Blueprint:
             read_env_actions=readers[1],
             render_mode=first.render_mode,
         )
+
+
+class _VectorEnvMade(RunnerKitError):
+    """What comes out of an executor that was to make single envs, and got a vector env from the factory."""
+
+    def __init__(self, env: AnyVectorEnv) -> None:
+        self.env: AnyVectorEnv = env
+        super().__init__("the factory made a vector env")
+
+
+def _make_none(i: int) -> AnyEnv:
+    raise EnvError("was made already", env_index=i)
+
+
+def _unseeded(*of: int) -> EpisodeStart:
+    """Return the start of an episode of which nobody knows how it began."""
+    del of
+    return EpisodeStart()
 
 
 def _opened(history: HistoryFormat[Any], spec: RunSpec) -> Recorder[Any]:

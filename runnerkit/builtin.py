@@ -10,7 +10,7 @@ from runnerkit.history.arrays import ArrayFormat
 from runnerkit.history.transitions import TransitionFormat
 from runnerkit.hooks import Contribution, MakeExecutor, hookimpl
 from runnerkit.processors import Clip, Flatten, Normalize, Rescale, ScaleImage
-from runnerkit.typing import ActionPostprocessor, ActionPreprocessor, HistoryFormat
+from runnerkit.typing import ActionPostprocessor, ActionPreprocessor, EnvFactory, HistoryFormat
 
 
 def _torch_format() -> HistoryFormat[object]:
@@ -23,6 +23,18 @@ def _processes() -> MakeExecutor:
     from runnerkit.executors.processes import ProcessesExecutor  # with all that it takes to talk to processes
 
     return ProcessesExecutor
+
+
+def _vector_factory() -> EnvFactory:
+    from runnerkit.vector_envs import make_vector_env  # it looks plugins up, which this is one of
+
+    return make_vector_env
+
+
+@hookimpl
+def env_factories() -> Iterator[Contribution[EnvFactory]]:
+    """Offer vector."""
+    yield Contribution("vector", _vector_factory, "Gymnasium envs that step n envs at once, such as vector:CartPole-v1")
 
 
 @hookimpl

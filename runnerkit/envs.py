@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,16 +17,21 @@ from typing_extensions import override
 from runnerkit.errors import ArgumentError, UnknownNameError
 from runnerkit.keys import EnvKey
 from runnerkit.plugins import Plugins
-from runnerkit.typing import AnyEnv, MakeEnv
+from runnerkit.typing import AnyEnv, AnyVectorEnv, EnvFactory, MakeEnv
 
-__all__ = ["resolve_env"]
+__all__ = ["require_known", "resolve_env"]
 
 # Namespaces whose envs Gymnasium knows only after an import that users forget: (module, distribution).
 _NAMESPACES: Final[Mapping[str, tuple[str, str]]] = {"ALE": ("ale_py", "ale-py")}
 
 
 def resolve_env(
-    env: str | EnvKey[Any, Any] | MakeEnv, plugins: Plugins, options: Mapping[str, Any], *, lazily: bool = False
+    env: str | EnvKey[Any, Any] | MakeEnv,
+    plugins: Plugins,
+    options: Mapping[str, Any],
+    n_envs: int = 1,
+    *,
+    lazily: bool = False,
 ) -> tuple[str, MakeEnv]:
     """Return the name of an env and a function (seed) -> env.
 
@@ -34,7 +40,7 @@ def resolve_env(
     if isinstance(env, EnvKey):
         env = env.name
     if isinstance(env, str):
-        return env, _LateEnv(env, plugins, options) if lazily else _by_name(env, plugins, options)
+        return env, _LateEnv(env, plugins, options, n_envs) if lazily else _by_name(env, plugins, options, n_envs)
     given: object = env
     if isinstance(given, type) and issubclass(given, gymnasium.Env):
         raise ArgumentError(
@@ -51,10 +57,10 @@ def resolve_env(
 class _LateEnv:
     """An env that is looked up when it is asked for, or before it goes to another process."""
 
-    def __init__(self, env_id: str, plugins: Plugins, options: Mapping[str, Any]) -> None:
-        self._arguments = env_id, plugins, options
+    def __init__(self, env_id: str, plugins: Plugins, options: Mapping[str, Any], n_envs: int) -> None:
+        self._arguments = env_id, plugins, options, n_envs
 
-    def __call__(self, seed: int | None) -> AnyEnv:
+    def __call__(self, seed: int | None) -> AnyEnv | AnyVectorEnv:
         return _by_name(*self._arguments)(seed)
 
     @override
@@ -79,20 +85,29 @@ class _UnknownEnv:
         raise self._error
 
 
-def _by_name(env_id: str, plugins: Plugins, options: Mapping[str, Any]) -> MakeEnv:
+def _by_name(env_id: str, plugins: Plugins, options: Mapping[str, Any], n_envs: int) -> MakeEnv:
     family, colon, rest = env_id.partition(":")
     offer = plugins.find("env_factories", family) if colon else None
     if offer is not None:
-        return _by_factory(offer.make(), rest, options)
-    _require_known(env_id, plugins)
+        return _by_factory(offer.make(), rest, options, n_envs)
+    require_known(env_id, plugins)
     return _GymnasiumEnv(env_id, dict(options), _spec_of(env_id.rpartition(":")[2]))
 
 
-def _by_factory(factory: Callable[..., AnyEnv], env_id: str, options: Mapping[str, Any]) -> MakeEnv:
-    def make(seed: int | None) -> AnyEnv:
-        return factory(env_id, seed=seed, **options)
+def _by_factory(factory: EnvFactory, env_id: str, options: Mapping[str, Any], n_envs: int) -> MakeEnv:
+    told = {"n_envs": n_envs} if _wants_n_envs(factory) else {}
+
+    def make(seed: int | None) -> AnyEnv | AnyVectorEnv:
+        return factory(env_id, seed=seed, **told, **options)
 
     return make
+
+
+def _wants_n_envs(factory: EnvFactory) -> bool:
+    try:
+        return "n_envs" in inspect.signature(factory).parameters
+    except ValueError:  # written in C
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +126,11 @@ class _GymnasiumEnv:
         return env
 
 
-def _require_known(env_id: str, plugins: Plugins) -> None:
-    """Look in Gymnasium's registry; then import what may add to it, and look again."""
+def require_known(env_id: str, plugins: Plugins) -> None:
+    """Look in Gymnasium's registry; then import what may add to it, and look again.
+
+    Raises UnknownNameError.
+    """
     module, _, name = env_id.rpartition(":")  # Gymnasium's own "module:Env-v0" imports the module first
     try:
         if module:

@@ -118,7 +118,8 @@ class EnvError(RolloutError):
     """Raised when an env fails; the original exception is its `__cause__`.
 
     `env_index`, `episode_index`, `seed`, `step` (steps that the episode had behind it) and `action` tell
-    where. They are None where there is nothing to tell, as for an env that could not even be made.
+    where. They are None where there is nothing to tell, as for an env that could not even be made. `env_index` is
+    -1 where a vector env failed, which does not say in which of its envs.
     """
 
     def __init__(
@@ -144,7 +145,8 @@ class EnvError(RolloutError):
     def __str__(self) -> str:
         facts = {"episode": self.episode_index, "seed": self.seed, "step": self.step, "action": self.action}
         where = ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
-        return f"Env {self.env_index}{f' ({where})' if where else ''} {self.args[0]}"
+        which = f"Env {self.env_index}" if self.env_index >= 0 else "The vector env"
+        return f"{which}{f' ({where})' if where else ''} {self.args[0]}"
 
 
 class EnvSpaceError(EnvError):

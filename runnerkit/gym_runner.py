@@ -18,11 +18,12 @@ from runnerkit.errors import ArgumentError, ClosedError
 from runnerkit.history.arrays import ArrayHistory
 from runnerkit.interrupts import Interrupt
 from runnerkit.keys import EnvKey, HistoryKey
+from runnerkit.lockstep import rollout_of
 from runnerkit.loglevel import gymnasium_log_level
 from runnerkit.plugins import Plugins, installed_plugins
 from runnerkit.records import Transition
 from runnerkit.rendering import Screen
-from runnerkit.rollouts import Plan, Rollout
+from runnerkit.rollouts import Plan
 from runnerkit.runner import BaseRunner
 from runnerkit.standing import Standing
 from runnerkit.typing import (
@@ -68,7 +69,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
 
     Args:
         env_id: a Gymnasium id, `"atari:Pong"` for the env Pong of a plugin's factory `atari`, an `EnvKey`, or
-            any function (seed) -> env.
+            any function (seed) -> env. One that returns a `gymnasium.vector.VectorEnv` of n_envs envs is asked once.
         seed: of the run; everything random in the envs follows from it. None draws one, see `runner.seed`.
         n_envs: how many envs are stepped side by side.
         log_level: of Gymnasium's logger while this runner works: 30 shows warnings, 40 errors only.
@@ -238,6 +239,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             keep_raw=keep_raw,
             render_mode=render_mode,
             env_options=env_options,
+            scheduled=schedule is not None,
         )
         _check_callable(schedule, "schedule", "a function (env index, episode index) -> EpisodeStart")
         if not is_count(log_level, least=0):
@@ -308,7 +310,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
 
         The seed goes to factories that build at random; episodes are seeded when they are reset.
         """
-        return self._blueprint.make_env(seed)
+        return cast(AnyEnv, self._blueprint.make_env(seed))  # or a vector env, if the factory makes one
 
     @override
     def process_transition(self, history: HistoryT | None, transition: Transition[ObsT, ActT]) -> HistoryT:
@@ -393,7 +395,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         )
         with Interrupt() as interrupt, self._working(), self._screen(render, fps) as screen:
             try:
-                histories = Rollout(self._parts, self._standing, plan, agent, screen, progress).run(interrupt)
+                histories = rollout_of(self._parts, self._standing, plan, agent, screen, progress).run(interrupt)
             finally:
                 self.interrupted = interrupt.requested
         return cast("list[HistoryT]", histories)

@@ -17,7 +17,9 @@ __all__ = [
     "Episode",
     "EpisodeStart",
     "Progress",
+    "Provenance",
     "RunSpec",
+    "Seeded",
     "ShareOptions",
     "Transition",
 ]
@@ -35,6 +37,8 @@ class Transition(Generic[ObsT_co, ActT_co]):
     `observation` and `next_observation` are rows of the batches that the agent sees (a NumPy scalar where the
     space has shape ()), `action` is the agent's own. `next_observation` is exact: at the end of an episode it
     is the final observation, never that of the next episode. The transition owns its arrays.
+
+    Of a vector env that does not say how an episode ended, the last `next_observation` of an episode is None.
     """
 
     observation: ObsT_co
@@ -122,6 +126,43 @@ class Episode:
         return self.return_before + self.return_
 
 
+class Seeded(enum.StrEnum):
+    """Which episodes can be begun again by the seed in their record."""
+
+    ALL = "all"
+    """Every one, unless a schedule gave it none."""
+    SOME = "some"
+    """Those that began as all envs were reset; the env began the others by itself, and their seed is None."""
+    NONE = "none"
+    """None: the env takes one seed for all its envs, or takes it only as it is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a history can tell of its envs, and what they themselves did not tell::
+
+        assert history.provenance == Provenance()      # everything is exact
+
+    That is what any `gymnasium.Env` gives. A `gymnasium.vector.VectorEnv` may withhold something.
+    """
+
+    seeded: Seeded = Seeded.ALL
+    final_observations: bool = True
+    """Whether the final observation of every episode is known; if not, `next_known` says in which rows."""
+    every_step: bool = True
+    """Whether every env takes part in every step. If not, an env rests for a step before each new episode, so that
+    its history may have fewer rows than the rollout had steps."""
+
+    def and_(self, other: Provenance) -> Provenance:
+        """Return what can be told of two histories together."""
+        order = list(Seeded)
+        return Provenance(
+            seeded=max(self.seeded, other.seeded, key=order.index),
+            final_observations=self.final_observations and other.final_observations,
+            every_step=self.every_step and other.every_step,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class RunSpec:
     """What a history format is told when a runner is built: enough to prepare for, or to refuse, its data.
@@ -144,6 +185,8 @@ class RunSpec:
     """Whether preprocessors stand between the env and the agent, even such as keep the space."""
     postprocessed: bool = False
     """Whether postprocessors stand between the agent and the env."""
+    provenance: Provenance = field(default_factory=Provenance)
+    """What the env can tell, as far as it is known before the first step."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from runnerkit.memory import require_bytes
 from runnerkit.progress import Reporter
 from runnerkit.records import EndReason, Transition
 from runnerkit.rendering import Screen
-from runnerkit.spaces import Column, MisfitError, Rows
+from runnerkit.spaces import Column, MisfitError, Rows, put_rows
 from runnerkit.standing import Standing
 from runnerkit.typing import ProgressCallback, StatefulAgent, SupportsActiveEnvs
 
@@ -70,6 +70,7 @@ class Rollout:
         self._to_start = plan.episodes  # episodes still to begin; None if there is no end to them
         self._began: Sequence[int] = ()
         self._active: list[int] = []
+        self._resting: list[int] = []  # envs that are left out of one step, see LockstepRollout
         self._rows: EllipsisType | list[int] = ...  # which rows of a column the active envs are: all of them
         self._own = plan.process_transition
         # Up to here envs may begin again within a step: at the last one it is left to the next rollout.
@@ -114,11 +115,14 @@ class Rollout:
         return histories
 
     def _loop(self, interrupt: Interrupt) -> None:
-        if self._active and self._standing.unseen:
+        if self._goes_on() and self._standing.unseen:
             self._step()  # in which first observations are looked at
         self._run_plainly(interrupt)
-        while self._active and self._t < self._plan.limit and not interrupt.requested:
+        while self._goes_on() and not interrupt.requested:
             self._step()
+
+    def _goes_on(self) -> bool:
+        return bool(self._active) and self._t < self._plan.limit
 
     def _missing_episodes(self) -> RolloutError | None:
         """Return what to raise if MAX_STEPS came before the last of the episodes asked for."""
@@ -150,18 +154,18 @@ class Rollout:
         return block
 
     def _start(self) -> None:
-        n = self._parts.spec.n_envs
-        indices: Sequence[int] = range(n)
+        indices: Sequence[int] = range(self._parts.spec.n_envs)
         if self._to_start is not None:
             self._standing.abandon()
-            indices = range(min(n, self._to_start))
+            indices = range(min(len(indices), self._to_start))
             self._to_start -= len(indices)
         self._began = self._standing.begin(self._block, indices)
         self._block.log.reset_infos += self._standing.reset_infos
         self._standing.untold, self._standing.reset_infos = [], []
-        self._activate(indices)
+        self._activate([i for i in indices if self._standing.envs[i].running])
         if self._progress is not None:
-            total = None if self._plan.is_open_ended else self._plan.limit * n
+            is_known = self._parts.spec.provenance.every_step and not self._plan.is_open_ended
+            total = self._plan.limit * self._parts.spec.n_envs if is_known else None
             self._reporter = Reporter(self._progress, self._block, total, self._plan.episodes)
 
     def _finish(self, tail: EndReason) -> list[object]:
@@ -176,6 +180,8 @@ class Rollout:
         # an env may have come to rest in the very step that a fault broke off
         block.lengths = [min(length, t) for length in block.lengths]
         block.tails = [tail if i != self._crashed else EndReason.CRASHED for i in range(block.n_envs)]
+        self._standing.keep(block, t)  # before rows move
+        self._close_gaps()
         if tail is EndReason.CUT:
             self._hand_over()
         else:
@@ -184,6 +190,9 @@ class Rollout:
             return self._histories
         block.trim(t)
         return self._record(block)
+
+    def _close_gaps(self) -> None:
+        """Drop the rows in which envs did nothing: there are none as long as no env rests."""
 
     def _record(self, block: Block) -> list[object]:
         """Hand the block to the history format; should that fail, the error has the arrays."""
@@ -203,7 +212,6 @@ class Rollout:
 
     def _hand_over(self) -> None:
         """Tell the runner where its envs stand now."""
-        self._standing.keep(self._block, self._t)
         if self._own is not None:
             return  # steps and returns were counted on the way
         block, standing = self._block, self._standing
@@ -243,17 +251,8 @@ class Rollout:
         of a few microseconds the general step would cost a tenth of the speed.
         """
         parts, plan, block = self._parts, self._plan, self._block
-        read = parts.read_actions.read_single
-        if (
-            read is None
-            or plan.is_open_ended
-            or self._last_restart == 0
-            or not parts.layout.observation.is_array
-            or not parts.layout.action.is_array
-            or parts.layout.preprocessed
-            or parts.layout.postprocessed
-            or not all(other is None for other in (self._own, self._screen, self._reporter, self._stateful))
-        ):
+        read = self._plain_reader()
+        if read is None:
             return
         observations, recorded, active, n = block.observations[0], block.actions[0], self._active, len(self._active)
         choose, step = plan.compute_action, parts.executor.step
@@ -271,6 +270,14 @@ class Rollout:
                 self._count_faulty_step(fault)
                 raise
             self._t = t + 1
+
+    def _plain_reader(self) -> Callable[[Any, int], Column] | None:
+        """Return what reads actions where a rollout can run plainly."""
+        layout, others = self._parts.layout, (self._own, self._screen, self._reporter, self._stateful)
+        unlike = self._plan.is_open_ended or self._last_restart == 0 or any(other is not None for other in others)
+        arrays = layout.observation.is_array and layout.action.is_array
+        unlike = unlike or not arrays or layout.preprocessed or layout.postprocessed
+        return None if unlike else self._parts.read_actions.read_single
 
     def _count_faulty_step(self, fault: EnvError) -> None:
         """Count the step if all envs made it, and what failed came after it: the next episode of an env.
@@ -295,7 +302,7 @@ class Rollout:
             self._look_at_first(raw_row, actions)
             if self._own is not None:
                 self._count(at)
-            if ended:
+            if ended or self._resting:
                 self._end(ended, restart)
         except EnvError as fault:
             if not fault.after_step:
@@ -304,8 +311,9 @@ class Rollout:
             if self._needs_log:
                 self._take(parts.executor.drain(), upto=t + 1)
         if parts.preprocess:
+            rows = self._observed(rows)
             raw = [column[raw_row].copy() if rows is ... else column[raw_row, rows] for column in block.raw]
-            _put_rows(block.observations, block.row(t + 1), rows, parts.preprocess(raw, parts.layout.raw))
+            put_rows(block.observations, block.row(t + 1), rows, parts.preprocess(raw, parts.layout.raw))
         if self._own is not None:
             self._process_transitions(active, self._own)
         self._t = t + 1
@@ -317,6 +325,10 @@ class Rollout:
                 self._report()
         if self._screen is not None:
             self._draw(active, self._screen)
+
+    def _observed(self, rows: EllipsisType | list[int]) -> EllipsisType | list[int]:
+        """Return which envs a step gave an observation of, for those that were stepped."""
+        return rows
 
     def _look_at_first(self, raw_row: int, actions: Rows) -> None:
         standing = self._standing
@@ -331,10 +343,10 @@ class Rollout:
         self._tell_of_episodes()
         observations = parts.layout.observation.batch(block.observations, row if rows is ... else (row, rows))
         columns = self._chosen(observations)
-        _put_rows(block.actions, at, rows, columns)
+        put_rows(block.actions, at, rows, columns)
         if parts.postprocess:
             columns = self._postprocessed(columns, n)
-            _put_rows(block.env_actions, at, rows, columns)
+            put_rows(block.env_actions, at, rows, columns)
         return parts.layout.env_action.rows(columns, n)
 
     def _tell_of_episodes(self) -> None:
@@ -464,7 +476,7 @@ class Rollout:
         columns, table = block.log.finals(block.layout.observation), block.log.table().tolist()
         finals = {i: [column[k] for column in columns] for k, (i, _, _) in enumerate(table)}
         for i in env_indices:
-            step = transition(block, i, self._t, finals.get(i), infos.get(i, {}))
+            step = transition(block, i, self._t, finals.get(i), infos.get(i, {}), known=(i, 1) not in block.log.unknown)
             try:
                 self._histories[i] = process(self._histories[i], step)
             except Exception as error:
@@ -486,13 +498,3 @@ class Rollout:
         if screen.needs_frames:
             screen.show(self._parts.executor.render(env_indices))
         self._drawing = False
-
-
-def _put_rows(columns: Sequence[Column], row: int, rows: EllipsisType | list[int], values: Sequence[Column]) -> None:
-    """Write a batch into a row; `rows` are the envs that it is of, an ellipsis if it is of all."""
-    if rows is ...:
-        for column, value in zip(columns, values):  # noqa: B905  (strict costs as much as the copy)
-            column[row] = value
-    else:
-        for column, value in zip(columns, values, strict=True):
-            column[row, rows] = value

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from types import EllipsisType
 from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
 import numpy as np
@@ -20,7 +21,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from typing_extensions import override
 
-__all__ = ["Column", "Layout", "Leaf", "MisfitError", "RowWriter", "Rows", "ScalarRows", "Tree", "Write"]
+__all__ = ["Column", "Layout", "Leaf", "MisfitError", "RowWriter", "Rows", "ScalarRows", "Tree", "Write", "put_rows"]
 
 T = TypeVar("T")
 
@@ -237,6 +238,16 @@ class _AnyRows:
 
     def __setitem__(self, env_index: int, sample: object) -> None:
         self._write(self._row, env_index, sample)
+
+
+def put_rows(columns: Sequence[Column], row: int, rows: EllipsisType | Any, values: Sequence[Column]) -> None:
+    """Write a batch into a row; `rows` are the envs that it is of, an ellipsis if it is of all."""
+    if rows is ...:
+        for column, value in zip(columns, values):  # noqa: B905  (strict costs as much as the copy)
+            column[row] = value
+    else:
+        for column, value in zip(columns, values, strict=True):
+            column[row, rows] = value
 
 
 def _own(value: Any) -> Any:

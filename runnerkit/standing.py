@@ -13,7 +13,7 @@ from runnerkit.history.block import Block, Mark
 from runnerkit.history.log import InfoEntry
 from runnerkit.records import EpisodeStart
 from runnerkit.spaces import Leaf
-from runnerkit.typing import EpisodeSchedule
+from runnerkit.typing import EpisodeSchedule, LockstepExecutor
 
 __all__ = ["Going", "Standing"]
 
@@ -46,7 +46,12 @@ class Standing:
         """The infos of these."""
         self.unseen: set[int] = set(range(n))
         """Envs of which no step was seen yet: the bounds of their first observations are checked."""
+        self.resting: list[int] = []
+        """Envs whose next episode begins with the next step, as they are reset by a vector env in it."""
         self.envs: list[Going] = [Going() for _ in range(n)]
+        executor = parts.executor
+        self.lockstep: LockstepExecutor | None = executor if isinstance(executor, LockstepExecutor) else None
+        """The executor, if it is of that kind."""
         self._parts = parts
         self._schedule: EpisodeSchedule = schedule or parts.schedule
         self._observations = parts.layout.observation.allocate(n)
@@ -58,15 +63,19 @@ class Standing:
         Returns those that begin, and those that have begun since the last rollout.
         """
         fresh = [i for i in env_indices if not self.envs[i].running]
-        for i in env_indices:
-            if self.envs[i].running:
-                _put(block.raw, (0, i), [column[i] for column in self._raw])
-                _put(block.observations, (0, i), [column[i] for column in self._observations])
+        going = [i for i in env_indices if self.envs[i].running]
+        if going:
+            _put(block.raw, (0, going), [column[going] for column in self._raw])
+            _put(block.observations, (0, going), [column[going] for column in self._observations])
         self._begin_anew(block, fresh)
+        self.resting = [i for i in fresh if not self.envs[i].running]
+        fresh = [i for i in fresh if self.envs[i].running]
         self.untold = [i for i in env_indices if i in fresh or i in self.untold]
         for i in env_indices:
             env = self.envs[i]
             block.first_marks[i] = Mark(0, env.episode_index, env.start, env.steps, env.return_)
+        for i in self.resting:
+            block.first_marks[i] = Mark(0, self.envs[i].episode_index + 1, EpisodeStart())
         if self._parts.preprocess and fresh:
             raw = [column[0, fresh] for column in block.raw]
             _put(block.observations, (0, fresh), self._parts.preprocess(raw, self._parts.layout.raw))
@@ -77,14 +86,21 @@ class Standing:
             return
         starts = self.next_starts(block, env_indices)
         try:
-            self._parts.executor.reset(0, starts)
+            begun = self._reset(starts, alone=len(starts) == len(self.envs) or not any(e.running for e in self.envs))
         except EnvError as error:
             self.skip(error)
             raise
-        for i, (episode_index, start) in starts.items():
-            self.envs[i].begin(episode_index, start)
+        for i, start in begun.items():
+            self.envs[i].begin(starts[i][0], start)
             self.envs[i].running = True
-        self.check_bounds(block, 0, env_indices, "reset")
+        self.check_bounds(block, 0, list(begun), "reset")
+
+    def _reset(self, starts: Mapping[int, tuple[int, EpisodeStart]], *, alone: bool) -> dict[int, EpisodeStart]:
+        """Begin episodes, and return how those began that need not rest first."""
+        if self.lockstep is not None:
+            return self.lockstep.begin(0, starts, alone)
+        self._parts.executor.reset(0, starts)
+        return {i: start for i, (_, start) in starts.items()}
 
     def next_starts(self, block: Block, env_indices: Iterable[int]) -> dict[int, tuple[int, EpisodeStart]]:
         """Ask the schedule how the next episodes of some envs begin, in the order given."""

@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict, runtime_checkable
 
 import gymnasium
+import numpy as np
 from gymnasium import Space
 from numpy.typing import NDArray
 from typing_extensions import TypeVar
 
-from runnerkit.records import EnvFacts, EpisodeStart, Progress, RunSpec, ShareOptions, Transition
+from runnerkit.records import EnvFacts, EpisodeStart, Progress, Provenance, RunSpec, ShareOptions, Transition
 from runnerkit.spaces import Rows
 
 if TYPE_CHECKING:
@@ -31,12 +32,14 @@ __all__ = [
     "Agent",
     "AllocatesBlocks",
     "AnyEnv",
+    "AnyVectorEnv",
     "AppendingRecorder",
     "EnvFactory",
     "EpisodeSchedule",
     "Executor",
     "HistoryFormat",
     "HistoryT",
+    "LockstepExecutor",
     "MakeEnv",
     "ObsT",
     "ProgressCallback",
@@ -61,8 +64,14 @@ HistoryT_co = TypeVar("HistoryT_co", covariant=True)
 AnyEnv: TypeAlias = gymnasium.Env[Any, Any]
 """Any Gymnasium env. Its own type arguments are those of one sample, a runner's are those of a batch."""
 
-MakeEnv: TypeAlias = Callable[[int | None], AnyEnv]
-"""Makes an env; the seed is for factories that build at random, episodes are seeded when they are reset."""
+AnyVectorEnv: TypeAlias = gymnasium.vector.VectorEnv[Any, Any, Any]
+"""Any env that steps several envs itself."""
+
+MakeEnv: TypeAlias = Callable[[int | None], AnyEnv | AnyVectorEnv]
+"""Makes an env; the seed is for factories that build at random, episodes are seeded when they are reset.
+
+A `gymnasium.vector.VectorEnv` is made once, and must have as many envs as the runner.
+"""
 
 ProgressCallback: TypeAlias = Callable[[Progress], None]
 """Gets told how far a rollout is, a few times a second and once at its end."""
@@ -159,9 +168,13 @@ class ActionPostprocessor(Protocol):
 
 
 class EnvFactory(Protocol):
-    """Makes the envs of one family; contributed as `atari`, it is asked for by `"atari:Pong"`."""
+    """Makes the envs of one family; contributed as `atari`, it is asked for by `"atari:Pong"`.
 
-    def __call__(self, env_id: str, /, *, seed: int | None, **options: Any) -> AnyEnv:
+    A factory that has a parameter `n_envs` is told how many envs the runner has, so that it can return one
+    `gymnasium.vector.VectorEnv` for all of them.
+    """
+
+    def __call__(self, env_id: str, /, *, seed: int | None, **options: Any) -> AnyEnv | AnyVectorEnv:
         """Return a new env. `options` are the runner's `env_options`, with `render_mode` where one is set.
 
         Raises UnknownNameError where there is no such env.
@@ -263,6 +276,61 @@ class AllocatesBlocks(Protocol):
 
     def allocate(self, layout: BlockLayout, steps: int, most: int, window: bool, /) -> Block:
         """Return a block of `steps` steps that can be resized up to `most`."""
+        ...
+
+
+@runtime_checkable
+class LockstepExecutor(Executor, Protocol):
+    """An executor whose envs can only step all at once, as those of a `gymnasium.vector.VectorEnv` do.
+
+    Most of them begin their episodes by themselves, too, some of them a step late: such an env *rests* in the step
+    after its last one, and the agent is not asked for it. `reset` and `step` are as of any executor, but that
+    `step` returns envs that will rest as ended without beginning anew, whatever `restart` is.
+    """
+
+    @property
+    def provenance(self) -> Provenance:
+        """What can be told of the envs."""
+        ...
+
+    @property
+    def rests(self) -> bool:
+        """Whether an env rests for a step before its next episode."""
+        ...
+
+    @property
+    def begins_alone(self) -> bool:
+        """Whether some envs can begin an episode while others go on with theirs."""
+        ...
+
+    @property
+    def takes_schedule(self) -> bool:
+        """Whether each episode can be given its own seed and options."""
+        ...
+
+    def begin(
+        self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]], alone: bool, /
+    ) -> dict[int, EpisodeStart]:
+        """Begin episodes as `reset` does, and return how they began, as far as it is known.
+
+        Envs that are missing in what it returns rest first. `alone` says that no other env goes on with its episode.
+        """
+        ...
+
+    def any_actions(self) -> NDArray[Any]:
+        """Return a batch of valid actions for all envs, where the action space is one array."""
+        ...
+
+    def stepper(self) -> Callable[[int, int, Any], tuple[NDArray[np.bool_], Any]]:
+        """Return what steps all envs with a batch of actions, faster than `step`: (at, row, actions) -> (over, infos).
+
+        `over` says whose episode ended. What is chosen for an env that rests does not matter; it begins an episode with
+        this step. Good until another block is attached, and only for envs that rest, with `keep_infos` off.
+        """
+        ...
+
+    def never_rested(self) -> Exception:
+        """Return what to raise if an env that rested in a step ended in it."""
         ...
 
 

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runnerkit.errors import ArgumentError
+from runnerkit.history import rests
 from runnerkit.history.log import EpisodeLog
-from runnerkit.records import EndReason, Episode, EpisodeStart
+from runnerkit.records import EndReason, Episode, EpisodeStart, Provenance
 from runnerkit.spaces import Column, Layout
 from runnerkit.typing import EpisodeSchedule
 
@@ -99,6 +100,8 @@ class Block:
         """Tells how the episodes of the log began, but for those in `given`."""
         self.given: dict[tuple[int, int], EpisodeStart] = {}
         """How episodes began of which a user's schedule said so, by (env index, episode index)."""
+        self.provenance: Provenance = Provenance()
+        """What can be told of the envs."""
         self._window: bool = window
         n, rows = layout.n_envs, 1 if window else steps
         self.observations: list[Column] = self._allocate(layout.observation, rows + 1)
@@ -161,6 +164,7 @@ class Block:
                 raise ArgumentError("Histories can only be stacked if they are of the same spaces and processors.")
             for into, of in zip(block._columns(), source._columns(), strict=True):
                 into[:, k] = of[: len(into), i]
+            block.provenance = block.provenance.and_(source.provenance)
             block._take_episodes(k, source, i, steps)
         return block
 
@@ -172,6 +176,18 @@ class Block:
         if self.env_actions is not self.actions:
             columns += self.env_actions
         return columns
+
+    def drop(self, rows: NDArray[np.intp], env_indices: NDArray[np.intp]) -> None:
+        """Drop steps in which envs rested, `(rows[k], env_indices[k])` in the order of the rows, and close the gaps.
+
+        After each of them but in row 0 an episode begins, which is noted in the log. Rows of what rests on the
+        dropped ones change: marks, lengths and infos. Only for a block of which nobody has a view yet.
+        """
+        rests.drop(self, self._columns(), rows, env_indices)
+
+    def unknown_after(self, env_index: int) -> list[int]:
+        """Return the steps of an env of which nobody knows where they led."""
+        return [row - 1 for i, row in self.log.unknown if i == env_index and row <= self.lengths[env_index]]
 
     def start_of(self, env_index: int, episode_index: int) -> EpisodeStart:
         """Return how an episode of the log began."""
@@ -237,6 +253,7 @@ class Block:
             self.log.begin(env_index, row, episode_index, source.final_columns, k)
             if self.raw_log is not None:
                 self.raw_log.begin(env_index, row, episode_index, source.raw_final_columns, k)
+        self.log.unknown += [(env_index, row) for i, row in source.log.unknown if i == source_index]
         for entries, others in (
             (self.log.infos, source.log.infos),
             (self.log.reset_infos, source.log.reset_infos),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Generic, Self, TypeAlias, cast
 
@@ -13,7 +13,7 @@ from typing_extensions import TypeVar, override
 
 from runnerkit.errors import ArgumentError
 from runnerkit.history.block import Block
-from runnerkit.records import Episode
+from runnerkit.records import Episode, Provenance
 from runnerkit.spaces import Column, Layout
 from runnerkit.typing import ActT, ObsT
 
@@ -42,6 +42,8 @@ class EpisodeColumns(Generic[ObsT, ActT, RewardsT, FlagsT]):
     infos: Mapping[int, Info]
     """The infos that were kept and not empty, by step of the episode."""
     reset_info: Info | None
+    next_known: FlagsT
+    """Whether the observation after each step is known, see `ColumnHistory.next_known`."""
 
 
 class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
@@ -108,6 +110,21 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
         return cast(ObsT, self._present(self._block.layout.observation, self._next_columns))
 
     @property
+    def next_known(self) -> FlagsT:
+        """Whether `next_observations[t]` is known, bool `[T]`: it always is, but for some vector envs.
+
+        Those begin the next episode without saying how the last one ended (see `provenance`). There, floats are
+        NaN, other numbers 0 and objects None; `bootstrap` is False, so that a truncated episode has no value target.
+        """
+        return cast(FlagsT, self._array(self._next_known))
+
+    @property
+    def provenance(self) -> Provenance:
+        """What is exact here, and what the env did not tell."""
+        exact = all(not self._block.unknown_after(i) for i in self._env_indices)
+        return replace(self._block.provenance, final_observations=exact)
+
+    @property
     def raw_observations(self) -> ObsT | None:
         """What the env returned, before preprocessors; None if there are some and `keep_raw` was not set."""
         if not self._has_raw:
@@ -149,8 +166,8 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
         """Where the rows break off though the episode does not end in a terminal state, bool `[T]`.
 
         There, and only there, a value target needs the value of `next_observations[t]` from outside of the
-        rows: at every truncation, and at the last row of an episode that the rollout cut. A target is then
-        `rewards[t] + gamma * (0 if terminated[t] else V(next_observations[t]))` at every break.
+        rows: at every truncation, and at the last row of an episode that the rollout cut (if `next_known`). A target is
+        then `rewards[t] + gamma * (0 if terminated[t] else V(next_observations[t]))` at every break.
         """
         return cast(FlagsT, self._array(self._bootstrap))
 
@@ -215,7 +232,16 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
         where = self._block.truncated[: self._length, self._index] & ~terminated
         if self._length:
             where[-1] = ~terminated[-1]
+        if self._block.log.unknown:
+            where &= self._next_known
         return where
+
+    @property
+    def _next_known(self) -> NDArray[np.bool_]:
+        known = np.ones(self._block.terminated[: self._length, self._index].shape, np.bool_)
+        for i in self._env_indices if self._block.log.unknown else ():
+            (known if isinstance(self._index, int) else known[:, i])[self._block.unknown_after(i)] = False
+        return known
 
     def _episode(
         self,
@@ -253,6 +279,7 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
             else None,
             infos={row - rows.start: info for row, info in infos.items() if rows.start <= row <= last},
             reset_info=reset_infos.get(record.start) if not record.continued else None,
+            next_known=cast(FlagsT, self._array(self._next_known[rows])),
         )
 
 

@@ -24,7 +24,7 @@ class EpisodeLog:
     final one stood; so this is where final observations are kept, as the bytes of their leaves.
     """
 
-    __slots__ = ("_begun", "_finals", "infos", "reset_infos")
+    __slots__ = ("_begun", "_finals", "infos", "reset_infos", "unknown")
 
     def __init__(self, layout: Layout) -> None:
         self._begun: array[int] = array("i")  # env index, first row, episode index; and again
@@ -33,6 +33,8 @@ class EpisodeLog:
         """Infos that were kept, by the row of their step."""
         self.reset_infos: list[InfoEntry] = []
         """Infos that came with first observations, by episode index instead of row."""
+        self.unknown: list[tuple[int, int]] = []
+        """(env index, row) where an episode ended in an observation that the env did not tell."""
 
     def __len__(self) -> int:
         return len(self._begun) // 3
@@ -45,6 +47,12 @@ class EpisodeLog:
         begun.append(env_index)
         begun.append(row)
         begun.append(episode_index)
+
+    def begin_many(self, table: NDArray[np.int64], finals: Sequence[Column]) -> None:
+        """Note episodes by their table, `[n, 3]`, with the final observations before them."""
+        self._begun.frombytes(table.astype(np.intc).tobytes())
+        for k, kept in enumerate(self._finals):
+            kept += list(finals[k]) if type(kept) is list else finals[k].tobytes()
 
     def table(self) -> NDArray[np.int64]:
         """Return the episodes that began as `[n, 3]`: env index, first row, episode index."""
@@ -78,6 +86,7 @@ class EpisodeLog:
             self._begun, self._finals = other._begun, other._finals
         self.infos += other.infos
         self.reset_infos += other.reset_infos
+        self.unknown += other.unknown
 
     def extend_by_arrays(self, table: NDArray[np.int32], finals: Sequence[Column]) -> None:
         """Append what a worker without objects logged as arrays."""
@@ -104,7 +113,7 @@ class EpisodeLog:
         log = EpisodeLog(layout)
         for k, (i, row, episode_index) in enumerate((self.table() if table is None else table).tolist()):
             log.begin(i, row, episode_index, finals, k)
-        log.infos, log.reset_infos = self.infos, self.reset_infos
+        log.infos, log.reset_infos, log.unknown = self.infos, self.reset_infos, self.unknown
         return log
 
 

@@ -41,13 +41,20 @@ class TransitionRecorder:
 def _transitions(block: Block, env_index: int) -> TransitionHistory:
     infos = {row: info for i, row, info in block.log.infos if i == env_index}
     finals = {t: [column[k] for column in block.final_columns] for t, k in block.final_at(env_index).items()}
-    return [transition(block, env_index, t, finals.get(t), infos.get(t, {})) for t in range(block.lengths[env_index])]
+    unknown = set(block.unknown_after(env_index))
+    return [
+        transition(block, env_index, t, finals.get(t), infos.get(t, {}), known=t not in unknown)
+        for t in range(block.lengths[env_index])
+    ]
 
 
 def transition(
-    block: Block, env_index: int, t: int, final: list[Any] | None, info: Mapping[str, Any]
+    block: Block, env_index: int, t: int, final: list[Any] | None, info: Mapping[str, Any], *, known: bool = True
 ) -> Transition[Any, Any]:
-    """Return step t of an env, with copies of its arrays; `final` is where it led, if the next row does not say."""
+    """Return step t of an env, with copies of its arrays; `final` is where it led, if the next row does not say.
+
+    The next observation is None if it is not `known`.
+    """
     observation, action = block.layout.observation, block.layout.action
     at, row, next_row = block.at(t), block.row(t), block.row(t + 1)
     if final is None:
@@ -56,7 +63,7 @@ def transition(
         observation=observation.sample(block.observations, (row, env_index)),
         action=action.sample(block.actions, (at, env_index)),
         reward=float(block.rewards[at, env_index]),
-        next_observation=observation.own(final),
+        next_observation=observation.own(final) if known else None,
         terminated=bool(block.terminated[at, env_index]),
         truncated=bool(block.truncated[at, env_index]),
         info=info,
