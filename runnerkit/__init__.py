@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from runnerkit.history.columns import stack
     from runnerkit.hooks import Contribution, hookimpl
     from runnerkit.keys import EnvKey, HistoryKey
-    from runnerkit.records import EndReason, Episode, EpisodeStart, Progress, RunSpec, Transition
+    from runnerkit.records import EndReason, Episode, EpisodeStart, ExecutorReport, Progress, RunSpec, Transition
     from runnerkit.registry import Registry, default_registry, make
     from runnerkit.runner import BaseRunner
 
@@ -33,6 +33,7 @@ __all__ = [
     "EnvKey",
     "Episode",
     "EpisodeStart",
+    "ExecutorReport",
     "GymRunner",
     "HistoryKey",
     "Progress",
@@ -52,7 +53,7 @@ _HOMES = {
     "history.columns": ["stack"],
     "hooks": ["Contribution", "hookimpl"],
     "keys": ["EnvKey", "HistoryKey"],
-    "records": ["EndReason", "Episode", "EpisodeStart", "Progress", "RunSpec", "Transition"],
+    "records": ["EndReason", "Episode", "EpisodeStart", "ExecutorReport", "Progress", "RunSpec", "Transition"],
     "registry": ["Registry", "default_registry", "make"],
     "runner": ["BaseRunner"],
 }

@@ -107,7 +107,7 @@ Examples:
     help="Who acts. ATTRIBUTE is an object with act(observations), or a class or function that is called with "
     "(observation_space, action_space) and returns one. MODULE may lie in the current directory.",
 )
-@click.option("--executor", metavar="NAME", default="serial", show_default=True, help="How the envs are stepped.")
+@click.option("--executor", metavar="NAME", default="auto", show_default=True, help="How the envs are stepped.")
 @click.option(
     "--workers",
     metavar="W",

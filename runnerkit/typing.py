@@ -16,7 +16,7 @@ from gymnasium import Space
 from numpy.typing import NDArray
 from typing_extensions import TypeVar
 
-from runnerkit.records import EnvFacts, EpisodeStart, Progress, RunSpec, ShareOptions, Transition
+from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, Progress, RunSpec, ShareOptions, Transition
 from runnerkit.spaces import Rows
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ __all__ = [
     "ObsT",
     "ProgressCallback",
     "Recorder",
+    "ReportingExecutor",
     "Runner",
     "RunnerOptions",
     "StatefulAgent",
@@ -263,6 +264,15 @@ class AllocatesBlocks(Protocol):
 
     def allocate(self, layout: BlockLayout, steps: int, most: int, window: bool, /) -> Block:
         """Return a block of `steps` steps that can be resized up to `most`."""
+        ...
+
+
+@runtime_checkable
+class ReportingExecutor(Protocol):
+    """An executor that can tell what it chose and why, for `runner.executor`."""
+
+    def report(self, name: str, /) -> ExecutorReport:
+        """Return a report under the name that the executor was asked for by."""
         ...
 
 

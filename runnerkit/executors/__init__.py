@@ -6,7 +6,8 @@ All of them step envs through `Share`, the envs that one worker owns; an executo
 from __future__ import annotations
 
 from runnerkit.episodes import Share
+from runnerkit.executors.auto import AutoExecutor
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.executors.threads import ThreadsExecutor
 
-__all__ = ["SerialExecutor", "Share", "ThreadsExecutor"]
+__all__ = ["AutoExecutor", "SerialExecutor", "Share", "ThreadsExecutor"]
