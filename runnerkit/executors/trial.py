@@ -19,11 +19,10 @@ Course: TypeAlias = Generator[Way, _Sample, Way]
 
 HANDOVER: Final = 50e-6  # seconds that it takes to wake a thread that sleeps, and to be woken by it
 _WARM_UP: Final = 2  # first steps of an env build what later ones find
-_WATCHED: Final = 8
+_WATCHED: Final = 6
 _CHUNK: Final = 5  # of which the first is not counted: memory moves from core to core
-_LEADS: Final = (5, 5, 20, 40, 80)  # steps of the one that leads, by round: a neighbour's burst must not decide
-_CLEAR: Final = 1.5  # times slower: enough to decide early
-_CLEAR_AFTER: Final = 3  # rounds
+_LEADS: Final = (5, 20, 40, 80)  # steps of the one that leads, by round: a neighbour's burst must not decide
+_CLEAR: Final = (4.0, 2.0, 1.5)  # how many times slower is enough to decide after one round, two, and more
 _WORTH: Final = 0.97  # of serial's time; threads that save less are not worth having
 
 
@@ -83,26 +82,22 @@ class Trial:
                 f"{HANDOVER * 1e6:.0f} us"
             )
             return "serial"
-        ratios: list[float] = []
-        ratio = 1.0
+        ratio = _ratio((yield from self._chunk("threads", _CHUNK)), watched)
+        ratios = [ratio]
         for lead in _LEADS:
-            behind: Way = "threads" if ratio >= _WORTH else "serial"
-            ratios.append((yield from self._round(behind, lead)))
-            ratio = statistics.median(ratios)
-            if len(ratios) >= _CLEAR_AFTER and (min(ratios) > _CLEAR or max(ratios) < 1 / _CLEAR):
+            if _is_clear(ratios):
                 break
+            ratios.append((yield from self._round(lead, threads_lead=ratio < _WORTH)))
+            ratio = statistics.median(ratios)
         self.reason = f"threads took {ratio:.2f} of serial's time per step"
         return "threads" if ratio < _WORTH else "serial"
 
-    def _round(self, behind: Way, lead: int) -> Generator[Way, _Sample, float]:
-        """Return the seconds of a step in threads over those of a serial one."""
-        if behind == "threads":
-            threads = yield from self._chunk("threads", _CHUNK)
-            serial = yield from self._chunk("serial", lead)
-        else:
+    def _round(self, lead: int, *, threads_lead: bool) -> Generator[Way, _Sample, float]:
+        if threads_lead:
             serial = yield from self._chunk("serial", _CHUNK)
-            threads = yield from self._chunk("threads", lead)
-        return _median(threads, serial) / max(_median(serial, threads), 1e-9)
+            return _ratio((yield from self._chunk("threads", lead)), serial)
+        threads = yield from self._chunk("threads", _CHUNK)
+        return _ratio(threads, (yield from self._chunk("serial", lead)))
 
     def _chunk(self, way: Way, steps: int, uncounted: int = 1) -> Generator[Way, _Sample, list[_Sample]]:
         samples: list[_Sample] = []
@@ -118,6 +113,16 @@ def has_gil() -> bool:
     """Whether threads take turns in running Python code."""
     is_enabled = getattr(sys, "_is_gil_enabled", None)  # from Python 3.13 on
     return is_enabled is None or bool(is_enabled())
+
+
+def _is_clear(ratios: Sequence[float]) -> bool:
+    enough = _CLEAR[min(len(ratios), len(_CLEAR)) - 1]
+    return min(ratios) > enough or max(ratios) < 1 / enough
+
+
+def _ratio(threads: Sequence[_Sample], serial: Sequence[_Sample]) -> float:
+    """Return the seconds of a step in threads over those of a serial one."""
+    return _median(threads, serial) / max(_median(serial, threads), 1e-9)
 
 
 def _median(samples: Sequence[_Sample], others: Sequence[_Sample]) -> float:
