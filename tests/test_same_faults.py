@@ -124,7 +124,9 @@ def run(trial: int, runner_class: type[GymRunner[Any, Any, Any]], executor: str)
         "auto_reset": draw.random() < 0.8,
         "preprocessors": [counter] if draw.random() < 0.4 else [],
         "schedule": None if draw.random() < 0.7 else lambda i, k: EpisodeStart(SEEDS.episode_seed(i, k), {"k": k}),
-        "workers": draw.randint(1, n) if executor in ("threads", "restless") else draw.randint(1, n) and WORKERS[executor],
+        "workers": draw.randint(1, n)
+        if executor in ("threads", "restless")
+        else draw.randint(1, n) and WORKERS[executor],
     }
     if executor == "restless":
         moves = random.Random(trial)
