@@ -350,6 +350,21 @@ def test_faults_of_envs_that_were_not_moved_or_have_stepped_since_have_no_note()
         assert not hasattr(caught.value, "__notes__")
 
 
+@pytest.mark.parametrize(
+    ("ways", "choice", "noted"),
+    [(["serial", "threads"], "serial", {2, 3}), (["serial", "serial"], "threads", {3}), (["threads"], "threads", {1})],
+)
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+def test_the_note_is_about_the_first_step_after_every_move(
+    ways: list[Way], choice: Way, noted: set[int], step: int
+) -> None:
+    fleet = Fleet({2: Faults(step=raising(RuntimeError("boom"), at_step=step))}, length=9)
+    with build(fleet, n_envs=3, **{**RESTLESS, "plugins": moving(ways, choice)}) as runner:
+        with pytest.raises(EnvError) as caught:
+            runner.rollout(Constant(), steps=20)
+        assert (NOTE in "".join(getattr(caught.value, "__notes__", ()))) is (step in noted)
+
+
 def test_a_first_reset_elsewhere_that_fails_has_the_note_too() -> None:
     def fault(env: ScriptedEnv) -> object:
         if threading.get_ident() != env.journal[0][1]:
@@ -400,7 +415,8 @@ def test_executors_of_others_may_tell_too() -> None:
     plugins.register(Offer())
     with build(Fleet(), n_envs=3, executor="telling", plugins=plugins) as runner:
         assert runner.executor == ExecutorReport("telling", "cluster", 7, "it was there")
-    assert isinstance(auto.AutoExecutor(2), ReportingExecutor)
+    tellers: list[ReportingExecutor] = [auto.AutoExecutor(2), Telling(2)]
+    assert all(isinstance(teller, ReportingExecutor) for teller in tellers)
 
 
 def test_the_report_is_a_snapshot(clock: Clock) -> None:

@@ -94,7 +94,7 @@ class AutoExecutor:
     def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> Sequence[int]:
         """Step the active envs and return those whose episode ended."""
         is_decided = self._trial.choice is not None
-        if is_decided and not self._unreset:
+        if is_decided and not (self._unreset or self._unstepped):
             return self._now.step(at, row, actions, active, restart)
         counts = not is_decided and len(active) == self._n_envs
         if not is_decided:  # steps of fewer envs are no measure
@@ -105,11 +105,12 @@ class AutoExecutor:
         except EnvError as fault:
             self._explain(fault)
             raise
-        if counts:
-            self._note(time.perf_counter() - began, bool(ended))
+        seconds = time.perf_counter() - began
         self._unstepped.difference_update(active)
         if restart:
             self._unreset.difference_update(ended)
+        if counts:
+            self._note(seconds, bool(ended))
         return ended
 
     def drain(self) -> EpisodeLog:
