@@ -179,7 +179,7 @@ class ExecutorReport:
     reason: str = ""
     """Why it was chosen."""
     seconds_per_step: Mapping[str, float] = field(default_factory=dict)
-    """What was measured: the median seconds of a step of all envs, for each executor that was tried."""
+    """What was measured: the seconds that a step of all envs typically takes, for each executor that was tried."""
 
 
 @dataclass(frozen=True, slots=True)
