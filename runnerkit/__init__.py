@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from runnerkit.history.columns import stack
     from runnerkit.hooks import Contribution, hookimpl
     from runnerkit.keys import EnvKey, HistoryKey
-    from runnerkit.records import EndReason, Episode, EpisodeStart, Progress, Provenance, RunSpec, Transition
+    from runnerkit.records import (
+        EndReason,
+        Episode,
+        EpisodeStart,
+        ExecutorReport,
+        Progress,
+        Provenance,
+        RunSpec,
+        Transition,
+    )
     from runnerkit.registry import Registry, default_registry, make
     from runnerkit.runner import BaseRunner
 
@@ -33,6 +42,7 @@ __all__ = [
     "EnvKey",
     "Episode",
     "EpisodeStart",
+    "ExecutorReport",
     "GymRunner",
     "HistoryKey",
     "Progress",
@@ -53,7 +63,16 @@ _HOMES = {
     "history.columns": ["stack"],
     "hooks": ["Contribution", "hookimpl"],
     "keys": ["EnvKey", "HistoryKey"],
-    "records": ["EndReason", "Episode", "EpisodeStart", "Progress", "Provenance", "RunSpec", "Transition"],
+    "records": [
+        "EndReason",
+        "Episode",
+        "EpisodeStart",
+        "ExecutorReport",
+        "Progress",
+        "Provenance",
+        "RunSpec",
+        "Transition",
+    ],
     "registry": ["Registry", "default_registry", "make"],
     "runner": ["BaseRunner"],
 }

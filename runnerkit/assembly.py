@@ -105,8 +105,8 @@ class Blueprint:
     seed: int
     n_envs: int
     workers: int | None
-    history: HistoryFormat[Any]
     executor: str
+    history: HistoryFormat[Any]
     make_executor: MakeExecutor
     scheduled: bool
     preprocessors: Sequence[tuple[str, ActionPreprocessor]]
@@ -123,15 +123,17 @@ class Blueprint:
         )
         pre, post = _listed(options.preprocessors, "preprocessors"), _listed(options.postprocessors, "postprocessors")
         if not isinstance(options.executor, str):
-            raise ArgumentError(f"executor must be a name such as 'serial' or 'threads', not {options.executor!r}.")
+            raise ArgumentError(
+                f"executor must be a name such as 'auto', 'serial' or 'threads', not {options.executor!r}."
+            )
         return cls(
             env_id=env_id,
             make_env=make_env,
             seed=secrets.randbits(63) if options.seed is None else int(options.seed),
             n_envs=int(options.n_envs),
             workers=None if options.workers is None else int(options.workers),
-            history=_history_format(options.history, plugins),
             executor=options.executor,
+            history=_history_format(options.history, plugins),
             make_executor=plugins.get("executors", options.executor).make(),
             scheduled=options.scheduled,
             preprocessors=[_named(processor, "action_preprocessors", plugins) for processor in pre],

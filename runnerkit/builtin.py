@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from runnerkit.executors.auto import AutoExecutor
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.executors.threads import ThreadsExecutor
 from runnerkit.history.arrays import ArrayFormat
@@ -62,7 +63,8 @@ def history_formats() -> Iterator[Contribution[HistoryFormat[object]]]:
 
 @hookimpl
 def executors() -> Iterator[Contribution[MakeExecutor]]:
-    """Offer serial, threads and processes."""
-    yield Contribution("serial", lambda: SerialExecutor, "the calling thread steps all envs (the default)")
+    """Offer auto, serial, threads and processes."""
+    yield Contribution("auto", lambda: AutoExecutor, "serial or threads, whichever turns out faster (the default)")
+    yield Contribution("serial", lambda: SerialExecutor, "the calling thread steps all envs")
     yield Contribution("threads", lambda: ThreadsExecutor, "one fixed thread per share of the envs")
     yield Contribution("processes", _processes, "one process per share of the envs, over shared memory")

@@ -1,6 +1,7 @@
 """The command line::
 
     runnerkit rollout CartPole-v1 --n-envs 8 --steps 1000
+    runnerkit tune CartPole-v1 --n-envs 8
     runnerkit plugins
 
 Exit codes: 0 all went well, 1 the run failed, 2 what was typed makes no sense, 130 Ctrl-C. Results go to stdout,
@@ -23,6 +24,7 @@ from runnerkit.errors import ArgumentError, RunnerKitError, UnknownNameError
 from runnerkit.wording import count, where
 
 if TYPE_CHECKING:
+    from runnerkit.advice import TuningSummary
     from runnerkit.plugins import PluginProblem
     from runnerkit.reports import Summary
 
@@ -52,6 +54,7 @@ class _Program(click.Group):
     epilog="""\b
 Examples:
   runnerkit rollout CartPole-v1 --n-envs 8 --steps 1000
+  runnerkit tune CartPole-v1 --n-envs 8
   runnerkit plugins
 """,
 )
@@ -107,7 +110,7 @@ Examples:
     help="Who acts. ATTRIBUTE is an object with act(observations), or a class or function that is called with "
     "(observation_space, action_space) and returns one. MODULE may lie in the current directory.",
 )
-@click.option("--executor", metavar="NAME", default="serial", show_default=True, help="How the envs are stepped.")
+@click.option("--executor", metavar="NAME", default="auto", show_default=True, help="How the envs are stepped.")
 @click.option(
     "--workers",
     metavar="W",
@@ -179,8 +182,7 @@ def rollout(
                 agent=agent_name,
                 seed=runner.seed,
                 n_envs=n_envs,
-                executor=executor,
-                workers=runner.workers,
+                executor=runner.executor,
                 history=history,
                 preprocessors=pre,
                 postprocessors=post,
@@ -204,6 +206,137 @@ def _print_summary(summary: Summary, as_json: bool, out: IO[str]) -> None:
     print_pairs(summary.rows(), out)
     if summary.interrupted:
         click.secho("Interrupted by Ctrl-C: this is what was collected until then.", file=out, fg="yellow")
+
+
+# ---- runnerkit tune
+
+
+@main.command(
+    epilog="""\b
+Examples:
+  runnerkit tune CartPole-v1
+  runnerkit tune Pendulum-v1 --n-envs 8 --n-envs 32 --agent my_agents:Greedy --seconds 30 --json
+"""
+)
+@click.argument("env")
+@click.option(
+    "--n-envs",
+    metavar="N",
+    type=_AT_LEAST_1,
+    multiple=True,
+    default=(8,),
+    show_default="8",
+    help="How many envs are stepped side by side; repeat it to measure several numbers.",
+)
+@click.option(
+    "--agent",
+    "agent_name",
+    metavar="random|MODULE:ATTRIBUTE",
+    default="random",
+    show_default=True,
+    help="Who acts, as for `runnerkit rollout`.",
+)
+@click.option(
+    "--executor",
+    "executors",
+    metavar="NAME",
+    multiple=True,
+    help="Who is measured besides serial; repeat it for several.  [default: all that are built in]",
+)
+@click.option(
+    "--workers",
+    metavar="W",
+    type=_AT_LEAST_1,
+    multiple=True,
+    help="With how many workers; repeat it for several.  [default: 2, 4, 8, ... up to the number of cores]",
+)
+@click.option(
+    "--steps",
+    metavar="T",
+    type=_AT_LEAST_1,
+    default=256,
+    show_default=True,
+    help="Steps per env of each rollout, as in your training. Slow envs make fewer.",
+)
+@click.option(
+    "--seconds",
+    metavar="S",
+    type=click.FloatRange(min=0, min_open=True),
+    default=15.0,
+    show_default=True,
+    help="How long all of it takes, about.",
+)
+@click.option("--pre", metavar="NAME", multiple=True, help="A preprocessor of observations; repeat it for a chain.")
+@click.option("--post", metavar="NAME", multiple=True, help="A postprocessor of actions; repeat it for a chain.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with what each round gave.")
+@click.option(
+    "--no-progress", is_flag=True, help="Show no progress bar. There is none, either, with --json or in a pipe."
+)
+def tune(
+    env: str,
+    n_envs: tuple[int, ...],
+    agent_name: str,
+    executors: tuple[str, ...],
+    workers: tuple[int, ...],
+    steps: int,
+    seconds: float,
+    pre: tuple[str, ...],
+    post: tuple[str, ...],
+    as_json: bool,
+    no_progress: bool,
+) -> None:
+    """Measure which executor is the fastest for ENV and an agent on this machine.
+
+    Serial, threads and processes take turns with several numbers of workers. Printed are the steps of all envs
+    together per second (the median of some rounds), the ratio to serial, and what to use, as Python and as a command.
+
+    Measure while nothing else runs. Ctrl-C ends it early and shows what was measured until then (exit code 130).
+    """
+    with _explained(), _results(as_json) as out:
+        from runnerkit.advice import TuningSummary
+        from runnerkit.loading import agent_maker, import_from_current_directory
+        from runnerkit.terminal import share_bar
+        from runnerkit.tuning import measure
+
+        import_from_current_directory()
+        with share_bar(not (as_json or no_progress)) as progress:
+            began = time.perf_counter()
+            tuning = measure(
+                env,
+                agent_maker(agent_name),
+                n_envs=n_envs,
+                executors=executors or None,
+                workers=workers or None,
+                seconds=seconds,
+                steps=steps,
+                preprocessors=pre,
+                postprocessors=post,
+                progress=progress,
+            )
+        summary = TuningSummary(
+            env=env,
+            agent=agent_name,
+            preprocessors=pre,
+            postprocessors=post,
+            seconds=time.perf_counter() - began,
+            tuning=tuning,
+        )
+        _print_tuning(summary, as_json, out)
+    if tuning.interrupted:
+        click.get_current_context().exit(_INTERRUPTED)
+
+
+def _print_tuning(summary: TuningSummary, as_json: bool, out: IO[str]) -> None:
+    from runnerkit.terminal import print_pairs, print_records
+
+    if as_json:
+        _print_json(summary.document(), out)
+        return
+    print_records(summary.records(), summary.columns, out)
+    click.echo(file=out)
+    print_pairs(summary.rows(), out)
+    if summary.tuning.interrupted:
+        click.secho("Interrupted by Ctrl-C: this is what was measured until then.", file=out, fg="yellow")
 
 
 # ---- runnerkit plugins

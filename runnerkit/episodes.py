@@ -131,11 +131,29 @@ class Share:
     def _new_log(self) -> EpisodeLog:
         return EpisodeLog(self._layout)
 
+    def part(self, env_indices: Sequence[int]) -> Share:
+        """Return a share of some of these envs, through which another thread may step them while this one does not.
+
+        Both know the same envs and episodes; each is attached, and keeps a log, by itself.
+        """
+        part = Share(env_indices)
+        # No two threads touch the same key at a time, and what is done to a dict is atomic, with the GIL or without.
+        part._envs, part._episode, part._seed = self._envs, self._episode, self._seed
+        part._seeds, part._keep_infos = SeedSchedule(self._seeds.seed), self._keep_infos
+        return part
+
+    def take_log(self, log: EpisodeLog) -> None:
+        """Go on with the log of those who stepped these envs before."""
+        log.extend(self._log)
+        self._log = log
+
     def close(self) -> None:
         """Close all envs, even if some fail to; raise the first fault at the end."""
         fault: EnvError | None = None
-        envs, self._envs = self._envs, {}
-        for i, env in envs.items():
+        for i in self.env_indices:
+            env = self._envs.pop(i, None)
+            if env is None:
+                continue
             try:
                 self._close_env(i, env)
             except Exception as error:

@@ -21,7 +21,7 @@ from runnerkit.keys import EnvKey, HistoryKey
 from runnerkit.lockstep import rollout_of
 from runnerkit.loglevel import gymnasium_log_level
 from runnerkit.plugins import Plugins, installed_plugins
-from runnerkit.records import Transition
+from runnerkit.records import ExecutorReport, Transition
 from runnerkit.rendering import Screen
 from runnerkit.rollouts import Plan
 from runnerkit.runner import BaseRunner
@@ -41,6 +41,7 @@ from runnerkit.typing import (
     ObsT,
     ProgressCallback,
     Recorder,
+    ReportingExecutor,
     RunnerOptions,
     TensorLike,
 )
@@ -75,7 +76,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         log_level: of Gymnasium's logger while this runner works: 30 shows warnings, 40 errors only.
         history: the format of what a rollout returns: "arrays", "torch", "transitions", one of a plugin, or a
             HistoryFormat object.
-        executor: "serial" or "threads", or one of a plugin.
+        executor: "auto", which measures and chooses, "serial" or "threads", or one of a plugin.
         workers: how many workers step the envs, the calling thread included; by default what the executor
             finds best. Never more than n_envs.
         auto_reset: whether an env whose episode ended begins another one at once. If not, it is left out of
@@ -214,7 +215,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         log_level: int = 40,
         *,
         history: str | HistoryKey[Any] | HistoryFormat[Any] = "arrays",
-        executor: str = "serial",
+        executor: str = "auto",
         workers: int | None = None,
         auto_reset: bool = True,
         preprocessors: Sequence[Named[ActionPreprocessor]] = (),
@@ -278,8 +279,16 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
 
     @property
     def workers(self) -> int:
-        """How many workers step the envs, the calling thread included."""
+        """How many workers step the envs now, the calling thread included."""
         return self._parts.executor.workers
+
+    @property
+    def executor(self) -> ExecutorReport:
+        """Who steps the envs: of `"auto"`, also what was measured and chosen, and why."""
+        name, executor = self._blueprint.executor, self._parts.executor
+        if isinstance(executor, ReportingExecutor):
+            return executor.report(name)
+        return ExecutorReport(name, name, executor.workers)
 
     @property
     def observation_space(self) -> Space[Any]:

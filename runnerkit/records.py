@@ -16,6 +16,7 @@ __all__ = [
     "EnvFacts",
     "Episode",
     "EpisodeStart",
+    "ExecutorReport",
     "Progress",
     "Provenance",
     "RunSpec",
@@ -202,6 +203,26 @@ class Progress:
     episodes: int
     total_episodes: int | None
     mean_return: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorReport:
+    """Who steps the envs of a runner, and why, as `runner.executor` tells it::
+
+    report = runner.executor
+    print(report.name, report.chosen, report.workers, report.reason)    # auto threads 2 threads took 0.61 of ...
+    """
+
+    name: str
+    """The name that was asked for."""
+    chosen: str | None
+    """Who steps the envs: of "auto", what it chose, None as long as it has not; of others, the name again."""
+    workers: int
+    """How many workers step envs now, the calling thread included."""
+    reason: str = ""
+    """Why it was chosen."""
+    seconds_per_step: Mapping[str, float] = field(default_factory=dict)
+    """What was measured: the seconds that a step of all envs typically takes, for each executor that was tried."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from runnerkit.history.block import Block
-from runnerkit.records import Episode, RunSpec
+from runnerkit.records import Episode, ExecutorReport, RunSpec
 from runnerkit.typing import HistoryFormat, Recorder
 from runnerkit.wording import count
 
@@ -66,8 +66,7 @@ class Summary:
     agent: str
     seed: int
     n_envs: int
-    executor: str
-    workers: int
+    executor: ExecutorReport
     history: str
     preprocessors: Sequence[str]
     postprocessors: Sequence[str]
@@ -83,8 +82,13 @@ class Summary:
             "agent": self.agent,
             "seed": self.seed,
             "n_envs": self.n_envs,
-            "executor": self.executor,
-            "workers": self.workers,
+            "executor": self.executor.name,
+            "workers": self.executor.workers,
+            "executor_choice": {
+                "chosen": self.executor.chosen,
+                "reason": self.executor.reason,
+                "seconds_per_step": dict(self.executor.seconds_per_step),
+            },
             "history": self.history,
             "preprocessors": list(self.preprocessors),
             "postprocessors": list(self.postprocessors),
@@ -105,7 +109,7 @@ class Summary:
         yield "agent", self.agent
         yield "seed", str(self.seed)
         yield "n_envs", str(self.n_envs)
-        yield "executor", f"{self.executor}, {count(self.workers, 'worker')}"
+        yield "executor", _executor(self.executor)
         yield "history", self.history
         if self.preprocessors:
             yield "preprocessors", ", ".join(self.preprocessors)
@@ -170,6 +174,12 @@ def _record(episode: Episode) -> dict[str, object]:
 def _finite(value: float | None) -> float | None:
     """Return the number, or None for those that JSON does not know."""
     return value if value is not None and math.isfinite(value) else None
+
+
+def _executor(report: ExecutorReport) -> str:
+    chose = "" if report.chosen in (None, report.name) else f" chose {report.chosen}"
+    reason = f" ({report.reason})" if report.reason else ""
+    return f"{report.name}{chose}, {count(report.workers, 'worker')}{reason}"
 
 
 def _listing(statistics: dict[str, float | None]) -> str:

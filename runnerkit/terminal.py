@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Final
 
@@ -18,7 +18,7 @@ from runnerkit.records import Progress
 from runnerkit.typing import ProgressCallback
 from runnerkit.wording import count
 
-__all__ = ["print_pairs", "print_records", "progress_bar"]
+__all__ = ["print_pairs", "print_records", "progress_bar", "share_bar"]
 
 _PIPE_WIDTH: Final = 1000  # columns, where no terminal wraps lines: one row stays one line for grep and awk
 _BAR_WIDTH: Final = 20
@@ -71,6 +71,23 @@ def progress_bar(wanted: bool = True) -> Iterator[ProgressCallback | None]:
 
     Gives what moves the bar, or None where none is wanted or stderr is no terminal that could show one.
     """
+    with _display(wanted) as display:
+        yield None if display is None else _callback(display)
+
+
+@contextmanager
+def share_bar(wanted: bool = True) -> Iterator[Callable[[float, str], None] | None]:
+    """Show a bar like `progress_bar` that is moved by (share that is done, from 0 to 1, what is being done)."""
+    with _display(wanted) as display:
+        if display is None:
+            yield None
+            return
+        task = display.add_task("", total=1.0, facts="")
+        yield lambda share, what: display.update(task, completed=share, facts=what, refresh=True)
+
+
+@contextmanager
+def _display(wanted: bool) -> Iterator[Display | None]:
     console = Console(stderr=True, markup=False, emoji=False, highlight=False)
     if not wanted or not sys.stderr.isatty() or console.is_dumb_terminal:
         yield None
@@ -84,7 +101,7 @@ def progress_bar(wanted: bool = True) -> Iterator[ProgressCallback | None]:
         redirect_stdout=sys.stdout.isatty(),  # what envs print goes above the bar, but never out of a pipe
     )
     with display:
-        yield _callback(display)
+        yield display
 
 
 def _callback(display: Display) -> ProgressCallback:

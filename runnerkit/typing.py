@@ -17,7 +17,16 @@ from gymnasium import Space
 from numpy.typing import NDArray
 from typing_extensions import TypeVar
 
-from runnerkit.records import EnvFacts, EpisodeStart, Progress, Provenance, RunSpec, ShareOptions, Transition
+from runnerkit.records import (
+    EnvFacts,
+    EpisodeStart,
+    ExecutorReport,
+    Progress,
+    Provenance,
+    RunSpec,
+    ShareOptions,
+    Transition,
+)
 from runnerkit.spaces import Rows
 
 if TYPE_CHECKING:
@@ -44,6 +53,7 @@ __all__ = [
     "ObsT",
     "ProgressCallback",
     "Recorder",
+    "ReportingExecutor",
     "Runner",
     "RunnerOptions",
     "StatefulAgent",
@@ -331,6 +341,15 @@ class LockstepExecutor(Executor, Protocol):
 
     def never_rested(self) -> Exception:
         """Return what to raise if an env that rested in a step ended in it."""
+        ...
+
+
+@runtime_checkable
+class ReportingExecutor(Protocol):
+    """An executor that can tell what it chose and why, for `runner.executor`."""
+
+    def report(self, name: str, /) -> ExecutorReport:
+        """Return a report under the name that the executor was asked for by."""
         ...
 
 

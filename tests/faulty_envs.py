@@ -11,6 +11,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
+from restless import RESTLESS
 from typing_extensions import override
 
 from runnerkit import GymRunner
@@ -23,7 +24,7 @@ Fault: TypeAlias = "Callable[[ScriptedEnv], object]"
 GO_ON = object()
 """What a fault returns if the env shall do what it always does."""
 
-EXECUTORS: list[dict[str, Any]] = [{"executor": "serial"}, {"executor": "threads", "workers": 3}]
+EXECUTORS: list[dict[str, Any]] = [{"executor": "serial"}, {"executor": "threads", "workers": 3}, RESTLESS]
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ from runnerkit.errors import (
     UnknownNameError,
 )
 
-both_executors = pytest.mark.parametrize("executor", EXECUTORS, ids=["serial", "threads"])
+both_executors = pytest.mark.parametrize("executor", EXECUTORS, ids=[options["executor"] for options in EXECUTORS])
 
 
 class SpaceEnv(gymnasium.Env[Any, Any]):
@@ -85,7 +85,7 @@ def assert_usable(runner: AnyRunner, n_envs: int, first_episodes: list[int] | No
     ("options", "kind", "closest", "known"),
     [
         ({"history": "array"}, "history format", "arrays", ["arrays", "torch", "transitions"]),
-        ({"executor": "thread"}, "executor", "threads", ["serial", "threads"]),
+        ({"executor": "thread"}, "executor", "threads", ["auto", "serial", "threads"]),
         ({"preprocessors": ["flaten"]}, "preprocessor", "flatten", ["flatten", "normalize", "scale-image"]),
         ({"postprocessors": ["rescaled"]}, "postprocessor", "rescale", ["clip", "rescale"]),
     ],
@@ -222,13 +222,13 @@ def test_numpy_integers_are_whole_numbers(whole: Any) -> None:
 
 
 def test_one_worker_as_a_numpy_integer_is_fine_for_the_serial_executor() -> None:
-    with build(Fleet(), workers=np.int64(1)) as runner:
+    with build(Fleet(), executor="serial", workers=np.int64(1)) as runner:
         assert runner.workers == 1
 
 
 def test_serial_with_several_workers_names_the_executor_that_can() -> None:
     with pytest.raises(ArgumentError, match="executor='threads'"):
-        build(Fleet(), n_envs=2, workers=2)
+        build(Fleet(), n_envs=2, executor="serial", workers=2)
 
 
 def test_steps_and_episodes_at_once_are_refused() -> None:

@@ -121,7 +121,7 @@ def test_the_summary_says_what_was_run_and_what_came_of_it() -> None:
     assert facts["env"] == "CartPole-v1"
     assert facts["seed"] == "3"
     assert facts["n_envs"] == "4"
-    assert facts["executor"] == "serial, 1 worker"
+    assert re.match(r"auto( chose (serial|threads))?, \d+ workers? \(.+\)$", facts["executor"])
     assert facts["steps"] == "800"
     assert re.fullmatch(r"\d+ complete", facts["episodes"])
     assert re.fullmatch(r"mean [\d.]+, std [\d.]+, min \d+, max \d+", facts["return"])
@@ -171,6 +171,19 @@ def test_every_history_format_gives_the_same_summary(history: str) -> None:
     document = rollout("CartPole-v1", "--n-envs", "2", "--steps", "50", "--seed", "0", "--history", history)
     assert document["history"] == history
     assert document["episodes"] == rollout("CartPole-v1", "--n-envs", "2", "--steps", "50", "--seed", "0")["episodes"]
+
+
+def test_the_summary_says_who_stepped_the_envs_and_why() -> None:
+    common = ("CartPole-v1", "--n-envs", "4", "--steps", "50")
+    serial = table(run("rollout", *common, "--executor", "serial").stdout)
+    assert serial["executor"] == "serial, 1 worker"
+    document = rollout(*common, "--workers", "1")
+    assert (document["executor"], document["workers"]) == ("auto", 1)
+    assert document["executor_choice"] == {"chosen": "serial", "reason": "workers=1", "seconds_per_step": {}}
+    auto = table(run("rollout", *common, "--workers", "1").stdout)
+    assert auto["executor"] == "auto chose serial, 1 worker (workers=1)"
+    plain = rollout(*common, "--executor", "threads", "--workers", "2")["executor_choice"]
+    assert plain == {"chosen": "threads", "reason": "", "seconds_per_step": {}}
 
 
 def test_threads_give_the_episodes_that_serial_gives() -> None:
@@ -324,7 +337,7 @@ def test_an_agent_that_fails_is_told_of_with_the_line_that_raised(workplace: Pat
         ("CartPole-v1 --steps 1000001", "steps must be at most MAX_STEPS"),
         ("CartPole-v1 --episodes -1", "Invalid value for '--episodes'"),
         ("CartPole-v1 --n-envs none", "Invalid value for '--n-envs'"),
-        ("CartPole-v1 --workers 2", "executor='serial' has 1 worker"),
+        ("CartPole-v1 --executor serial --workers 2", "executor='serial' has 1 worker"),
         ("CartPole-v1 --steps 9 --episodes 9", "Give --steps or --episodes, not both."),
         ("CartPole-v1 --frobnicate", "No such option"),
     ],

@@ -35,7 +35,7 @@ from typing_extensions import override
 
 from runnerkit.errors import AgentError, EnvError, EnvSpaceError, RunnerKitError, SpaceError
 
-both_executors = pytest.mark.parametrize("executor", EXECUTORS, ids=["serial", "threads"])
+both_executors = pytest.mark.parametrize("executor", EXECUTORS, ids=[options["executor"] for options in EXECUTORS])
 
 TESTS = Path(__file__).parent
 
@@ -49,11 +49,11 @@ def _no_thread_is_left_over() -> Any:
 
 
 def assert_put_away(fleet: Fleet) -> None:
-    """All envs are closed, once, as the last thing they did, and lived in one thread each."""
+    """All envs are closed, once, as the last thing they did, in a thread that they knew."""
     for env in fleet.envs:
         assert env.calls("make") == env.calls("close") == 1
         assert env.journal[-1][0] == "close"
-        assert len(env.threads) == 1
+        assert env.journal[-1][1] in {thread for _, thread in env.journal[:-1]}
     assert runnerkit_threads() == []
 
 
@@ -138,6 +138,7 @@ def test_envs_are_made_reset_stepped_rendered_and_closed_by_one_thread_each(
         workers = runner.workers
     for env in fleet.envs:
         assert {name for name, _ in env.journal} == {"make", "reset", "step", "render", "close"}
+        assert len(env.threads) == 1
     assert_put_away(fleet)
     owners = [next(iter(env.threads)) for env in fleet.envs]
     assert len(set(owners)) == workers
@@ -422,9 +423,14 @@ def test_interrupted_is_about_the_last_rollout_even_if_that_failed() -> None:
         assert not was_interrupted(runner)
 
 
+EVER_RESTLESS = """dict(
+        executor="restless", workers=3, plugins=moving(["serial", "threads", "threads"] * 100_000, "serial")
+    )"""
+
 SIGINT = """
     import os, signal, sys, threading, time
     from faulty_envs import Constant, Faults, Fleet, GO_ON, build, runnerkit_threads
+    from restless import RESTLESS, moving
 
     def pause(env):
         if env.steps == 5 and env.episodes == 1 and env is fleet.envs[{slow}[0]]:
@@ -436,7 +442,7 @@ SIGINT = """
         return GO_ON
 
     fleet = Fleet({{i: Faults(step=pause) for i in {slow}}}, length=10_000)
-    with build(fleet, n_envs=3, executor={executor!r}, workers={workers}) as runner:
+    with build(fleet, n_envs=3, **{options}) as runner:
         histories = runner.rollout(Constant(), steps=1_000_000 if {seconds} < 0.1 else 50)
         in_step = [i for i in {slow} if fleet.envs[i].finished != fleet.envs[i].calls("step")]
         fleet.mend()
@@ -452,18 +458,19 @@ SIGINT = """
 
 
 @pytest.mark.parametrize(
-    ("executor", "workers", "slow", "seconds"),
+    ("options", "slow", "seconds"),
     [
-        ("serial", None, [1], 0.001),
-        ("threads", 2, [0, 2], 0.001),
-        ("threads", 2, [2], 1.0),
+        ("dict(executor='serial')", [1], 0.001),
+        ("dict(executor='threads', workers=2)", [0, 2], 0.001),
+        ("dict(executor='threads', workers=2)", [2], 1.0),
+        ("dict(executor='auto', workers=2)", [0, 2], 0.001),
+        (EVER_RESTLESS, [0, 2], 0.001),
+        ("RESTLESS", [2], 1.0),
     ],
-    ids=["serial", "threads", "waiting for a helper"],
+    ids=["serial", "threads", "waiting for a helper", "auto", "restless", "waiting for a helper of auto"],
 )
-def test_a_real_sigint_returns_what_was_collected(
-    executor: str, workers: int | None, slow: list[int], seconds: float
-) -> None:
-    script = SIGINT.format(executor=executor, workers=workers, slow=slow, seconds=seconds)
+def test_a_real_sigint_returns_what_was_collected(options: str, slow: list[int], seconds: float) -> None:
+    script = SIGINT.format(options=options, slow=slow, seconds=seconds)
     if seconds == 1.0:  # the signal must come while the caller waits for the helper's first slow step
         script = script.replace("time.sleep(1.0)", "time.sleep(1.0 if env.steps == 5 else 0)")
     done = run_script(script)
@@ -480,11 +487,12 @@ INTERRUPTED_ANYWHERE = """
     import random, signal
     import numpy as np
     from faulty_envs import Constant, Fleet, build
+    from restless import moving
 
     signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
     moments = random.Random(0)
     wrong, interrupted = set(), 0
-    with build(Fleet(length=7), n_envs=3, executor={executor!r}, workers={workers}) as runner:
+    with build(Fleet(length=7), n_envs=3, **{options}) as runner:
         for _ in range(300):
             try:
                 signal.setitimer(signal.ITIMER_REAL, moments.uniform(5e-5, 4e-3))
@@ -507,9 +515,13 @@ INTERRUPTED_ANYWHERE = """
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer that interrupts")
-@pytest.mark.parametrize(("executor", "workers"), [("serial", None), ("threads", 3)])
-def test_ctrl_c_at_any_moment_neither_spoils_the_data_nor_hangs(executor: str, workers: int | None) -> None:
-    done = run_script(INTERRUPTED_ANYWHERE.format(executor=executor, workers=workers))
+@pytest.mark.parametrize(
+    "options",
+    ["dict(executor='serial')", "dict(executor='threads', workers=3)", "dict(workers=3)", EVER_RESTLESS],
+    ids=["serial", "threads", "auto", "restless"],
+)
+def test_ctrl_c_at_any_moment_neither_spoils_the_data_nor_hangs(options: str) -> None:
+    done = run_script(INTERRUPTED_ANYWHERE.format(options=options))
     assert done.returncode == 0, done.stderr
     assert done.stdout == "[] True\n"
 
@@ -535,15 +547,20 @@ def test_a_sigint_outside_of_a_rollout_is_python_s_own_affair() -> None:
 # ---- the end of the interpreter
 
 
-@pytest.mark.parametrize("executor", ["serial", "threads"])
-def test_an_interpreter_that_ends_without_close_does_not_hang(executor: str) -> None:
+@pytest.mark.parametrize(
+    "options",
+    ["dict(executor='serial')", "dict(executor='threads', workers=2)", "RESTLESS"],
+    ids=["serial", "threads", "restless"],
+)
+def test_an_interpreter_that_ends_without_close_does_not_hang(options: str) -> None:
     script = f"""
         import os
         from faulty_envs import Constant, Faults, Fleet, build
+        from restless import RESTLESS
         def say(env):
             os.write(1, b"closed\\n")  # at once: two threads may print a line and its end out of step
         fleet = Fleet({{i: Faults(close=say) for i in range(3)}})
-        runner = build(fleet, n_envs=3, executor={executor!r}, workers={2 if executor == "threads" else 1})
+        runner = build(fleet, n_envs=3, **{options})
         runner.rollout(Constant(), steps=3)
         print("end", flush=True)
     """

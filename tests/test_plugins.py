@@ -31,7 +31,7 @@ BUILT_IN = {
     "action_preprocessors": ["flatten", "normalize", "scale-image"],
     "action_postprocessors": ["clip", "rescale"],
     "history_formats": ["arrays", "torch", "transitions"],
-    "executors": ["serial", "threads"],
+    "executors": ["auto", "serial", "threads"],
 }
 
 
@@ -569,7 +569,7 @@ def test_a_rollout_in_arrays_imports_neither_torch_nor_plugins(install: Install,
 # ---- in a step
 
 
-@pytest.mark.parametrize("executor", ["serial", "threads"])
+@pytest.mark.parametrize("executor", ["auto", "serial", "threads"])
 def test_no_pluggy_frame_is_in_a_step(executor: str) -> None:
     modules: set[str] = set()
 
@@ -590,6 +590,7 @@ def test_no_pluggy_frame_is_in_a_step(executor: str) -> None:
         "runnerkit.episodes",
         "runnerkit.rollouts",
         "runnerkit.gym_runner",
+        "runnerkit.executors.auto",
         "runnerkit.executors.serial",
         "runnerkit.executors.threads",
     }

@@ -19,7 +19,7 @@ from runnerkit import EndReason
 from runnerkit.errors import ArgumentError, RenderError
 from runnerkit.rendering import Screen, tile
 
-both_executors = pytest.mark.parametrize("executor", EXECUTORS, ids=["serial", "threads"])
+both_executors = pytest.mark.parametrize("executor", EXECUTORS, ids=[options["executor"] for options in EXECUTORS])
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ Observations: TypeAlias = NDArray[np.float32]
 Actions: TypeAlias = NDArray[np.int64]
 Step: TypeAlias = Transition[Observations, Actions]
 
-both_executors = pytest.mark.parametrize("executor", EXECUTORS, ids=["serial", "threads"])
+both_executors = pytest.mark.parametrize("executor", EXECUTORS, ids=[options["executor"] for options in EXECUTORS])
 
 
 class OldRunner(BaseRunner[Observations, Actions, list[float]]):

@@ -26,6 +26,7 @@ from envs import (
 from gymnasium import Space, spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from restless import moving
 from typing_extensions import override
 
 from runnerkit import GymRunner, RandomAgent, Transition
@@ -36,7 +37,12 @@ Make = Callable[[int | None], AnyEnv]
 Rollouts = Sequence[tuple[str, int]]
 """What to do one after the other: ("steps", 10), ("episodes", 3), ("once", 10) without auto-reset."""
 
-EXECUTORS = [("serial", None), ("threads", 2), ("processes", 2), *(("threads", workers) for workers in (1, 3, 4))]
+EXECUTORS = [
+    ("serial", None), ("threads", 2), ("processes", 2), ("restless", 2),
+    ("auto", None), *(("threads", workers) for workers in (1, 3, 4)),
+]  # fmt: skip
+
+RESTLESS = moving(["serial", "threads", "threads", "serial", "threads", "serial"], "threads")
 
 some_rollouts = st.lists(
     st.one_of(
@@ -112,6 +118,28 @@ def test_processes_give_the_bytes_of_serial(
     assert summaries(serial) == summaries(run(make, rollouts, executor="processes", workers=workers, **options))
 
 
+@given(
+    observation=any_space(),
+    rollouts=some_rollouts,
+    n_envs=st.integers(2, 5),
+    workers=st.integers(2, 4),
+    ways=st.lists(st.sampled_from(["serial", "threads"]), min_size=1, max_size=20),
+    choice=st.sampled_from(["serial", "threads"]),
+    preprocessed=st.booleans(),
+)
+@settings(max_examples=60)
+def test_whenever_envs_move_from_thread_to_thread_the_bytes_are_those_of_serial(
+    observation: Space[Any], rollouts: Rollouts, n_envs: int, workers: int, ways: Any, choice: Any, preprocessed: bool
+) -> None:
+    make = sample_env(observation, SPACES["Discrete"])
+    options: dict[str, Any] = {"seed": 3, "n_envs": n_envs, "keep_infos": True}
+    if preprocessed and is_flattenable(observation):
+        options |= {"preprocessors": ["flatten"], "keep_raw": True}
+    serial = run(make, rollouts, executor="serial", **options)
+    moved = run(make, rollouts, executor="restless", workers=workers, plugins=moving(ways, choice), **options)
+    assert summaries(moved) == summaries(serial)
+
+
 @pytest.mark.parametrize("name", ALL_SPACES)
 def test_every_space_is_recorded_bit_by_bit_as_observation_and_as_action(name: str) -> None:
     space = SPACES[name]
@@ -120,8 +148,9 @@ def test_every_space_is_recorded_bit_by_bit_as_observation_and_as_action(name: s
     results: list[Any] = []
     for executor, workers in EXECUTORS:
         results = run(
-            sample_env(space, space), rollouts, executor=executor, workers=workers, n_envs=3, seed=1, keep_infos=True
-        )
+            sample_env(space, space), rollouts, executor=executor, workers=workers, n_envs=3, seed=1, keep_infos=True,
+            plugins=RESTLESS,
+        )  # fmt: skip
         by_executor.append(summaries(results))
     assert all(found == by_executor[0] for found in by_executor)
     for i in range(3):
@@ -169,11 +198,12 @@ def test_a_random_agent_gives_the_same_run_on_every_executor(
 
     found = [
         summaries(
-            run(sample_env(SPACES["float32"], action), rollouts, agent, executor=e, workers=w, seed=2, n_envs=n_envs)
+            run(sample_env(SPACES["float32"], action), rollouts, agent, executor=e, workers=w, seed=2, n_envs=n_envs,
+                plugins=RESTLESS)
         )
-        for e, w in EXECUTORS[:3]
-    ]
-    assert found[0] == found[1] == found[2]
+        for e, w in EXECUTORS[:4]
+    ]  # fmt: skip
+    assert all(result == found[0] for result in found)
 
 
 @pytest.mark.parametrize("rollouts", [[("steps", 30)], [("steps", 7), ("episodes", 9), ("once", 5), ("steps", 4)]])
@@ -321,7 +351,7 @@ def test_all_formats_and_process_transition_tell_the_same_story(format_: str, na
 # ---- memory
 
 
-@pytest.mark.parametrize(("executor", "workers"), EXECUTORS[:3])
+@pytest.mark.parametrize(("executor", "workers"), EXECUTORS[:4])
 def test_neither_recycled_buffers_nor_a_spoiling_agent_reach_the_history(executor: str, workers: int | None) -> None:
     def agent(space: Space[Any]) -> RecyclingAgent:
         assert isinstance(space, spaces.Box)
@@ -329,7 +359,7 @@ def test_neither_recycled_buffers_nor_a_spoiling_agent_reach_the_history(executo
 
     results = run(
         lambda seed: RecyclingEnv(), [("steps", 13), ("steps", 4)], agent,
-        executor=executor, workers=workers, n_envs=3, seed=0, keep_infos=True,
+        executor=executor, workers=workers, n_envs=3, seed=0, keep_infos=True, plugins=RESTLESS,
     )  # fmt: skip
 
     class Fresh(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -450,8 +480,10 @@ def test_real_envs_give_the_same_bytes_everywhere_and_in_a_plain_loop(env_id: st
     steps = REAL[env_id]
     rollouts = [("steps", steps), ("steps", 5)]
     serial = run(env_id, rollouts, agent, seed=3, n_envs=2, keep_infos=True)
-    for executor in ("threads", "processes"):
-        other = run(env_id, rollouts, agent, seed=3, n_envs=2, keep_infos=True, executor=executor, workers=2)
-        assert summaries(serial) == summaries(other)
+    for executor in ("threads", "processes", "auto", "restless"):
+        found = run(
+            env_id, rollouts, agent, seed=3, n_envs=2, keep_infos=True, executor=executor, workers=2, plugins=RESTLESS
+        )
+        assert summaries(found) == summaries(serial)
     for i in range(2):
         assert follow(lambda: gymnasium.make(env_id), [h[i] for h in serial], infos=True) == steps + 5

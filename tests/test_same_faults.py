@@ -12,11 +12,13 @@ import pytest
 from envs import exact, summary
 from gymnasium import Space, spaces
 from numpy.typing import NDArray
+from restless import moving
 from typing_extensions import override
 
 from runnerkit import EpisodeStart, GymRunner, Transition
 from runnerkit.episodes import SeedSchedule
 from runnerkit.errors import RolloutError, RunnerKitError
+from runnerkit.executors.trial import Way
 
 RUN_SEED = 3
 SEEDS = SeedSchedule(RUN_SEED)
@@ -122,8 +124,14 @@ def run(trial: int, runner_class: type[GymRunner[Any, Any, Any]], executor: str)
         "auto_reset": draw.random() < 0.8,
         "preprocessors": [counter] if draw.random() < 0.4 else [],
         "schedule": None if draw.random() < 0.7 else lambda i, k: EpisodeStart(SEEDS.episode_seed(i, k), {"k": k}),
-        "workers": draw.randint(1, n) if executor == "threads" else draw.randint(1, n) and WORKERS[executor],
+        "workers": draw.randint(1, n)
+        if executor in ("threads", "restless")
+        else draw.randint(1, n) and WORKERS[executor],
     }
+    if executor == "restless":
+        moves = random.Random(trial)
+        ways: list[Way] = moves.choices(["serial", "threads"], k=moves.randint(1, 60))
+        options["plugins"] = moving(ways, moves.choice(["serial", "threads"]))
     agent = Listener(draw.randint(1, 60))
     seen: list[Any] = []
     index: dict[int | None, int] = {SEEDS.env_seed(i): i for i in range(n)}
@@ -147,8 +155,9 @@ def run(trial: int, runner_class: type[GymRunner[Any, Any, Any]], executor: str)
 def test_faults_are_the_same_whoever_steps_the_envs(runner_class: type[GymRunner[Any, Any, Any]], first: int) -> None:
     faults = 0
     for trial in range(first, first + 20):
-        serial, threads = run(trial, runner_class, "serial"), run(trial, runner_class, "threads")
-        assert serial == threads, f"trial {trial}"
+        serial = run(trial, runner_class, "serial")
+        for executor in ("threads", "restless"):
+            assert run(trial, runner_class, executor) == serial, f"trial {trial}, {executor}"
         faults += sum(isinstance(entry, tuple) for entry in serial[0])
     assert faults > 5
 

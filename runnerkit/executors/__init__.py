@@ -7,8 +7,9 @@ They step envs through `Share`, the envs that one worker owns; an executor of yo
 from __future__ import annotations
 
 from runnerkit.episodes import Share
+from runnerkit.executors.auto import AutoExecutor
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.executors.threads import ThreadsExecutor
 from runnerkit.executors.vector import VectorExecutor
 
-__all__ = ["SerialExecutor", "Share", "ThreadsExecutor", "VectorExecutor"]
+__all__ = ["AutoExecutor", "SerialExecutor", "Share", "ThreadsExecutor", "VectorExecutor"]

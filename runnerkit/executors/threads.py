@@ -27,19 +27,33 @@ _Call: TypeAlias = "tuple[Callable[..., Any], tuple[Any, ...]] | None"
 
 
 class ThreadsExecutor:
-    """Steps n envs in `workers` threads, `min(n_envs, cores)` by default, the calling one included."""
+    """Steps n envs in `workers` threads, `min(n_envs, cores)` by default, the calling one included.
 
-    def __init__(self, n_envs: int, workers: int | None = None) -> None:
+    `make_share` may be the `part` of a share whose envs are made already; `open` is then not to be called.
+    """
+
+    def __init__(
+        self, n_envs: int, workers: int | None = None, *, make_share: Callable[[Sequence[int]], Share] = Share
+    ) -> None:
         if workers is not None and workers < 1:
             raise ArgumentError(f"workers must be at least 1, not {workers}.")
         self.workers: int = min(n_envs, workers or available_cores())
         bounds = [round(n_envs * w / self.workers) for w in range(self.workers + 1)]
-        self._own: Share = Share(range(bounds[0], bounds[1]))
-        self._helpers: list[_Helper] = [
-            _Helper(Share(range(low, high))) for low, high in itertools.pairwise(bounds[1:])
-        ]
+        self._own: Share = make_share(range(bounds[0], bounds[1]))
+        self._helpers: list[_Helper] = []
         self._parts_of: Sequence[int] = ()
         self._parts: list[tuple[slice, Sequence[int]]] = []
+        try:
+            for low, high in itertools.pairwise(bounds[1:]):
+                self._helpers.append(_Helper(make_share(range(low, high))))
+        except BaseException as error:  # there may be a limit to the number of threads
+            close_after(error, self.release)
+            raise
+
+    @property
+    def helped(self) -> list[int]:
+        """The envs that live in other threads than the calling one."""
+        return [i for helper in self._helpers for i in helper.share.env_indices]
 
     def open(self, make_env: Callable[[int], AnyEnv], options: ShareOptions, /) -> list[EnvFacts]:
         """Make each env in its own thread, one after the other: factories need not be thread-safe."""
@@ -84,6 +98,10 @@ class ThreadsExecutor:
             log.extend(helper.share.drain())
         return log
 
+    def take_log(self, log: EpisodeLog) -> None:
+        """Go on with the log of those who stepped these envs before."""
+        self._own.take_log(log)  # which is drained first, so that the entries of each env stay in order
+
     def render(self, env_indices: Sequence[int], /) -> list[object]:
         """Return what each env renders, drawn in the thread where the env lives, one after the other."""
         frames: list[object] = []
@@ -112,6 +130,12 @@ class ThreadsExecutor:
             errors += helper.join()
         if errors:
             raise errors[0]
+
+    def release(self) -> None:
+        """End the threads, and leave the envs open for whoever else knows them."""
+        for share in self._shares():
+            share.env_indices = []
+        self.close()
 
     def _shares(self) -> list[Share]:
         return [self._own, *(helper.share for helper in self._helpers)]

@@ -27,7 +27,7 @@ from runnerkit.executors.seeding import Resets
 from runnerkit.executors.unpacking import NUMBERS, Finals, Infos, Unpacker
 from runnerkit.history.block import Block, BlockLayout
 from runnerkit.history.log import EpisodeLog
-from runnerkit.records import EnvFacts, EpisodeStart, Provenance, ShareOptions
+from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, Provenance, ShareOptions
 from runnerkit.spaces import Column, Layout, MisfitError, Rows
 from runnerkit.typing import AnyEnv, AnyVectorEnv
 
@@ -58,6 +58,10 @@ class VectorExecutor:
         self._has_learned: bool = False
 
     # ---- what it is
+
+    def report(self, name: str, /) -> ExecutorReport:
+        """Return that there was nothing to choose."""
+        return ExecutorReport(name, "vector", self.workers, f"{type(self._env).__name__} steps all its envs itself")
 
     @property
     def provenance(self) -> Provenance:

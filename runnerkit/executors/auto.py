@@ -1,0 +1,165 @@
+"""The default executor: measures the first steps, then steps serially or in threads, whichever is faster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from runnerkit.cores import available_cores
+from runnerkit.errors import ArgumentError, EnvError
+from runnerkit.executors.serial import SerialExecutor
+from runnerkit.executors.threads import ThreadsExecutor
+from runnerkit.executors.trial import Trial, Way
+from runnerkit.history.block import Block
+from runnerkit.history.log import EpisodeLog
+from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, ShareOptions
+from runnerkit.spaces import Rows
+from runnerkit.typing import AnyEnv
+
+__all__ = ["AutoExecutor"]
+
+_MOVED = (
+    "The env had just been moved from one thread to another by executor='auto', which tries whether threads are "
+    "faster. If it must stay where it was made, as SQLite connections and signal handlers must, build the runner with "
+    "executor='serial', which keeps all envs in the calling thread."
+)
+
+
+class AutoExecutor:
+    """Steps n envs serially or in up to `workers` threads, whichever turns out to be faster.
+
+    All envs are made in the calling thread and stepped serially at first. A thread is started only if one could pay;
+    then a few steps are made in threads, a few serially, and so on, across rollouts if these are short, until it
+    is decided once and for all. Envs that render are never moved. What is recorded depends on none of this.
+
+    `make_trial` is called with the part of the envs that each thread would get, and is there for tests.
+    """
+
+    def __init__(
+        self, n_envs: int, workers: int | None = None, *, make_trial: Callable[[float], Trial] = Trial
+    ) -> None:
+        if workers is not None and workers < 1:
+            raise ArgumentError(f"workers must be at least 1, not {workers}.")
+        self._n_envs = n_envs
+        self._most_workers = min(n_envs, workers or available_cores())
+        self._serial: SerialExecutor = SerialExecutor(n_envs)
+        self._threads: ThreadsExecutor | None = None
+        self._now: SerialExecutor | ThreadsExecutor = self._serial
+        """Who steps the envs now; it alone is attached, and has the log."""
+        self._block: Block | None = None
+        self._unstepped: set[int] = set()
+        """Envs that were moved and not stepped since."""
+        self._unreset: set[int] = set()
+        """Envs that were moved and not reset since."""
+        self._trial: Trial = make_trial(-(-n_envs // self._most_workers) / n_envs)
+        if n_envs == 1:
+            self._trial.choose("serial", "there is only one env")
+        elif self._most_workers == 1:
+            self._trial.choose("serial", "workers=1" if workers else "there is only one core")
+
+    @property
+    def workers(self) -> int:
+        """How many workers step the envs now."""
+        return self._now.workers
+
+    def report(self, name: str, /) -> ExecutorReport:
+        """Return what was measured and chosen."""
+        trial = self._trial
+        reason = trial.reason
+        if trial.choice is None:
+            reason = f"not decided yet, {trial.timed()} steps of all envs were timed"
+        return ExecutorReport(name, trial.choice, self.workers, reason, trial.seconds())
+
+    def open(self, make_env: Callable[[int], AnyEnv], options: ShareOptions, /) -> list[EnvFacts]:
+        """Make all envs in the calling thread."""
+        facts = self._serial.open(make_env, options)
+        if self._trial.choice is None and any(fact.render_mode is not None for fact in facts):
+            self._trial.choose("serial", "envs that render stay in the thread that made them")
+        return facts
+
+    def attach(self, block: Block | None, /) -> None:
+        """Write into this block from now on; None lets go of the last one."""
+        self._block = block
+        self._now.attach(block)
+
+    def reset(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]], /) -> None:
+        """Begin the given episodes."""
+        try:
+            self._now.reset(row, starts)
+        except EnvError as fault:
+            self._explain(fault)
+            raise
+        self._unreset.difference_update(starts)
+
+    def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> Sequence[int]:
+        """Step the active envs and return those whose episode ended."""
+        is_decided = self._trial.choice is not None
+        if is_decided and not (self._unreset or self._unstepped):
+            return self._now.step(at, row, actions, active, restart)
+        counts = not is_decided and len(active) == self._n_envs
+        if not is_decided:  # steps of fewer envs are no measure
+            self._use(self._trial.way if counts else "serial")
+        began = time.perf_counter()
+        try:
+            ended = self._now.step(at, row, actions, active, restart)
+        except EnvError as fault:
+            self._explain(fault)
+            raise
+        seconds = time.perf_counter() - began
+        self._unstepped.difference_update(active)
+        if restart:
+            self._unreset.difference_update(ended)
+        if counts:
+            self._note(seconds, bool(ended))
+        return ended
+
+    def drain(self) -> EpisodeLog:
+        """Return what was logged since the last call."""
+        return self._now.drain()
+
+    def render(self, env_indices: Sequence[int], /) -> list[object]:
+        """Return what each env's `render()` returns."""
+        return self._now.render(env_indices)
+
+    def close(self) -> None:
+        """Close all envs, each where it is, and end the threads."""
+        try:
+            self._now.close()
+        finally:
+            if self._threads is not None:
+                self._threads.close()
+
+    # ---- the trial
+
+    def _note(self, seconds: float, ended: bool) -> None:
+        trial = self._trial
+        trial.note(seconds, ended)
+        if trial.choice is not None:
+            self._use(trial.choice)
+            if self._threads is not None and self._now is self._serial:
+                self._threads.release()
+
+    def _use(self, way: Way) -> None:
+        """Let the envs be stepped in this way from now on."""
+        if way == "threads" and self._threads is None:
+            self._start_threads()
+        now = self._threads if way == "threads" and self._threads is not None else self._serial
+        if now is self._now:
+            return
+        before = self._now
+        now.attach(self._block)
+        now.take_log(before.drain())
+        self._now = now
+        before.attach(None)
+        moved = self._threads.helped if self._threads is not None else ()
+        self._unstepped, self._unreset = set(moved), set(moved)
+
+    def _start_threads(self) -> None:
+        try:
+            self._threads = ThreadsExecutor(self._n_envs, self._most_workers, make_share=self._serial.part)
+        except RuntimeError as error:  # there is a limit to the number of threads, in containers for instance
+            self._trial.choose("serial", f"no thread could be started: {error}")
+
+    def _explain(self, fault: EnvError) -> None:
+        if fault.env_index in (self._unreset if fault.after_step else self._unstepped):
+            fault.add_note(_MOVED)

@@ -1,0 +1,136 @@
+"""Finding out which of two ways to step envs is the faster, while they are being stepped."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Generator, Sequence
+from typing import Final, Literal, TypeAlias
+
+__all__ = ["Course", "Trial", "Way", "has_gil"]
+
+Way: TypeAlias = Literal["serial", "threads"]
+
+_Sample: TypeAlias = "tuple[float, bool]"
+"""Seconds of a step of all envs, and whether an episode ended in it."""
+
+Course: TypeAlias = Generator[Way, _Sample, Way]
+"""Gives the way of each step, gets its sample, and returns what it chose."""
+
+HANDOVER: Final = 50e-6  # seconds that it takes to wake a thread that sleeps, and to be woken by it
+_WARM_UP: Final = 2  # first steps of an env build what later ones find
+_WATCHED: Final = 6
+_CHUNK: Final = 5  # of which the first is not counted: memory moves from core to core
+_LEADS: Final = (5, 20, 40, 80)  # steps of the one that leads, by round: a neighbour's burst must not decide
+_CLEAR: Final = (4.0, 2.0, 1.5)  # how many times slower is enough to decide after one round, two, and more
+_WORTH: Final = 0.96  # of serial's time; threads that save less are not worth having
+
+
+class Trial:
+    """Times steps of both ways in turns, until it knows the faster::
+
+        trial = Trial(parallel=0.5)
+        while trial.choice is None:
+            trial.note(step_all_envs(trial.way), ended=False)
+
+    Steps are serial at first. If they are so light that threads, each of which gets at most the `parallel` part of
+    the envs, could not save what handing over costs, threads are not tried. If not, short chunks of steps of the
+    one that is behind alternate with longer and longer ones of the one that leads, so that trying costs little and
+    lasts for a while. The ratios of chunks that are neighbours in time decide.
+    """
+
+    def __init__(self, parallel: float) -> None:
+        self.way: Way
+        """How the next step is to be made."""
+        self.choice: Way | None = None
+        """What was chosen; None as long as that is not known."""
+        self.reason: str = ""
+        """Why."""
+        self._parallel = parallel
+        self._samples: dict[Way, list[_Sample]] = {"serial": [], "threads": []}
+        self._course = self.course()
+        self.way = next(self._course)
+
+    def note(self, seconds: float, ended: bool) -> None:
+        """Take note of what a step took, and whether an episode ended in it."""
+        try:
+            self.way = self._course.send((seconds, ended))
+        except StopIteration as done:
+            # Ctrl-C in here may have ended the course without a choice.
+            self.choose(done.value or "serial", self.reason or "the trial was interrupted")
+
+    def choose(self, choice: Way, reason: str) -> None:
+        """End the trial."""
+        self._course.close()
+        self.choice, self.way, self.reason = choice, choice, reason
+
+    def seconds(self) -> dict[str, float]:
+        """Return the typical seconds of a step of all envs, for each way that was timed."""
+        return {way: _typical(samples, samples) for way, samples in self._samples.items() if samples}
+
+    def timed(self) -> int:
+        """Return how many steps were timed."""
+        return sum(map(len, self._samples.values()))
+
+    def course(self) -> Course:
+        """Yield how the next step is to be made, be sent the sample of it, and return the choice."""
+        watched = yield from self._chunk("serial", _WARM_UP + _WATCHED, _WARM_UP)
+        saving = _typical(watched, watched) * (1 - self._parallel)
+        if has_gil() and saving < HANDOVER:
+            self.reason = (
+                f"threads could save {saving * 1e6:.0f} us per step at the most, and handing over costs about "
+                f"{HANDOVER * 1e6:.0f} us"
+            )
+            return "serial"
+        ratio = _ratio((yield from self._chunk("threads", _CHUNK)), watched)
+        ratios = [ratio]
+        for lead in _LEADS:
+            if _is_clear(ratios):
+                break
+            ratios.append((yield from self._round(lead, threads_lead=ratio < _WORTH)))
+            ratio = statistics.median(ratios)
+        self.reason = f"threads took {ratio:.2f} of serial's time per step"
+        return "threads" if ratio < _WORTH else "serial"
+
+    def _round(self, lead: int, *, threads_lead: bool) -> Generator[Way, _Sample, float]:
+        if threads_lead:
+            serial = yield from self._chunk("serial", _CHUNK)
+            return _ratio((yield from self._chunk("threads", lead)), serial)
+        threads = yield from self._chunk("threads", _CHUNK)
+        return _ratio(threads, (yield from self._chunk("serial", lead)))
+
+    def _chunk(self, way: Way, steps: int, uncounted: int = 1) -> Generator[Way, _Sample, list[_Sample]]:
+        samples: list[_Sample] = []
+        for k in range(steps):
+            sample = yield way
+            if k >= uncounted:
+                samples.append(sample)
+                self._samples[way].append(sample)
+        return samples
+
+
+def has_gil() -> bool:
+    """Whether threads take turns in running Python code."""
+    is_enabled = getattr(sys, "_is_gil_enabled", None)  # from Python 3.13 on
+    return is_enabled is None or bool(is_enabled())
+
+
+def _is_clear(ratios: Sequence[float]) -> bool:
+    enough = _CLEAR[min(len(ratios), len(_CLEAR)) - 1]
+    return min(ratios) > enough or max(ratios) < 1 / enough
+
+
+def _ratio(threads: Sequence[_Sample], serial: Sequence[_Sample]) -> float:
+    """Return the seconds of a step in threads over those of a serial one."""
+    return _typical(threads, serial) / max(_typical(serial, threads), 1e-9)
+
+
+def _typical(samples: Sequence[_Sample], others: Sequence[_Sample]) -> float:
+    """Return the mean seconds without the slowest tenth; of steps without a reset, if that is most of both.
+
+    A median would not see that threads which contend for the GIL are late now and then.
+    """
+    if all(2 * sum(ended for _, ended in each) <= len(each) for each in (samples, others)):
+        samples = [sample for sample in samples if not sample[1]]
+    fastest = sorted(seconds for seconds, _ in samples)
+    return statistics.fmean(fastest[: len(fastest) - len(fastest) // 10 - 1] or fastest)

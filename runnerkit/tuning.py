@@ -1,0 +1,335 @@
+"""Which executor, with how many workers, is the fastest for an env and an agent on this machine::
+
+tuning = measure("Humanoid-v5", agent_maker("random"), n_envs=[8, 16], seconds=20)
+for found in tuning.measurements:
+    print(found.n_envs, found.executor, found.workers, found.steps_per_second)
+print(tuning.recommended())
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from runnerkit.assembly import Named, is_count
+from runnerkit.cores import available_cores
+from runnerkit.errors import ArgumentError, UnknownNameError
+from runnerkit.gym_runner import GymRunner
+from runnerkit.loading import AgentMaker
+from runnerkit.plugins import Plugins, installed_plugins
+from runnerkit.typing import ActionPostprocessor, ActionPreprocessor, Agent, MakeEnv
+from runnerkit.wording import count
+
+__all__ = ["Measurement", "Recommendation", "TellShare", "Tuning", "measure"]
+
+TellShare: TypeAlias = Callable[[float, str], None]
+"""Gets told which share of the time has passed, from 0 to 1, and who was measured last."""
+
+_ROUNDS: Final = 5
+_WARM_UP: Final = 0.2  # of the time
+_OURS: Final = "runnerkit"
+_FASTER: Final = 1.03  # times as fast is the least that counts,
+_MOSTLY: Final = 0.8  # in so many of the rounds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """How fast one executor was with one number of workers and envs."""
+
+    executor: str
+    workers: int | None
+    """None, if that was left to the executor."""
+    n_envs: int
+    rounds: tuple[float, ...] = ()
+    """Steps of all envs together per second, round by round; all executors for one n_envs took turns."""
+    error: Exception | None = None
+    """Why it could not be measured, or not to the end."""
+
+    @property
+    def steps_per_second(self) -> float | None:
+        """The median over the rounds, None if there is an error, or no round."""
+        return statistics.median(self.rounds) if self.rounds and self.error is None else None
+
+    @property
+    def name(self) -> str:
+        """The executor and its workers in words."""
+        alone = self.workers is None or self.executor == "serial"
+        return self.executor if alone else f"{self.executor} with {count(self.workers or 0, 'worker')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """What to use, and why."""
+
+    measurement: Measurement
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What was measured; `interrupted` if Ctrl-C ended it before all was."""
+
+    measurements: Sequence[Measurement]
+    interrupted: bool = False
+
+    def ratio_to_serial(self, measurement: Measurement) -> float | None:
+        """Return how many times as fast as serial it was with as many envs; None where either was not measured."""
+        serial = next(found for found in self.measurements if found.n_envs == measurement.n_envs)
+        if measurement.steps_per_second is None or serial.steps_per_second is None:
+            return None
+        return measurement.steps_per_second / serial.steps_per_second
+
+    def recommended(self) -> Recommendation | None:
+        """Return the fastest, or what is simpler and not reliably slower; None if nothing was measured."""
+        measured = [found for found in self.measurements if found.steps_per_second is not None]
+        if not measured:
+            return None
+        best = max(measured, key=lambda found: found.steps_per_second or 0.0)
+        simplest = next(found for found in measured if found.n_envs == best.n_envs and not _is_beaten(found, best))
+        if simplest is not best:
+            ahead = (best.steps_per_second or 0.0) / (simplest.steps_per_second or 1.0) - 1
+            why = f"{best.name} was {ahead:.0%} faster, but not reliably so: that is noise, and the simpler one will do"
+            return Recommendation(simplest, why)
+        ratio = self.ratio_to_serial(best)
+        if ratio is None or best.executor == "serial":
+            return Recommendation(best, "nothing was faster")
+        return Recommendation(best, f"{ratio:.2f} times as fast as serial")
+
+
+def measure(
+    env: str | MakeEnv,
+    make_agent: AgentMaker,
+    *,
+    n_envs: Sequence[int] = (8,),
+    executors: Sequence[str] | None = None,
+    workers: Sequence[int] | None = None,
+    seconds: float = 15.0,
+    steps: int = 256,
+    preprocessors: Sequence[Named[ActionPreprocessor]] = (),
+    postprocessors: Sequence[Named[ActionPostprocessor]] = (),
+    env_options: Mapping[str, Any] | None = None,
+    plugins: Plugins | None = None,
+    progress: TellShare | None = None,
+) -> Tuning:
+    """Measure executors in turns and return how fast each was; serial is always one of them, and the first.
+
+    An executor that fails is a measurement with its error; only if all fail, the first one's is raised. Ctrl-C
+    ends it early, with what was measured until then.
+
+    Args:
+        env: as for `GymRunner`.
+        make_agent: returns the agent for a runner, see `agent_maker`.
+        n_envs: numbers of envs to measure, one after the other.
+        executors: names; by default the built-in ones but for "auto", which only chooses among them.
+        workers: how many workers to try; by default powers of two, up to the number of cores.
+        seconds: how long all of it takes, about. Slow envs take longer: each executor makes a step at least.
+        steps: of each rollout, per env, as in your training; slow envs make fewer.
+        preprocessors: as for `GymRunner`.
+        postprocessors: as for `GymRunner`.
+        env_options: as for `GymRunner`.
+        plugins: where names are looked up; by default what is installed.
+        progress: is told how far it is.
+
+    Raises:
+        ArgumentError: an argument cannot be.
+        UnknownNameError: an env, executor or processor is not known.
+        RunnerKitError: nothing could be measured.
+
+    """
+    _check(n_envs, workers, seconds, steps)
+    known = plugins or installed_plugins()
+    names = list(dict.fromkeys(["serial", *(_built_in(known) if executors is None else executors)]))
+    for name in names:
+        known.get("executors", name)
+
+    def build(executor: str, workers: int | None, n_envs: int) -> GymRunner[Any, Any, Any]:
+        return GymRunner(
+            env,
+            0,  # all get the same episodes
+            n_envs,
+            executor=executor,
+            workers=workers,
+            preprocessors=preprocessors,
+            postprocessors=postprocessors,
+            env_options=env_options,
+            plugins=known,
+        )
+
+    contestants: list[_Contestant] = []
+    numbers = list(dict.fromkeys(n_envs))
+    clock = _Clock(seconds, progress)
+    interrupted = False
+    try:
+        for k, n in enumerate(numbers, start=1):
+            group = [_Contestant(name, w, n, build, make_agent, steps) for name, w in _entries(names, workers, n)]
+            contestants += group
+            with contextlib.ExitStack() as stack:
+                for contestant in group:
+                    stack.callback(contestant.close)
+                _compete(group, clock, k / len(numbers))
+    except KeyboardInterrupt:
+        interrupted = True
+    measurements = [contestant.measurement() for contestant in contestants]
+    errors = [found.error for found in measurements if found.error is not None]
+    if errors and len(errors) == len(measurements) and not interrupted:
+        raise errors[0]
+    return Tuning(measurements, interrupted)
+
+
+def _check(n_envs: Sequence[int], workers: Sequence[int] | None, seconds: float, steps: int) -> None:
+    given: Sequence[tuple[str, object]] = [("n_envs", n_envs), ("workers", [1] if workers is None else workers)]
+    for what, values in given:  # annotations bind nobody
+        if not isinstance(values, Sequence) or not values or not all(map(is_count, values)):
+            raise ArgumentError(f"{what} must be whole numbers of at least 1, such as [8, 16], not {values!r}.")
+    if not is_count(steps):
+        raise ArgumentError(f"steps must be a whole number of at least 1, not {steps!r}.")
+    time_given: object = seconds
+    if not isinstance(time_given, int | float) or not time_given > 0:
+        raise ArgumentError(f"seconds must be a number above 0, not {seconds!r}.")
+
+
+def _built_in(plugins: Plugins) -> list[str]:
+    offers = plugins.offers("executors").values()
+    return [offer.name for offer in offers if offer.distribution == _OURS and offer.name != "auto"]
+
+
+def _entries(names: Sequence[str], workers: Sequence[int] | None, n_envs: int) -> Iterator[tuple[str, int | None]]:
+    """Yield who takes part, (executor, workers), the simplest first."""
+    for name in names:
+        if name == "serial":
+            yield name, 1
+        elif workers is not None:
+            yield from ((name, w) for w in sorted({min(w, n_envs) for w in workers}))
+        elif name in ("threads", "processes"):
+            yield from ((name, w) for w in _usual_workers(n_envs))
+        else:  # of others nobody knows how many they take
+            yield name, None
+
+
+def _usual_workers(n_envs: int) -> list[int]:
+    """Return 2, 4, 8, ..., up to what the cores and the envs allow, and that number."""
+    most = min(available_cores(), n_envs)
+    return [w for w in (2**k for k in range(1, most.bit_length())) if w < most] + [most] * (most > 1)
+
+
+class _Clock:
+    """How much of the time is left."""
+
+    def __init__(self, seconds: float, progress: TellShare | None) -> None:
+        self._began = time.perf_counter()
+        self._seconds = seconds
+        self._progress = progress
+
+    def left(self, share: float) -> float:
+        """Return the seconds until that share of the time has passed."""
+        return max(0.0, self._began + share * self._seconds - time.perf_counter())
+
+    def tell(self, last: str) -> None:
+        if self._progress is not None:
+            self._progress(min(1.0, (time.perf_counter() - self._began) / self._seconds), last)
+
+
+class _Contestant:
+    """A runner that is measured in rounds, and whose faults are its own."""
+
+    def __init__(
+        self,
+        executor: str,
+        workers: int | None,
+        n_envs: int,
+        build: Callable[[str, int | None, int], GymRunner[Any, Any, Any]],
+        make_agent: AgentMaker,
+        steps: int,
+    ) -> None:
+        self._executor, self._workers, self._n_envs = executor, workers, n_envs
+        self._build, self._make_agent, self._steps = build, make_agent, steps
+        self._runner: GymRunner[Any, Any, Any] | None = None
+        self._agent: Agent[Any, Any]
+        self._rounds: list[float] = []
+        self._error: Exception | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.measurement().name}, {count(self._n_envs, 'env')}"
+
+    def measurement(self) -> Measurement:
+        return Measurement(
+            executor=self._executor,
+            workers=self._workers,
+            n_envs=self._n_envs,
+            rounds=tuple(self._rounds),
+            error=self._error,
+        )
+
+    def attempt(self, work: Callable[[], None]) -> None:
+        """Do one thing more, unless one went wrong before."""
+        if self._error is not None:
+            return
+        try:
+            work()
+        except Exception as error:
+            self._error = error
+            if self._executor == "serial" and isinstance(error, (ArgumentError, UnknownNameError)):
+                raise  # no executor would do
+
+    def open(self) -> None:
+        self._runner = self._build(self._executor, self._workers, self._n_envs)
+        self._agent = self._make_agent(self._runner)
+
+    def warm_up(self, seconds: float) -> None:
+        """Make longer and longer rollouts, up to one that takes about so long."""
+        most, self._steps = self._steps, 1
+        began = now = time.perf_counter()
+        while now - began < seconds:
+            self._roll_out()
+            before, now = now, time.perf_counter()
+            fitting = int(self._steps * seconds / max(now - before, 1e-9))
+            self._steps = max(1, min(most, 2 * self._steps, fitting))
+
+    def run(self, seconds: float) -> None:
+        """Measure a round of whole rollouts."""
+        steps, began = 0, time.perf_counter()
+        while (took := time.perf_counter() - began) < seconds or not steps:
+            steps += self._roll_out()
+        self._rounds.append(steps * self._n_envs / took)
+
+    def close(self) -> None:
+        try:
+            if self._runner is not None:
+                self._runner.close()
+        except Exception as error:
+            self._error = self._error or error
+
+    def _roll_out(self) -> int:
+        assert self._runner is not None
+        self._runner.rollout(self._agent, self._steps)
+        if self._runner.interrupted:
+            raise KeyboardInterrupt
+        return self._steps
+
+
+def _compete(group: Sequence[_Contestant], clock: _Clock, share: float) -> None:
+    """Measure contestants in turns, until that share of the time has passed."""
+    for contestant in group:
+        contestant.attempt(contestant.open)
+    for contestant in group:
+        contestant.attempt(functools.partial(contestant.warm_up, _WARM_UP * clock.left(share) / len(group)))
+        clock.tell(contestant.name)
+    per_round = clock.left(share) / len(group) / _ROUNDS
+    for k in range(_ROUNDS):
+        if k and not clock.left(share):
+            return
+        for contestant in group:
+            contestant.attempt(functools.partial(contestant.run, per_round))
+            clock.tell(contestant.name)
+
+
+def _is_beaten(found: Measurement, best: Measurement) -> bool:
+    """Whether the best was faster in nearly all rounds, by more than nothing."""
+    ratios = [b / f for b, f in zip(best.rounds, found.rounds, strict=False)]  # Ctrl-C may have come in a round
+    return statistics.median(ratios) > _FASTER and sum(ratio > 1 for ratio in ratios) >= _MOSTLY * len(ratios)

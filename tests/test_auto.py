@@ -1,0 +1,438 @@
+"""executor="auto": what it tries, what it chooses, what it tells; all of it by a clock that the envs move."""
+
+from __future__ import annotations
+
+import functools
+import random
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from faulty_envs import GO_ON, AnyRunner, Constant, Faults, Fleet, ScriptedEnv, build, raising, runnerkit_threads
+from hypothesis import given
+from hypothesis import strategies as st
+from restless import RESTLESS, moving
+from typing_extensions import override
+
+import runnerkit
+from runnerkit import Contribution, ExecutorReport, hookimpl
+from runnerkit.errors import ArgumentError, EnvError
+from runnerkit.executors import SerialExecutor, auto, trial
+from runnerkit.executors.trial import Trial, Way
+from runnerkit.plugins import Plugins
+from runnerkit.typing import ReportingExecutor
+
+MS = 1e-3
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_behind() -> Iterator[None]:
+    yield
+    assert runnerkit_threads() == []
+
+
+# ---- the trial
+
+
+def chosen(
+    steps_take: Callable[[Way, int], tuple[float, bool]], steps: int = 2000, parallel: float = 0.5
+) -> tuple[Trial, float, dict[Way, int]]:
+    """Run a trial; return it, what so many steps took in all, and how many of each way there were until it chose."""
+    tried, total = Trial(parallel), 0.0
+    ways: dict[Way, int] = {"serial": 0, "threads": 0}
+    for t in range(steps):
+        seconds, ended = steps_take(tried.way, t)
+        total += seconds
+        if tried.choice is None:
+            ways[tried.way] += 1
+            tried.note(seconds, ended)
+    return tried, total, ways
+
+
+def constant(serial: float, threads: float) -> Callable[[Way, int], tuple[float, bool]]:
+    return lambda way, t: (serial if way == "serial" else threads, False)
+
+
+def test_threads_are_not_tried_where_they_could_not_save_what_they_cost() -> None:
+    tried, _, ways = chosen(constant(90e-6, 1e-9))
+    assert (tried.choice, ways["threads"]) == ("serial", 0)
+    assert tried.reason == "threads could save 45 us per step at the most, and handing over costs about 50 us"
+    assert tried.seconds() == {"serial": 90e-6}
+
+
+def test_without_a_gil_threads_are_always_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "has_gil", lambda: False)
+    assert chosen(constant(20e-6, 12e-6))[0].choice == "threads"
+    assert chosen(constant(20e-6, 30e-6))[0].choice == "serial"
+
+
+def test_whether_there_is_a_gil_is_asked_of_pythons_that_can_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys._is_gil_enabled", lambda: False, raising=False)
+    assert not trial.has_gil()
+    monkeypatch.setattr("sys._is_gil_enabled", lambda: True, raising=False)
+    assert trial.has_gil()
+    monkeypatch.delattr("sys._is_gil_enabled")
+    assert trial.has_gil()
+
+
+@given(serial=st.floats(0.2 * MS, 1.0), ratio=st.floats(0.1, 10.0))
+def test_over_a_long_rollout_the_choice_and_the_trial_cost_less_than_a_twentieth(serial: float, ratio: float) -> None:
+    steps = 2000
+    tried, total, _ = chosen(constant(serial, serial * ratio), steps)
+    assert tried.choice == "threads" if ratio < 0.95 else "serial" if ratio > 0.97 else tried.choice is not None
+    ratio_to_better = steps * serial * min(1.0, ratio) / total
+    assert ratio_to_better >= 0.95
+
+
+def test_what_it_measured_and_why_it_chose_is_told() -> None:
+    tried, _, _ = chosen(constant(3 * MS, 2 * MS))
+    assert tried.reason == "threads took 0.67 of serial's time per step"
+    assert tried.seconds() == {"serial": 3 * MS, "threads": 2 * MS}
+
+
+@pytest.mark.parametrize(("threads", "choice"), [(0.7 * MS, "threads"), (1.4 * MS, "serial")])
+@pytest.mark.parametrize("seed", range(5))
+def test_resets_that_take_long_do_not_distort_the_comparison(threads: float, choice: str, seed: int) -> None:
+    ends = random.Random(seed)
+
+    def steps_take(way: Way, t: int) -> tuple[float, bool]:
+        ended = ends.random() < 0.25
+        return (1 * MS if way == "serial" else threads) + 20 * MS * ended, ended
+
+    assert chosen(steps_take)[0].choice == choice
+
+
+@pytest.mark.parametrize(("threads", "choice"), [(0.7 * MS, "threads"), (1.4 * MS, "serial")])
+def test_envs_that_end_with_every_step_are_compared_all_the_same(threads: float, choice: str) -> None:
+    assert chosen(lambda way, t: (1 * MS if way == "serial" else threads, True))[0].choice == choice
+
+
+@pytest.mark.parametrize(("threads", "choice"), [(0.6 * MS, "threads"), (1.6 * MS, "serial")])
+@pytest.mark.parametrize("begins", range(0, 100, 5))
+def test_a_neighbour_that_takes_a_core_for_a_while_does_not_decide(threads: float, choice: str, begins: int) -> None:
+    def steps_take(way: Way, t: int) -> tuple[float, bool]:
+        busy = 3.0 if begins <= t < begins + 8 else 1.0
+        return (1 * MS if way == "serial" else threads) * busy, False
+
+    assert chosen(steps_take)[0].choice == choice
+
+
+def test_a_trial_that_was_broken_off_from_outside_stays_serial() -> None:
+    class Interrupted(Trial):
+        @override
+        def course(self) -> trial.Course:
+            yield "threads"
+            raise KeyboardInterrupt
+
+    tried = Interrupted(0.5)
+    with pytest.raises(KeyboardInterrupt):
+        tried.note(1.0, False)
+    tried.note(1.0, False)
+    assert (tried.choice, tried.reason) == ("serial", "the trial was interrupted")
+
+
+# ---- the executor
+
+
+class Clock:
+    """Time that passes only as envs step: `serial` seconds in the thread that made them, `elsewhere` in others."""
+
+    def __init__(self) -> None:
+        self.serial, self.elsewhere = 1 * MS, 0.0
+        self.now = 0.0
+        self._lock = threading.Lock()
+        self._home = threading.get_ident()
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def step(self, env: object) -> object:
+        with self._lock:
+            self.now += self.serial if threading.get_ident() == self._home else self.elsewhere
+        return GO_ON
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(auto, "time", clock)
+    return clock
+
+
+def fleet_by(clock: Clock, n_envs: int = 4, length: int = 5) -> Fleet:
+    return Fleet({i: Faults(step=clock.step) for i in range(n_envs)}, length)
+
+
+def test_light_envs_never_start_a_thread(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock.serial = 5e-6
+    started: list[str] = []
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: started.append(thread.name))
+    with build(fleet_by(clock, 8), n_envs=8, workers=4) as runner:
+        runner.rollout(Constant(), steps=300)
+        assert runner.executor.chosen == "serial"
+        assert runner.executor.reason.startswith("threads could save 30 us per step at the most")
+    assert started == []
+
+
+def test_threads_are_chosen_where_they_pay(clock: Clock) -> None:
+    fleet = fleet_by(clock)
+    with build(fleet, n_envs=4, workers=2) as runner:
+        assert (runner.workers, runner_says(runner)) == (1, (None, "not decided yet, 0 steps of all envs were timed"))
+        runner.rollout(Constant(), steps=300)
+        report = runner.executor
+        assert (report.name, report.chosen, report.workers) == ("auto", "threads", 2)
+        assert report.reason == "threads took 0.50 of serial's time per step"
+        assert report.seconds_per_step == {"serial": pytest.approx(4 * MS), "threads": pytest.approx(2 * MS)}
+        assert runner.workers == 2
+        assert runnerkit_threads() == ["runnerkit-envs-2-3"]
+    assert [len(env.threads) for env in fleet.envs] == [1, 1, 2, 2]
+
+
+def test_serial_is_chosen_where_threads_do_not_pay_and_the_threads_are_ended(clock: Clock) -> None:
+    clock.elsewhere = 3 * MS
+    fleet = fleet_by(clock)
+    with build(fleet, n_envs=4, workers=2) as runner:
+        runner.rollout(Constant(), steps=300)
+        assert runner_says(runner) == ("serial", "threads took 2.00 of serial's time per step")
+        assert (runner.workers, runnerkit_threads()) == (1, [])
+        before = [len(env.journal) for env in fleet.envs]
+        runner.rollout(Constant(), steps=7)
+    home = threading.get_ident()
+    for env, n in zip(fleet.envs, before, strict=True):
+        assert {thread for _, thread in env.journal[n:]} == {home}
+
+
+def runner_says(runner: AnyRunner) -> tuple[str | None, str]:
+    return runner.executor.chosen, runner.executor.reason
+
+
+def test_a_trial_goes_on_from_rollout_to_rollout(clock: Clock) -> None:
+    with build(fleet_by(clock), n_envs=4, workers=2) as runner:
+        rollouts = 0
+        while runner.executor.chosen is None:
+            runner.rollout(Constant(), steps=3)
+            rollouts += 1
+        assert runner.executor.chosen == "threads"
+        assert rollouts > 10
+
+
+def test_steps_of_some_of_the_envs_are_serial_and_not_counted(clock: Clock) -> None:
+    fleet = Fleet({i: Faults(step=clock.step) for i in range(4)})
+    with build(fleet, n_envs=4, workers=4, auto_reset=False) as runner:
+        for i, env in enumerate(fleet.envs):
+            env.length = 100 if i == 3 else 12
+        runner.rollout(Constant(), steps=50)
+        assert runner.executor.reason == "not decided yet, 9 steps of all envs were timed"
+        last = [thread for name, thread in fleet.envs[3].journal if name == "step"]
+        assert threading.get_ident() not in last[10:12]
+        assert set(last[12:]) == {threading.get_ident()}
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"n_envs": 1, "workers": 4}, "there is only one env"),
+        ({"n_envs": 4, "workers": 1}, "workers=1"),
+        ({"n_envs": 4, "workers": 4, "render_mode": "rgb_array"}, "envs that render stay in the thread that made them"),
+    ],
+)
+def test_where_there_is_nothing_to_choose_it_is_serial_at_once(
+    options: dict[str, Any], reason: str, clock: Clock
+) -> None:
+    fleet = fleet_by(clock)
+    with build(fleet, **options) as runner:
+        assert runner.executor == ExecutorReport("auto", "serial", 1, reason)
+        runner.rollout(Constant(), steps=300)
+    assert all(env.threads == {threading.get_ident()} for env in fleet.envs)
+
+
+def test_on_one_core_it_is_serial_at_once_but_workers_may_ask_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auto, "available_cores", lambda: 1)
+    with build(Fleet(), n_envs=4) as runner:
+        assert runner_says(runner) == ("serial", "there is only one core")
+    with build(Fleet(), n_envs=4, workers=2) as runner:
+        assert runner.executor.chosen is None
+
+
+def test_there_are_no_more_threads_than_workers_or_envs(clock: Clock) -> None:
+    for n_envs, workers, used in ((3, 8, 3), (8, 3, 3)):
+        with build(fleet_by(clock, n_envs), n_envs=n_envs, workers=workers) as runner:
+            runner.rollout(Constant(), steps=300)
+            assert (runner.executor.chosen, runner.workers) == ("threads", used)
+
+
+def test_no_worker_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="workers must be at least 1, not 0"):
+        auto.AutoExecutor(4, 0)
+
+
+def test_where_no_thread_can_be_started_it_stays_serial(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def limited(thread: threading.Thread) -> None:
+        if len(runnerkit_threads()) == 2:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    fleet = fleet_by(clock)
+    with build(fleet, n_envs=4, workers=4) as runner:
+        monkeypatch.setattr(threading.Thread, "start", limited)
+        assert [len(history) for history in runner.rollout(Constant(), steps=300)] == [300] * 4
+        assert runner_says(runner) == ("serial", "no thread could be started: can't start new thread")
+        assert runnerkit_threads() == []
+        assert all(env.calls("close") == 0 for env in fleet.envs)
+    assert all(env.calls("close") == 1 for env in fleet.envs)
+
+
+@pytest.mark.parametrize("steps", [1, 11, 13, 16, 300])
+def test_it_closes_in_every_phase(clock: Clock, steps: int) -> None:
+    fleet = fleet_by(clock)
+    with build(fleet, n_envs=4, workers=4) as runner:
+        runner.rollout(Constant(), steps=steps)
+    assert [env.calls("close") for env in fleet.envs] == [1] * 4
+    assert runnerkit_threads() == []
+
+
+# ---- envs that must stay where they are
+
+
+class Homebound(ScriptedEnv):
+    """Has something that only the thread that made it may use, as an SQLite connection is."""
+
+    def __init__(self, seed: int | None = None, *, remade_in_reset: bool = False) -> None:
+        super().__init__(length=3)
+        self._remade_in_reset = remade_in_reset
+        self._home = threading.get_ident()
+
+    @override
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        if self._remade_in_reset:
+            self._home = threading.get_ident()
+        return super().reset(seed=seed)
+
+    @override
+    def step(self, action: Any) -> Any:
+        if threading.get_ident() != self._home:
+            raise RuntimeError("created in another thread")
+        return super().step(action)
+
+
+NOTE = "moved from one thread to another by executor='auto'"
+
+
+@pytest.mark.parametrize("remade_in_reset", [False, True])
+def test_an_env_that_must_stay_in_its_thread_is_told_of_with_the_way_out(remade_in_reset: bool) -> None:
+    make = functools.partial(Homebound, remade_in_reset=remade_in_reset)
+    with build(make, n_envs=3, **RESTLESS) as runner:
+        with pytest.raises(EnvError, match="created in another thread") as caught:
+            runner.rollout(Constant(), steps=20)
+        notes = "".join(caught.value.__notes__)
+        assert NOTE in notes
+        assert "build the runner with executor='serial'" in notes
+    with build(make, n_envs=3, executor="serial") as runner:
+        assert len(runner.rollout(Constant(), steps=20)[0]) == 20
+
+
+def test_faults_of_envs_that_were_not_moved_or_have_stepped_since_have_no_note() -> None:
+    fleet = Fleet({i: Faults(step=raising(RuntimeError("boom"), at_step=1)) for i in (0, 2)})
+    with build(fleet, n_envs=3, **RESTLESS) as runner:
+        with pytest.raises(EnvError) as caught:
+            runner.rollout(Constant(), steps=20)  # the first step is serial
+        assert NOTE not in "".join(getattr(caught.value, "__notes__", ()))
+        fleet.mend()
+        runner.rollout(Constant(), steps=20)
+        assert runner.executor.chosen == "threads"
+        fleet.envs[2].faults = Faults(step=raising(RuntimeError("boom"), at_step=3))
+        with pytest.raises(EnvError) as caught:
+            runner.rollout(Constant(), steps=20)
+        assert not hasattr(caught.value, "__notes__")
+
+
+@pytest.mark.parametrize(
+    ("ways", "choice", "noted"),
+    [(["serial", "threads"], "serial", {2, 3}), (["serial", "serial"], "threads", {3}), (["threads"], "threads", {1})],
+)
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+def test_the_note_is_about_the_first_step_after_every_move(
+    ways: list[Way], choice: Way, noted: set[int], step: int
+) -> None:
+    fleet = Fleet({2: Faults(step=raising(RuntimeError("boom"), at_step=step))}, length=9)
+    with build(fleet, n_envs=3, **{**RESTLESS, "plugins": moving(ways, choice)}) as runner:
+        with pytest.raises(EnvError) as caught:
+            runner.rollout(Constant(), steps=20)
+        assert (NOTE in "".join(getattr(caught.value, "__notes__", ()))) is (step in noted)
+
+
+def test_a_first_reset_elsewhere_that_fails_has_the_note_too() -> None:
+    def fault(env: ScriptedEnv) -> object:
+        if threading.get_ident() != env.journal[0][1]:
+            raise RuntimeError("not here")
+        return GO_ON
+
+    fleet = Fleet({2: Faults(reset=fault)}, length=4)
+    with build(fleet, n_envs=3, **{**RESTLESS, "plugins": moving(["serial", "threads"], "threads")}) as runner:
+        with pytest.raises(EnvError, match="raised in reset: RuntimeError: not here") as caught:
+            runner.rollout(Constant(), steps=20)
+        assert NOTE in caught.value.__notes__[0]
+        with pytest.raises(EnvError) as caught:  # now by the runner, as a rollout begins
+            runner.rollout(Constant(), steps=20)
+        assert NOTE in caught.value.__notes__[0]
+
+
+# ---- what is told of whom
+
+
+def test_auto_is_the_default_wherever_runners_are_made() -> None:
+    makers: list[Callable[..., AnyRunner]] = [runnerkit.GymRunner, runnerkit.make, runnerkit.Registry().build]
+    for make in makers:
+        with make("CartPole-v1", n_envs=2) as runner:
+            assert runner.executor.name == "auto"
+
+
+@pytest.mark.parametrize(("executor", "workers"), [("serial", 1), ("threads", 2)])
+def test_of_executors_that_do_not_tell_the_name_and_the_workers_are_known(executor: str, workers: int) -> None:
+    with build(Fleet(), n_envs=3, executor=executor, workers=workers) as runner:
+        assert runner.executor == ExecutorReport(executor, executor, workers)
+
+
+class Telling(SerialExecutor):
+    """A third party's executor."""
+
+    def report(self, name: str, /) -> ExecutorReport:
+        return ExecutorReport(name, "cluster", 7, "it was there")
+
+
+class Offer:
+    @hookimpl
+    def executors(self) -> Iterator[Contribution[Any]]:
+        yield Contribution("telling", lambda: Telling)
+
+
+def test_executors_of_others_may_tell_too() -> None:
+    plugins = Plugins()
+    plugins.register(Offer())
+    with build(Fleet(), n_envs=3, executor="telling", plugins=plugins) as runner:
+        assert runner.executor == ExecutorReport("telling", "cluster", 7, "it was there")
+    tellers: list[ReportingExecutor] = [auto.AutoExecutor(2), Telling(2)]
+    assert all(isinstance(teller, ReportingExecutor) for teller in tellers)
+
+
+def test_the_report_is_a_snapshot(clock: Clock) -> None:
+    with build(fleet_by(clock), n_envs=4, workers=2) as runner:
+        runner.rollout(Constant(), steps=5)
+        early = runner.executor
+        runner.rollout(Constant(), steps=300)
+        assert early.chosen is None
+        assert early.seconds_per_step == {"serial": pytest.approx(4 * MS)}
+
+
+def test_what_an_env_gets_is_the_same_wherever_it_is_stepped(clock: Clock) -> None:
+    def observations(**options: Any) -> list[Any]:
+        with build(fleet_by(clock), n_envs=4, seed=0, **options) as runner:
+            found = [history.observations for history in runner.rollout(Constant(), steps=300)]
+            assert options.get("executor") or runner.executor.chosen == "threads"
+            return found
+
+    np.testing.assert_array_equal(observations(workers=3), observations(executor="serial"))
