@@ -31,7 +31,7 @@ def has_gil() -> bool:
 
 
 class Line(Generic[T]):
-    """A queue from one thread to one other."""
+    """A queue from one thread to one other, for one item at a time: more are kept, but found late."""
 
     __slots__ = ("_has_item", "_items", "may_poll")
 
