@@ -1,10 +1,12 @@
-"""How many cores there are to work with."""
+"""How many cores there are to work with, and who may keep one busy by waiting."""
 
 from __future__ import annotations
 
 import os
+import threading
+from typing import Final, Protocol
 
-__all__ = ["available_cores"]
+__all__ = ["Spinner", "Spinners", "available_cores", "spinners"]
 
 _QUOTA = "/sys/fs/cgroup/cpu.max"
 
@@ -24,3 +26,47 @@ def _quota() -> int | None:
         return None if quota == "max" else int(quota) // int(period)
     except (OSError, ValueError):  # no such file, or none of this form: not in a container
         return None
+
+
+class Spinner(Protocol):
+    """An executor whose workers may poll for each other instead of sleeping."""
+
+    @property
+    def workers(self) -> int:
+        """How many there are, the calling thread included."""
+        ...
+
+    def let_spin(self, may: bool) -> None:
+        """Be told whether they may, whenever an executor comes or goes."""
+        ...
+
+
+class Spinners:
+    """All executors of the process that are in a rollout: they may spin while there are cores for all of them."""
+
+    def __init__(self) -> None:
+        # Reentrant, as the garbage collector may close a dropped runner in the midst of what its thread does here.
+        self._lock = threading.RLock()
+        self._running: set[Spinner] = set()
+
+    def enter(self, executor: Spinner) -> None:
+        """Count the workers of an executor."""
+        with self._lock:
+            self._running.add(executor)
+            self._tell()
+
+    def leave(self, executor: Spinner) -> None:
+        """Count them no more, if they were."""
+        with self._lock:
+            if executor in self._running:
+                self._running.remove(executor)
+                self._tell()
+
+    def _tell(self) -> None:
+        may = sum(executor.workers for executor in self._running) <= available_cores()
+        for executor in tuple(self._running):
+            executor.let_spin(may)
+
+
+spinners: Final = Spinners()
+"""Those of this process."""

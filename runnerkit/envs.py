@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import gymnasium
-from gymnasium.envs.registration import EnvSpec, find_highest_version, parse_env_id, registry
+from gymnasium.envs.registration import EnvSpec, get_env_id, parse_env_id, registry
 from typing_extensions import override
 
 from runnerkit.errors import ArgumentError, UnknownNameError
@@ -90,8 +90,7 @@ def _by_name(env_id: str, plugins: Plugins, options: Mapping[str, Any], n_envs: 
     offer = plugins.find("env_factories", family) if colon else None
     if offer is not None:
         return _by_factory(offer.make(), rest, options, n_envs)
-    require_known(env_id, plugins)
-    return _GymnasiumEnv(env_id, dict(options), _spec_of(env_id.rpartition(":")[2]))
+    return _GymnasiumEnv(require_known(env_id, plugins), dict(options))
 
 
 def _by_factory(factory: EnvFactory, env_id: str, options: Mapping[str, Any], n_envs: int) -> MakeEnv:
@@ -112,21 +111,19 @@ def _wants_n_envs(factory: EnvFactory) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _GymnasiumEnv:
-    env_id: str
-    options: dict[str, Any]
     spec: EnvSpec
     """What the id stands for: in another process Gymnasium may not know it."""
+    options: dict[str, Any]
 
     def __call__(self, seed: int | None) -> AnyEnv:
-        registry.setdefault(self.spec.id, self.spec)
-        env: AnyEnv = gymnasium.make(self.env_id, **self.options)
+        env: AnyEnv = gymnasium.make(self.spec, **self.options)
         if seed is not None:  # the episodes are seeded by reset; this is for those who sample the spaces
             env.action_space.seed(seed)
             env.observation_space.seed(seed)
         return env
 
 
-def require_known(env_id: str, plugins: Plugins) -> None:
+def require_known(env_id: str, plugins: Plugins) -> EnvSpec:
     """Look in Gymnasium's registry; then import what may add to it, and look again.
 
     Raises UnknownNameError.
@@ -138,31 +135,35 @@ def require_known(env_id: str, plugins: Plugins) -> None:
     except Exception as error:  # whatever a module may raise as it is imported
         why = f"Importing {module} failed: {type(error).__name__}: {error}."
         raise UnknownNameError("env", env_id, registry.keys(), f"{why} {_hint(name, plugins)}") from error
-    if _is_known(name):
-        return
+    if spec := _spec(name):
+        return spec
     namespace = name.partition("/")[0]
     if namespace in _NAMESPACES and importlib.util.find_spec(_NAMESPACES[namespace][0]):
         gymnasium.register_envs(importlib.import_module(_NAMESPACES[namespace][0]))
     plugins.discover()
-    if not _is_known(name):
-        raise UnknownNameError("env", env_id, registry.keys(), _hint(name, plugins))
+    if spec := _spec(name):
+        return spec
+    raise UnknownNameError("env", env_id, registry.keys(), _hint(name, plugins))
 
 
-def _is_known(env_id: str) -> bool:
+def _spec(env_id: str) -> EnvSpec | None:
+    """Look an env up; without a version, the newest.
+
+    `gymnasium.make` would do so itself, but as it goes through the registry, it fails if another thread adds to it.
+    """
     try:
-        return env_id in registry or _newest(env_id) is not None
+        namespace, name, version = parse_env_id(env_id)
     except gymnasium.error.Error:  # not even the form of an id
-        return False
-
-
-def _newest(env_id: str) -> int | None:
-    """Return the version that Gymnasium makes of an id without one."""
-    namespace, name, version = parse_env_id(env_id)
-    return find_highest_version(namespace, name) if version is None else None
-
-
-def _spec_of(env_id: str) -> EnvSpec:
-    return registry[env_id if env_id in registry else f"{env_id}-v{_newest(env_id)}"]
+        return None
+    of_that_name = [spec for spec in list(registry.values()) if (spec.namespace, spec.name) == (namespace, name)]
+    newest = max((spec.version for spec in of_that_name if spec.version is not None), default=None)
+    spec = registry.get(env_id)
+    if newest is not None and version is None:
+        spec = registry.get(get_env_id(namespace, name, newest))
+        gymnasium.logger.warn(f"{env_id} has no version: it stands for the newest one, v{newest}.")
+    elif newest is not None and version is not None and newest > version and spec is not None:
+        gymnasium.logger.warn(f"{env_id} is out of date: its newest version is v{newest}.")
+    return spec
 
 
 def _hint(env_id: str, plugins: Plugins) -> str:

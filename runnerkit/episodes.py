@@ -59,8 +59,8 @@ class SeedSchedule:
     def _draw(self, env_index: int, count: int) -> NDArray[np.uint64]:
         # generate_state is prefix-stable: a longer draw begins with the shorter one
         state = np.random.SeedSequence(self.seed, spawn_key=(0, env_index)).generate_state(count, np.uint64)
-        self._seeds[env_index] = state >> np.uint64(1)
-        return self._seeds[env_index]
+        seeds = self._seeds[env_index] = state >> np.uint64(1)
+        return seeds  # not what is kept, where another thread may have put a shorter draw: histories ask, too
 
 
 class Share:

@@ -414,12 +414,12 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         """Close the envs and whatever stepped them; may be called twice."""
         if not self._finalizer.alive:
             return
-        with Interrupt() as interrupt, self._working():
-            self._finalizer.detach()
-            try:
-                self._parts.executor.close()
-            finally:
-                self._parts.recorder.close()
+        with Interrupt() as interrupt, self._claimed():
+            if self._finalizer.detach() is not None:  # else another thread was faster
+                try:
+                    self._parts.executor.close()
+                finally:
+                    self._parts.recorder.close()
         if interrupt.requested:
             raise KeyboardInterrupt  # now that nothing is left behind
 
@@ -460,8 +460,13 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
 
     @contextlib.contextmanager
     def _working(self) -> Iterator[None]:
-        if not self._finalizer.alive:
-            raise ClosedError(f"{self!r} was closed. Build a new runner.")
+        with self._claimed():
+            if not self._finalizer.alive:  # asked no sooner, as another thread may just have closed it
+                raise ClosedError(f"{self!r} was closed. Build a new runner.")
+            yield
+
+    @contextlib.contextmanager
+    def _claimed(self) -> Iterator[None]:
         if not self._busy.acquire(blocking=False):
             raise ArgumentError(f"{self!r} is in a rollout already. Wait for its end, or use a runner per thread.")
         try:

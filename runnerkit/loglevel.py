@@ -10,7 +10,7 @@ import gymnasium
 
 __all__ = ["gymnasium_log_level"]
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # reentrant, as the garbage collector may close a dropped runner's envs right in here
 _levels: list[int] = []  # of the runners at work, the latest last; before them, that of the process
 
 

@@ -6,9 +6,8 @@ knows its distribution, and a broken plugin hurts only itself.
 
 from __future__ import annotations
 
-import functools
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, cast
@@ -199,8 +198,9 @@ class Plugins:
             if isinstance(error, PluginError):
                 raise
             raise PluginError(f"{source} cannot be registered: {error}") from error
-        for offer in offers:
-            self._offers[offer.kind][offer.name] = offer
+        for kind in KINDS:  # as new mappings, since other threads may be going through the old ones
+            new = {offer.name: offer for offer in offers if offer.kind == kind}
+            self._offers[kind] = {**self._offers[kind], **new}
 
     def _ask(self, plugin: object, source: _Source) -> Iterator[Offer[Any]]:
         for kind in KINDS:
@@ -247,10 +247,28 @@ def _lacking(kind: Kind, made: object) -> str:
     return "" if is_processor else "an object with bind and __call__"
 
 
-@functools.cache
+class Once(Generic[T_co]):
+    """Calls a function the first time it is called itself, and returns the same thing ever after, to all threads."""
+
+    def __init__(self, make: Callable[[], T_co]) -> None:
+        self._make = make
+        self._lock = threading.RLock()
+        self._made: list[T_co] = []
+
+    def __call__(self) -> T_co:
+        """Return the thing."""
+        with self._lock:
+            if not self._made:
+                self._made.append(self._make())
+            return self._made[0]
+
+
+_installed: Final = Once(Plugins)
+
+
 def installed_plugins() -> Plugins:
     """Return the plugins that `GymRunner` and `runnerkit.make` share, one set for the process."""
-    return Plugins()
+    return _installed()
 
 
 # What each kind makes, for those who look offers up by kind.

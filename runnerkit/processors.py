@@ -9,6 +9,7 @@ but Normalize refuse a second, different space, too, so that each runner needs i
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from gymnasium import Space, spaces
 from gymnasium.spaces.utils import flatten, flatten_space
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from runnerkit.batches import BatchReader
 from runnerkit.errors import ArgumentError, PluginError, ProcessorError, SpaceError
@@ -25,17 +27,22 @@ from runnerkit.typing import ActionPostprocessor, ActionPreprocessor
 __all__ = ["Chain", "Clip", "Flatten", "Normalize", "Rescale", "ScaleImage"]
 
 
+_binding = threading.Lock()
+
+
 class _BoundOnce:
     """Keeps runners of different spaces from sharing a processor, which would serve the last one only."""
 
     _bound: Space[Any] | None = None
 
     def _bind_once(self, space: Space[Any], name: str) -> None:
+        with _binding:
+            if self._bound is None:
+                self._bound = space
         bound = self._bound
         # Dicts are equal whatever the order of their keys, but are not laid out alike.
-        if bound is not None and (bound != space or repr(bound) != repr(space)):
+        if bound != space or repr(bound) != repr(space):
             raise SpaceError(f"{name} is bound to {bound} already; use a new one for each runner.")
-        self._bound = space
 
 
 class Flatten(_BoundOnce):
@@ -94,7 +101,7 @@ class Normalize:
 
     Every observation is counted once, before it is normalised, batch by batch with the parallel update of
     Chan, Golub and LeVeque (1979). Out: float32 of the same shape, clipped to [-clip, clip]. NaN and infinite
-    observations raise ValueError and are not counted. Runners of the same shape may share one.
+    observations raise ValueError and are not counted. Runners of the same shape may share one, in threads, too.
 
     Args:
         epsilon: added to the variance.
@@ -111,18 +118,29 @@ class Normalize:
         self.mean: NDArray[np.float64] = np.zeros(0)
         self.var: NDArray[np.float64] = np.ones(0)
         self.is_frozen: bool = False
+        self._lock = threading.Lock()  # count, mean and var change together
+
+    @override
+    def __getstate__(self) -> dict[str, Any]:
+        """Return all but the lock, which cannot be copied or pickled."""
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Take over what `__getstate__` returned."""
+        vars(self).update(state, _lock=threading.Lock())
 
     def bind(self, space: Space[Any], /) -> Space[Any]:
         """Return the float32 space of the same shape; raises SpaceError unless it is a Box of that shape."""
         if not isinstance(space, spaces.Box):
             raise SpaceError(f"normalize needs a Box, not {space}. Put flatten before it.")
-        if self.count and self.mean.shape != space.shape:
-            raise SpaceError(
-                f"normalize has statistics of shape {self.mean.shape}, the observations have shape {space.shape}. "
-                "Use a Normalize of its own for each kind of env."
-            )
-        if not self.count:
-            self.mean, self.var = np.zeros(space.shape), np.ones(space.shape)
+        with self._lock:
+            if self.count and self.mean.shape != space.shape:
+                raise SpaceError(
+                    f"normalize has statistics of shape {self.mean.shape}, the observations have shape {space.shape}. "
+                    "Use a Normalize of its own for each kind of env."
+                )
+            if not self.count:
+                self.mean, self.var = np.zeros(space.shape), np.ones(space.shape)
         return spaces.Box(-self.clip, self.clip, space.shape, np.float32)
 
     def __call__(self, observations: NDArray[Any], /) -> NDArray[np.float32]:
@@ -131,9 +149,11 @@ class Normalize:
         if not finite.all():
             row = int(np.argwhere(~finite)[0][0])
             raise ValueError(f"observations must be finite, row {row} has {observations[~finite][0]}")
-        if not self.is_frozen:
-            self._update(observations)
-        normal = (observations - self.mean) / np.sqrt(self.var + self.epsilon)
+        with self._lock:
+            if not self.is_frozen:
+                self._update(observations)
+            mean, var = self.mean, self.var
+        normal = (observations - mean) / np.sqrt(var + self.epsilon)
         return np.clip(normal, -self.clip, self.clip).astype(np.float32)
 
     def _update(self, batch: NDArray[Any]) -> None:
@@ -157,7 +177,8 @@ class Normalize:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics: count, mean and var, as copies."""
-        return {"count": self.count, "mean": self.mean.copy(), "var": self.var.copy()}
+        with self._lock:
+            return {"count": self.count, "mean": self.mean.copy(), "var": self.var.copy()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over statistics that `state_dict` returned."""
@@ -165,9 +186,12 @@ class Normalize:
         if missing:
             raise ArgumentError(f"Normalize.load_state_dict needs count, mean and var; missing: {sorted(missing)}.")
         mean, var = np.array(state["mean"], np.float64), np.array(state["var"], np.float64)
-        if mean.shape != var.shape or (self.mean.size and mean.shape != self.mean.shape):
-            raise ArgumentError(f"mean {mean.shape} and var {var.shape} do not fit statistics of {self.mean.shape}.")
-        self.count, self.mean, self.var = int(state["count"]), mean, var
+        with self._lock:
+            if mean.shape != var.shape or (self.mean.size and mean.shape != self.mean.shape):
+                raise ArgumentError(
+                    f"mean {mean.shape} and var {var.shape} do not fit statistics of {self.mean.shape}."
+                )
+            self.count, self.mean, self.var = int(state["count"]), mean, var
 
 
 class Clip(_BoundOnce):

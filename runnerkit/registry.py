@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from typing_extensions import TypeVar, Unpack
@@ -15,6 +14,7 @@ from runnerkit.plugins import (
     EnvOffer,
     ExecutorOffer,
     HistoryOffer,
+    Once,
     PluginProblem,
     Plugins,
     PostprocessorOffer,
@@ -44,9 +44,9 @@ class Registry:
     """
 
     def __init__(self, plugins: Callable[[], Plugins] = Plugins) -> None:
-        self._find_plugins = plugins
+        self._find_plugins = Once(plugins)
 
-    @cached_property
+    @property
     def _plugins(self) -> Plugins:
         return self._find_plugins()
 

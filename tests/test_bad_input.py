@@ -786,6 +786,7 @@ def test_an_env_without_a_space_is_refused() -> None:
 
 
 def test_a_render_that_raises_is_an_env_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pygame")
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     boom = RuntimeError("no context")
     fleet = Fleet({1: Faults(render=raising(boom, at_step=2))})

@@ -129,6 +129,7 @@ def test_a_failing_close_of_one_env_still_closes_the_others(executor: dict[str, 
 def test_envs_are_made_reset_stepped_rendered_and_closed_by_one_thread_each(
     executor: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("pygame")
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     fleet = Fleet(length=3)
     with build(fleet, n_envs=5, render_mode="rgb_array", **executor) as runner:

@@ -133,6 +133,7 @@ def test_a_real_env_is_drawn(pictures: list[NDArray[np.uint8]]) -> None:
 
 @both_executors
 def test_rendering_changes_nothing_in_the_data(executor: dict[str, Any]) -> None:
+    pytest.importorskip("pygame")
     runs = []
     for render in (False, True):
         with build("CartPole-v1", n_envs=3, seed=3, render_mode="rgb_array", **executor) as runner:
@@ -222,6 +223,7 @@ def test_envs_in_human_mode_draw_themselves(
 
 
 def test_a_real_env_in_human_mode_draws_itself() -> None:
+    pytest.importorskip("pygame")
     with build("CartPole-v1", render_mode="human") as runner:
         assert len(runner.rollout(Constant(), steps=2, render=True)[0]) == 2
 

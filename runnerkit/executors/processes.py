@@ -12,14 +12,13 @@ import functools
 import itertools
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import gymnasium
 
-from runnerkit.cores import available_cores
+from runnerkit.cores import available_cores, spinners
 from runnerkit.episodes import Share, foremost
 from runnerkit.errors import ArgumentError, EnvError, close_after, said
 from runnerkit.executors.handover import can_poll
@@ -83,7 +82,7 @@ class ProcessesExecutor:
         """Close all envs, each in its own process, and end the helpers, whatever state they are in."""
         if os.getpid() != self._pid:
             return  # a fork of the caller: the helpers are not its own
-        _spinners.leave(self)
+        spinners.leave(self)
         self._pool.close()
         helpers, self._helpers = self._helpers, []
         faults: list[Exception] = []
@@ -139,10 +138,10 @@ class ProcessesExecutor:
             helper.attach(block, block.region)
         block.region.close_file()
         self._own.attach(block)
-        _spinners.enter(self)
+        spinners.enter(self)
 
     def _detach(self) -> None:
-        _spinners.leave(self)
+        spinners.leave(self)
         block, self._block = self._block, None
         if block is None or block.region is None:
             return
@@ -154,7 +153,7 @@ class ProcessesExecutor:
     def let_spin(self, may: bool) -> None:
         """Say whether there are cores enough to wait without sleeping."""
         for helper in self._helpers:
-            helper.let_spin(may)
+            helper.let_spin(may and can_poll())
 
     def reset(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]], /) -> None:
         """Begin the given episodes."""
@@ -296,30 +295,3 @@ def _pickled(make_env: Callable[[int], AnyEnv]) -> bytes:
             f"executor='processes' sends the env factory to other processes, but it cannot be pickled: {said(error)}. "
             "Make inside of the factory what it needs, or use executor='threads', which shares memory."
         ) from error
-
-
-class _Spinners:
-    """All executors that are in a rollout: they may spin as long as there are cores enough for all of them."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._running: set[ProcessesExecutor] = set()
-
-    def enter(self, executor: ProcessesExecutor) -> None:
-        with self._lock:
-            self._running.add(executor)
-            self._tell()
-
-    def leave(self, executor: ProcessesExecutor) -> None:
-        with self._lock:
-            if executor in self._running:
-                self._running.remove(executor)
-                self._tell()
-
-    def _tell(self) -> None:
-        may = can_poll() and sum(executor.workers for executor in self._running) <= available_cores()
-        for executor in self._running:
-            executor.let_spin(may)
-
-
-_spinners: Final = _Spinners()

@@ -7,14 +7,14 @@ free-threaded CPython.
 from __future__ import annotations
 
 import itertools
-import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from runnerkit.cores import available_cores
+from runnerkit.cores import available_cores, spinners
 from runnerkit.episodes import Share, foremost
 from runnerkit.errors import ArgumentError, close_after
+from runnerkit.executors.waiting import Line, has_gil
 from runnerkit.history.block import Block
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, ShareOptions
@@ -73,6 +73,16 @@ class ThreadsExecutor:
         for helper in self._helpers:
             helper.settle()
             helper.share.attach(block)
+        if block is None:
+            spinners.leave(self)
+            self.let_spin(False)
+        else:
+            spinners.enter(self)
+
+    def let_spin(self, may: bool) -> None:
+        """Let threads poll for each other, or not; with a GIL they would keep each other from working."""
+        for helper in self._helpers:
+            helper.let_poll(may and not has_gil())
 
     def reset(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]], /) -> None:
         """Begin the given episodes."""
@@ -118,6 +128,7 @@ class ThreadsExecutor:
 
     def close(self) -> None:
         """Close all envs, each in its own thread, and end the threads."""
+        spinners.leave(self)
         helpers, self._helpers = self._helpers, []
         errors: list[Exception] = []
         for helper in helpers:
@@ -178,10 +189,10 @@ class _Helper:
 
     def __init__(self, share: Share) -> None:
         self.share: Share = share
-        self._calls: queue.SimpleQueue[_Call] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+        self._calls: Line[_Call] = Line()
+        self._answers: Line[tuple[Any, BaseException | None]] = Line()
         self._closing_faults: list[Exception] = []
-        self._pending: int = 0
+        self._may_be_busy: bool = False
         name = f"runnerkit-envs-{share.env_indices[0]}-{share.env_indices[-1]}"
         # The target is no bound method of the helper, so that a dropped runner can be collected.
         self._thread: threading.Thread = threading.Thread(
@@ -189,26 +200,29 @@ class _Helper:
         )
         self._thread.start()
 
+    def let_poll(self, may: bool) -> None:
+        self._calls.may_poll = self._answers.may_poll = may
+
     def settle(self) -> None:
-        """Wait until nothing is under way: Ctrl-C may have left an answer unheard."""
-        while self._pending:
-            self._hear()
+        """Wait until nothing is under way: Ctrl-C may have left an answer unheard, or unkept."""
+        if self._may_be_busy:
+            mark = object()
+            self._calls.put((lambda: mark, ()))
+            while self._answers.take()[0] is not mark:
+                pass
+            self._may_be_busy = False
 
     def submit(self, function: Callable[..., Any], *args: Any) -> None:
         self.settle()
-        self._pending += 1
+        self._may_be_busy = True
         self._calls.put((function, args))
 
     def answer(self) -> Any:
-        value, fault = self._hear()
+        value, fault = self._answers.take()
+        self._may_be_busy = False
         if fault is not None:
             raise fault
         return value
-
-    def _hear(self) -> tuple[Any, BaseException | None]:
-        heard = self._answers.get()
-        self._pending -= 1
-        return heard
 
     def stop(self) -> None:
         self._calls.put(None)
@@ -222,11 +236,11 @@ class _Helper:
 
 def _work(
     share: Share,
-    calls: queue.SimpleQueue[_Call],
-    answers: queue.SimpleQueue[tuple[Any, BaseException | None]],
+    calls: Line[_Call],
+    answers: Line[tuple[Any, BaseException | None]],
     closing_faults: list[Exception],
 ) -> None:
-    while (call := calls.get()) is not None:
+    while (call := calls.take()) is not None:
         function, args = call
         try:
             answer: tuple[Any, BaseException | None] = function(*args), None

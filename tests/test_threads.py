@@ -1,0 +1,450 @@
+"""What threads share: with a GIL or without one, nobody gets hurt, and nobody waits for what does not come."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from envs import HashAgent, summary
+from faulty_envs import AnyRunner, Constant, Fleet, build
+from gymnasium import spaces
+from gymnasium.envs.registration import registry
+from numpy.typing import NDArray
+from typing_extensions import override
+
+import runnerkit
+from runnerkit import Contribution, Registry, hookimpl
+from runnerkit.episodes import SeedSchedule, Share
+from runnerkit.errors import ClosedError, SpaceError
+from runnerkit.executors import ThreadsExecutor
+from runnerkit.executors.threads import _Helper
+from runnerkit.executors.waiting import Line
+from runnerkit.history import ArrayFormat
+from runnerkit.history.arrays import ArrayRecorder
+from runnerkit.plugins import Plugins, installed_plugins
+from runnerkit.processors import Clip, Normalize
+
+LONG = 60  # seconds after which something has hung
+
+
+@pytest.fixture(autouse=True)
+def _threads_take_turns_all_the_time() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def at_once(*works: Callable[[], object]) -> list[Any]:
+    """Do all of these in threads that start at the same time; return what each returned, or raise what it raised."""
+    start = threading.Barrier(len(works))
+    answers: list[Any] = [None] * len(works)
+    faults: list[BaseException] = []
+
+    def do(k: int, work: Callable[[], object]) -> None:
+        start.wait(LONG)
+        try:
+            answers[k] = work()
+        except BaseException as fault:
+            faults.append(fault)
+
+    threads = [threading.Thread(target=do, args=pair, daemon=True) for pair in enumerate(works)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG)
+        assert not thread.is_alive(), "it hangs"
+    for fault in faults:
+        raise fault
+    return answers
+
+
+def in_another_thread(work: Callable[[], object]) -> Any:
+    return at_once(work)[0]
+
+
+# ---- runners
+
+
+def test_runners_built_and_run_in_many_threads_at_once_give_the_bytes_of_one_alone() -> None:
+    def run(k: int) -> list[Any]:
+        options: dict[str, Any] = {"executor": "threads", "workers": 2} if k % 2 else {"executor": "serial"}
+        with build("CartPole-v1", seed=k, n_envs=3, preprocessors=["normalize"], **options) as runner:
+            agent = runnerkit.RandomAgent(runner.action_space, seed=k)
+            histories = [h for _ in range(3) for h in runner.rollout(agent, steps=20)]
+        return [summary(history) for history in histories]
+
+    together = at_once(*(partial(lambda k: [run(k), run(k + 8)], k) for k in range(8)))
+    for k, (first, second) in enumerate(together):
+        assert (first, second) == (run(k), run(k + 8))
+
+
+def test_envs_are_made_while_other_threads_register_some() -> None:
+    done = threading.Event()
+
+    def register() -> None:
+        spec = gymnasium.spec("CartPole-v1")
+        names = [f"Fleeting{k}-v0" for k in range(50)]
+        while not done.is_set():
+            for name in names:
+                registry[name] = spec
+            for name in names:
+                del registry[name]
+
+    def make() -> None:
+        try:
+            for _ in range(100):
+                build("CartPole-v1", log_level=40).close()
+                build("CartPole", log_level=40).close()
+        finally:
+            done.set()
+
+    at_once(register, make)
+
+
+class ClosedFirst:
+    """A runner's lock that someone else is faster to get, to close the runner."""
+
+    def __init__(self, runner: AnyRunner) -> None:
+        self._runner = runner
+        self._lock = threading.Lock()
+        self._is_first = True
+
+    def acquire(self, blocking: bool) -> bool:
+        if self._is_first:
+            self._is_first = False
+            in_another_thread(self._runner.close)
+        return self._lock.acquire(blocking)
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+class CountingRecorder(ArrayRecorder):
+    def __init__(self) -> None:
+        self.closed = 0
+
+    @override
+    def close(self) -> None:
+        self.closed += 1
+
+
+class CountingFormat(ArrayFormat):
+    def __init__(self) -> None:
+        self.recorder = CountingRecorder()
+
+    @override
+    def open(self, spec: runnerkit.RunSpec, /) -> CountingRecorder:
+        return self.recorder
+
+
+@pytest.mark.parametrize("executor", ["serial", "threads"])
+def test_a_runner_that_another_thread_closes_first_is_closed(executor: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = build(Fleet(), n_envs=2, executor=executor)
+    monkeypatch.setattr(runner, "_busy", ClosedFirst(runner))
+    with pytest.raises(ClosedError):
+        runner.rollout(Constant(), steps=3)
+
+
+@pytest.mark.parametrize("executor", ["serial", "threads"])
+def test_of_two_threads_that_close_a_runner_one_does(executor: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet, history = Fleet(), CountingFormat()
+    runner = build(fleet, n_envs=2, executor=executor, history=history)
+    monkeypatch.setattr(runner, "_busy", ClosedFirst(runner))
+    runner.close()
+    assert history.recorder.closed == 1
+    assert [env.calls("close") for env in fleet.envs] == [1, 1]
+
+
+# ---- what runners share
+
+
+class Overtaken(dict[int, Any]):
+    """What a schedule has drawn; whenever it draws, another thread keeps its own, shorter draw right after."""
+
+    @override
+    def __setitem__(self, env_index: int, seeds: Any) -> None:
+        super().__setitem__(env_index, seeds)
+        super().__setitem__(env_index, seeds[:64])
+
+
+def test_seeds_may_be_asked_for_by_many_threads_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule = SeedSchedule(0)
+    expected = [SeedSchedule(0).episode_seed(1, k) for k in range(300)]
+    monkeypatch.setattr(schedule, "_seeds", Overtaken())
+    assert [schedule.episode_seed(1, k) for k in range(300)] == expected
+
+
+def test_histories_are_read_in_one_thread_while_the_next_rollout_runs_in_another() -> None:
+    with build("CartPole-v1", seed=1, n_envs=2, executor="threads", workers=2) as runner:
+        agent = HashAgent(runner.action_space)
+        histories = runner.rollout(agent, steps=400)
+        read = [partial(summary, history) for history in histories]
+        found = at_once(*read, *read, lambda: runner.rollout(agent, steps=200))
+        expected = [summary(history) for history in histories]
+    assert found[:4] == expected * 2
+
+
+def test_threads_share_one_set_of_plugins() -> None:
+    for _ in range(20):
+        own = Registry()
+        names = [f"format-{k}" for k in range(6)]
+        at_once(*(partial(own.register, Offering(name)) for name in names))
+        assert set(names) <= set(own.history_formats)
+    assert len({id(plugins) for plugins in at_once(*[installed_plugins] * 8)}) == 1
+
+
+class Offering:
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @hookimpl
+    def history_formats(self) -> Iterator[Contribution[ArrayFormat]]:
+        yield Contribution(self._name, ArrayFormat)
+
+
+def test_a_plugin_may_be_registered_while_someone_goes_through_what_there_is() -> None:
+    plugins = Plugins()
+    seen = []
+    for k, name in enumerate(plugins.offers("history_formats")):
+        plugins.register(Offering(f"another-{k}"))
+        seen.append(name)
+    assert set(seen) < set(plugins.offers("history_formats"))
+
+
+def test_the_names_of_the_package_may_be_used_first_by_many_threads_at_once() -> None:
+    done = in_a_process(
+        """
+        import sys, threading
+        sys.setswitchinterval(1e-6)
+        import runnerkit
+        faults, start = [], threading.Barrier(len(runnerkit.__all__))
+
+        def use(name):
+            start.wait()
+            try:
+                getattr(runnerkit, name)
+            except BaseException as fault:
+                faults.append(fault)
+
+        threads = [threading.Thread(target=use, args=(name,)) for name in runnerkit.__all__]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        print(faults)
+        """
+    )
+    assert done == ["[]"]
+
+
+def test_a_normalize_that_runners_share_counts_every_observation() -> None:
+    normalize = Normalize()
+    normalize.bind(spaces.Box(-10, 10, (2,), np.float64))
+    rows = np.random.default_rng(0).normal(size=(8, 200, 1, 2))
+
+    def count(own: NDArray[Any]) -> None:
+        for batch in own:
+            normalize(batch)
+
+    at_once(*(partial(count, own) for own in rows))
+    assert normalize.count == 8 * 200
+    np.testing.assert_allclose(normalize.mean, rows.mean(axis=(0, 1, 2)))
+    np.testing.assert_allclose(normalize.var, rows.var(axis=(0, 1, 2)))
+
+
+def test_a_processor_serves_the_first_of_two_runners_that_bind_it_at_once() -> None:
+    boxes = [spaces.Box(-1, 1, (n,), np.float32) for n in (1, 2, 3)]
+
+    def bind(clip: Clip, box: spaces.Box) -> bool:
+        try:
+            clip.bind(box)
+        except SpaceError:
+            return False
+        return True
+
+    for _ in range(200):
+        clip = Clip()
+        assert sum(at_once(*(partial(bind, clip, box) for box in boxes))) == 1
+
+
+# ---- how threads wait for each other
+
+
+@pytest.fixture
+def without_gil(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Return what makes executors believe that there is no GIL, and so many cores."""
+
+    def believe(cores: int) -> None:
+        monkeypatch.setattr("runnerkit.executors.threads.has_gil", lambda: False)
+        monkeypatch.setattr("runnerkit.cores.available_cores", lambda: cores)
+
+    return believe
+
+
+class Watching(Constant):
+    """Notes which of these runners may poll whenever it is asked to act."""
+
+    def __init__(self, *runners: AnyRunner) -> None:
+        super().__init__()
+        self.watched = runners
+        self.seen: list[list[bool]] = []
+
+    @override
+    def act(self, observations: Any, /) -> Any:
+        self.seen.append([may_poll(runner) for runner in self.watched])
+        return super().act(observations)
+
+
+def may_poll(runner: AnyRunner) -> bool:
+    executor = runner._parts.executor
+    assert isinstance(executor, ThreadsExecutor)
+    lines = [line for helper in executor._helpers for line in (helper._calls, helper._answers)]
+    assert len({line.may_poll for line in lines}) == 1
+    return lines[0].may_poll
+
+
+@pytest.mark.parametrize(("cores", "polls"), [(1, False), (2, False), (3, True), (4, True)])
+def test_threads_poll_in_a_rollout_only_and_only_if_each_has_a_core(
+    cores: int, polls: bool, without_gil: Callable[[int], None]
+) -> None:
+    without_gil(cores)
+    with build(Fleet(), n_envs=3, executor="threads", workers=3) as runner:
+        agent = Watching(runner)
+        runner.rollout(agent, steps=3)
+        assert agent.seen == [[polls]] * 3
+        assert not may_poll(runner)
+        runner.maybe_reset()
+        assert not may_poll(runner)
+
+
+def test_threads_do_not_poll_where_there_is_a_gil(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runnerkit.executors.threads.has_gil", lambda: True)
+    with build(Fleet(), n_envs=2, executor="threads", workers=2) as runner:
+        agent = Watching(runner)
+        runner.rollout(agent, steps=2)
+        assert agent.seen == [[False]] * 2
+
+
+def test_nobody_polls_while_there_are_more_threads_than_cores_in_all_runners(
+    without_gil: Callable[[int], None],
+) -> None:
+    without_gil(3)
+    options: dict[str, Any] = {"n_envs": 2, "executor": "threads", "workers": 2}
+    with build(Fleet(), **options) as outer, build(Fleet(), **options) as inner:
+        inner_agent = Watching(outer, inner)
+
+        class Nested(Watching):
+            @override
+            def act(self, observations: Any, /) -> Any:
+                if len(self.seen) == 1:
+                    inner.rollout(inner_agent, steps=2)
+                return super().act(observations)
+
+        outer_agent = Nested(outer, inner)
+        outer.rollout(outer_agent, steps=3)
+    assert inner_agent.seen == [[False, False]] * 2
+    assert outer_agent.seen == [[True, False]] * 3
+
+
+def test_threads_that_poll_give_the_bytes_of_serial(without_gil: Callable[[int], None]) -> None:
+    def run(executor: str) -> Sequence[Any]:
+        with build("CartPole-v1", seed=3, n_envs=5, executor=executor) as runner:
+            agent = HashAgent(runner.action_space)
+            return [summary(h) for steps in (1, 30) for h in runner.rollout(agent, steps=steps)]
+
+    serial = run("serial")
+    without_gil(8)
+    assert run("threads") == serial
+
+
+@pytest.mark.parametrize("may_poll", [False, True])
+def test_a_line_hands_over_everything_in_order(may_poll: bool) -> None:
+    line: Line[int] = Line()
+    line.may_poll = may_poll
+
+    def put() -> None:
+        for k in range(200):
+            line.put(k)
+
+    _, taken = at_once(put, lambda: [line.take() for _ in range(200)])
+    assert taken == list(range(200))
+
+
+def test_a_line_with_a_late_hint_still_waits_for_the_next_item() -> None:
+    line: Line[str] = Line()
+    line.may_poll = True
+    line.put("first")
+    assert line.take() == "first"
+    line._has_item = True  # as a thread does that is held up in put, while another one takes the item already
+    taken, _ = at_once(line.take, lambda: line.put("second"))
+    assert taken == "second"
+
+
+@contextlib.contextmanager
+def helper() -> Iterator[_Helper]:
+    made = _Helper(Share([0]))
+    yield made
+    made.stop()
+    assert made.join() == []
+
+
+def test_an_answer_that_ctrl_c_got_in_the_way_of_is_not_waited_for() -> None:
+    with helper() as helped:
+        helped.submit(int, "1")
+        helped._answers.take()  # and here Ctrl-C is raised, before anyone can make a note of it
+        in_another_thread(helped.settle)
+        helped.submit(int, "2")
+        assert helped.answer() == 2
+
+
+def test_a_call_that_ctrl_c_kept_from_being_made_is_not_waited_for() -> None:
+    with helper() as helped:
+        helped._may_be_busy = True  # as it is noted, but before the call is made
+        in_another_thread(helped.settle)
+        helped.submit(int, "2")
+        assert helped.answer() == 2
+
+
+def test_what_is_under_way_is_waited_for_before_the_next_call() -> None:
+    with helper() as helped:
+        go_on = threading.Event()
+        helped.submit(go_on.wait, LONG)
+        threading.Timer(0.0, go_on.set).start()
+        helped.submit(go_on.is_set)
+        assert helped.answer() is True
+
+
+def test_neither_imports_nor_rollouts_turn_the_gil_on() -> None:
+    done = in_a_process(
+        """
+        import sys
+        import gymnasium, numpy
+        has_gil = getattr(sys, "_is_gil_enabled", lambda: True)
+        before = has_gil()
+        import runnerkit.cli, runnerkit.loading, runnerkit.rendering, runnerkit.reports, runnerkit.terminal
+
+        for executor in ("serial", "threads"):
+            with runnerkit.make("CartPole-v1", n_envs=4, executor=executor, workers=None) as runner:
+                runner.rollout(runnerkit.RandomAgent(runner.action_space), steps=50)
+        print(has_gil() == before)
+        """
+    )
+    assert done == ["True"]
+
+
+def in_a_process(program: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=LONG
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
