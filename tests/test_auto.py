@@ -248,6 +248,21 @@ def test_where_there_is_nothing_to_choose_it_is_serial_at_once(
     assert all(env.threads == {threading.get_ident()} for env in fleet.envs)
 
 
+@pytest.mark.parametrize("shared", ["observation_space", "action_space"])
+def test_envs_that_share_a_space_object_and_so_its_random_numbers_are_never_moved(shared: str, clock: Clock) -> None:
+    def make(seed: int | None) -> ScriptedEnv:
+        env = fleet(seed)
+        setattr(env, shared, getattr(fleet.envs[0], shared))
+        return env
+
+    fleet = fleet_by(clock)
+    with build(make, n_envs=4, workers=4) as runner:
+        assert runner.executor.chosen == "serial"
+        assert "the envs share a space object" in runner.executor.reason
+        runner.rollout(Constant(), steps=300)
+    assert all(env.threads == {threading.get_ident()} for env in fleet.envs)
+
+
 def test_on_one_core_it_is_serial_at_once_but_workers_may_ask_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auto, "available_cores", lambda: 1)
     with build(Fleet(), n_envs=4) as runner:

@@ -73,8 +73,11 @@ class AutoExecutor:
     def open(self, make_env: Callable[[int], AnyEnv], options: ShareOptions, /) -> list[EnvFacts]:
         """Make all envs in the calling thread."""
         facts = self._serial.open(make_env, options)
-        if self._trial.choice is None and any(fact.render_mode is not None for fact in facts):
-            self._trial.choose("serial", "envs that render stay in the thread that made them")
+        if self._trial.choice is None:
+            if any(fact.render_mode is not None for fact in facts):
+                self._trial.choose("serial", "envs that render stay in the thread that made them")
+            elif _share_spaces(facts):
+                self._trial.choose("serial", "the envs share a space object, so that they may share its random numbers")
         return facts
 
     def attach(self, block: Block | None, /) -> None:
@@ -163,3 +166,11 @@ class AutoExecutor:
     def _explain(self, fault: EnvError) -> None:
         if fault.env_index in (self._unreset if fault.after_step else self._unstepped):
             fault.add_note(_MOVED)
+
+
+def _share_spaces(facts: Sequence[EnvFacts]) -> bool:
+    """Whether envs that sample from their spaces would get other samples in another order of steps."""
+    return any(
+        len({id(space) for space in spaces}) < len(facts)
+        for spaces in ([fact.observation_space for fact in facts], [fact.action_space for fact in facts])
+    )
