@@ -331,6 +331,15 @@ def test_histories_keep_their_bytes_when_memory_is_used_again() -> None:
     assert told == [expected[0], expected[1], expected[4], expected[7]]
 
 
+def test_a_block_that_grows_into_memory_that_was_used_shows_nothing_of_that() -> None:
+    def told(**options: Any) -> list[Any]:
+        with build("CartPole-v1", n_envs=3, seed=0, **options) as runner:
+            agent = RandomAgent(runner.action_space, seed=0)
+            return [[summary(h) for h in runner.rollout(agent, episodes=n)] for n in (45, 60, 50)]  # over 256 steps
+
+    assert told(executor="processes", workers=2) == told()
+
+
 def test_thousands_of_histories_keep_no_file_open() -> None:
     with mortal("never", 0) as runner:
         runner.rollout(Constant(), steps=2)

@@ -185,8 +185,10 @@ class SharedBlock(Block):
         return self._all_rewards
 
     def clear(self) -> None:
-        """Make memory that was used before like new."""
+        """Make memory that was used before like new; rows that are shown later are cleared then."""
         self.terminated[...], self.truncated[...] = False, False
+        for journal in self.journals:
+            journal.clear()
 
     @override
     def trim(self, steps: int) -> None:
@@ -206,6 +208,10 @@ class SharedBlock(Block):
             if id(columns) not in shown:
                 shown[id(columns)] = [c[:rows] for c in columns] if isinstance(columns, list) else columns[:rows]
             setattr(self, name, shown[id(columns)])
+        if len(self.rewards) < steps:
+            raise MemoryError(f"a block with room for {len(self.rewards)} steps cannot have {steps}")
+        # only ends of episodes are written, and the memory may have been used before
+        self.terminated[self.steps :], self.truncated[self.steps :] = False, False
         self.steps = steps
 
     @override
@@ -246,12 +252,16 @@ class Journal(EpisodeLog):
         entries[3 * k], entries[3 * k + 1], entries[3 * k + 2] = env_index, row, episode_index
         self._count[0] = k + 1  # last, so that no half-written entry counts
 
+    def clear(self) -> None:
+        """Forget all entries."""
+        self._count[0] = 0
+
     def take(self, log: EpisodeLog) -> None:
         """Move all entries to a log. Only while nobody writes."""
         n = self._count[0]
         if n:
             log.extend_by_arrays(self._table[:n], [column[:n] for column in self._columns])
-            self._count[0] = 0
+            self.clear()
 
 
 def arena_bytes(layout: BlockLayout, most: int) -> int:
