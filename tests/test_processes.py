@@ -27,7 +27,7 @@ from typing_extensions import override
 
 from runnerkit import EpisodeStart, GymRunner, RandomAgent
 from runnerkit.errors import ArgumentError, EnvError, RunnerKitError
-from runnerkit.executors import handover
+from runnerkit.executors import handover, processes
 from runnerkit.typing import AnyEnv
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_yield"), reason="needs a POSIX system")
@@ -338,6 +338,60 @@ def test_a_block_that_grows_into_memory_that_was_used_shows_nothing_of_that() ->
             return [[summary(h) for h in runner.rollout(agent, episodes=n)] for n in (45, 60, 50)]  # over 256 steps
 
     assert told(executor="processes", workers=2) == told()
+
+
+def test_small_blocks_are_used_again_after_one_that_is_too_large_to_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "total_bytes", lambda: 2**24)  # blocks of up to 1 MB are kept
+    with mortal("never", 0) as runner:
+        for steps in (10, 20_000, 10, 10, 20_000, 10):
+            assert [len(history) for history in runner.rollout(Constant(), steps=steps)] == [steps] * 4
+
+
+def test_helpers_do_not_map_all_of_thousands_of_histories() -> None:
+    with mortal("never", 0, n_envs=2) as runner:
+        (helper,) = children()
+        kept = [runner.rollout(Constant(), steps=2) for _ in range(100)]
+        assert Path(f"/proc/{helper}/maps").read_text().count("memfd:runnerkit") < 80
+        steps = {len(history) for histories in kept for history in histories}
+        del kept
+        assert {len(history) for _ in range(5) for history in runner.rollout(Constant(), steps=2)} == steps == {2}
+
+
+def test_a_fork_of_the_caller_keeps_its_histories_as_they_were() -> None:
+    done = program(
+        """
+        import os
+        from test_processes import Constant, mortal
+        with mortal("never", 0) as runner:
+            histories = runner.rollout(Constant(1), steps=4)
+            ready, go_on = os.pipe()
+            child = os.fork()
+            if not child:
+                os.close(go_on)
+                os.read(ready, 1)
+                print(*histories[3].rewards, flush=True)
+                os._exit(0)
+            os.close(ready)
+            del histories
+            runner.rollout(Constant(2), steps=4)
+            os.close(go_on)
+            os.waitpid(child, 0)
+        """
+    )
+    assert done.stdout.split() == ["1.0"] * 4, done.stderr
+
+
+def test_between_two_calls_a_helper_is_busy_with_nothing() -> None:
+    class Watching(Constant):
+        def act(self, observations: Any, /) -> Any:
+            phases.add(words[handover.Words.PHASE])
+            return super().act(observations)
+
+    phases: set[int] = set()
+    with mortal("never", 0) as runner:
+        words = runner._parts.executor._helpers[0]._words
+        runner.rollout(Watching(), steps=300)
+    assert phases == {0}  # else its death would be said to be that of the step before
 
 
 def test_thousands_of_histories_keep_no_file_open() -> None:

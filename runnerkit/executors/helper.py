@@ -225,8 +225,8 @@ class Helper:
         words[Words.STATUS] = status
         if self._tells_more and self._block is not None:
             words[Words.HAS_MAIL] = self._share.has_more_to_tell
+        words[Words.PHASE] = Phase.IDLE  # before it is the caller's turn: a death in its next step is not in this one
         self._lane.give()
-        words[Words.PHASE] = Phase.IDLE
 
     # ---- steps
 
@@ -314,10 +314,10 @@ class Helper:
             self._share.attach(None)
             self._block = self._actions = self._share.journal = None
 
-    def _detach(self) -> None:
-        """Let go of all memory: that of large blocks is not to be kept here when the caller is done with it."""
+    def _detach(self, number: int) -> None:
+        """Let go of memory that will not be used again."""
         self._let_go()
-        self._blocks = {}
+        del self._blocks[number]
 
     def _activate(self, env_indices: list[int]) -> None:
         self._active = env_indices

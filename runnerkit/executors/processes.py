@@ -107,16 +107,16 @@ class ProcessesExecutor:
             most = max(steps, min(most, fits))
         nbytes = 1 << arena_bytes(layout, most).bit_length()  # sparse, so that it may be twice what is needed
         used = self._pool.take(nbytes, most, window)
+        if used is not None and not all(helper.knows(used) for helper in self._helpers):
+            used = None  # one of them failed to map it
         region = used or Region(nbytes, most=most, window=window)
-        memory = region.memory(self._pool.give if self._is_kept(region) else None)
+        is_small = nbytes <= (total_bytes() or 2**34) * _KEPT
+        memory = self._pool.lend(region) if is_small else region.memory()
         block = SharedBlock(layout, steps, most, window, Arena(memory), self._shares)
         block.region = region
         if used is not None:
             block.clear()
         return block
-
-    def _is_kept(self, region: Region) -> bool:
-        return region.nbytes <= (total_bytes() or 2**34) * _KEPT
 
     def attach(self, block: Block | None, /) -> None:
         """Write into this block from now on; None lets go of the last one."""
@@ -147,7 +147,7 @@ class ProcessesExecutor:
             return
         self._own.attach(None)
         for helper in self._helpers:
-            helper.detach(keep=self._is_kept(block.region))
+            helper.detach(block.region, keep=self._pool.awaits(block.region))
         block.region = None
 
     def let_spin(self, may: bool) -> None:

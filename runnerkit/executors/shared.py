@@ -6,14 +6,16 @@ sparse: a page takes room once it is touched, so that a block can have rows for 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 import mmap
 import os
 import tempfile
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,9 +41,11 @@ class Region:
         self.nbytes: int = nbytes
         self.most: int = most
         self.window: bool = window
-        self.fd: int = _nameless_file(nbytes) if fd is None else fd
-        self._address = _mapped(self.fd, nbytes)
+        self.fd: int = _nameless_file() if fd is None else fd
         self._closing = weakref.finalize(self, os.close, self.fd)
+        if fd is None:
+            os.ftruncate(self.fd, nbytes)
+        self._address = _mapped(self.fd, nbytes)
         weakref.finalize(self, _LIBC.munmap, self._address, nbytes).atexit = False
 
     def close_file(self) -> None:
@@ -57,31 +61,68 @@ class Region:
 
 
 class Pool:
-    """Regions of which all arrays are gone, kept for the next rollout: memory that is warm costs half of new one."""
+    """Regions of which all arrays are gone, kept for the next rollout: memory that is warm costs half of new one.
+
+    Arrays end where the garbage collector finds them, in any thread and at any time: `give` is one step that nothing
+    can come between.
+    """
 
     _MOST_FREE = 2
+    _MOST_LENT = 64  # of histories that are kept by the thousand no more are awaited: each helper maps what is awaited
 
     def __init__(self) -> None:
-        self._free: list[Region] = []
+        self._free: deque[Region] = deque(maxlen=self._MOST_FREE)
+        self._lent: set[Region] = set()
         self._is_open = True
+        _pools.add(self)
 
     def take(self, nbytes: int, most: int, window: bool) -> Region | None:
         """Return a region that was used for a block like that."""
-        for region in self._free:
-            if (region.nbytes, region.most, region.window) == (nbytes, most, window):
-                self._free.remove(region)
-                return region
+        for _ in range(len(self._free)):
+            with contextlib.suppress(IndexError):  # never mind which: another thread took it
+                region = self._free.popleft()
+                if (region.nbytes, region.most, region.window) == (nbytes, most, window):
+                    return region
+                self._free.append(region)
         return None
 
-    def give(self, region: Region) -> None:
+    def lend(self, region: Region) -> Column:
+        """Return the bytes of a region that is to come back."""
+        if len(self._lent) >= self._MOST_LENT:
+            return region.memory()
+        self._lent.add(region)
+        return region.memory(self._give)
+
+    def awaits(self, region: Region) -> bool:
+        """Whether a region will come back."""
+        return region in self._lent
+
+    def _give(self, region: Region) -> None:
         """Take a region back; the oldest one goes if there are too many."""
-        if self._is_open:
+        if self._is_open and self.awaits(region):
             self._free.append(region)
-            del self._free[: -self._MOST_FREE]
+        self._lent.discard(region)
+
+    def forget_lent(self) -> None:
+        """Do not take back what is lent now: a fork of this process may go on to read it."""
+        self._lent.clear()
 
     def close(self) -> None:
         """Let go of all."""
-        self._is_open, self._free = False, []
+        self._is_open = False
+        self._free.clear()
+        self._lent.clear()
+
+
+_pools: Final[weakref.WeakSet[Pool]] = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    for pool in list(_pools):
+        pool.forget_lent()
+
+
+os.register_at_fork(before=_before_fork)
 
 
 class _Lease:
@@ -138,14 +179,11 @@ def _mapped(fd: int, nbytes: int) -> int:
     return address
 
 
-def _nameless_file(nbytes: int) -> int:
+def _nameless_file() -> int:
     if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("runnerkit")
-    else:
-        with tempfile.TemporaryFile() as file:
-            fd = os.dup(file.fileno())
-    os.ftruncate(fd, nbytes)
-    return fd
+        return os.memfd_create("runnerkit")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 class SharedBlock(Block):

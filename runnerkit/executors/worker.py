@@ -188,12 +188,16 @@ class Worker:
             self._regions[region] = number
         self._active = range(self.low, self.high)
 
-    def detach(self, keep: bool) -> None:
+    def knows(self, region: Region) -> bool:
+        """Whether the helper has mapped that memory."""
+        return region in self._regions
+
+    def detach(self, region: Region, keep: bool) -> None:
         """Let go of the block; unless its memory is to be kept, so does the helper."""
         self._rewards = None
-        if self.is_alive and not keep:
-            self.post("detach")
-            self._regions.clear()
+        number = None if keep else self._regions.pop(region, None)
+        if number is not None and self.is_alive:
+            self.post("detach", number)
 
     def activate(self, env_indices: Sequence[int]) -> None:
         """Let the next steps be of these envs."""
@@ -220,8 +224,12 @@ class Worker:
                 self._is_talking = False
         except PeerGoneError:
             raise self._bury() from None
-        self._pending = ""
+        name, self._pending = self._pending, ""
         if is_fault:
+            if name == "attach":  # what has that number is not there
+                self._regions = weakref.WeakKeyDictionary(
+                    {region: number for region, number in self._regions.items() if number != self._n_attached}
+                )
             raise unpack(answer)
         self._is_open = True
         return answer
