@@ -277,7 +277,9 @@ class Rollout:
         unlike = self._plan.is_open_ended or self._last_restart == 0 or any(other is not None for other in others)
         arrays = layout.observation.is_array and layout.action.is_array
         unlike = unlike or not arrays or layout.preprocessed or layout.postprocessed
-        return None if unlike else self._parts.read_actions.read_single
+        if unlike or layout.action.leaves[0].is_scalar_box:  # the rows of whose batches are no arrays
+            return None
+        return self._parts.read_actions.read_single
 
     def _count_faulty_step(self, fault: EnvError) -> None:
         """Count the step if all envs made it, and what failed came after it: the next episode of an env.

@@ -247,6 +247,21 @@ def test_processors_change_nothing_about_what_the_envs_do(
             assert history.episodes == other.episodes
 
 
+@pytest.mark.parametrize(("executor", "workers"), EXECUTORS[:3])
+def test_an_env_gets_arrays_for_a_box_of_shape_zero_in_all_steps(executor: str, workers: int | None) -> None:
+    class Telling(SampleEnv):
+        @override
+        def step(self, action: Any) -> Any:
+            observation, _, *rest = super().step(action)
+            return observation, type(action) is np.ndarray, *rest
+
+    box = spaces.Box(-1.0, 1.0, (), np.float32)
+    (histories,) = run(
+        lambda seed: Telling(SPACES["float32"], box), [("steps", 5)], executor=executor, workers=workers, n_envs=2
+    )
+    assert [history.rewards.tolist() for history in histories] == [[1.0] * 5] * 2
+
+
 def test_a_compute_action_that_only_passes_on_changes_nothing() -> None:
     class PassesOn(GymRunner[Any, Any, Any]):
         @override
