@@ -155,7 +155,11 @@ class EnvSpaceError(EnvError):
 
 def said(error: BaseException) -> str:
     """Return the type of an error and its message, if it has one."""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    try:
+        message = str(error)
+    except Exception as fault:
+        message = f"<its __str__ raised {type(fault).__name__}>"
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 def close_after(error: BaseException, close: Callable[[], None]) -> None:

@@ -45,10 +45,14 @@ def _meminfo() -> int | None:
 
 
 def total_bytes() -> int | None:
-    """Return the bytes of main memory, used or not, or None where that is not known."""
+    """Return the bytes of main memory, or of the container's part of it, used or not; None where that is not known."""
     if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
         return None
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    known = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        return min(known, int(_read(_CGROUP + "memory.max")))
+    except (OSError, ValueError):  # no container, or one without a limit: "max"
+        return known
 
 
 def _cgroup() -> int | None:

@@ -28,6 +28,7 @@ from typing_extensions import override
 from runnerkit import EpisodeStart, GymRunner, RandomAgent
 from runnerkit.errors import ArgumentError, EnvError, RunnerKitError
 from runnerkit.executors import handover, processes
+from runnerkit.executors.worker import Worker
 from runnerkit.typing import AnyEnv
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_yield"), reason="needs a POSIX system")
@@ -69,6 +70,12 @@ def executor_of(runner: GymRunner[Any, Any, Any]) -> Any:
 def kill_all(pids: set[int]) -> None:
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
+
+
+def helpers_of(runner: GymRunner[Any, Any, Any]) -> list[Worker]:
+    executor = runner._parts.executor
+    assert isinstance(executor, processes.ProcessesExecutor)
+    return executor._helpers
 
 
 def mortal(*place: Any, n_envs: int = 4, workers: int | None = 2, **options: Any) -> GymRunner[Any, Any, Any]:
@@ -190,6 +197,73 @@ def test_a_factory_that_raises_in_a_helper_keeps_type_message_and_traceback() ->
     assert "in broken" in cause.__notes__[-1]
 
 
+class HomeboundError(Exception):
+    """An exception that cannot be loaded in any other process."""
+
+    @override
+    def __reduce__(self) -> Any:
+        return at_home, (os.getpid(),)
+
+
+class HomeboundInfo:
+    """An info that cannot be loaded in any other process."""
+
+    def __deepcopy__(self, memo: object) -> HomeboundInfo:
+        return self
+
+    @override
+    def __reduce__(self) -> Any:
+        return at_home, (os.getpid(),)
+
+
+def at_home(pid: int) -> object:
+    if os.getpid() != pid:
+        raise ValueError("is at home elsewhere")
+    return HomeboundError("no luck")
+
+
+class Homebound(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Raises in its third step, or tells."""
+
+    def __init__(self, env: AnyEnv, raises: bool) -> None:
+        super().__init__(env)
+        self.t, self.raises = 0, raises
+
+    @override
+    def step(self, action: Any) -> Any:
+        self.t += 1
+        if self.t < 3:
+            return super().step(action)
+        if self.raises:
+            raise HomeboundError("no luck")
+        return *super().step(action)[:4], {"info": HomeboundInfo()}
+
+
+def test_an_exception_that_cannot_be_loaded_here_leaves_its_words_and_all_that_was_collected() -> None:
+    caller = os.getpid()
+    with (
+        build(
+            lambda seed: Homebound(Mortals("never", 0)(seed), os.getpid() != caller),
+            n_envs=2, workers=2, seed=RUN_SEED, executor="processes",
+        ) as runner,
+        pytest.raises(EnvError, match="raised in step: HomeboundError: no luck") as caught,
+    ):  # fmt: skip
+        runner.rollout(Constant(), steps=9)
+    assert "no luck" in str(caught.value.__cause__)
+    assert [len(history) for history in collected(caught.value)] == [2, 2]
+
+
+def test_infos_that_cannot_be_loaded_here_are_named_and_the_runner_goes_on() -> None:
+    with build(
+        lambda seed: Homebound(Mortals("never", 0)(seed), False), n_envs=2, workers=2, seed=RUN_SEED,
+        executor="processes", keep_infos=True,
+    ) as runner:  # fmt: skip
+        with pytest.raises(RunnerKitError, match=r"envs 1 to 1 gave cannot be loaded .* is at home elsewhere"):
+            runner.rollout(Constant(), steps=3)
+        (helper,) = helpers_of(runner)
+        helper.call("drain")  # is alive and listens
+
+
 class PickyError(Exception):
     """An exception that pickle cannot bring back."""
 
@@ -238,6 +312,82 @@ def test_reset_options_that_cannot_be_pickled_are_named() -> None:
         pytest.raises(RunnerKitError, match=r"envs 2 to 3 .* a stream stays where it is"),
     ):
         runner.rollout(Constant(), steps=3)
+
+
+def test_a_fork_of_the_caller_is_told_to_build_a_runner_of_its_own() -> None:
+    done = program(
+        """
+        import os
+        from test_processes import Constant, mortal
+        from runnerkit.errors import RunnerKitError
+        with mortal("never", 0) as runner:
+            runner.rollout(Constant(), steps=4)
+            if not os.fork():
+                try:
+                    runner.rollout(Constant(), steps=4)
+                except RunnerKitError as error:
+                    print(error)
+                runner.close()
+                raise SystemExit
+            os.wait()
+            print(*[len(history) for history in runner.rollout(Constant(), steps=4)])
+        """
+    )
+    lines = done.stdout.splitlines()
+    assert "Build a runner in each process" in lines[0], done.stderr
+    assert lines[1:] == ["4 4 4 4"]
+
+
+class Stubborn(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """In a helper hangs in close; in the caller is interrupted in it."""
+
+    def __init__(self, env: AnyEnv, caller: int) -> None:
+        super().__init__(env)
+        self.caller = caller
+
+    @override
+    def close(self) -> None:
+        if os.getpid() == self.caller:
+            raise KeyboardInterrupt
+        time.sleep(1000)
+
+
+def test_a_close_that_is_interrupted_waits_for_no_helper_and_leaves_none() -> None:
+    caller = os.getpid()
+    runner = build(
+        lambda seed: Stubborn(Mortals("never", 0)(seed), caller), n_envs=3, workers=3, seed=RUN_SEED,
+        executor="processes",
+    )  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        runner.close()
+    assert not children()
+
+
+def test_a_helper_that_cannot_be_started_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(FileNotFoundError):
+        mortal("never", 0)
+
+
+def test_ctrl_c_does_not_reach_a_helper_that_starts() -> None:
+    done = program(
+        """
+        import os, signal, subprocess
+        from test_processes import Constant, mortal
+        from runnerkit.executors import worker
+
+        start = worker._start
+        def start_and_interrupt(*arguments):
+            process = start(*arguments)
+            os.kill(process.pid, signal.SIGINT)
+            return process
+
+        worker._start = start_and_interrupt
+        with mortal("never", 0) as runner:
+            print(*[len(history) for history in runner.rollout(Constant(), steps=4)])
+        """
+    )
+    assert (done.stdout.split(), done.stderr) == (["4"] * 4, "")
 
 
 # ---- how many
@@ -331,6 +481,28 @@ def test_histories_keep_their_bytes_when_memory_is_used_again() -> None:
     assert told == [expected[0], expected[1], expected[4], expected[7]]
 
 
+def test_objects_take_no_memory_for_rows_that_may_never_be() -> None:
+    class Saying(gymnasium.ObservationWrapper[Any, Any, Any]):
+        def __init__(self, env: AnyEnv) -> None:
+            super().__init__(env)
+            self.observation_space = spaces.Text(20)
+
+        @override
+        def observation(self, observation: Any) -> Any:
+            return "a" + "b" * int(observation[0])
+
+    def told(**options: Any) -> list[Any]:
+        with build(lambda seed: Saying(Mortals("never", 0)(seed)), n_envs=2, seed=RUN_SEED, **options) as runner:
+            monkey = pytest.MonkeyPatch()
+            monkey.setattr(type(runner), "MAX_STEPS", 10**9)  # 16 GB of pointers
+            try:
+                return [summary(h) for n in (4, 150) for h in runner.rollout(Constant(), episodes=n)]
+            finally:
+                monkey.undo()
+
+    assert told(executor="processes", workers=2) == told()
+
+
 def test_a_block_that_grows_into_memory_that_was_used_shows_nothing_of_that() -> None:
     def told(**options: Any) -> list[Any]:
         with build("CartPole-v1", n_envs=3, seed=0, **options) as runner:
@@ -383,13 +555,14 @@ def test_a_fork_of_the_caller_keeps_its_histories_as_they_were() -> None:
 
 def test_between_two_calls_a_helper_is_busy_with_nothing() -> None:
     class Watching(Constant):
+        @override
         def act(self, observations: Any, /) -> Any:
             phases.add(words[handover.Words.PHASE])
             return super().act(observations)
 
     phases: set[int] = set()
     with mortal("never", 0) as runner:
-        words = runner._parts.executor._helpers[0]._words
+        words = helpers_of(runner)[0]._words
         runner.rollout(Watching(), steps=300)
     assert phases == {0}  # else its death would be said to be that of the step before
 

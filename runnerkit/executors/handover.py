@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import platform
 import select
 import socket
 import struct
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 __all__ = ["Lane", "Mail", "PeerGoneError", "Words", "can_poll"]
 
@@ -163,11 +162,11 @@ class Mail:
         except ConnectionError:
             raise PeerGoneError from None
 
-    def receive(self) -> tuple[Any, int]:
-        """Wait for a message and return it, with the file that came along, or -1."""
+    def receive(self) -> tuple[bytearray, int]:
+        """Wait for a message and return it, pickled still, with the file that came along, or -1."""
         header, fd = self._receive_header()
         nbytes, has_fd = self._HEADER.unpack(header)
-        return pickle.loads(self._receive(nbytes)), fd if has_fd else -1
+        return self._receive(nbytes), fd if has_fd else -1
 
     def _receive_header(self) -> tuple[bytes, int]:
         try:

@@ -13,6 +13,8 @@ import sys
 if __name__ == "__main__":  # where modules are must be known before any but Python's own are imported
     _connection = socket.socket(fileno=int(sys.argv[1]))
     _size = int.from_bytes(_connection.recv(8, socket.MSG_WAITALL), "big")
+    if not _size:
+        sys.exit(1)  # the caller is gone already
     sys.path[:] = pickle.loads(_connection.recv(_size, socket.MSG_WAITALL))
     _connection.detach()
 
@@ -200,14 +202,16 @@ class Helper:
             self._share.close()
 
     def _call(self) -> str:
-        (name, args), fd = self._mail.receive()
+        pickled, fd = self._mail.receive()
+        name = ""
         try:
+            name, args = pickle.loads(pickled)
             self._answer(Words.FINE, self._calls[name](*args, *([fd] if fd >= 0 else [])))
         except PeerGoneError:
             raise
         except BaseException as fault:
             self._answer(Words.FAULT, pack(fault))
-        return str(name)
+        return name
 
     def _answer(self, status: int, answer: object) -> None:
         try:
@@ -294,7 +298,7 @@ class Helper:
         region = Region(ticket.nbytes, fd)
         region.close_file()
         most = ticket.most
-        block = SharedBlock(ticket.layout, most, most, ticket.window, Arena(region.memory()), ticket.shares)
+        block = SharedBlock(ticket.layout, None, most, ticket.window, Arena(region.memory()), ticket.shares)
         self._mine = ticket.mine
         self._blocks[ticket.number] = block
         self._reattach(ticket.number)
@@ -331,6 +335,7 @@ def main(mail_fd: int, bell_fd: int, words_fd: int, caller: int, n_envs: int, lo
     _die_with(caller)
     _name_process(f"rk-envs-{low}-{high - 1}")
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C goes to the whole group; it is for the caller to act on
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # see _interrupts_blocked
     faulthandler.enable()
     n_words = Words.count(n_envs)
     region = Region(n_words * 8, words_fd)

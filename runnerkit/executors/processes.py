@@ -7,20 +7,22 @@ Objects (Text, Graph, Sequence, OneOf) and infos that are kept are pickled.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import itertools
 import os
+import signal
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import gymnasium
 
 from runnerkit.cores import available_cores, spinners
 from runnerkit.episodes import Share, foremost
-from runnerkit.errors import ArgumentError, EnvError, close_after, said
+from runnerkit.errors import ArgumentError, EnvError, RunnerKitError, close_after, said
 from runnerkit.executors.handover import can_poll
 from runnerkit.executors.shared import Arena, Pool, Region, SharedBlock, arena_bytes, has_objects
 from runnerkit.executors.transport import dumps
@@ -69,8 +71,9 @@ class ProcessesExecutor:
         """Start the helpers and make all envs, each in its own process."""
         factory = _pickled(make_env) if self._spans else b""
         try:
-            for low, high in self._spans:
-                self._helpers.append(Worker(low, high, self._n_envs, self._shares, len(self._helpers)))
+            with _interrupts_blocked():
+                for low, high in self._spans:
+                    self._helpers.append(Worker(low, high, self._n_envs, self._shares, len(self._helpers)))
             call = factory, options, gymnasium.logger.min_level
             parts = self._all((make_env, options), [call] * len(self._helpers), "open")
         except BaseException as error:
@@ -85,7 +88,7 @@ class ProcessesExecutor:
         spinners.leave(self)
         self._pool.close()
         helpers, self._helpers = self._helpers, []
-        faults: list[Exception] = []
+        faults: list[BaseException] = []
         end = time.monotonic() + _SETTLE_S
         parts: list[Callable[[], None]] = [functools.partial(helper.begin_to_close, end) for helper in helpers]
         parts.append(self._own.close)
@@ -95,6 +98,10 @@ class ProcessesExecutor:
                 part()
             except Exception as fault:
                 faults.append(fault)
+            except BaseException as fault:  # Ctrl-C, again: no more waiting
+                faults.insert(0, fault)
+                for helper in helpers:
+                    helper.slay()
         if faults:
             raise faults[0]
 
@@ -128,6 +135,11 @@ class ProcessesExecutor:
             self._attach(block)
 
     def _attach(self, block: Block) -> None:
+        if os.getpid() != self._pid:
+            raise RunnerKitError(
+                f"The helper processes of this runner work for process {self._pid}, not for its fork {os.getpid()}. "
+                "Build a runner in each process."
+            )
         for helper in self._helpers:
             helper.require_life()
         if not isinstance(block, SharedBlock) or block.region is None:
@@ -285,6 +297,16 @@ class ProcessesExecutor:
         if faults:
             raise foremost(faults)
         return answers
+
+
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Start processes that no Ctrl-C can reach before they say how they take it; they inherit the mask."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _pickled(make_env: Callable[[int], AnyEnv]) -> bytes:

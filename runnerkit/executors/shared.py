@@ -23,7 +23,7 @@ from typing_extensions import override
 
 from runnerkit.history.block import Block, BlockLayout
 from runnerkit.history.log import EpisodeLog
-from runnerkit.spaces import Column, Layout
+from runnerkit.spaces import Column, Layout, Leaf
 
 __all__ = ["Arena", "Journal", "Pool", "Region", "SharedBlock", "arena_bytes", "has_objects"]
 
@@ -193,7 +193,7 @@ class SharedBlock(Block):
     """
 
     def __init__(
-        self, layout: BlockLayout, steps: int, most: int, window: bool, arena: Arena, shares: Sequence[int]
+        self, layout: BlockLayout, steps: int | None, most: int, window: bool, arena: Arena, shares: Sequence[int]
     ) -> None:
         self._arena = arena
         self.region: Region | None = None
@@ -206,6 +206,7 @@ class SharedBlock(Block):
         self._whole: list[tuple[str, int, list[Column] | Column]] = []
         if not window:
             self._whole = [(name, extra, getattr(self, name)) for name, extra in self._kept()]
+        if steps is not None and not window:
             self.resize(steps)
 
     def _kept(self) -> Iterator[tuple[str, int]]:
@@ -244,7 +245,12 @@ class SharedBlock(Block):
         for name, extra, columns in self._whole:
             rows = steps + extra
             if id(columns) not in shown:
-                shown[id(columns)] = [c[:rows] for c in columns] if isinstance(columns, list) else columns[:rows]
+                before = getattr(self, name)
+                shown[id(columns)] = (
+                    [_shown(column, rows, old) for column, old in zip(columns, before, strict=True)]
+                    if isinstance(columns, list)
+                    else columns[:rows]
+                )
             setattr(self, name, shown[id(columns)])
         if len(self.rewards) < steps:
             raise MemoryError(f"a block with room for {len(self.rewards)} steps cannot have {steps}")
@@ -255,7 +261,7 @@ class SharedBlock(Block):
     @override
     def _allocate(self, layout: Layout, rows: int) -> list[Column]:
         return [
-            leaf.allocate(rows, self.n_envs)
+            _object_rows(leaf, rows, self.n_envs)
             if leaf.is_object
             else self._arena.empty((rows, self.n_envs, *leaf.shape), leaf.dtype)
             for leaf in layout.leaves
@@ -264,6 +270,24 @@ class SharedBlock(Block):
     @override
     def _zeros(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Column:
         return self._arena.empty(shape, dtype)
+
+
+def _object_rows(leaf: Leaf, rows: int, n_envs: int) -> Column:
+    """Return a column of objects; one of many rows has memory for a single one, that all of them are."""
+    if rows <= 2:
+        return leaf.allocate(rows, n_envs)
+    row = leaf.allocate(n_envs)
+    return np.lib.stride_tricks.as_strided(row, (rows, n_envs), (0, row.itemsize))
+
+
+def _shown(column: Column, rows: int, before: Column) -> Column:
+    """Return the first rows of a column; objects do not move within shared memory, so those of `before` are copied."""
+    if column.dtype != object:
+        return column[:rows]
+    shown = np.empty((rows, *column.shape[1:]), object)
+    kept = 0 if before is column else min(rows, len(before))
+    shown[:kept] = before[:kept]
+    return shown
 
 
 class Journal(EpisodeLog):

@@ -29,28 +29,36 @@ def dumps(thing: object) -> bytes:
 class PackedError:
     """An exception and its causes, ready to be sent."""
 
-    links: list[tuple[bytes, str]]
-    """Each of them, pickled, with its traceback; the first is the exception itself."""
+    links: list[tuple[bytes, str, str]]
+    """Each of them, pickled, with what it said and its traceback; the first is the exception itself."""
     pid: int
 
 
 def pack(error: BaseException) -> PackedError:
     """Pack an exception and what caused it."""
-    links: list[tuple[bytes, str]] = []
+    links: list[tuple[bytes, str, str]] = []
     link: BaseException | None = error
     while link is not None and len(links) < 20:  # a chain may even be a ring
-        links.append((_pickled(link), "".join(traceback.format_exception(link, chain=False))))
+        links.append((_pickled(link), said(link), "".join(traceback.format_exception(link, chain=False))))
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     return PackedError(links, os.getpid())
 
 
 def unpack(packed: PackedError) -> BaseException:
     """Return the exception again; the last of its causes has a note with the traceback of the other process."""
-    links: list[BaseException] = [pickle.loads(pickled) for pickled, _ in packed.links]
+    links = [_unpickled(pickled, words) for pickled, words, _ in packed.links]
     for link, cause in itertools.pairwise(links):
         link.__cause__ = cause
-    links[-1].add_note(f"In the helper process {packed.pid}:\n{packed.links[-1][1].rstrip()}")
+    links[-1].add_note(f"In the helper process {packed.pid}:\n{packed.links[-1][2].rstrip()}")
     return links[0]
+
+
+def _unpickled(pickled: bytes, words: str) -> BaseException:
+    try:
+        error: BaseException = pickle.loads(pickled)
+    except Exception:  # its class may be known, or its __reduce__ work, in the other process only
+        return RuntimeError(words)
+    return error
 
 
 def _pickled(error: BaseException) -> bytes:

@@ -74,17 +74,22 @@ class Worker:
         for k in range(Words.FIRST_ARRAY, Words.FIRST_ARRAY + 2 * n_envs):
             self._words[k] = -1  # no episode yet
         self._words[Words.ENV] = low
-        mail, other_mail = socket.socketpair()
-        bell, other_bell = socket.socketpair()
-        self._sockets = mail, bell
-        with other_mail, other_bell:
-            self._process = _start([other_mail.fileno(), other_bell.fileno(), region.fd], n_envs, low, high)
+        with contextlib.ExitStack() as undo:
+            mail, other_mail = map(undo.enter_context, socket.socketpair())
+            bell, other_bell = map(undo.enter_context, socket.socketpair())
+            fds = [other_mail.fileno(), other_bell.fileno(), region.fd]
+            self._process = undo.enter_context(_start(fds, n_envs, low, high))
+            undo.callback(self._process.kill)
+            path = pickle.dumps(sys.path)
+            with contextlib.suppress(ConnectionError):  # whoever waits for it will notice
+                mail.sendall(len(path).to_bytes(8, "big") + path)
+            undo.pop_all()
+            other_mail.close()
+            other_bell.close()
         region.close_file()
+        self._sockets = mail, bell
         self._mail = Mail(mail)
         self._lane = Lane(self._words, bell, is_caller=True, is_alive=lambda: self._process.poll() is None)
-        path = pickle.dumps(sys.path)
-        with contextlib.suppress(ConnectionError):  # whoever waits for it will notice
-            mail.sendall(len(path).to_bytes(8, "big") + path)
 
     @property
     def is_alive(self) -> bool:
@@ -217,14 +222,15 @@ class Worker:
             if self._pending is _GO and answer != _FAULT:
                 self._pending = ""
                 return answer
-            is_fault = answer == _FAULT
+            is_fault, pickled = answer == _FAULT, None
             if is_fault or self._pending != _REATTACH:
                 self._is_talking = True
-                answer, _ = self._mail.receive()
-                self._is_talking = False
+                pickled, _ = self._mail.receive()
         except PeerGoneError:
             raise self._bury() from None
-        name, self._pending = self._pending, ""
+        name, self._pending, self._is_talking = self._pending, "", False
+        if pickled is not None:
+            answer = self._loaded(pickled)
         if is_fault:
             if name == "attach":  # what has that number is not there
                 self._regions = weakref.WeakKeyDictionary(
@@ -233,6 +239,15 @@ class Worker:
             raise unpack(answer)
         self._is_open = True
         return answer
+
+    def _loaded(self, pickled: bytearray) -> Any:
+        try:
+            return pickle.loads(pickled)
+        except Exception as error:
+            raise RunnerKitError(
+                f"What envs {self.low} to {self.high - 1} gave cannot be loaded in the calling process: {said(error)}. "
+                "executor='threads' keeps everything in one process."
+            ) from error
 
     # ---- the end
 
@@ -266,6 +281,12 @@ class Worker:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+
+    def slay(self) -> None:
+        """Kill the process, whatever it is doing."""
+        self._process.kill()
+        if self.is_alive:
+            self._bury()
 
     def _give_up(self, why: str) -> None:
         pid, env = self._process.pid, self._words[Words.ENV]
