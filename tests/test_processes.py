@@ -28,7 +28,6 @@ from typing_extensions import override
 from runnerkit import EpisodeStart, GymRunner, RandomAgent
 from runnerkit.errors import ArgumentError, EnvError, RunnerKitError
 from runnerkit.executors import handover, processes
-from runnerkit.executors.worker import Worker
 from runnerkit.typing import AnyEnv
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_yield"), reason="needs a POSIX system")
@@ -70,12 +69,6 @@ def executor_of(runner: GymRunner[Any, Any, Any]) -> Any:
 def kill_all(pids: set[int]) -> None:
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-
-
-def helpers_of(runner: GymRunner[Any, Any, Any]) -> list[Worker]:
-    executor = runner._parts.executor
-    assert isinstance(executor, processes.ProcessesExecutor)
-    return executor._helpers
 
 
 def mortal(*place: Any, n_envs: int = 4, workers: int | None = 2, **options: Any) -> GymRunner[Any, Any, Any]:
@@ -260,7 +253,7 @@ def test_infos_that_cannot_be_loaded_here_are_named_and_the_runner_goes_on() -> 
     ) as runner:  # fmt: skip
         with pytest.raises(RunnerKitError, match=r"envs 1 to 1 gave cannot be loaded .* is at home elsewhere"):
             runner.rollout(Constant(), steps=3)
-        (helper,) = helpers_of(runner)
+        (helper,) = executor_of(runner)._helpers
         helper.call("drain")  # is alive and listens
 
 
@@ -562,7 +555,7 @@ def test_between_two_calls_a_helper_is_busy_with_nothing() -> None:
 
     phases: set[int] = set()
     with mortal("never", 0) as runner:
-        words = helpers_of(runner)[0]._words
+        words = executor_of(runner)._helpers[0]._words
         runner.rollout(Watching(), steps=300)
     assert phases == {0}  # else its death would be said to be that of the step before
 
