@@ -496,6 +496,20 @@ def test_objects_take_no_memory_for_rows_that_may_never_be() -> None:
     assert told(executor="processes", workers=2) == told()
 
 
+def test_a_rollout_of_unknown_length_fits_into_limited_addresses() -> None:
+    done = program(
+        """
+        import resource
+        from test_processes import Constant, mortal
+        with mortal("never", 0, n_envs=64) as runner:
+            limit = 3 * 2**30  # for a million steps of 64 envs there should be 4 GB
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+            print(sum(len(history) for history in runner.rollout(Constant(), episodes=128)))
+        """
+    )
+    assert done.stdout.split() == ["512"], done.stderr
+
+
 def test_a_block_that_grows_into_memory_that_was_used_shows_nothing_of_that() -> None:
     def told(**options: Any) -> list[Any]:
         with build("CartPole-v1", n_envs=3, seed=0, **options) as runner:

@@ -341,13 +341,14 @@ def main(mail_fd: int, bell_fd: int, words_fd: int, caller: int, n_envs: int, lo
     region = Region(n_words * 8, words_fd)
     region.close_file()
     words: memoryview[int] = region.memory().view(np.int64).data
-    lane = Lane(words, socket.socket(fileno=bell_fd), is_caller=False, is_alive=lambda: os.getppid() == caller)
     share = HelperShare(range(low, high), words, n_envs)
-    helper = Helper(share, words, lane, Mail(socket.socket(fileno=mail_fd)), n_envs)
-    try:
-        helper.serve()
-    except PeerGoneError:
-        helper.close()
+    with socket.socket(fileno=bell_fd) as bell, socket.socket(fileno=mail_fd) as mail:
+        lane = Lane(words, bell, is_caller=False, is_alive=lambda: os.getppid() == caller)
+        helper = Helper(share, words, lane, Mail(mail), n_envs)
+        try:
+            helper.serve()
+        except PeerGoneError:
+            helper.close()
 
 
 def _die_with(caller: int) -> None:

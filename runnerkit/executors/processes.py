@@ -116,7 +116,12 @@ class ProcessesExecutor:
         used = self._pool.take(nbytes, most, window)
         if used is not None and not all(helper.knows(used) for helper in self._helpers):
             used = None  # one of them failed to map it
-        region = used or Region(nbytes, most=most, window=window)
+        try:
+            region = used or Region(nbytes, most=most, window=window)
+        except MemoryError:  # addresses may be limited, too: ulimit -v
+            if most == steps:
+                raise
+            return self.allocate(layout, steps, max(steps, most // 4), window)
         is_small = nbytes <= (total_bytes() or 2**34) * _KEPT
         memory = self._pool.lend(region) if is_small else region.memory()
         block = SharedBlock(layout, steps, most, window, Arena(memory), self._shares)

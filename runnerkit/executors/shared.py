@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from runnerkit.errors import MemoryBudgetError
 from runnerkit.history.block import Block, BlockLayout
 from runnerkit.history.log import EpisodeLog
 from runnerkit.spaces import Column, Layout, Leaf
@@ -253,7 +254,10 @@ class SharedBlock(Block):
                 )
             setattr(self, name, shown[id(columns)])
         if len(self.rewards) < steps:
-            raise MemoryError(f"a block with room for {len(self.rewards)} steps cannot have {steps}")
+            raise MemoryBudgetError(
+                f"The rollout has come to {len(self.rewards)} steps, for which there is shared memory. Ask for fewer "
+                "steps or episodes at a time, use fewer envs, or allow more memory to this process (ulimit -v)."
+            )
         # only ends of episodes are written, and the memory may have been used before
         self.terminated[self.steps :], self.truncated[self.steps :] = False, False
         self.steps = steps
