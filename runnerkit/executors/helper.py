@@ -13,8 +13,9 @@ import sys
 if __name__ == "__main__":  # where modules are must be known before any but Python's own are imported
     _connection = socket.socket(fileno=int(sys.argv[1]))
     _size = int.from_bytes(_connection.recv(8, socket.MSG_WAITALL), "big")
-    if not _size:
-        sys.exit(1)  # the caller is gone already
+    if not _size:  # the caller is gone already
+        _connection.close()
+        sys.exit(1)
     sys.path[:] = pickle.loads(_connection.recv(_size, socket.MSG_WAITALL))
     _connection.detach()
 
