@@ -218,11 +218,12 @@ class Worker:
             raise self._bury()
         try:
             self._lane.wait(seconds)
-            answer: Any = self._words[_STATUS]
-            if self._pending is _GO and answer != _FAULT:
+            status = self._words[_STATUS]
+            answer: Any = status
+            if self._pending is _GO and status != _FAULT:
                 self._pending = ""
                 return answer
-            is_fault, pickled = answer == _FAULT, None
+            is_fault, pickled = status == _FAULT, None
             if is_fault or self._pending != _REATTACH:
                 self._is_talking = True
                 pickled, _ = self._mail.receive()
