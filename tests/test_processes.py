@@ -7,6 +7,7 @@ import gc
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -410,6 +411,34 @@ def test_who_waits_sleeps_at_once_if_there_are_more_workers_than_cores(monkeypat
     with runners[0] as runner:
         runner.rollout(Watching(), steps=3)
     assert not any(spinning)
+
+
+@pytest.mark.parametrize("by_bell", [False, True])
+def test_turns_alternate_and_no_bell_is_lost(by_bell: bool) -> None:
+    words: memoryview[int] = np.zeros(handover.Words.count(1), np.int64).data
+    bells = socket.socketpair()
+    caller, helper = (
+        handover.Lane(words, bell, is_caller=is_caller, is_alive=lambda: True, by_bell=by_bell)
+        for bell, is_caller in zip(bells, (True, False), strict=True)
+    )
+    said: list[str] = []
+
+    def serve() -> None:
+        for k in range(500):
+            helper.wait()
+            said.append(f"helper {k}")
+            helper.give()
+
+    with bells[0], bells[1]:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        for k in range(500):
+            said.append(f"caller {k}")
+            caller.give()
+            caller.wait()
+            caller.wait()  # again, as after Ctrl-C
+        thread.join()
+    assert said == [f"{who} {k}" for k in range(500) for who in ("caller", "helper")]
 
 
 def test_idle_helpers_use_no_cpu() -> None:

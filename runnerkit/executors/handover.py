@@ -5,7 +5,7 @@ and again, gives way to others in between, and goes to sleep only after a millis
 it goes to sleep at once, as it would keep the one it waits for from working.
 
 Other processors than x86 may let one core see the number before the data that were written first; there everyone
-sleeps, as a message through the kernel is safe everywhere.
+sleeps until a bell rings, as what comes through the kernel comes after what was written before, everywhere.
 """
 
 from __future__ import annotations
@@ -76,9 +76,17 @@ class Lane:
     """One side's view of the turns: `give` the other side its turn, `wait` for one's own."""
 
     def __init__(
-        self, words: memoryview[int], bell: socket.socket, *, is_caller: bool, is_alive: Callable[[], bool]
+        self,
+        words: memoryview[int],
+        bell: socket.socket,
+        *,
+        is_caller: bool,
+        is_alive: Callable[[], bool],
+        by_bell: bool | None = None,
     ) -> None:
         self._words, self._bell, self._is_alive = words, bell, is_alive
+        self._by_bell = not can_poll() if by_bell is None else by_bell
+        self._heard = 0  # how often it rang
         bell.setblocking(False)
         self._poll = select.poll()
         self._poll.register(bell, select.POLLIN)
@@ -91,7 +99,7 @@ class Lane:
         """Let the other side go on; it sees all that was written before."""
         words = self._words
         words[self._out] += 1
-        if words[self._other_sleep]:
+        if words[self._other_sleep] or self._by_bell:
             # full of wake-ups, or nobody there: whoever waits next will notice
             with contextlib.suppress(BlockingIOError, ConnectionError):
                 self._bell.send(b"!")
@@ -120,26 +128,33 @@ class Lane:
         end = None if seconds is None else time.monotonic() + seconds
         words[self._own_sleep] = 1
         try:
-            while words[self._in] < turn:
-                self._nap()
+            while not self._came(turn):
+                self._nap(turn)
                 if end is not None and time.monotonic() > end:
                     raise TimeoutError
         except PeerGoneError:
-            if words[self._in] < turn:  # else its last answer still holds
+            if not self._came(turn):  # else its last answer still holds
                 raise
         finally:
             words[self._own_sleep] = 0
 
-    def _nap(self) -> None:
+    def _came(self, turn: int) -> bool:
+        return (self._heard if self._by_bell else self._words[self._in]) >= turn
+
+    def _nap(self, turn: int) -> None:
         if not self._poll.poll(_NAP_MS):
-            if not self._is_alive():
+            if self._words[self._in] >= turn:
+                self._heard = turn  # Ctrl-C came between the bell and the count; it rang long ago
+            elif not self._is_alive():
                 raise PeerGoneError
             return
         try:
-            if not self._bell.recv(4096):
-                raise PeerGoneError
+            rung = self._bell.recv(4096)
         except ConnectionError:
             raise PeerGoneError from None
+        if not rung:
+            raise PeerGoneError
+        self._heard += len(rung)
 
 
 class Mail:

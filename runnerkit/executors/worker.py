@@ -351,4 +351,6 @@ def _start(fds: Sequence[int], n_envs: int, low: int, high: int) -> subprocess.P
 def _flags() -> list[str]:
     flags = [f"-W{option}" for option in sys.warnoptions]
     flags += [f"-X{name}" if value is True else f"-X{name}={value}" for name, value in sys._xoptions.items()]
-    return flags + ["-O"] * sys.flags.optimize
+    flags += ["-O"] * sys.flags.optimize
+    given = {"-B": sys.flags.dont_write_bytecode, "-E": sys.flags.ignore_environment, "-s": sys.flags.no_user_site}
+    return flags + [flag for flag, is_given in given.items() if is_given]
