@@ -112,21 +112,25 @@ def gymnasium_vector(make: Callable[[list[Any]], Any]) -> Open:
     def open_envs(job: Job, policy: Policy) -> Iterator[Run]:
         envs = make([lambda: gymnasium.make(job.cell.env_id)] * job.cell.n_envs)
         try:
-            observations, _ = envs.reset(seed=0)
-
-            def rollout() -> object:
-                nonlocal observations
-                kept = np.empty((job.steps, *observations.shape), observations.dtype)
-                for t in range(job.steps):
-                    kept[t] = observations
-                    observations, *_ = envs.step(policy.act(observations))
-                return kept
-
-            yield lambda: timed(rollout)
+            yield stepping(envs, envs.reset(seed=0)[0], job, policy)
         finally:
             envs.close()
 
     return open_envs
+
+
+def stepping(envs: Any, observations: Any, job: Job, policy: Policy) -> Run:
+    """Return a run that steps a vector env, whoever made it, and keeps the observations."""
+
+    def rollout() -> object:
+        nonlocal observations
+        kept = np.empty((job.steps, *observations.shape), observations.dtype)
+        for t in range(job.steps):
+            kept[t] = observations
+            observations, *_ = envs.step(policy.act(observations))
+        return kept
+
+    return lambda: timed(rollout)
 
 
 def native_vector_env(cell: Cell) -> Any:

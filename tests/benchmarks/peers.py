@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import gymnasium
-import numpy as np
 from cells import Policy
-from contestants import Contestant, Job, Open, Run, timed
+from contestants import Contestant, Job, Open, Run, stepping, timed
 
 
 def stable_baselines(name: str, **options: Any) -> Open:
@@ -23,17 +22,7 @@ def stable_baselines(name: str, **options: Any) -> Open:
         vec_env: Any = importlib.import_module("stable_baselines3.common.vec_env")
         envs = getattr(vec_env, name)([lambda: gymnasium.make(job.cell.env_id)] * job.cell.n_envs, **options)
         try:
-            observations = envs.reset()
-
-            def rollout() -> object:
-                nonlocal observations
-                kept = np.empty((job.steps, *observations.shape), observations.dtype)
-                for t in range(job.steps):
-                    kept[t] = observations
-                    observations, *_ = envs.step(policy.act(observations))
-                return kept
-
-            yield lambda: timed(rollout)
+            yield stepping(envs, envs.reset(), job, policy)
         finally:
             envs.close()
 
