@@ -578,6 +578,55 @@ def test_ataris_own_vector_env_gives_the_same_in_both_its_modes() -> None:
         assert found[1][i][:n] == found[0][i]
 
 
+class Reuses(ScriptedEnv):
+    """Returns one and the same array at each step."""
+
+    def __init__(self, lengths: Sequence[int] = (3,)) -> None:
+        super().__init__(lengths)
+        self._buffer = np.zeros(2, np.float32)
+
+    @override
+    def _observe(self) -> NDArray[np.float32]:
+        self._buffer[...] = super()._observe()
+        return self._buffer
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_final_observation_that_a_helper_wrote_over_is_unknown(shared: bool) -> None:
+    make = lambda seed: AsyncVectorEnv([Reuses] * 2, shared_memory=shared, autoreset_mode=SAME_STEP)  # noqa: E731
+    with runner_of(make, 2) as runner:
+        histories = runner.rollout(Zeros(), steps=7)
+    assert [h.next_known.tolist() for h in histories] == [[True, True, False, True, True, False, True]] * 2
+    assert not histories[0].provenance.final_observations
+
+
+class Returns(ScriptedEnv):
+    """Its episodes may end where they began."""
+
+    @override
+    def _observe(self) -> NDArray[np.float32]:
+        at_home = self._t == self._lengths[self.episode % len(self._lengths)] and self._t != 3
+        return np.array([0.0, 0 if at_home else self._t], np.float32)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_an_env_that_gave_final_observations_before_is_believed_where_one_is_like_a_first_one(own: bool) -> None:
+    class Counts(GymRunner[Any, Any, Any]):
+        @override
+        def process_transition(self, history: Any, transition: Transition[Any, Any]) -> Any:
+            return [*(history or []), transition.next_observation is not None]
+
+    def known(lengths: Sequence[int], steps: int) -> Any:
+        make = sync(lambda: Returns(lengths), 2, SAME_STEP)
+        with Counts(make, n_envs=2) if own else runner_of(make, 2) as runner:
+            history = runner.rollout(Zeros(), steps=steps)[1]
+        return history if own else history.next_known.tolist()
+
+    assert known((3, 2), 10) == [True] * 10
+    assert known((2, 3), 12) == [True, False, *[True] * 10]
+    assert known((1,), 3) == [True] * 3  # where nothing changes, nothing is lost
+
+
 # ---- the factory `vector`, and what is refused
 
 
@@ -656,6 +705,15 @@ def test_a_vector_env_that_does_not_say_when_it_resets_is_refused() -> None:
         runner_of(lambda seed: pool, 2)
 
 
+@pytest.mark.parametrize("name", ["num_envs", "single_observation_space", "single_action_space"])
+def test_a_vector_env_that_lacks_what_each_must_have_is_refused(name: str) -> None:
+    pool = FakePool(2)
+    delattr(pool, name)
+    with pytest.raises(ArgumentError, match=f"FakePool has no {name}, as every VectorEnv must"):
+        runner_of(lambda seed: pool, 2)
+    assert pool.closed
+
+
 def test_an_async_env_that_resets_twice_is_refused() -> None:
     make = lambda seed: AsyncVectorEnv([lambda: ScriptedEnv((2,))], shared_memory=False)  # noqa: E731
     with pytest.raises(ArgumentError, match="resets envs twice"):
@@ -712,6 +770,88 @@ def test_wrong_data_are_never_recorded(change: Callable[[list[Any]], None], mess
         assert str(caught.value).startswith("The vector env returned") or "ended" in message
         assert all(len(history) <= 3 for history in histories_of(caught.value))
         assert len(runner.rollout(Zeros(), steps=4)) == 2
+
+
+class OnGpu:
+    """As a tensor on a GPU: NumPy cannot have it."""
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("can't convert a cuda tensor to numpy")
+
+
+@pytest.mark.parametrize("index", [0, 1, 2, 3])
+def test_what_numpy_cannot_read_is_named(index: int) -> None:
+    pool = Broken(put(index, OnGpu()))
+    with runner_of(lambda seed: pool, 2) as runner, pytest.raises(EnvSpaceError, match="not OnGpu") as caught:
+        runner.rollout(Zeros(), steps=9)
+    assert [len(history) for history in histories_of(caught.value)] == [2, 2]
+
+
+class OddInfos(SyncVectorEnv[Any, Any]):
+    """Has its infos changed by a function as episodes end, and as the env is reset."""
+
+    change: Callable[[Any], Any]
+    change_first: Callable[[Any], Any]
+
+    @override
+    def step(self, actions: Any) -> Any:
+        *rest, infos = super().step(actions)
+        return *rest, self.change(infos) if infos else infos
+
+    @override
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
+        observations, infos = super().reset(seed=seed, options=options)
+        return observations, self.change_first(infos)
+
+
+class Uncopyable:
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise RuntimeError("there can be only one")
+
+
+def with_info(**more: Any) -> Callable[[Any], Any]:
+    return lambda infos: {**infos, **more}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (with_info(final_obs=None), r"infos\['final_obs'\] that has nothing for env 0: TypeError"),
+        (with_info(final_obs=[np.zeros(2, np.float32)]), r"that has nothing for env 1: IndexError"),
+        (with_info(final_obs=np.zeros((2, 3))), r"a final observation for env 0 that does not fit"),
+        (with_info(_final_obs=np.array([True])), r"that has nothing for env 1: IndexError"),
+        (with_info(final_info=5), r"those of env 0 cannot be kept \(TypeError: .*\): leave keep_infos out"),
+        (with_info(final_info=[{}]), r"those of env 1 cannot be kept \(IndexError"),
+        (with_info(it=5, _it=[True]), r"those of env 1 cannot be kept \(IndexError"),
+        (with_info(it=Uncopyable()), r"those of env 0 cannot be kept \(RuntimeError: there can be only one\)"),
+        (lambda infos: [infos, infos], r"returned a list as infos, not a dict"),
+    ],
+)
+def test_odd_infos_are_named_and_cost_nothing_that_was_collected(change: Callable[[Any], Any], message: str) -> None:
+    def make(seed: int | None) -> AnyVectorEnv:
+        env = OddInfos([lambda: ScriptedEnv((3,))] * 2, autoreset_mode=SAME_STEP)
+        env.change, env.change_first = change, dict
+        return env
+
+    with runner_of(make, 2, keep_infos=True) as runner:
+        with pytest.raises(EnvSpaceError, match=message) as caught:
+            runner.rollout(Zeros(), steps=9)
+        assert [h.rewards.tolist() for h in histories_of(caught.value)] == [[1, 2]] * 2
+        assert [len(h) for h in runner.rollout(Zeros(), steps=2)] == [2, 2]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_odd_infos_of_a_reset_are_named(mode: AutoresetMode) -> None:
+    def make(seed: int | None) -> AnyVectorEnv:
+        env = OddInfos([lambda: ScriptedEnv((3,))] * 2, autoreset_mode=mode)
+        env.change, env.change_first = dict, lambda infos: [infos, infos]
+        return env
+
+    with (
+        runner_of(make, 2, keep_infos=True) as runner,
+        pytest.raises(EnvSpaceError, match="returned a list as infos, not a dict"),
+    ):
+        runner.rollout(Zeros(), steps=9)
 
 
 class Zeros:
@@ -878,9 +1018,16 @@ def test_infos_of_nobody_in_particular_are_in_all_of_them() -> None:
         def step(self, actions: Any) -> Any:
             *rest, _ = super().step(actions)
             mask = np.array([False, True])
-            return *rest, {"both": 5, "one": np.array(["a", "b"]), "_one": mask, "each": ["x", "y"], "no": {"_": {}}}
+            return *rest, {
+                "both": 5,
+                "one": np.array(["a", "b"]),
+                "_one": mask,
+                "each": ["x", "y"],
+                "no": {"_": {}},
+                3: 4,
+            }
 
     with runner_of(lambda seed: Says(2), 2, keep_infos=True) as runner:
         first, second = runner.rollout(Zeros(), steps=2)
-    assert first.infos[0] == {"both": 5, "each": "x"}
-    assert second.infos[0] == {"both": 5, "one": "b", "each": "y"}
+    assert first.infos[0] == {"both": 5, "each": "x", 3: 4}
+    assert second.infos[0] == {"both": 5, "one": "b", "each": "y", 3: 4}

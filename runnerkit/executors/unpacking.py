@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import pickle
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-from gymnasium.spaces import Discrete
+from gymnasium.spaces import Discrete, Text
 from numpy.typing import NDArray
 
 from runnerkit.spaces import Column, Layout, Leaf, MisfitError
@@ -82,6 +83,10 @@ class Finals:
         self._env: Any = env.unwrapped
         self._one: list[Column] = layout.allocate(1, 1)
         self._write = layout.writer(self._one)
+        # leaves that an env can write over: numbers and strings are new ones each time
+        leaves = enumerate(layout.leaves)
+        self._buffers = [k for k, leaf in leaves if (leaf.is_object or leaf.shape) and not isinstance(leaf.space, Text)]
+        self._trusted: set[int] = set()  # envs that were seen to hand out new arrays
 
     def of(self, infos: Any, i: int) -> list[Column] | None:
         """Return the final observation of an env, `[1, 1, *shape]` per leaf, good until the next; None if unknown."""
@@ -99,6 +104,23 @@ class Finals:
             sample = np.asarray(sample)
         self._write(0, 0, sample)
         return self._one
+
+    def is_doubtful(self, i: int, columns: Sequence[Column], row: int) -> bool:
+        """Whether what `of` found may be a buffer that the env wrote over before anyone could copy it.
+
+        It is then equal to the first observation in this row. So it may well be where the env came back to where it
+        began; but only until the two differ for the first time. Where the observation before is the same, too, nothing
+        is lost.
+        """
+        if i in self._trusted or not self._buffers:
+            return False
+        final, first = self._bytes(self._one, 0, 0), self._bytes(columns, row, i)
+        if final != first:
+            self._trusted.add(i)
+        return final == first and self._bytes(columns, row - 1, i) != first
+
+    def _bytes(self, columns: Sequence[Column], row: int, i: int) -> list[bytes]:
+        return [pickle.dumps(columns[k][row, i]) for k in self._buffers]
 
     def unknown(self) -> list[Column]:
         """Return what stands for an unknown observation: NaN where there is one, else zeros and None."""
@@ -148,10 +170,10 @@ class Infos:
         """Return what came with an env's first observation."""
         return self._own(infos, i, _FINALS)
 
-    def _own(self, infos: Mapping[str, Any], i: int, without: frozenset[str]) -> dict[str, Any]:
+    def _own(self, infos: Mapping[Any, Any], i: int, without: frozenset[str]) -> dict[str, Any]:
         own: dict[str, Any] = {}
         for key, value in infos.items():
-            if key in without or (key[:1] == "_" and key[1:] in infos):
+            if key in without or (isinstance(key, str) and key[:1] == "_" and key[1:] in infos):
                 continue
             mask = infos.get(f"_{key}")
             if mask is not None and not mask[i]:
@@ -178,7 +200,10 @@ def _as_array(value: Any) -> Column | None:
     """Return an array, also for what other libraries call one."""
     if type(value) is np.ndarray:
         return value
-    return np.asarray(value) if hasattr(value, "__array__") else None
+    try:
+        return np.asarray(value) if hasattr(value, "__array__") else None
+    except Exception:  # such as a tensor on a GPU
+        return None
 
 
 def _brief(value: object) -> str:

@@ -92,6 +92,9 @@ class VectorExecutor:
     def open(self, make_env: Callable[[int], AnyEnv], options: ShareOptions, /) -> list[EnvFacts]:
         """Look at the env, which is there already: nothing is made."""
         env = self._env
+        for name in ("num_envs", "single_observation_space", "single_action_space"):
+            if not hasattr(env, name):
+                raise ArgumentError(f"{type(env).__name__} has no {name}, as every VectorEnv must. Set it in __init__.")
         if env.num_envs != self._n:
             raise ArgumentError(
                 f"The factory made a vector env of num_envs={env.num_envs}, but the runner has n_envs={self._n}. "
@@ -309,7 +312,7 @@ class VectorExecutor:
         rest = {i: starts[i] for i in starts if i not in how}
         if rest:  # those with options of their own
             how |= self._begin_masked(row, rest)
-        self._log_reset_infos(infos, [i for i in starts if i not in rest])
+        self._log_reset_infos(infos, [i for i in starts if i not in rest], after_step=True)
         return how
 
     def _begin_masked(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]]) -> dict[int, EpisodeStart]:
@@ -319,7 +322,7 @@ class VectorExecutor:
             which = list(group)
             for column, value in zip(self._raw, values, strict=True):
                 column[row, which] = value[which]
-            self._log_reset_infos(infos, which)
+            self._log_reset_infos(infos, which, after_step=True)
             begun |= how
         self._over[list(starts)] = False
         return begun
@@ -356,14 +359,11 @@ class VectorExecutor:
         """Put final observations where they belong, as the env has already begun the next episodes."""
         assert self._block is not None
         for i in env_indices:
-            try:
-                final = self._finals.of(infos, i)
-            except MisfitError as error:
-                raise self._misfit(f"returned a final observation for env {i} that does not fit: {error}") from error
+            final = self._final(infos, i, row)
             if final is None and self._block.layout.preprocessed:
                 raise self._misfit(
-                    f"did not say how the episode of env {i} ended: there is no infos['final_obs'] for it, which "
-                    "preprocessors have to see. Leave preprocessors out, or use another auto-reset mode"
+                    f"did not say how the episode of env {i} ended: there is no infos['final_obs'] for it, or it was "
+                    "written over, and preprocessors have to see it. Leave these out, or use another auto-reset mode"
                 )
             if final is None:
                 self._log.unknown.append((i, at + 1))
@@ -372,10 +372,19 @@ class VectorExecutor:
                 self._episode[i] += 1
                 self._log.begin(i, at + 1, int(self._episode[i]), final, (0, 0))
             else:
-                info = self._infos.of_reset(infos, i) if self._keep_infos and infos else {}
+                info = self._own_info(self._infos.of_reset, infos, i) if self._keep_infos and infos else {}
                 self._first[i] = [copy.deepcopy(column[row, i]) for column in self._raw], info
                 for column, value in zip(self._raw, final, strict=True):
                     column[row, i] = value[0, 0]
+
+    def _final(self, infos: Any, i: int, row: int) -> list[Column] | None:
+        try:
+            final = self._finals.of(infos, i)
+        except MisfitError as error:
+            raise self._misfit(f"returned a final observation for env {i} that does not fit: {error}") from error
+        except Exception as error:
+            raise self._misfit(f"returned infos['final_obs'] that has nothing for env {i}: {said(error)}") from error
+        return None if final is None or self._finals.is_doubtful(i, self._raw, row) else final
 
     # ---- asking the env
 
@@ -417,14 +426,12 @@ class VectorExecutor:
     def _log_infos(
         self, infos: Any, at: int, idle: NDArray[np.intp], waited: NDArray[np.intp], ended: list[int]
     ) -> None:
-        if not isinstance(infos, Mapping):
-            raise self._misfit(f"returned {_kind(infos)} as infos, not a dict")
         same_step = self._mode is AutoresetMode.SAME_STEP
         left_out, over = set(idle.tolist()), set(ended if same_step else ())
         for i in range(self._n):
             if i in left_out:
                 continue
-            info = self._infos.of_end(infos, i) if i in over else self._infos.of_step(infos, i)
+            info = self._own_info(self._infos.of_end if i in over else self._infos.of_step, infos, i)
             if info:
                 self._log.infos.append((i, at, info))
         if same_step:
@@ -432,13 +439,25 @@ class VectorExecutor:
         elif self.rests:
             self._log_reset_infos(infos, waited.tolist())
 
-    def _log_reset_infos(self, infos: Any, env_indices: Sequence[int]) -> None:
+    def _log_reset_infos(self, infos: Any, env_indices: Sequence[int], *, after_step: bool = False) -> None:
         if not infos or not self._keep_infos:
             return
         for i in env_indices:
-            info = self._infos.of_reset(infos, i)
+            info = self._own_info(self._infos.of_reset, infos, i, after_step=after_step)
             if info:
                 self._log.reset_infos.append((i, int(self._episode[i]), info))
+
+    def _own_info(
+        self, read: Callable[[Mapping[str, Any], int], dict[str, Any]], infos: Any, i: int, *, after_step: bool = False
+    ) -> dict[str, Any]:
+        """Return a copy of what is of one env in the infos, however odd they are."""
+        if not isinstance(infos, Mapping):
+            raise self._misfit(f"returned {_kind(infos)} as infos, not a dict", after_step=after_step)
+        try:
+            return read(infos, i)
+        except Exception as error:
+            what = f"returned infos of which those of env {i} cannot be kept ({said(error)}): leave keep_infos out"
+            raise self._misfit(what, after_step=after_step) from error
 
     # ---- faults
 
