@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium
-from gymnasium.envs.registration import registry, spec
+from gymnasium.envs.registration import registry
 
 from runnerkit.envs import require_known
 from runnerkit.errors import ArgumentError
@@ -25,15 +25,14 @@ def make_vector_env(env_id: str, /, *, seed: int | None, n_envs: int = 1, **opti
     Raises UnknownNameError where there is no such id, ArgumentError where it has no vector entry point.
     """
     del seed
-    require_known(env_id, installed_plugins())
-    name = env_id.rpartition(":")[2]
-    if spec(name).vector_entry_point is None:
-        those = [known.id for known in registry.values() if known.vector_entry_point is not None]
+    spec = require_known(env_id, installed_plugins())
+    if spec.vector_entry_point is None:
+        those = [known.id for known in list(registry.values()) if known.vector_entry_point is not None]
         having = sorted(those, key=lambda known: ("/" in known, known))
         listed = ", ".join(having[:8]) + (f" and {len(having) - 8} more" if len(having) > 8 else "")
         raise ArgumentError(
-            f"{name} has no vector entry point: nobody has written a vector env of it. Use {name!r} without "
+            f"{spec.id} has no vector entry point: nobody has written a vector env of it. Use {spec.id!r} without "
             f"'vector:', which steps any env, in threads or processes, too. Those that have one: {listed}."
         )
-    env: AnyVectorEnv = gymnasium.make_vec(name, n_envs, vectorization_mode="vector_entry_point", **options)
+    env: AnyVectorEnv = gymnasium.make_vec(spec.id, n_envs, vectorization_mode="vector_entry_point", **options)
     return env

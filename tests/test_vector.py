@@ -642,6 +642,11 @@ def test_the_factory_vector_makes_as_many_envs_as_the_runner_has() -> None:
     assert [summary(h) for h in repeated] == [summary(h) for h in histories]
 
 
+def test_an_id_without_a_version_is_the_newest_one() -> None:
+    with runnerkit.make("vector:CartPole", n_envs=2) as runner:
+        assert len(runner.rollout(Zeros(), steps=1)) == 2
+
+
 def test_env_options_go_to_the_vector_env() -> None:
     with runnerkit.make("vector:CartPole-v1", n_envs=2, env_options={"max_episode_steps": 3}) as runner:
         (history, _) = runner.rollout(RandomAgent(runner.action_space, seed=0), steps=10)

@@ -4,7 +4,8 @@ Not asked for by name: a runner uses it when the factory makes a vector env. Wha
 each env's transitions are the same:
 
 * NEXT_STEP: the step in which an env resets itself is none of the agent's; the env *rests* in it.
-* SAME_STEP: the final observation is read from the infos; where they do not have it, it is marked as unknown.
+* SAME_STEP: the final observation is read from the infos; where they do not have it, or the reset may have written over
+  it, it is marked as unknown.
 * DISABLED: an env whose episode ended is reset alone, by a mask, with the seed and options of its next episode.
 """
 
