@@ -13,6 +13,7 @@ import minari  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 from gymnasium import Space, spaces
+from gymnasium.vector import SyncVectorEnv
 from runnerkit_minari import MINARI, MinariFormat, MinariHistory
 
 from runnerkit import EndReason, EpisodeStart, GymRunner, RandomAgent
@@ -461,3 +462,39 @@ def test_listing_plugins_does_not_import_minari() -> None:
         "p.get('history_formats', 'minari').make(); assert not {'minari', 'h5py', 'PIL'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)
+
+
+class ForgetfulEnv(SyncVectorEnv[Any, Any]):
+    """Does not tell how episodes ended."""
+
+    def step(self, actions: Any) -> Any:
+        *rest, infos = super().step(actions)
+        return *rest, {key: value for key, value in infos.items() if "final" not in key}
+
+
+def test_a_final_observation_that_a_vector_env_does_not_tell_is_not_made_up() -> None:
+    make = lambda seed: ForgetfulEnv([lambda: gymnasium.make(CARTPOLE)] * 2, autoreset_mode="SameStep")  # noqa: E731
+    with GymRunner(make, n_envs=2, seed=0, history=MinariFormat("vector/forgetful-v0")) as runner:
+        agent = RandomAgent(runner.action_space, seed=0)
+        for _ in range(2):
+            with pytest.raises(
+                RolloutError, match="did not tell in which observations all its episodes ended"
+            ) as caught:
+                runner.rollout(agent, steps=60)
+            assert not all(history.next_known.all() for history in caught.value.histories)  # type: ignore[attr-defined]
+        with pytest.raises(RolloutError, match="did not tell"):  # though nothing ends in it
+            runner.rollout(agent, steps=1)
+    assert minari.list_local_datasets() == {}
+
+
+def test_a_vector_env_is_recorded_as_exactly_as_single_ones() -> None:
+    make = lambda seed: SyncVectorEnv([lambda: gymnasium.make(CARTPOLE)] * 2)  # noqa: E731
+    arrays = []
+    for history in (MinariFormat("vector/cartpole-v0"), "arrays"):
+        with GymRunner(make, n_envs=2, seed=0, history=history) as runner:  # type: ignore[arg-type]
+            agent = RandomAgent(runner.action_space, seed=0)
+            arrays = [runner.rollout(agent, steps=steps) for steps in (50, 1, 1, 30)]
+    rewards = [history.rewards.sum() for histories in arrays for history in histories]
+    dataset = minari.load_dataset("vector/cartpole-v0")
+    assert sum(episode.rewards.sum() for episode in dataset) == sum(rewards)
+    assert all(len(episode.observations) == len(episode.rewards) + 1 for episode in dataset)

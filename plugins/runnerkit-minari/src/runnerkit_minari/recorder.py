@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runnerkit import EndReason
+from runnerkit.errors import ArgumentError
 from runnerkit.history import ArrayHistory, Block
 from runnerkit_minari.dataset import DatasetWriter
 from runnerkit_minari.history import MinariHistory
@@ -22,10 +23,18 @@ class MinariRecorder:
         self._keep_incomplete = keep_incomplete
         self._held: dict[int, list[Part]] = {}
         """By env index, the parts of the episode that goes on in the next rollout."""
+        self._refused = False
 
     def finish(self, block: Block, /) -> list[MinariHistory]:
         """Write the episodes that ended in this rollout; return one history per env."""
         histories: list[ArrayHistory[Any, Any]] = [ArrayHistory(block, i, n) for i, n in enumerate(block.lengths)]
+        # once refused, always: what goes on after a rollout that is missing would be joined to what came before it
+        self._refused = self._refused or not all(history.next_known.all() for history in histories)
+        if self._refused:
+            raise ArgumentError(
+                "The vector env did not tell in which observations all its episodes ended, which a dataset must have. "
+                "Use another of its auto-reset modes, or history='arrays', which marks what is unknown (next_known)."
+            )
         self._write([whole for i, history in enumerate(histories) for whole in self._whole(i, history)])
         return [
             MinariHistory(self._writer.dataset_id, i, len(history), tuple(history.episodes), self._writer.episodes)
