@@ -181,15 +181,14 @@ class Rollout:
         block.lengths = [min(length, t) for length in block.lengths]
         block.tails = [tail if i != self._crashed else EndReason.CRASHED for i in range(block.n_envs)]
         self._standing.keep(block, t)  # before rows move
+        if self._own is None:
+            block.trim(t)  # what a step left that a fault broke off is not to move along
         self._close_gaps()
         if tail is EndReason.CUT:
             self._hand_over()
         else:
             self._standing.abandon()
-        if self._own is not None:
-            return self._histories
-        block.trim(t)
-        return self._record(block)
+        return self._record(block) if self._own is None else self._histories
 
     def _close_gaps(self) -> None:
         """Drop the rows in which envs did nothing: there are none as long as no env rests."""

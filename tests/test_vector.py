@@ -846,6 +846,26 @@ def test_odd_infos_are_named_and_cost_nothing_that_was_collected(change: Callabl
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_infos_of_a_step_that_a_fault_broke_off_are_not_kept(mode: AutoresetMode) -> None:
+    class Odd(SyncVectorEnv[Any, Any]):
+        steps = 0
+
+        @override
+        def step(self, actions: Any) -> Any:
+            *rest, infos = super().step(actions)
+            self.steps += 1
+            more = {"it": 1, "_it": [True]} if self.steps == 5 else {}  # none for the second env
+            return *rest, {**infos, "at": np.full(2, self.steps), **more}
+
+    make = lambda seed: Odd([lambda: ScriptedEnv((2, 9))] * 2, autoreset_mode=mode)  # noqa: E731
+    with runner_of(make, 2, keep_infos=True) as runner, pytest.raises(EnvSpaceError, match="env 1") as caught:
+        runner.rollout(Zeros(), steps=9)
+    for history in histories_of(caught.value):
+        assert len(history) == (3 if mode is NEXT_STEP else 4)
+        assert max(history.infos) == len(history) - 1
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_odd_infos_of_a_reset_are_named(mode: AutoresetMode) -> None:
     def make(seed: int | None) -> AnyVectorEnv:
         env = OddInfos([lambda: ScriptedEnv((3,))] * 2, autoreset_mode=mode)
