@@ -719,10 +719,21 @@ def test_a_vector_env_that_lacks_what_each_must_have_is_refused(name: str) -> No
     assert pool.closed
 
 
-def test_an_async_env_that_resets_twice_is_refused() -> None:
-    make = lambda seed: AsyncVectorEnv([lambda: ScriptedEnv((2,))], shared_memory=False)  # noqa: E731
+@pytest.mark.parametrize(("space", "shared"), [("float32", False), ("nothing", True)])
+def test_an_async_env_that_resets_twice_is_refused(space: str, shared: bool) -> None:
+    make_one = lambda: SampleEnv(SPACES[space], SPACES["Discrete"])  # noqa: E731
     with pytest.raises(ArgumentError, match="resets envs twice"):
-        runner_of(make, 1)
+        runner_of(lambda seed: AsyncVectorEnv([make_one], shared_memory=shared), 1)
+
+
+@pytest.mark.parametrize("space", ["Text", "Dict of objects", "OneOf"])
+def test_an_async_env_that_cannot_read_its_observations_is_refused(space: str) -> None:
+    make_one = lambda: SampleEnv(SPACES[space], SPACES["Discrete"])  # noqa: E731
+    with pytest.raises(ArgumentError, match=r"reads observations of Text and OneOf .* Give it shared_memory=False"):
+        runner_of(lambda seed: AsyncVectorEnv([make_one]), 1)
+    make = lambda seed: AsyncVectorEnv([make_one], shared_memory=False, autoreset_mode=DISABLED)  # noqa: E731
+    (histories,) = run(make, 1, [("steps", 9)])
+    assert follow(make_one, histories) == 9
 
 
 # ---- faults

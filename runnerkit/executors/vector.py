@@ -19,13 +19,14 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from runnerkit.episodes import SeedSchedule
-from runnerkit.errors import ArgumentError, EnvError, EnvSpaceError, said
+from runnerkit.errors import EnvError, EnvSpaceError, said
 from runnerkit.executors.seeding import Resets
 from runnerkit.executors.unpacking import NUMBERS, Finals, Infos, Unpacker
+from runnerkit.executors.vetting import autoreset_mode, check
 from runnerkit.history.block import Block, BlockLayout
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, Provenance, ShareOptions
@@ -47,7 +48,7 @@ class VectorExecutor:
     def __init__(self, env: AnyVectorEnv, n_envs: int) -> None:
         self._env: Any = env
         self._n: int = n_envs
-        self._mode: AutoresetMode = _autoreset_mode(env)
+        self._mode: AutoresetMode = autoreset_mode(env)
         # envs whose episode is over: the env resets them in the next step, or waits for us to do it
         self._over: NDArray[np.bool_] = np.zeros(n_envs, np.bool_)
         self._rests: bool = self._mode is AutoresetMode.NEXT_STEP
@@ -93,20 +94,7 @@ class VectorExecutor:
     def open(self, make_env: Callable[[int], AnyEnv], options: ShareOptions, /) -> list[EnvFacts]:
         """Look at the env, which is there already: nothing is made."""
         env = self._env
-        for name in ("num_envs", "single_observation_space", "single_action_space"):
-            if not hasattr(env, name):
-                raise ArgumentError(f"{type(env).__name__} has no {name}, as every VectorEnv must. Set it in __init__.")
-        if env.num_envs != self._n:
-            raise ArgumentError(
-                f"The factory made a vector env of num_envs={env.num_envs}, but the runner has n_envs={self._n}. "
-                f"Pass n_envs={env.num_envs} to the runner, or let the factory make num_envs={self._n}."
-            )
-        if self._rests and isinstance(env.unwrapped, AsyncVectorEnv) and not env.unwrapped.shared_memory:
-            raise ArgumentError(
-                "AsyncVectorEnv(shared_memory=False) resets envs twice in its auto-reset mode NEXT_STEP, so that a "
-                "step that no agent chose would look like any other. Give it autoreset_mode=AutoresetMode.SAME_STEP, "
-                "or DISABLED, or leave shared_memory out."
-            )
+        check(env, self._n)
         self._keep_infos: bool = options.keep_infos
         self._schedule = SeedSchedule(options.seed)
         self._resets: Resets = Resets(env, self._schedule, each=self.begins_alone)
@@ -468,20 +456,6 @@ class VectorExecutor:
     @staticmethod
     def _misfit(what: str, *, after_step: bool = False) -> EnvError:
         return EnvSpaceError(f"{what}. {_WAY_OUT}.", after_step=after_step)
-
-
-def _autoreset_mode(env: AnyVectorEnv) -> AutoresetMode:
-    """Return the mode that the env says it has; an attribute of its own before metadata, which classes share."""
-    own = getattr(env.unwrapped, "autoreset_mode", None)
-    said_mode = own if isinstance(own, AutoresetMode) else (env.metadata or {}).get("autoreset_mode")
-    try:
-        return AutoresetMode(said_mode)
-    except ValueError:
-        modes = ", ".join(f"AutoresetMode.{mode.name}" for mode in AutoresetMode)
-        raise ArgumentError(
-            f"{type(env).__name__} does not say when it resets its envs: metadata['autoreset_mode'] is {said_mode!r}, "
-            f"not one of {modes}. Set it to what the env does."
-        ) from None
 
 
 def _any_action(layout: Layout) -> list[Any]:
