@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -1025,6 +1026,25 @@ def test_closing_closes_the_env_and_a_dropped_runner_does_not_keep_it() -> None:
     with pytest.warns(ResourceWarning, match="without close"):
         dropped.clear()
     assert other.closed
+
+
+def test_an_async_env_of_which_a_helper_died_leaves_no_helper_behind() -> None:
+    class Dies(ScriptedEnv):
+        @override
+        def step(self, action: np.int64) -> Any:
+            os._exit(1)
+
+    made: list[AsyncVectorEnv] = []
+
+    def make(seed: int | None) -> AnyVectorEnv:
+        made.append(AsyncVectorEnv([lambda: ScriptedEnv((3,)), lambda: Dies((3,))]))
+        return made[-1]
+
+    runner = runner_of(make, 2)
+    with pytest.raises(EnvError, match="The vector env raised in step"):
+        runner.rollout(Zeros(), steps=3)
+    runner.close()
+    assert not any(process.is_alive() for process in made[0].processes)
 
 
 def test_a_vector_env_that_fails_to_close_says_so() -> None:

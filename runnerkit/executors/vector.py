@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from numpy.typing import NDArray
 
 from runnerkit.episodes import SeedSchedule
@@ -58,6 +58,7 @@ class VectorExecutor:
         self._episode: NDArray[np.int64] = np.zeros(n_envs, np.int64)
         self._block: Block | None = None
         self._has_learned: bool = False
+        self._failed: bool = False
 
     # ---- what it is
 
@@ -138,10 +139,16 @@ class VectorExecutor:
         env, self._env = self._env, None
         if env is None:
             return
+        helpers = env.unwrapped.processes if self._failed and isinstance(env.unwrapped, AsyncVectorEnv) else []
+        for process in helpers:  # it would wait for answers that do not come
+            process.terminate()
+            process.join()
         try:
             env.close()
         except Exception as error:
-            raise EnvError(f"failed to close: {said(error)}") from error
+            if not helpers:
+                raise EnvError(f"failed to close: {said(error)}") from error
+            env.unwrapped.closed = True  # or it would try again when it is let go
 
     def render(self, env_indices: Sequence[int], /) -> list[object]:
         """Return what the env renders for each of these envs."""
@@ -297,7 +304,7 @@ class VectorExecutor:
         self._over, self._first = np.zeros(self._n, np.bool_), {}
         values, infos, how = self._ask(lambda: self._resets.all_at_once(seeds, given))
         self._put(row, values)
-        self._is_reset = True
+        self._is_reset, self._failed = True, False
         rest = {i: starts[i] for i in starts if i not in how}
         if rest:  # those with options of their own
             how |= self._begin_masked(row, rest)
@@ -451,6 +458,7 @@ class VectorExecutor:
     # ---- faults
 
     def _fault(self, what: str, *, after_step: bool = False) -> EnvError:
+        self._failed = True
         return EnvError(f"{what}. It does not say which of its {self._n} envs it was.", after_step=after_step)
 
     @staticmethod
