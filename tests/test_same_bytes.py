@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Sequence
+from decimal import Decimal, localcontext
 from typing import Any
 
 import gymnasium
@@ -99,6 +100,20 @@ def test_threads_give_the_bytes_of_serial_and_a_plain_loop_gives_them_again(
     for i in range(n_envs):
         histories = [histories[i] for histories in serial]
         assert follow(lambda: SampleEnv(observation, action), histories, infos=True) == sum(map(len, histories))
+
+
+@pytest.mark.parametrize("executor", ["threads", "restless"])
+def test_context_variables_of_the_caller_hold_in_all_threads(executor: str) -> None:
+    class Exact(SampleEnv):
+        @override
+        def step(self, action: Any) -> Any:
+            observation, _, *rest = super().step(action)
+            return observation, float(Decimal(1) / Decimal(3)), *rest
+
+    options: dict[str, Any] = {"executor": executor, "n_envs": 3, "workers": 3, "seed": 0, "plugins": RESTLESS}
+    with localcontext(prec=4):
+        (histories,) = run(lambda seed: Exact(SPACES["float32"], SPACES["Discrete"]), [("steps", 7)], **options)
+    assert [set(history.rewards.tolist()) for history in histories] == [{0.3333}] * 3
 
 
 @given(

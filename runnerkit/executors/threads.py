@@ -6,6 +6,8 @@ free-threaded CPython.
 
 from __future__ import annotations
 
+import contextvars
+import functools
 import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -194,10 +196,12 @@ class _Helper:
         self._closing_faults: list[Exception] = []
         self._may_be_busy: bool = False
         name = f"runnerkit-envs-{share.env_indices[0]}-{share.env_indices[-1]}"
-        # The target is no bound method of the helper, so that a dropped runner can be collected.
-        self._thread: threading.Thread = threading.Thread(
-            target=_work, args=(share, self._calls, self._answers, self._closing_faults), name=name, daemon=True
-        )
+        # No bound method of the helper is in it, so that a dropped runner can be collected.
+        work = functools.partial(_work, share, self._calls, self._answers, self._closing_faults)
+        # Context variables of the caller, such as the precision of decimals and what NumPy does on overflow, hold
+        # for all envs: a new thread would have the defaults.
+        target = functools.partial(contextvars.copy_context().run, work)
+        self._thread: threading.Thread = threading.Thread(target=target, name=name, daemon=True)
         self._thread.start()
 
     def let_poll(self, may: bool) -> None:
