@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Display
 from rich.table import Table
+from rich.text import Text
 
 from runnerkit.records import Progress
 from runnerkit.typing import ProgressCallback
@@ -25,13 +26,13 @@ _BAR_WIDTH: Final = 20
 
 
 def print_pairs(pairs: Iterable[tuple[str, str]], out: IO[str]) -> None:
-    """Print (what, value) line by line."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="cyan", no_wrap=True)
-    table.add_column(overflow="fold")
-    for pair in pairs:
-        table.add_row(*pair)
-    _print(table, out)
+    """Print (what, value) line by line; the terminal alone may wrap them, so that a command is copied as one line."""
+    lines = list(pairs)
+    width = max((len(what) for what, _ in lines), default=0)
+    console = Console(file=out, color_system="auto" if out.isatty() else None)
+    for what, value in lines:
+        console.print(Text.assemble((what.ljust(width), "cyan"), "  ", value), soft_wrap=True)
+    out.flush()  # what is printed must not be lost should the program crash later
 
 
 def print_records(records: Iterable[Mapping[str, str]], columns: Sequence[str], out: IO[str]) -> None:
@@ -59,7 +60,7 @@ def _print(table: Table, out: IO[str]) -> None:
         console.print(table)
     for line in plain.get().splitlines():
         print(line.rstrip(), file=out)
-    out.flush()  # what is printed must not be lost should the program crash later
+    out.flush()  # as above
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import functools
+import io
 import json
 import os
 import re
@@ -28,6 +29,7 @@ from runnerkit.cli import main
 from runnerkit.errors import AgentError, ArgumentError, EnvError, UnknownNameError
 from runnerkit.executors import SerialExecutor
 from runnerkit.plugins import Plugins
+from runnerkit.terminal import print_pairs
 from runnerkit.tuning import Measurement, Tuning, measure
 
 
@@ -383,6 +385,21 @@ def test_what_it_recommends_runs_as_it_is() -> None:
     command = shlex.split(advice["command"])
     assert command[0] == "runnerkit"
     assert CliRunner().invoke(main, [*command[1:], "--steps", "5"]).exit_code == 0
+
+
+def test_what_is_to_be_pasted_stays_one_line_on_the_narrowest_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        @override
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "20")
+    out = Terminal()
+    print_pairs([("Python", "runnerkit.make('[bold]-v1')"), ("command", "runnerkit rollout CartPole-v1")], out)
+    assert re.sub(r"\x1b\[[\d;]*m", "", out.getvalue()).splitlines() == [
+        "Python   runnerkit.make('[bold]-v1')",
+        "command  runnerkit rollout CartPole-v1",
+    ]
 
 
 def test_python_and_command_name_all_that_matters() -> None:
