@@ -405,6 +405,9 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         with Interrupt() as interrupt, self._working(), self._screen(render, fps) as screen:
             try:
                 histories = rollout_of(self._parts, self._standing, plan, agent, screen, progress).run(interrupt)
+            except KeyboardInterrupt:  # the second one may have come as the rollout was being finished
+                self._standing.abandon()
+                raise
             finally:
                 self.interrupted = interrupt.requested
         return cast("list[HistoryT]", histories)

@@ -11,7 +11,7 @@ import textwrap
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,11 @@ from faulty_envs import (
 )
 from typing_extensions import override
 
+from runnerkit import Contribution, hookimpl
 from runnerkit.errors import AgentError, EnvError, EnvSpaceError, RunnerKitError, SpaceError
+from runnerkit.executors import SerialExecutor
+from runnerkit.history.log import EpisodeLog
+from runnerkit.plugins import Plugins
 
 both_executors = pytest.mark.parametrize("executor", EXECUTORS, ids=[options["executor"] for options in EXECUTORS])
 
@@ -525,6 +529,36 @@ def test_ctrl_c_at_any_moment_neither_spoils_the_data_nor_hangs(options: str) ->
     done = run_script(INTERRUPTED_ANYWHERE.format(options=options))
     assert done.returncode == 0, done.stderr
     assert done.stdout == "[] True\n"
+
+
+class Impatient(SerialExecutor):
+    """Presses Ctrl-C twice as its first rollout is being finished."""
+
+    armed = True
+
+    @override
+    def drain(self) -> EpisodeLog:
+        if self.armed:
+            self.armed = False
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        return super().drain()
+
+
+def test_after_a_second_ctrl_c_as_a_rollout_is_being_finished_all_envs_begin_anew() -> None:
+    class Offer:
+        @hookimpl
+        def executors(self) -> Iterator[Contribution[Any]]:
+            yield Contribution("impatient", lambda: Impatient)
+
+    plugins = Plugins()
+    plugins.register(Offer())
+    with build(Fleet(length=9), n_envs=3, executor="impatient", plugins=plugins) as runner:
+        with pytest.raises(KeyboardInterrupt):
+            runner.rollout(Constant(), steps=4)
+        for history in runner.rollout(Constant(), steps=3):
+            assert history.observations[:, 0].tolist() == [0, 1, 2]
+            assert history.episodes[0].steps_before == 0
 
 
 def test_a_sigint_outside_of_a_rollout_is_python_s_own_affair() -> None:
