@@ -396,6 +396,16 @@ def test_a_first_reset_elsewhere_that_fails_has_the_note_too() -> None:
         assert NOTE in caught.value.__notes__[0]
 
 
+@pytest.mark.parametrize(("ways", "noted"), [(["serial", "threads"], True), (["threads", "serial"], False)])
+def test_an_env_that_fails_to_close_elsewhere_has_the_note_too(ways: list[Way], noted: bool) -> None:
+    fleet = Fleet({2: Faults(close=raising(RuntimeError("boom"), at_step=2))}, length=9)
+    runner = build(fleet, n_envs=3, **{**RESTLESS, "plugins": moving([*ways, "serial"], "serial")})
+    runner.rollout(Constant(), steps=2)
+    with pytest.raises(EnvError, match="failed to close: RuntimeError: boom") as caught:
+        runner.close()
+    assert (NOTE in "".join(getattr(caught.value, "__notes__", ()))) is noted
+
+
 # ---- what is told of whom
 
 

@@ -19,7 +19,7 @@ from runnerkit.typing import AnyEnv
 __all__ = ["AutoExecutor"]
 
 _MOVED = (
-    "The env had just been moved from one thread to another by executor='auto', which tries whether threads are "
+    "The env had been moved from one thread to another by executor='auto', which tries whether threads are "
     "faster. If it must stay where it was made, as SQLite connections and signal handlers must, build the runner with "
     "executor='serial', which keeps all envs in the calling thread."
 )
@@ -126,8 +126,13 @@ class AutoExecutor:
 
     def close(self) -> None:
         """Close all envs, each where it is, and end the threads."""
+        elsewhere = self._threads.helped if self._threads is not None and self._now is self._threads else ()
         try:
             self._now.close()
+        except EnvError as fault:
+            if fault.env_index in elsewhere:
+                fault.add_note(_MOVED)
+            raise
         finally:
             if self._threads is not None:
                 self._threads.close()
