@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -189,8 +190,8 @@ def _check(n_envs: Sequence[int], workers: Sequence[int] | None, seconds: float,
     if not is_count(steps):
         raise ArgumentError(f"steps must be a whole number of at least 1, not {steps!r}.")
     time_given: object = seconds
-    if not isinstance(time_given, int | float) or not time_given > 0:
-        raise ArgumentError(f"seconds must be a number above 0, not {seconds!r}.")
+    if not isinstance(time_given, int | float) or not 0 < time_given < math.inf:
+        raise ArgumentError(f"seconds must be a finite number above 0, not {seconds!r}.")
 
 
 def _built_in(plugins: Plugins) -> list[str]:

@@ -269,7 +269,9 @@ def test_what_no_executor_could_do_is_raised_at_once(clock: Clock) -> None:
         ({"n_envs": [0]}, r"such as \[8, 16\], not \[0\]"),
         ({"workers": [1.5]}, "workers must be whole numbers"),
         ({"steps": 0}, "steps must be a whole number of at least 1, not 0"),
-        ({"seconds": 0}, "seconds must be a number above 0, not 0"),
+        ({"seconds": 0}, "seconds must be a finite number above 0, not 0"),
+        ({"seconds": float("inf")}, "not inf"),
+        ({"seconds": float("nan")}, "not nan"),
         ({"seconds": "long"}, "not 'long'"),
     ],
 )
