@@ -301,6 +301,29 @@ def test_where_no_thread_can_be_started_it_stays_serial(clock: Clock, monkeypatc
     assert all(env.calls("close") == 1 for env in fleet.envs)
 
 
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_ctrl_c_as_a_thread_starts_leaves_no_thread_behind(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        if len(runnerkit_threads()) == nth:
+            raise KeyboardInterrupt
+
+    fleet = fleet_by(clock)
+    with build(fleet, n_envs=4, workers=4) as runner:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", interrupted)
+            runner.rollout(Constant(), steps=300)
+        assert runner.interrupted
+        assert runnerkit_threads() == []
+        assert all(env.calls("close") == 0 for env in fleet.envs)
+        assert [len(history) for history in runner.rollout(Constant(), steps=300)] == [300] * 4
+    assert all(env.calls("close") == 1 for env in fleet.envs)
+
+
 @pytest.mark.parametrize("steps", [1, 11, 13, 16, 300])
 def test_it_closes_in_every_phase(clock: Clock, steps: int) -> None:
     fleet = fleet_by(clock)

@@ -48,7 +48,8 @@ class ThreadsExecutor:
         try:
             for low, high in itertools.pairwise(bounds[1:]):
                 self._helpers.append(_Helper(make_share(range(low, high))))
-        except BaseException as error:  # there may be a limit to the number of threads
+                self._helpers[-1].start()
+        except BaseException as error:  # there may be a limit to the number of threads, or Ctrl-C
             close_after(error, self.release)
             raise
 
@@ -131,10 +132,10 @@ class ThreadsExecutor:
     def close(self) -> None:
         """Close all envs, each in its own thread, and end the threads."""
         spinners.leave(self)
+        for helper in self._helpers:
+            helper.stop()
         helpers, self._helpers = self._helpers, []
         errors: list[Exception] = []
-        for helper in helpers:
-            helper.stop()
         try:
             self._own.close()
         except Exception as error:
@@ -202,6 +203,8 @@ class _Helper:
         # for all envs: a new thread would have the defaults.
         target = functools.partial(contextvars.copy_context().run, work)
         self._thread: threading.Thread = threading.Thread(target=target, name=name, daemon=True)
+
+    def start(self) -> None:
         self._thread.start()
 
     def let_poll(self, may: bool) -> None:
@@ -233,7 +236,8 @@ class _Helper:
 
     def join(self) -> list[Exception]:
         """Wait for the thread and return what went wrong as its envs closed."""
-        if self._thread is not threading.current_thread():
+        # One that Ctrl-C kept from starting, or from being seen to start, is not waited for.
+        if self._thread is not threading.current_thread() and self._thread.is_alive():
             self._thread.join()
         return self._closing_faults
 
