@@ -77,7 +77,7 @@ def test_whether_there_is_a_gil_is_asked_of_pythons_that_can_tell(monkeypatch: p
     assert trial.has_gil()
 
 
-@given(serial=st.floats(0.2 * MS, 1.0), ratio=st.floats(0.1, 10.0))
+@given(serial=st.floats(0.2 * MS, 1.0), ratio=st.floats(0.125, 10.0))
 def test_over_a_long_rollout_the_choice_and_the_trial_cost_less_than_a_twentieth(serial: float, ratio: float) -> None:
     steps = 2000
     tried, total, _ = chosen(constant(serial, serial * ratio), steps)
@@ -100,6 +100,15 @@ def test_resets_that_take_long_do_not_distort_the_comparison(threads: float, cho
     def steps_take(way: Way, t: int) -> tuple[float, bool]:
         ended = ends.random() < 0.25
         return (1 * MS if way == "serial" else threads) + 20 * MS * ended, ended
+
+    assert chosen(steps_take)[0].choice == choice
+
+
+@pytest.mark.parametrize(("threads", "choice"), [(0.6 * MS, "threads"), (1.6 * MS, "serial")])
+@pytest.mark.parametrize("slow", range(1, 20))
+def test_envs_that_are_slow_at_first_are_not_mistaken_for_slow_ones(threads: float, choice: str, slow: int) -> None:
+    def steps_take(way: Way, t: int) -> tuple[float, bool]:
+        return (1 * MS if way == "serial" else threads) * (100 if t < slow else 1), False
 
     assert chosen(steps_take)[0].choice == choice
 
