@@ -21,6 +21,7 @@ from runnerkit import Contribution, ExecutorReport, hookimpl
 from runnerkit.errors import ArgumentError, EnvError
 from runnerkit.executors import SerialExecutor, auto, trial
 from runnerkit.executors.trial import Trial, Way
+from runnerkit.executors.waiting import has_gil
 from runnerkit.plugins import Plugins
 from runnerkit.typing import ReportingExecutor
 
@@ -63,18 +64,18 @@ def test_threads_are_not_tried_where_they_could_not_save_what_they_cost() -> Non
 
 
 def test_without_a_gil_threads_are_always_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "has_gil", lambda: False)
+    monkeypatch.setattr("runnerkit.executors.trial.has_gil", lambda: False)
     assert chosen(constant(20e-6, 12e-6))[0].choice == "threads"
     assert chosen(constant(20e-6, 30e-6))[0].choice == "serial"
 
 
 def test_whether_there_is_a_gil_is_asked_of_pythons_that_can_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys._is_gil_enabled", lambda: False, raising=False)
-    assert not trial.has_gil()
+    assert not has_gil()
     monkeypatch.setattr("sys._is_gil_enabled", lambda: True, raising=False)
-    assert trial.has_gil()
+    assert has_gil()
     monkeypatch.delattr("sys._is_gil_enabled")
-    assert trial.has_gil()
+    assert has_gil()
 
 
 @given(serial=st.floats(0.2 * MS, 1.0), ratio=st.floats(0.125, 10.0))

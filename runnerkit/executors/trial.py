@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import statistics
-import sys
 from collections.abc import Generator, Sequence
 from typing import Final, Literal, TypeAlias
 
-__all__ = ["Course", "Trial", "Way", "has_gil"]
+from runnerkit.executors.waiting import has_gil
+
+__all__ = ["Course", "Trial", "Way"]
 
 Way: TypeAlias = Literal["serial", "threads"]
 
@@ -107,12 +108,6 @@ class Trial:
                 samples.append(sample)
                 self._samples[way].append(sample)
         return samples
-
-
-def has_gil() -> bool:
-    """Whether threads take turns in running Python code."""
-    is_enabled = getattr(sys, "_is_gil_enabled", None)  # from Python 3.13 on
-    return is_enabled is None or bool(is_enabled())
 
 
 def _is_clear(ratios: Sequence[float]) -> bool:
