@@ -154,7 +154,7 @@ def measure(
             0,  # all get the same episodes
             n_envs,
             executor=executor,
-            workers=workers,
+            workers=None if executor == "serial" else workers,  # which a vector env would refuse, with other words
             preprocessors=preprocessors,
             postprocessors=postprocessors,
             env_options=env_options,
@@ -280,6 +280,11 @@ class _Contestant:
 
     def open(self) -> None:
         self._runner = self._build(self._executor, self._workers, self._n_envs)
+        if self._runner.executor.chosen == "vector":
+            raise ArgumentError(
+                f"{self._runner.env_id} is a vector env, which steps all its envs itself: there is no executor to "
+                "choose. Tune the env that it has many of, and compare with the steps/s of `runnerkit rollout`."
+            )
         self._agent = self._make_agent(self._runner)
 
     def warm_up(self, seconds: float) -> None:

@@ -499,6 +499,7 @@ def test_if_all_fail_it_ends_with_1_and_the_error(workplace: Path) -> None:
         ("CartPole-v1 --workers 0", "Invalid value for '--workers'"),
         ("CartPole-v1 --seconds 0", "Invalid value for '--seconds'"),
         ("CartPole-v1 --agent nobody", "write 'random' or MODULE:ATTRIBUTE"),
+        ("vector:CartPole-v1 --n-envs 2", "vector:CartPole-v1 is a vector env, which steps all its envs itself"),
         ("CartPole-v1 --pre flat", "No preprocessor is called 'flat'"),
     ],
 )
