@@ -35,7 +35,8 @@ _ROUNDS: Final = 5
 _WARM_UP: Final = 0.2  # of the time
 _OURS: Final = "runnerkit"
 _FASTER: Final = 1.03  # times as fast is the least that counts,
-_MOSTLY: Final = 0.8  # in so many of the rounds
+_MOSTLY: Final = 0.8  # in so many of the rounds,
+_ENOUGH: Final = 3  # of which there must be so many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +95,9 @@ class Tuning:
         simplest = next(found for found in measured if found.n_envs == best.n_envs and not _is_beaten(found, best))
         if simplest is not best:
             ahead = (best.steps_per_second or 0.0) / (simplest.steps_per_second or 1.0) - 1
-            why = f"{best.name} was {ahead:.0%} faster, but not reliably so: that is noise, and the simpler one will do"
-            return Recommendation(simplest, why)
+            noise = "not reliably so: that is noise, and the simpler one will do"
+            but = noise if len(best.rounds) >= _ENOUGH else "measured too briefly to be sure: give it more seconds"
+            return Recommendation(simplest, f"{best.name} was {ahead:.0%} faster, but {but}")
         ratio = self.ratio_to_serial(best)
         if ratio is None or best.executor == "serial":
             return Recommendation(best, "nothing was faster")
@@ -290,6 +292,7 @@ class _Contestant:
     def warm_up(self, seconds: float) -> None:
         """Make longer and longer rollouts, up to one that takes about so long."""
         most, self._steps = self._steps, 1
+        self._roll_out()  # at least, as envs begin in it
         began = now = time.perf_counter()
         while now - began < seconds:
             self._roll_out()
@@ -338,4 +341,4 @@ def _compete(group: Sequence[_Contestant], clock: _Clock, share: float) -> None:
 def _is_beaten(found: Measurement, best: Measurement) -> bool:
     """Whether the best was faster in nearly all rounds, by more than nothing."""
     ratios = [b / f for b, f in zip(best.rounds, found.rounds, strict=False)]  # Ctrl-C may have come in a round
-    return statistics.median(ratios) > _FASTER and sum(ratio > 1 for ratio in ratios) >= _MOSTLY * len(ratios)
+    return len(ratios) >= _ENOUGH and statistics.median(ratios) > _FASTER and sum(ratio > 1 for ratio in ratios) >= _MOSTLY * len(ratios)

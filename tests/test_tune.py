@@ -48,6 +48,10 @@ class Clock:
         self.now += self.seconds_per_step * (threading.get_ident() == self._home)
         return GO_ON
 
+    def pass_(self, seconds: float) -> object:
+        self.now += seconds
+        return GO_ON
+
     def env(self, seed: int | None = None) -> ScriptedEnv:
         return ScriptedEnv(faults=Faults(step=self.step))
 
@@ -333,14 +337,29 @@ def test_within_the_noise_the_simpler_is_recommended(rounds: list[float]) -> Non
     assert name == "threads with 2 workers"
 
 
+def test_what_was_faster_once_or_twice_only_is_not_recommended() -> None:
+    name, _, reason = recommended(entry("serial", 1, [100] * 2), entry("threads", 2, [300] * 2))
+    assert name == "serial"
+    assert reason == "threads with 2 workers was 200% faster, but measured too briefly to be sure: give it more seconds"
+
+
+def test_first_resets_are_not_measured_even_if_there_is_no_time_left(clock: Clock) -> None:
+    def make(seed: int | None) -> ScriptedEnv:
+        clock.now += 60.0
+        return ScriptedEnv(faults=Faults(reset=lambda env: clock.pass_(30.0), step=clock.step), length=1000)
+
+    (serial,) = measure(make, constant, n_envs=[2], executors=[], seconds=1.0).measurements
+    assert serial.rounds == pytest.approx([1000])
+
+
 def test_serial_is_recommended_where_nothing_is_faster() -> None:
     assert recommended(entry("serial", 1, [100]), entry("threads", 2, [50])) == ("serial", 8, "nothing was faster")
 
 
 def test_the_fastest_number_of_envs_is_recommended_and_compared_with_serial_of_as_many() -> None:
     assert recommended(
-        entry("serial", 1, [100], 2), entry("threads", 2, [300], 2),
-        entry("serial", 1, [200], 8), entry("threads", 2, [400], 8),
+        entry("serial", 1, [100] * 3, 2), entry("threads", 2, [300] * 3, 2),
+        entry("serial", 1, [200] * 3, 8), entry("threads", 2, [400] * 3, 8),
     ) == ("threads with 2 workers", 8, "2.00 times as fast as serial")  # fmt: skip
 
 
