@@ -76,7 +76,8 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         log_level: of Gymnasium's logger while this runner works: 30 shows warnings, 40 errors only.
         history: the format of what a rollout returns: "arrays", "torch", "transitions", one of a plugin, or a
             HistoryFormat object.
-        executor: "auto", which measures and chooses, "serial" or "threads", or one of a plugin.
+        executor: "auto", which measures and chooses "serial" or "threads", one of these, "processes", or one of a
+            plugin.
         workers: how many workers step the envs, the calling thread included; by default what the executor
             finds best. Never more than n_envs.
         auto_reset: whether an env whose episode ended begins another one at once. If not, it is left out of
