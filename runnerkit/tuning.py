@@ -21,6 +21,7 @@ from runnerkit.assembly import Named, is_count
 from runnerkit.cores import available_cores
 from runnerkit.errors import ArgumentError, UnknownNameError
 from runnerkit.gym_runner import GymRunner
+from runnerkit.keys import EnvKey
 from runnerkit.loading import AgentMaker
 from runnerkit.plugins import Plugins, installed_plugins
 from runnerkit.typing import ActionPostprocessor, ActionPreprocessor, Agent, MakeEnv
@@ -105,7 +106,7 @@ class Tuning:
 
 
 def measure(
-    env: str | MakeEnv,
+    env: str | EnvKey[Any, Any] | MakeEnv,
     make_agent: AgentMaker,
     *,
     n_envs: Sequence[int] = (8,),

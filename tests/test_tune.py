@@ -23,7 +23,7 @@ from faulty_envs import GO_ON, Answer, Constant, Faults, ScriptedEnv, build, rai
 from typing_extensions import override
 
 import runnerkit.plugins
-from runnerkit import Contribution, hookimpl, tuning
+from runnerkit import Contribution, EnvKey, hookimpl, tuning
 from runnerkit.advice import TuningSummary
 from runnerkit.cli import main
 from runnerkit.errors import AgentError, ArgumentError, EnvError, UnknownNameError
@@ -137,7 +137,7 @@ def test_all_built_in_executors_but_auto_take_part_unless_some_are_named() -> No
     found = measure("CartPole-v1", constant, n_envs=[2], workers=[2], seconds=0.5)
     assert {entry.executor for entry in found.measurements} == {"serial", *there}
     assert [entry.error for entry in found.measurements] == [None] * len(found.measurements)
-    found = measure("CartPole-v1", constant, n_envs=[2], executors=["serial"], seconds=0.1)
+    found = measure(EnvKey("CartPole-v1"), constant, n_envs=[2], executors=["serial"], seconds=0.1)
     assert names(found) == [("serial", 1, 2)]
 
 
