@@ -199,8 +199,8 @@ class _Helper:
         name = f"runnerkit-envs-{share.env_indices[0]}-{share.env_indices[-1]}"
         # No bound method of the helper is in it, so that a dropped runner can be collected.
         work = functools.partial(_work, share, self._calls, self._answers, self._closing_faults)
-        # Context variables of the caller, such as the precision of decimals and what NumPy does on overflow, hold
-        # for all envs: a new thread would have the defaults.
+        # Context variables as the caller has them now, such as the precision of decimals and what NumPy does on
+        # overflow, hold for all envs: a new thread would have the defaults.
         target = functools.partial(contextvars.copy_context().run, work)
         self._thread: threading.Thread = threading.Thread(target=target, name=name, daemon=True)
 
