@@ -393,6 +393,7 @@ def test_a_line_with_a_late_hint_still_waits_for_the_next_item() -> None:
 @contextlib.contextmanager
 def helper() -> Iterator[_Helper]:
     made = _Helper(Share([0]))
+    made.start()
     yield made
     made.stop()
     assert made.join() == []
