@@ -342,4 +342,6 @@ def _compete(group: Sequence[_Contestant], clock: _Clock, share: float) -> None:
 def _is_beaten(found: Measurement, best: Measurement) -> bool:
     """Whether the best was faster in nearly all rounds, by more than nothing."""
     ratios = [b / f for b, f in zip(best.rounds, found.rounds, strict=False)]  # Ctrl-C may have come in a round
-    return len(ratios) >= _ENOUGH and statistics.median(ratios) > _FASTER and sum(ratio > 1 for ratio in ratios) >= _MOSTLY * len(ratios)
+    if len(ratios) < _ENOUGH:
+        return False
+    return statistics.median(ratios) > _FASTER and sum(ratio > 1 for ratio in ratios) >= _MOSTLY * len(ratios)
