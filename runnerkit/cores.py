@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from typing import Final, Protocol
 
-__all__ = ["Spinner", "Spinners", "available_cores", "spinners"]
+from runnerkit.errors import ArgumentError
+
+__all__ = ["Spinner", "Spinners", "available_cores", "share_out", "spinners"]
 
 _QUOTA = "/sys/fs/cgroup/cpu.max"
+
+
+def share_out(n_envs: int, workers: int | None) -> list[range]:
+    """Share out envs among workers, as many as there are cores if None: the envs of each, the caller's first.
+
+    Raises ArgumentError.
+    """
+    if workers is not None and workers < 1:
+        raise ArgumentError(f"workers must be at least 1, not {workers}.")
+    n = min(n_envs, workers or available_cores())
+    bounds = [round(n_envs * w / n) for w in range(n + 1)]
+    return [range(low, high) for low, high in itertools.pairwise(bounds)]
 
 
 def available_cores() -> int:

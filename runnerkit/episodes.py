@@ -150,6 +150,7 @@ class Share:
     def close(self) -> None:
         """Close all envs, even if some fail to; raise the first fault at the end."""
         fault: EnvError | None = None
+        self._active, self._stepped = (), []  # keep no env alive that is closed
         for i in self.env_indices:
             env = self._envs.pop(i, None)
             if env is None:

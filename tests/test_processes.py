@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import decimal
 import gc
 import os
 import pickle
@@ -794,6 +795,26 @@ def test_libraries_start_one_thread_in_a_helper() -> None:
     with build(lambda seed: Threads(), n_envs=2, workers=2, executor="processes") as runner:
         histories = runner.rollout(Constant(), steps=1)
     assert histories[1].observations.tolist() == [1]
+
+
+class Strict(gymnasium.ObservationWrapper[Any, Any, Any]):
+    """Tells how numbers are dealt with where it lives."""
+
+    def __init__(self) -> None:
+        super().__init__(gymnasium.make("CartPole-v1"))
+        self.observation_space = spaces.Discrete(1000)
+
+    @override
+    def observation(self, observation: Any) -> Any:
+        return decimal.getcontext().prec * 10 + (np.geterr()["under"] == "raise")
+
+
+def test_helpers_deal_with_numbers_as_the_caller_does() -> None:
+    with decimal.localcontext() as context, np.errstate(under="raise"):
+        context.prec = 7
+        with build(lambda seed: Strict(), n_envs=2, workers=2, executor="processes") as runner:
+            histories = runner.rollout(Constant(), steps=1)
+    assert [history.observations.tolist() for history in histories] == [[71], [71]]
 
 
 def test_envs_are_drawn_by_the_process_they_live_in() -> None:

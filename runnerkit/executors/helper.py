@@ -21,6 +21,7 @@ if __name__ == "__main__":  # where modules are must be known before any but Pyt
 
 import contextlib
 import ctypes
+import decimal
 import faulthandler
 import gc
 import os
@@ -46,7 +47,7 @@ from runnerkit.records import EnvFacts, EpisodeStart, ShareOptions
 from runnerkit.spaces import Column, Rows
 from runnerkit.typing import AnyEnv
 
-__all__ = ["UNPAID", "BlockTicket", "Helper", "HelperShare", "Phase"]
+__all__ = ["UNPAID", "BlockTicket", "Helper", "HelperShare", "Phase", "Surroundings"]
 
 _GRACE_S = 5.0  # for a step that is under way when the caller is gone
 
@@ -77,6 +78,26 @@ class BlockTicket:
     """How many envs each helper has."""
     mine: int
     """Which of these it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the caller has set that changes what envs do: helpers have it, too."""
+
+    log_level: int
+    float_errors: dict[str, Any]
+    decimals: decimal.Context
+
+    @classmethod
+    def here(cls) -> Surroundings:
+        """Return those of this thread."""
+        return cls(gymnasium.logger.min_level, dict(np.geterr()), decimal.getcontext())
+
+    def enter(self) -> None:
+        """Set them here."""
+        gymnasium.logger.min_level = self.log_level
+        np.seterr(**self.float_errors)
+        decimal.setcontext(self.decimals)
 
 
 class HelperShare(Share):
@@ -281,8 +302,8 @@ class Helper:
 
     # ---- before and after
 
-    def _open(self, factory: bytes, options: ShareOptions, log_level: int) -> list[EnvFacts]:
-        gymnasium.logger.min_level = log_level
+    def _open(self, factory: bytes, options: ShareOptions, surroundings: Surroundings) -> list[EnvFacts]:
+        surroundings.enter()
         self._tells_more = options.keep_infos
         try:
             make_env = pickle.loads(factory)

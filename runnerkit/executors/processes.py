@@ -18,12 +18,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import gymnasium
-
-from runnerkit.cores import available_cores, spinners
+from runnerkit.cores import share_out, spinners
 from runnerkit.episodes import Share, foremost
 from runnerkit.errors import ArgumentError, EnvError, RunnerKitError, close_after, said
 from runnerkit.executors.handover import can_poll
+from runnerkit.executors.helper import Surroundings
 from runnerkit.executors.shared import Arena, Pool, Region, SharedBlock, arena_bytes, has_objects
 from runnerkit.executors.transport import dumps
 from runnerkit.executors.worker import Worker
@@ -45,16 +44,13 @@ class ProcessesExecutor:
     """Steps n envs in `workers` processes, `min(n_envs, cores)` by default, the calling one included."""
 
     def __init__(self, n_envs: int, workers: int | None = None) -> None:
-        if workers is not None and workers < 1:
-            raise ArgumentError(f"workers must be at least 1, not {workers}.")
         if not hasattr(socket, "send_fds"):
             raise ArgumentError("executor='processes' needs Linux or macOS. Use executor='threads' here.")
-        self.workers: int = min(n_envs, workers or available_cores())
+        own, *self._others = share_out(n_envs, workers)
+        self.workers: int = 1 + len(self._others)
         self._n_envs = n_envs
-        bounds = [round(n_envs * w / self.workers) for w in range(self.workers + 1)]
-        self._own: Share = Share(range(bounds[1]))
-        self._spans: list[tuple[int, int]] = list(itertools.pairwise(bounds[1:]))
-        self._shares = [high - low for low, high in self._spans]
+        self._own: Share = Share(own)
+        self._shares = [len(env_indices) for env_indices in self._others]
         self._helpers: list[Worker] = []
         self._pid = os.getpid()
         self._pool = Pool()
@@ -69,12 +65,12 @@ class ProcessesExecutor:
 
     def open(self, make_env: Callable[[int], AnyEnv], options: ShareOptions, /) -> list[EnvFacts]:
         """Start the helpers and make all envs, each in its own process."""
-        factory = _pickled(make_env) if self._spans else b""
+        factory = _pickled(make_env) if self._others else b""
         try:
             with _interrupts_blocked():
-                for low, high in self._spans:
-                    self._helpers.append(Worker(low, high, self._n_envs, self._shares, len(self._helpers)))
-            call = factory, options, gymnasium.logger.min_level
+                for env_indices in self._others:
+                    self._helpers.append(Worker(env_indices, self._n_envs, self._shares, len(self._helpers)))
+            call = factory, options, Surroundings.here()
             parts = self._all((make_env, options), [call] * len(self._helpers), "open")
         except BaseException as error:
             close_after(error, self.close)

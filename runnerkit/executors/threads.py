@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextvars
 import functools
-import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from runnerkit.cores import available_cores, spinners
+from runnerkit.cores import share_out, spinners
 from runnerkit.episodes import Share, foremost
-from runnerkit.errors import ArgumentError, close_after
+from runnerkit.errors import close_after
 from runnerkit.executors.waiting import Line, has_gil
 from runnerkit.history.block import Block
 from runnerkit.history.log import EpisodeLog
@@ -37,17 +36,15 @@ class ThreadsExecutor:
     def __init__(
         self, n_envs: int, workers: int | None = None, *, make_share: Callable[[Sequence[int]], Share] = Share
     ) -> None:
-        if workers is not None and workers < 1:
-            raise ArgumentError(f"workers must be at least 1, not {workers}.")
-        self.workers: int = min(n_envs, workers or available_cores())
-        bounds = [round(n_envs * w / self.workers) for w in range(self.workers + 1)]
-        self._own: Share = make_share(range(bounds[0], bounds[1]))
+        own, *others = share_out(n_envs, workers)
+        self.workers: int = 1 + len(others)
+        self._own: Share = make_share(own)
         self._helpers: list[_Helper] = []
         self._parts_of: Sequence[int] = ()
         self._parts: list[tuple[slice, Sequence[int]]] = []
         try:
-            for low, high in itertools.pairwise(bounds[1:]):
-                self._helpers.append(_Helper(make_share(range(low, high))))
+            for env_indices in others:
+                self._helpers.append(_Helper(make_share(env_indices)))
                 self._helpers[-1].start()
         except BaseException as error:  # there may be a limit to the number of threads, or Ctrl-C
             close_after(error, self.release)

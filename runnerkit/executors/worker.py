@@ -50,7 +50,8 @@ _ONE_THREAD: Final = dict.fromkeys(
 class Worker:
     """The helper process of envs `low` to `high - 1`."""
 
-    def __init__(self, low: int, high: int, n_envs: int, shares: list[int], number: int) -> None:
+    def __init__(self, env_indices: range, n_envs: int, shares: list[int], number: int) -> None:
+        low, high = env_indices.start, env_indices.stop
         self._shares, self._number = shares, number
         self._regions: weakref.WeakKeyDictionary[Region, int] = weakref.WeakKeyDictionary()
         """Memory that the helper has mapped, by the number under which it knows it."""
