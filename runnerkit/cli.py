@@ -66,6 +66,17 @@ def main() -> None:
     """
 
 
+# ---- what several commands take
+
+_pre = click.option(
+    "--pre", metavar="NAME", multiple=True, help="A preprocessor of observations; repeat it for a chain."
+)
+_post = click.option("--post", metavar="NAME", multiple=True, help="A postprocessor of actions; repeat it for a chain.")
+_no_progress = click.option(
+    "--no-progress", is_flag=True, help="Show no progress bar. There is none, either, with --json or in a pipe."
+)
+
+
 # ---- runnerkit rollout
 
 
@@ -118,12 +129,10 @@ Examples:
     help="How many workers step them.  [default: what the executor finds best]",
 )
 @click.option("--history", metavar="NAME", default="arrays", show_default=True, help="The format to record in.")
-@click.option("--pre", metavar="NAME", multiple=True, help="A preprocessor of observations; repeat it for a chain.")
-@click.option("--post", metavar="NAME", multiple=True, help="A postprocessor of actions; repeat it for a chain.")
+@_pre
+@_post
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with the records of all episodes.")
-@click.option(
-    "--no-progress", is_flag=True, help="Show no progress bar. There is none, either, with --json or in a pipe."
-)
+@_no_progress
 def rollout(
     env: str,
     n_envs: int,
@@ -266,12 +275,10 @@ Examples:
     show_default=True,
     help="How long all of it takes, about.",
 )
-@click.option("--pre", metavar="NAME", multiple=True, help="A preprocessor of observations; repeat it for a chain.")
-@click.option("--post", metavar="NAME", multiple=True, help="A postprocessor of actions; repeat it for a chain.")
+@_pre
+@_post
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with what each round gave.")
-@click.option(
-    "--no-progress", is_flag=True, help="Show no progress bar. There is none, either, with --json or in a pipe."
-)
+@_no_progress
 def tune(
     env: str,
     n_envs: tuple[int, ...],

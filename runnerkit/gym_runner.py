@@ -20,10 +20,10 @@ from runnerkit.interrupts import Interrupt
 from runnerkit.keys import EnvKey, HistoryKey
 from runnerkit.lockstep import rollout_of
 from runnerkit.loglevel import gymnasium_log_level
+from runnerkit.plan import Plan
 from runnerkit.plugins import Plugins, installed_plugins
 from runnerkit.records import ExecutorReport, Transition
 from runnerkit.rendering import Screen
-from runnerkit.rollouts import Plan
 from runnerkit.runner import BaseRunner
 from runnerkit.standing import Standing
 from runnerkit.typing import (

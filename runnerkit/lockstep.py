@@ -13,9 +13,10 @@ from typing_extensions import override
 from runnerkit.assembly import Assembly
 from runnerkit.errors import EnvError
 from runnerkit.interrupts import Interrupt
+from runnerkit.plan import Plan
 from runnerkit.records import EndReason, EpisodeStart
 from runnerkit.rendering import Screen
-from runnerkit.rollouts import Plan, Rollout
+from runnerkit.rollouts import Rollout
 from runnerkit.spaces import Rows
 from runnerkit.standing import Standing
 from runnerkit.typing import LockstepExecutor

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from typing_extensions import TypeVar, Unpack
 
+from runnerkit.errors import ArgumentError
 from runnerkit.gym_runner import GymRunner
 from runnerkit.history.arrays import ArrayHistory
 from runnerkit.keys import EnvKey, HistoryKey
@@ -218,6 +219,11 @@ class Registry:
         the histories is exact for the built-in formats, for a `HistoryKey` and for a format object; for other
         names it is `object`.
         """
+        if "plugins" in options:
+            raise ArgumentError(
+                "A registry looks names up in its own plugins, so that there cannot be plugins=. "
+                "Give it to GymRunner, or register them here."
+            )
         runner: GymRunner[Any, Any, Any] = GymRunner(
             env, seed, n_envs, log_level, history=history, plugins=self._plugins, **options
         )

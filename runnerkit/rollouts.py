@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import EllipsisType
 from typing import Any
 
@@ -18,6 +17,7 @@ from runnerkit.history.log import EpisodeLog
 from runnerkit.history.transitions import transition
 from runnerkit.interrupts import Interrupt
 from runnerkit.memory import require_bytes
+from runnerkit.plan import Plan
 from runnerkit.progress import Reporter
 from runnerkit.records import EndReason, Transition
 from runnerkit.rendering import Screen
@@ -25,28 +25,10 @@ from runnerkit.spaces import Column, MisfitError, Rows, put_rows
 from runnerkit.standing import Standing
 from runnerkit.typing import ProgressCallback, StatefulAgent, SupportsActiveEnvs
 
-__all__ = ["Plan", "Rollout"]
+__all__ = ["Rollout"]
 
 _FIRST_STEPS = 256
 _GROWTH = 1.125  # a block of unknown length grows by so much; a greater factor would touch memory never used
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a rollout is to do."""
-
-    limit: int
-    """Steps per env at the most."""
-    episodes: int | None
-    auto_reset: bool
-    compute_action: Callable[[Any], object]
-    process_transition: Callable[[Any, Transition[Any, Any]], object] | None
-    """None, if the history format takes the whole block."""
-
-    @property
-    def is_open_ended(self) -> bool:
-        """Whether it may end before the limit, so that its length is not known."""
-        return self.episodes is not None or not self.auto_reset
 
 
 class Rollout:

@@ -274,7 +274,7 @@ def test_envs_that_share_a_space_object_and_so_its_random_numbers_are_never_move
 
 
 def test_on_one_core_it_is_serial_at_once_but_workers_may_ask_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auto, "available_cores", lambda: 1)
+    monkeypatch.setattr("runnerkit.cores.available_cores", lambda: 1)
     with build(Fleet(), n_envs=4) as runner:
         assert runner_says(runner) == ("serial", "there is only one core")
     with build(Fleet(), n_envs=4, workers=2) as runner:

@@ -20,7 +20,7 @@ from faulty_envs import Constant, ScriptedEnv, build
 from typing_extensions import override
 
 from runnerkit import Contribution, HistoryKey, Registry, hookimpl
-from runnerkit.errors import MissingDependencyError, PluginError, UnknownNameError
+from runnerkit.errors import ArgumentError, MissingDependencyError, PluginError, UnknownNameError
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.history.arrays import ArrayFormat, ArrayHistory
 from runnerkit.plugins import KINDS, Kind, Plugins
@@ -613,3 +613,9 @@ def test_gymnasium_ids_are_not_shadowed_by_factories() -> None:
     registry.register(module_of(env_factories=lambda: [Contribution("CartPole-v1", lambda: None)]))
     with registry.build("CartPole-v1") as runner:
         assert isinstance(runner.action_space, gymnasium.spaces.Discrete)
+
+
+def test_a_registry_has_its_own_plugins_and_takes_no_others() -> None:
+    make: Any = Registry().build
+    with pytest.raises(ArgumentError, match="Give it to GymRunner"):
+        make("CartPole-v1", plugins=None)

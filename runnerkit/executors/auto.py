@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from runnerkit.cores import available_cores
-from runnerkit.errors import ArgumentError, EnvError
+from runnerkit.cores import share_out
+from runnerkit.errors import EnvError
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.executors.threads import ThreadsExecutor
 from runnerkit.executors.trial import Trial, Way
@@ -38,10 +38,9 @@ class AutoExecutor:
     def __init__(
         self, n_envs: int, workers: int | None = None, *, make_trial: Callable[[float], Trial] = Trial
     ) -> None:
-        if workers is not None and workers < 1:
-            raise ArgumentError(f"workers must be at least 1, not {workers}.")
+        shares = share_out(n_envs, workers)
         self._n_envs = n_envs
-        self._most_workers = min(n_envs, workers or available_cores())
+        self._most_workers = len(shares)
         self._serial: SerialExecutor = SerialExecutor(n_envs)
         self._threads: ThreadsExecutor | None = None
         self._now: SerialExecutor | ThreadsExecutor = self._serial
@@ -51,7 +50,7 @@ class AutoExecutor:
         """Envs that were moved and not stepped since."""
         self._unreset: set[int] = set()
         """Envs that were moved and not reset since."""
-        self._trial: Trial = make_trial(-(-n_envs // self._most_workers) / n_envs)
+        self._trial: Trial = make_trial(max(map(len, shares)) / n_envs)
         if n_envs == 1:
             self._trial.choose("serial", "there is only one env")
         elif self._most_workers == 1:
