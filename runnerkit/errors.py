@@ -20,10 +20,11 @@ Every error names the thing that is wrong, what was expected, what was given, an
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable
 
 from typing_extensions import override
+
+from runnerkit.sentences import unknown
 
 __all__ = [
     "AgentError",
@@ -65,7 +66,7 @@ class UnknownNameError(RunnerKitError, LookupError):
 
     @override
     def __str__(self) -> str:
-        return _unknown(self.kind, self.name, self.known, self.hint)
+        return unknown(self.kind, self.name, self.known, self.hint)
 
 
 class SpaceError(RunnerKitError, TypeError):
@@ -168,14 +169,3 @@ def close_after(error: BaseException, close: Callable[[], None]) -> None:
         close()
     except Exception as fault:
         error.add_note(f"Besides, closing failed: {said(fault)}")
-
-
-_MOST_NAMES = 40
-
-
-def _unknown(kind: str, name: str, known: tuple[str, ...], hint: str) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    guess = f" Did you mean {close[0]!r}?" if close else ""
-    rest = f" and {len(known) - _MOST_NAMES} more" if len(known) > _MOST_NAMES else ""
-    there = f" Known: {', '.join(known[:_MOST_NAMES])}{rest}." if known else f" No {kind} is known."
-    return f"No {kind} is called {name!r}.{guess}{' ' + hint if hint else ''}{there}"

@@ -39,6 +39,7 @@ from runnerkit.typing import (
     HistoryT,
     MakeEnv,
     ObsT,
+    PlainOptions,
     ProgressCallback,
     Recorder,
     ReportingExecutor,
@@ -110,7 +111,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         *,
         history: Literal["arrays"] = "arrays",
         plugins: Plugins | None = None,
-        **options: Unpack[RunnerOptions],
+        **options: Unpack[PlainOptions],
     ) -> None: ...
     @overload
     def __init__(
@@ -122,7 +123,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         *,
         history: Literal["transitions"],
         plugins: Plugins | None = None,
-        **options: Unpack[RunnerOptions],
+        **options: Unpack[PlainOptions],
     ) -> None: ...
     @overload
     def __init__(
@@ -134,12 +135,12 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         *,
         history: Literal["torch"],
         plugins: Plugins | None = None,
-        **options: Unpack[RunnerOptions],
+        **options: Unpack[PlainOptions],
     ) -> None: ...
     @overload
     def __init__(
         self: GymRunner[Any, Any, ArrayHistory[Any, Any]],
-        env_id: str | MakeEnv,
+        env_id: str | EnvKey[Any, Any] | MakeEnv,
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -151,7 +152,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     @overload
     def __init__(
         self: GymRunner[Any, Any, list[Transition[Any, Any]]],
-        env_id: str | MakeEnv,
+        env_id: str | EnvKey[Any, Any] | MakeEnv,
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -163,7 +164,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     @overload
     def __init__(
         self: GymRunner[Any, Any, TorchHistory],
-        env_id: str | MakeEnv,
+        env_id: str | EnvKey[Any, Any] | MakeEnv,
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -175,7 +176,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     @overload
     def __init__(
         self: GymRunner[Any, Any, H],
-        env_id: str | MakeEnv,
+        env_id: str | EnvKey[Any, Any] | MakeEnv,
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -187,7 +188,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     @overload
     def __init__(
         self: GymRunner[Any, Any, object],
-        env_id: str | MakeEnv,
+        env_id: str | EnvKey[Any, Any] | MakeEnv,
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,

@@ -1,38 +1,54 @@
 """The hooks of RunnerKit: what a plugin may offer.
 
-A plugin is a module, or any object, with functions of these names marked `@hookimpl`; it is found through the
-entry-point group `runnerkit`, or registered by hand::
+A plugin is a module, or any object, with functions marked `@hookimpl`; it is found through the entry-point group
+`runnerkit`, or registered by hand::
 
     from runnerkit import Contribution, hookimpl
 
-    @hookimpl
+    @hookimpl.history_formats
     def history_formats():
         yield Contribution("arrow", ArrowFormat)
 
-Hooks are called when runners are assembled, never in a step.
+`@hookimpl.history_formats` tells type checkers which hook is meant, so that mypy and pyright check the function
+against it. A plain `@hookimpl` takes the hook from the function's name; it is checked by the plugin `runnerkit.mypy`
+only. Either way the function stays what it is, and marked as pluggy wants it. Hooks are called when runners are
+assembled, never in a step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, Generic, Protocol
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, final, overload
 
 import pluggy
-from typing_extensions import TypeVar
+from typing_extensions import TypedDict, TypeVar, Unpack
 
+from runnerkit import sentences
 from runnerkit.typing import ActionPostprocessor, ActionPreprocessor, EnvFactory, Executor, HistoryFormat
 
-__all__ = ["Contribution", "MakeExecutor", "hookimpl"]
+__all__ = [
+    "Contribution",
+    "Hook",
+    "HookClassMethod",
+    "HookMethod",
+    "HookOptions",
+    "HookimplMarker",
+    "MarkerOptions",
+    "MakeExecutor",
+    "hookimpl",
+]
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+P_contra = TypeVar("P_contra", contravariant=True)
+P = TypeVar("P")
+F = TypeVar("F", bound=Callable[..., object])
 
 PROJECT: Final = "runnerkit"
 
-hookimpl: Final[pluggy.HookimplMarker] = pluggy.HookimplMarker(PROJECT)
-"""Marks a function of a plugin as the implementation of the hook of its name."""
-
-_hookspec: Final[pluggy.HookspecMarker] = pluggy.HookspecMarker(PROJECT)
+_mark: Final = pluggy.HookimplMarker(PROJECT)
+_hookspec: Final = pluggy.HookspecMarker(PROJECT)
 
 
 class MakeExecutor(Protocol):
@@ -54,6 +70,108 @@ class Contribution(Generic[T_co]):
     name: str
     make: Callable[[], T_co]
     summary: str = ""
+
+
+class HookOptions(TypedDict, total=False):
+    """What pluggy lets an implementation say about itself."""
+
+    tryfirst: bool
+    trylast: bool
+    optionalhook: bool
+
+
+class MarkerOptions(HookOptions, total=False):
+    """What it may say besides where the hook is not clear from the decorator; RunnerKit's hooks have no wrappers."""
+
+    specname: str | None
+    wrapper: bool
+    hookwrapper: bool
+
+
+class HookMethod(Protocol[P_contra, T_co]):
+    """An implementation that is a method. Any other argument than `self` would be one that the hook does not have."""
+
+    def __call__(_self, self: P_contra) -> Iterable[Contribution[T_co]]:  # self is the plugin
+        """Return what the plugin offers."""
+        ...
+
+
+class HookClassMethod(Protocol[P_contra, T_co]):
+    """An implementation that is a class method: `@classmethod` goes above the hook."""
+
+    def __call__(_self, cls: P_contra) -> Iterable[Contribution[T_co]]:
+        """Return what the plugin offers."""
+        ...
+
+
+@final
+class Hook(Generic[T]):
+    """One hook, as a decorator of its implementations, whatever they are called::
+
+        @hookimpl.executors
+        def executors() -> Iterator[Contribution[MakeExecutor]]: ...
+
+        @hookimpl.executors(optionalhook=True)
+        def my_executors() -> list[Contribution[MakeExecutor]]: ...
+
+    Functions, methods, static methods and class methods will do. They come back as they are.
+    """
+
+    def __init__(self, name: str, **options: Unpack[HookOptions]) -> None:
+        self.name: str = name
+        self._options: HookOptions = options
+
+    @overload
+    def __call__(
+        self, function: Callable[[], Iterable[Contribution[T]]], /
+    ) -> Callable[[], Iterable[Contribution[T]]]: ...
+    @overload
+    def __call__(self, function: HookMethod[P, T], /) -> Callable[[P], Iterable[Contribution[T]]]: ...
+    @overload
+    def __call__(self, function: HookClassMethod[P, T], /) -> Callable[[P], Iterable[Contribution[T]]]: ...
+    @overload
+    def __call__(self, /, *, tryfirst: bool = ..., trylast: bool = ..., optionalhook: bool = ...) -> Hook[T]: ...
+    def __call__(self, function: Callable[..., object] | None = None, /, **options: Any) -> object:
+        """Mark a function as an implementation, or return this hook with options."""
+        if function is None:
+            return Hook(self.name, **options)
+        return _marked(function, specname=self.name, **self._options)
+
+
+@final
+class HookimplMarker:
+    """Marks the functions of a plugin as implementations of hooks; there is one of it, `hookimpl`."""
+
+    env_factories: Final[Hook[EnvFactory]] = Hook("env_factories")
+    action_preprocessors: Final[Hook[ActionPreprocessor]] = Hook("action_preprocessors")
+    action_postprocessors: Final[Hook[ActionPostprocessor]] = Hook("action_postprocessors")
+    history_formats: Final[Hook[HistoryFormat[object]]] = Hook("history_formats")
+    executors: Final[Hook[MakeExecutor]] = Hook("executors")
+
+    @overload
+    def __call__(self, function: F, /, **options: Unpack[MarkerOptions]) -> F: ...
+    @overload
+    def __call__(self, function: None = ..., /, **options: Unpack[MarkerOptions]) -> Callable[[F], F]: ...
+    def __call__(self, function: Callable[..., object] | None = None, /, **options: Any) -> object:
+        """Mark a function as an implementation of the hook of its name; with options, return what does so."""
+        if function is None:
+            return lambda late: _marked(late, **options)
+        return _marked(function, **options)
+
+    if not TYPE_CHECKING:  # to a type checker, a misspelt hook is an error
+
+        def __getattr__(self, name: str) -> object:
+            raise AttributeError(sentences.unknown("hook", name, sorted(n for n in dir(self) if n[0] != "_")))
+
+
+hookimpl: Final[HookimplMarker] = HookimplMarker()
+"""Marks a function of a plugin as the implementation of a hook: `@hookimpl.executors`, or `@hookimpl` by its name."""
+
+
+def _marked(function: Callable[..., object], **options: Any) -> Callable[..., object]:
+    """Mark a function as pluggy does: of a static or class method, the function inside, which pluggy looks at."""
+    _mark(getattr(function, "__func__", function), **options)
+    return function
 
 
 @_hookspec

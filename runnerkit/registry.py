@@ -23,7 +23,7 @@ from runnerkit.plugins import (
     installed_plugins,
 )
 from runnerkit.records import Transition
-from runnerkit.typing import ActT, HistoryFormat, MakeEnv, ObsT, RunnerOptions
+from runnerkit.typing import ActT, HistoryFormat, MakeEnv, ObsT, PlainOptions, RunnerOptions
 
 if TYPE_CHECKING:
     from runnerkit.history.torch import TorchHistory
@@ -102,7 +102,7 @@ class Registry:
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
-        **options: Unpack[RunnerOptions],
+        **options: Unpack[PlainOptions],
     ) -> GymRunner[ObsT, ActT, ArrayHistory[ObsT, ActT]]: ...
     @overload
     def build(  # pyright: ignore[reportOverlappingOverload]  (a plain name gives object, which is not wrong)
@@ -113,7 +113,7 @@ class Registry:
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
-        **options: Unpack[RunnerOptions],
+        **options: Unpack[PlainOptions],
     ) -> GymRunner[ObsT, ActT, list[Transition[ObsT, ActT]]]: ...
     @overload
     def build(
@@ -124,7 +124,7 @@ class Registry:
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
-        **options: Unpack[RunnerOptions],
+        **options: Unpack[PlainOptions],
     ) -> GymRunner[ObsT, ActT, TorchHistory]: ...
     @overload
     def build(
@@ -135,23 +135,12 @@ class Registry:
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
-        **options: Unpack[RunnerOptions],
+        **options: Unpack[PlainOptions],
     ) -> GymRunner[ObsT, ActT, H]: ...
     @overload
     def build(
         self,
-        env: EnvKey[ObsT, ActT],
-        *,
-        history: str,
-        seed: int | None = None,
-        n_envs: int = 1,
-        log_level: int = 40,
-        **options: Unpack[RunnerOptions],
-    ) -> GymRunner[ObsT, ActT, object]: ...
-    @overload
-    def build(
-        self,
-        env: str | MakeEnv,
+        env: str | EnvKey[Any, Any] | MakeEnv,
         *,
         history: Literal["arrays"] = "arrays",
         seed: int | None = None,
@@ -162,7 +151,7 @@ class Registry:
     @overload
     def build(  # pyright: ignore[reportOverlappingOverload]  (as above)
         self,
-        env: str | MakeEnv,
+        env: str | EnvKey[Any, Any] | MakeEnv,
         *,
         history: Literal["transitions"],
         seed: int | None = None,
@@ -173,7 +162,7 @@ class Registry:
     @overload
     def build(
         self,
-        env: str | MakeEnv,
+        env: str | EnvKey[Any, Any] | MakeEnv,
         *,
         history: Literal["torch"],
         seed: int | None = None,
@@ -184,7 +173,7 @@ class Registry:
     @overload
     def build(
         self,
-        env: str | MakeEnv,
+        env: str | EnvKey[Any, Any] | MakeEnv,
         *,
         history: HistoryKey[H] | HistoryFormat[H],
         seed: int | None = None,
@@ -195,7 +184,18 @@ class Registry:
     @overload
     def build(
         self,
-        env: str | MakeEnv,
+        env: EnvKey[ObsT, ActT],
+        *,
+        history: str,
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        **options: Unpack[PlainOptions],
+    ) -> GymRunner[ObsT, ActT, object]: ...
+    @overload
+    def build(
+        self,
+        env: str | EnvKey[Any, Any] | MakeEnv,
         *,
         history: str,
         seed: int | None = None,

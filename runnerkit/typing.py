@@ -51,6 +51,7 @@ __all__ = [
     "LockstepExecutor",
     "MakeEnv",
     "ObsT",
+    "PlainOptions",
     "ProgressCallback",
     "Recorder",
     "ReportingExecutor",
@@ -398,16 +399,21 @@ class Runner(Protocol[ObsT, ActT, HistoryT]):
         ...
 
 
-class RunnerOptions(TypedDict, total=False):
-    """The options of `GymRunner` besides env, seed, n_envs, log_level and history; it explains them."""
+class PlainOptions(TypedDict, total=False):
+    """The options of `GymRunner` that say nothing about the types of batches."""
 
     executor: str
     workers: int | None
     auto_reset: bool
-    preprocessors: Sequence[str | ActionPreprocessor]
-    postprocessors: Sequence[str | ActionPostprocessor]
     schedule: EpisodeSchedule | None
     keep_infos: bool
     keep_raw: bool
     render_mode: str | None
     env_options: Mapping[str, Any] | None
+
+
+class RunnerOptions(PlainOptions, total=False):
+    """The options of `GymRunner` besides env, seed, n_envs, log_level and history; it explains them."""
+
+    preprocessors: Sequence[str | ActionPreprocessor]
+    postprocessors: Sequence[str | ActionPostprocessor]

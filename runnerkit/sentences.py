@@ -1,0 +1,115 @@
+"""What is wrong with a plugin, an agent, a processor or a name, in words.
+
+The run time and the mypy plugin find the same faults by different means and say them in the same sentences, which
+are here. This module imports nothing of RunnerKit, so that `runnerkit.mypy` can use it.
+
+Types come in as text: `NDArray[float32]`, `list[str]`, `Iterable[Contribution[Executor]]`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+_MOST_NAMES = 40
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a question after the closest of the known names, or nothing where none is close."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def unknown(kind: str, name: str, known: Sequence[str], hint: str = "") -> str:
+    """Say that nothing of a kind is called so; `known` is sorted."""
+    rest = f" and {len(known) - _MOST_NAMES} more" if len(known) > _MOST_NAMES else ""
+    there = f" Known: {', '.join(known[:_MOST_NAMES])}{rest}." if known else f" No {kind} is known."
+    return f"No {kind} is called {name!r}.{did_you_mean(name, known)}{' ' + hint if hint else ''}{there}"
+
+
+# ---- hook implementations
+
+
+def unknown_argument(hook: str, argument: str, known: Sequence[str]) -> str:
+    """Say that the hook passes no such argument; `known` are those that it passes."""
+    way_out = f" Known: {', '.join(known)}." if known else " It has none: remove it."
+    return f"Hook {hook!r} has no argument {argument!r}.{did_you_mean(argument, known)}{way_out}"
+
+
+def wrong_argument(hook: str, argument: str, given: str, passed: str) -> str:
+    """Say that the annotation of an argument does not take what the hook passes."""
+    return f"Argument {argument!r} of hook {hook!r} is {passed}, which {given} does not take. Annotate it as {passed}."
+
+
+def default_argument(hook: str, argument: str) -> str:
+    """Say that an argument of the hook has a default in the implementation."""
+    return f"Argument {argument!r} of hook {hook!r} has a default, so that pluggy never passes it. Remove the default."
+
+
+def keyword_only_argument(hook: str, argument: str) -> str:
+    """Say that an argument is keyword-only in the implementation."""
+    return f"Argument {argument!r} of hook {hook!r} is keyword-only, but pluggy passes by position. Remove the '*'."
+
+
+def wrong_result(hook: str, given: str, wanted: str) -> str:
+    """Say that an implementation returns what the hook does not take."""
+    return f"Hook {hook!r} must return {wanted}, not {given}."
+
+
+def async_hook(hook: str) -> str:
+    """Say that an implementation is a coroutine function, or an async generator."""
+    return f"Hook {hook!r} is async, but nothing awaits it. Make it a plain function."
+
+
+def wrapper_without_yield(hook: str) -> str:
+    """Say that a wrapper is no generator function."""
+    return f"A wrapper of hook {hook!r} must be a generator function. Yield once, where the hook itself is to run."
+
+
+def no_wrapper(hook: str) -> str:
+    """Say that RunnerKit's own hooks have no wrappers."""
+    return f"Hook {hook!r} cannot be wrapped, as each plugin is asked by itself. Yield contributions of your own."
+
+
+# ---- agents, processors, formats: `what` is "Agent", "Preprocessor", ..., `who` the name of the class
+
+
+def is_a_class(what: str, who: str) -> str:
+    """Say that a class was given where an object of it is wanted."""
+    return f"{what} {who} is a class. Make one: {who}()."
+
+
+def lacks_method(what: str, who: str, call: str, there: Iterable[str] = ()) -> str:
+    """Say that a method is missing; `call` is how it is called, `act(observations)`, `there` the names it has."""
+    name = call.partition("(")[0]
+    return f"{what} {who} has no method {call}.{did_you_mean(name, there) or ' Give it one.'}"
+
+
+def not_callable_so(what: str, who: str, call: str, given: str) -> str:
+    """Say that a method takes other arguments than it gets; both are written as calls, `act(observations, state)`."""
+    return f"{what} {who}: it is called as {call}, not {given}. Change its parameters."
+
+
+def async_method(what: str, who: str, method: str) -> str:
+    """Say that a method is a coroutine function."""
+    return f"{what} {who}: {method} is async, but nothing awaits it. Make it a plain method."
+
+
+def wrong_method_result(what: str, who: str, method: str, given: str, wanted: str) -> str:
+    """Say that a method returns what nobody can use."""
+    return f"{what} {who}: {method} must return {wanted}, not {given}."
+
+
+def takes_otherwise(what: str, who: str, takes: str, source: str, gives: str) -> str:
+    """Say that an agent or processor does not take what it gets; `source` is "the env" or "Preprocessor Scale"."""
+    return f"{what} {who} takes {takes}, but {source} gives {gives}. Take that, or put a preprocessor between them."
+
+
+def gives_otherwise(what: str, who: str, gives: str, sink: str, takes: str) -> str:
+    """Say that what comes after an agent or postprocessor does not take what it returns."""
+    return f"{what} {who} gives {gives}, but {sink} takes {takes}. Give that, or put a postprocessor between them."
+
+
+def string_for_list(option: str, text: str) -> str:
+    """Say that a string was given where a list of names is wanted."""
+    return f"{option}={text!r} is a string, not a list. Write {option}=[{text!r}]."
