@@ -73,6 +73,15 @@ def no_wrapper(hook: str) -> str:
 
 # ---- agents, processors, formats: `what` is "Agent", "Preprocessor", ..., `who` the name of the class
 
+# How their methods are called.
+ACT = "act(observations)"
+BIND = "bind(space)"
+PROCESS_OBSERVATIONS = "__call__(observations)"
+PROCESS_ACTIONS = "__call__(actions)"
+OPEN = "open(spec)"
+FINISH = "finish(block)"
+CLOSE = "close()"
+
 
 def is_a_class(what: str, who: str) -> str:
     """Say that a class was given where an object of it is wanted."""

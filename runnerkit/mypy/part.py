@@ -1,0 +1,58 @@
+"""What a part of the plugin may answer. Each has one concern; a part says nothing where it has none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Final
+
+from mypy.errorcodes import ErrorCode
+from mypy.nodes import MypyFile, SymbolTableNode
+from mypy.plugin import FunctionContext, FunctionSigContext, MethodContext, MethodSigContext, Plugin
+from mypy.types import FunctionLike, Type
+
+HOOKIMPL: Final = ErrorCode("hookimpl", "Check hook implementations against their specifications", "RunnerKit")
+NAME: Final = ErrorCode("runnerkit-name", "Check names against what is installed", "RunnerKit")
+CONTRACT: Final = ErrorCode("runnerkit-contract", "Check agents, processors and formats against their use", "RunnerKit")
+
+
+class Part:
+    """One concern of the plugin."""
+
+    def __init__(self, plugin: Plugin) -> None:
+        self.plugin: Plugin = plugin
+
+    def config_data(self) -> object:
+        """Return, as JSON, all outside of the code on which results depend; mypy checks anew when it changes."""
+        return None
+
+    def modules_for(self, file: MypyFile) -> Collection[str]:
+        """Return the modules that must be analysed for this file's sake, though it does not import them."""
+        del file
+        return ()
+
+    def method_hook(self, fullname: str) -> Callable[[MethodContext], Type] | None:
+        """Return what is to see a call of that method, if anything."""
+        del fullname
+        return None
+
+    def method_signature_hook(self, fullname: str) -> Callable[[MethodSigContext], FunctionLike] | None:
+        """Return what is to see a call of that method before its arguments are checked, if anything."""
+        del fullname
+        return None
+
+    def function_hook(self, fullname: str) -> Callable[[FunctionContext], Type] | None:
+        """Return what is to see a call of that function or class, if anything."""
+        del fullname
+        return None
+
+    def function_signature_hook(self, fullname: str) -> Callable[[FunctionSigContext], FunctionLike] | None:
+        """Return what is to see a call of that function or class before its arguments are checked, if anything."""
+        del fullname
+        return None
+
+    def lookup(self, fullname: str) -> SymbolTableNode | None:
+        """Return what a full name stands for, or None where its module is not part of this run of mypy."""
+        try:
+            return self.plugin.lookup_fully_qualified(fullname)
+        except (AssertionError, KeyError):
+            return None
