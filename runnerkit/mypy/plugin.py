@@ -18,6 +18,7 @@ from mypy.plugin import (
 from mypy.types import FunctionLike, Type
 from typing_extensions import override
 
+from runnerkit.mypy.config import Config, read_config
 from runnerkit.mypy.part import Part
 
 VERSION: Final = 1
@@ -29,6 +30,7 @@ class RunnerKitPlugin(Plugin):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
+        self.config: Config = read_config(options)
         self.parts: tuple[Part, ...] = ()
 
     @override
