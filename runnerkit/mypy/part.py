@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from mypy.errorcodes import ErrorCode
@@ -20,6 +20,7 @@ class Part:
 
     def __init__(self, plugin: Plugin) -> None:
         self.plugin: Plugin = plugin
+        self.modules: Mapping[str, MypyFile] = {}  # those that mypy has read
 
     def config_data(self) -> object:
         """Return, as JSON, all outside of the code on which results depend; mypy checks anew when it changes."""

@@ -18,6 +18,8 @@ from mypy.plugin import (
 from mypy.types import FunctionLike, Type
 from typing_extensions import override
 
+from runnerkit.mypy.config import Config, read_config
+from runnerkit.mypy.hookimpls import Hookimpls
 from runnerkit.mypy.part import Part
 
 VERSION: Final = 1
@@ -29,7 +31,14 @@ class RunnerKitPlugin(Plugin):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        self.parts: tuple[Part, ...] = ()
+        self.config: Config = read_config(options)
+        self.parts: tuple[Part, ...] = (Hookimpls(self, self.config),)
+
+    @override
+    def set_modules(self, modules: dict[str, MypyFile]) -> None:
+        super().set_modules(modules)
+        for part in self.parts:
+            part.modules = modules
 
     @override
     def report_config_data(self, ctx: ReportConfigContext) -> Any:
