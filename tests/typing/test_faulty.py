@@ -87,6 +87,7 @@ def header(function: ast.FunctionDef, line: int) -> range:
 
 
 FAULTS = list(faults())
+FILES = [str(path) for path in sorted(FAULTY.glob("*.py"))]
 
 
 def run(*command: str) -> str:
@@ -103,7 +104,7 @@ def run(*command: str) -> str:
 @cache
 def mypy_errors() -> dict[tuple[str, int], list[str]]:
     errors = defaultdict(list)
-    for line in run("mypy", str(FAULTY)).splitlines():
+    for line in run("mypy", *FILES).splitlines():
         match = re.match(r"(.+?):(\d+): error: (.*?)(?:  \[[\w-]+\])?$", line)
         if match:
             errors[Path(match[1]).name, int(match[2])].append(match[3])
@@ -112,7 +113,7 @@ def mypy_errors() -> dict[tuple[str, int], list[str]]:
 
 @cache
 def pyright_errors() -> set[tuple[str, int]]:
-    report = json.loads(run("pyright", "--outputjson", str(FAULTY)))
+    report = json.loads(run("pyright", "--outputjson", "-p", str(FAULTY)))
     return {
         (Path(error["file"]).name, error["range"]["start"]["line"] + 1)
         for error in report["generalDiagnostics"]
