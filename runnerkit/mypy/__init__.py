@@ -19,6 +19,9 @@ from runnerkit.mypy.plugin import RunnerKitPlugin
 
 __all__ = ["plugin"]
 
+__version__: str = ""
+"""What mypy's daemon and its cache know this plugin by; it contains what is configured."""
+
 
 def plugin(version: str) -> type[Plugin]:
     """Return the plugin, as mypy asks for it; `version` is mypy's."""

@@ -21,9 +21,8 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-from mypy.errors import CompileError
 from mypy.options import Options
 
 from runnerkit import sentences
@@ -33,6 +32,10 @@ KEYS: Final = ("markers", "names", "specs")
 _NAME: Final = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
 _SPEC: Final = re.compile(rf"{_NAME}(:{_NAME})?")
 _MARKER: Final = re.compile(rf"{_NAME}\.[^\W\d]\w*")
+
+
+class ConfigError(ValueError):
+    """The configuration is wrong; the message names the file and the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Config:
 
 
 def read_config(options: Options) -> Config:
-    """Read the configuration that belongs to mypy's; raises CompileError, which mypy prints, where it is wrong."""
+    """Read the configuration that belongs to mypy's; raises ConfigError."""
     if options.config_file is None:
         return Config()
     path = Path(options.config_file)
@@ -56,25 +59,20 @@ def read_config(options: Options) -> Config:
     return _from_ini(path) or _from_toml(path.with_name("pyproject.toml")) or Config()
 
 
-def refuse(file: str, complaint: str) -> NoReturn:
-    """End the run of mypy with an error about its configuration."""
-    raise CompileError([f"{file}: error: {complaint}"])
-
-
 def _from_toml(path: Path) -> Config | None:
     if not path.exists():
         return None
     try:
         table: Any = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
-        refuse(str(path), f"this is not TOML: {error}")
+        raise ConfigError(f"{path}: error: this is not TOML: {error}") from error
     section = "tool.runnerkit.mypy"
     for key in section.split("."):
         table = table.get(key)
         if table is None:
             return None
         if not isinstance(table, dict):
-            refuse(str(path), f"[{section}] must be a table, but {key!r} is {table!r}.")
+            raise ConfigError(f"{path}: error: [{section}] must be a table, but {key!r} is {table!r}.")
     return _config(str(path), section, table)
 
 
@@ -97,10 +95,10 @@ def _config(file: str, section: str, table: Mapping[str, Any]) -> Config:
     for key in table:
         if key not in KEYS:
             hint = sentences.did_you_mean(key, KEYS)
-            refuse(file, f"[{section}] has no key {key!r}.{hint} Known: {', '.join(KEYS)}.")
+            raise ConfigError(f"{file}: error: [{section}] has no key {key!r}.{hint} Known: {', '.join(KEYS)}.")
     names = table.get("names", {})
     if not isinstance(names, dict):
-        refuse(file, f"[{section}] names must be a table, not {names!r}.")
+        raise ConfigError(f"{file}: error: [{section}] names must be a table, not {names!r}.")
     return Config(
         file,
         _texts(file, section, table, "specs", _SPEC, '"module" or "module:Class"'),
@@ -115,8 +113,9 @@ def _texts(
     """Return a list of strings of one form, each of them once."""
     values = table.get(key, [])
     if not isinstance(values, list):
-        refuse(file, f"[{section}] {key} must be a list of {wanted}, not {values!r}. Write {key} = [{values!r}].")
+        hint = f" Write {key} = [{values!r}]." if isinstance(values, str) else ""
+        raise ConfigError(f"{file}: error: [{section}] {key} must be a list of {wanted}, not {values!r}.{hint}")
     for value in values:
         if not isinstance(value, str) or not form.fullmatch(value):
-            refuse(file, f"[{section}] {key} must be a list of {wanted}, but one is {value!r}.")
+            raise ConfigError(f"{file}: error: [{section}] {key} must be a list of {wanted}, but one is {value!r}.")
     return tuple(dict.fromkeys(values))

@@ -8,7 +8,7 @@ gets one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from mypy.nodes import (
@@ -50,7 +50,7 @@ class Hookimpls(Part):
     def __init__(self, plugin: Plugin, config: Config) -> None:
         super().__init__(plugin)
         self._config: Config = config
-        self._places: tuple[Place, ...] = tuple(Place(spec, config.file) for spec in config.specs)
+        self._places: tuple[Place, ...] = tuple(map(Place, config.specs))
         self._roots: frozenset[str] = frozenset({"pluggy", *map(root, (*config.specs, *config.markers))})
 
     @override
@@ -124,7 +124,10 @@ class Hookimpls(Part):
             return []
         places = (OUR_SPECS,) if ours else self._places_of(impl.marker)
         self._depend(api, places, impl.hook)
-        if not places or not all(place.module in self.modules for place in places):
+        missing = {place: clause for place in places if (clause := place.lacks(self.modules))}
+        if missing:
+            return list(self._misconfigured(api, impl, missing))
+        if not places:
             return []
         spec = next(filter(None, (place.find(impl.hook, self.modules) for place in places)), None)
         if spec:
@@ -134,6 +137,16 @@ class Hookimpls(Part):
         known = sorted({name for place in places for name in place.names(self.modules)})
         hint = "" if ours else f"If it is specified elsewhere, add that module to specs in {self._config.file}."
         return [(sentences.unknown("hook", impl.hook, known, hint), impl.function)]
+
+    def _misconfigured(
+        self, api: CheckerPluginInterface, impl: Marked, missing: Mapping[Place, str]
+    ) -> Iterator[Fault]:
+        """Return what is wrong with the configuration; that mypy was not to read a module is not."""
+        tree = _tree(api)
+        wanted = self.modules_for(tree) if tree and api.options.follow_imports in ("normal", "silent") else ()
+        for place, clause in missing.items():
+            if place.module in wanted and place is not OUR_SPECS:
+                yield f"specs in {self._config.file} has {place.written!r}, but {clause}", impl.function
 
     def _places_of(self, marker: str) -> Sequence[Place]:
         """Return where the hooks of a marker are looked up: first in its own package, if it is none of the listed."""
@@ -149,12 +162,18 @@ class Hookimpls(Part):
 
     def _depend(self, api: CheckerPluginInterface, places: Iterable[Place], hook: str) -> None:
         """Tell mypy's daemon to look again when the specification changes, or appears."""
-        tree = getattr(api, "tree", None)  # the checker has it, what plugins are promised has not
-        if not isinstance(tree, MypyFile):
+        tree = _tree(api)
+        if tree is None:
             return
         for place in places:
             for trigger in (f"<{place.fullname}.{hook}>", f"<{place.fullname}[wildcard]>"):
                 tree.plugin_deps.setdefault(trigger, set()).add(tree.fullname)
+
+
+def _tree(api: CheckerPluginInterface) -> MypyFile | None:
+    """Return the file that is checked: the checker has it, though what plugins are promised does not."""
+    tree = getattr(api, "tree", None)
+    return tree if isinstance(tree, MypyFile) else None
 
 
 def _is_marker(fullname: str) -> bool:

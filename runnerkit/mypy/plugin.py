@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from mypy.errors import CompileError
 from mypy.nodes import MypyFile
 from mypy.options import Options
 from mypy.plugin import (
@@ -16,14 +18,17 @@ from mypy.plugin import (
     ReportConfigContext,
 )
 from mypy.types import FunctionLike, Type
-from typing_extensions import override
+from typing_extensions import TypeVar, override
 
-from runnerkit.mypy.config import Config, read_config
+import runnerkit.mypy
+from runnerkit.mypy.config import Config, ConfigError, read_config
 from runnerkit.mypy.hookimpls import Hookimpls
 from runnerkit.mypy.part import Part
 
 VERSION: Final = 1
 """Changes whenever the plugin finds something else, so that mypy's cache is not used from before."""
+
+H = TypeVar("H")
 
 
 class RunnerKitPlugin(Plugin):
@@ -31,8 +36,18 @@ class RunnerKitPlugin(Plugin):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        self.config: Config = read_config(options)
+        self._complaint: str = ""
+        try:
+            self.config: Config = read_config(options)
+        except ConfigError as error:  # it is told by get_additional_deps, where mypy expects such errors
+            self.config, self._complaint = Config(), str(error)
         self.parts: tuple[Part, ...] = (Hookimpls(self, self.config),)
+        self._method_hooks = _Answers(part.method_hook for part in self.parts)
+        self._method_signature_hooks = _Answers(part.method_signature_hook for part in self.parts)
+        self._function_hooks = _Answers(part.function_hook for part in self.parts)
+        self._function_signature_hooks = _Answers(part.function_signature_hook for part in self.parts)
+        # mypy's daemon compares this, to tell whether it must begin anew.
+        runnerkit.mypy.__version__ = json.dumps(self._config_data())
 
     @override
     def set_modules(self, modules: dict[str, MypyFile]) -> None:
@@ -42,25 +57,42 @@ class RunnerKitPlugin(Plugin):
 
     @override
     def report_config_data(self, ctx: ReportConfigContext) -> Any:
-        return [VERSION, *(part.config_data() for part in self.parts)]
+        return self._config_data()
+
+    def _config_data(self) -> list[object]:
+        return [VERSION, self._complaint, *(part.config_data() for part in self.parts)]
 
     @override
     def get_additional_deps(self, file: MypyFile) -> list[tuple[int, str, int]]:
+        if self._complaint:
+            raise CompileError([self._complaint])
         modules = {module for part in self.parts for module in part.modules_for(file)} - {file.fullname}
         return [(10, module, -1) for module in sorted(modules)]
 
     @override
     def get_method_hook(self, fullname: str) -> Callable[[MethodContext], Type] | None:
-        return next(filter(None, (part.method_hook(fullname) for part in self.parts)), None)
+        return self._method_hooks[fullname]
 
     @override
     def get_method_signature_hook(self, fullname: str) -> Callable[[MethodSigContext], FunctionLike] | None:
-        return next(filter(None, (part.method_signature_hook(fullname) for part in self.parts)), None)
+        return self._method_signature_hooks[fullname]
 
     @override
     def get_function_hook(self, fullname: str) -> Callable[[FunctionContext], Type] | None:
-        return next(filter(None, (part.function_hook(fullname) for part in self.parts)), None)
+        return self._function_hooks[fullname]
 
     @override
     def get_function_signature_hook(self, fullname: str) -> Callable[[FunctionSigContext], FunctionLike] | None:
-        return next(filter(None, (part.function_signature_hook(fullname) for part in self.parts)), None)
+        return self._function_signature_hooks[fullname]
+
+
+class _Answers(dict[str, H | None]):
+    """The first answer of several parts to a full name. mypy asks for each call that it checks, so it is kept."""
+
+    def __init__(self, parts: Iterable[Callable[[str], H | None]]) -> None:
+        super().__init__()
+        self._parts = tuple(parts)
+
+    def __missing__(self, fullname: str) -> H | None:
+        self[fullname] = answer = next(filter(None, (part(fullname) for part in self._parts)), None)
+        return answer

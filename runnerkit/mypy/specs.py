@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from mypy.nodes import ARG_POS, Decorator, FuncDef, MypyFile, SymbolNode, TypeInfo
 from mypy.types import AnyType, CallableType, Type, TypeOfAny, get_proper_type
 
-from runnerkit.mypy.config import refuse
-
 
 @dataclass(frozen=True, slots=True)
 class Spec:
@@ -22,10 +20,9 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A module with specifications, or a class in it; `written` is how it is configured, `file` where."""
+    """A module with specifications, or a class in it; `written` is how it is configured."""
 
     written: str
-    file: str = ""
 
     @property
     def module(self) -> str:
@@ -36,6 +33,14 @@ class Place:
     def fullname(self) -> str:
         """The full name of what has the specifications as its attributes."""
         return self.written.replace(":", ".")
+
+    def lacks(self, modules: Mapping[str, MypyFile]) -> str:
+        """Return what is not there, as a clause, or nothing."""
+        if self.module not in modules:
+            return f"mypy reads no module {self.module!r}: is it installed, and typed?"
+        if not list(self._spaces(modules)):
+            return f"module {self.module!r} has no class {self.written.partition(':')[2]!r}."
+        return ""
 
     def names(self, modules: Mapping[str, MypyFile]) -> Iterator[str]:
         """Return the names of the hooks that are specified here."""
@@ -54,13 +59,13 @@ class Place:
         return None
 
     def _spaces(self, modules: Mapping[str, MypyFile]) -> Iterator[MypyFile | TypeInfo]:
-        """Return the module, or the class and its bases."""
+        """Return the module, or the class and its bases; nothing if there is no such class."""
         space: MypyFile | TypeInfo = modules[self.module]
         _, _, path = self.written.partition(":")
         for part in path.split(".") if path else ():
             symbol = space.names.get(part)
             if symbol is None or not isinstance(symbol.node, TypeInfo):
-                refuse(self.file, f"specs has {self.written!r}, but module {self.module} has no class {path!r}.")
+                return
             space = symbol.node
         if isinstance(space, TypeInfo):
             yield from (base for base in space.mro if base.fullname != "builtins.object")
