@@ -281,11 +281,11 @@ def _opened(history: HistoryFormat[Any], spec: RunSpec) -> Recorder[Any]:
     except Exception as error:
         raise PluginError(f"History format {name} failed to open: {said(error)}") from error
     made: object = recorder  # annotations bind nobody
-    fault = RECORDER.look(made).fault
     if made is None:
-        fault = sentences.wrong_method_result(HISTORY_FORMAT.what, name, "open", "None", "Recorder[object]")
+        raise PluginError(sentences.wrong_method_result(HISTORY_FORMAT.what, name, "open", "None", "Recorder[object]"))
+    fault = RECORDER.look(made).fault
     if fault:
-        raise PluginError(fault)
+        raise PluginError(f"History format {name}: {fault}")
     return recorder
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Final, get_args, get_origin, get_type_hints
 
 from typing_extensions import is_protocol
 
@@ -12,8 +12,11 @@ from runnerkit import hooks, sentences
 from runnerkit.annotations import annotation_of, contradicts, members, text
 from runnerkit.hooks import Contribution
 from runnerkit.signatures import is_async, required_names
+from runnerkit.typing import ActionPostprocessor, ActionPreprocessor
 
 __all__ = ["fault", "wrong_result"]
+
+_ALIKE: Final = {ActionPreprocessor, ActionPostprocessor}  # the same, to a type checker
 
 
 def fault(hook: str, function: Callable[..., object], arguments: Sequence[str], options: Mapping[str, Any]) -> str:
@@ -49,7 +52,7 @@ def _is_no_result(given: Any, wanted: Any) -> bool:
     """Whether an annotation is no iterable of contributions of the wanted kind."""
     kind = get_origin(given) or given
     if not isinstance(kind, type) or kind in (Any, object) or is_protocol(kind):
-        return given is None
+        return False
     if issubclass(kind, (str, bytes)) or not issubclass(kind, Iterable):
         return True
     items = get_args(given)
@@ -66,4 +69,8 @@ def _is_no_contribution(given: Any, wanted: Any) -> bool:
     if not issubclass(kind, Contribution):
         return True
     (made,) = get_args(wanted)
-    return any(contradicts(item, get_origin(made) or made) for item in get_args(given))
+    return any(_is_no_kind(item, get_origin(made) or made) for item in get_args(given))
+
+
+def _is_no_kind(given: Any, wanted: type) -> bool:
+    return not {given, wanted} <= _ALIKE and contradicts(given, wanted)

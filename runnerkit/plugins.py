@@ -19,6 +19,7 @@ from runnerkit import hooks, implementations, sentences
 from runnerkit.contracts import CONTRACTS
 from runnerkit.errors import PluginError, RunnerKitError, UnknownNameError
 from runnerkit.hooks import Contribution, MakeExecutor
+from runnerkit.signatures import called_otherwise
 from runnerkit.typing import ActionPostprocessor, ActionPreprocessor, EnvFactory, HistoryFormat
 
 if TYPE_CHECKING:
@@ -210,11 +211,14 @@ class Plugins:
             if options is None:
                 continue
             hook = options["specname"] or name
-            if hook in KINDS:
-                implementation = pluggy.HookImpl(plugin, source.plugin, getattr(plugin, name), options)
-                fault = implementations.fault(hook, implementation.function, implementation.argnames, options)
-            else:
+            function = getattr(plugin, name)
+            if hook not in KINDS:
                 fault = "" if options["optionalhook"] else sentences.unknown("hook", hook, sorted(KINDS))
+            elif isinstance(plugin, type) and called_otherwise(function, f"{hook}()"):  # without self
+                fault = sentences.is_a_class("Plugin", plugin.__name__)
+            else:
+                arguments = pluggy.HookImpl(plugin, source.plugin, function, options).argnames
+                fault = implementations.fault(hook, function, arguments, options)
             if fault:
                 raise PluginError(f"{source}: {fault}")
 
