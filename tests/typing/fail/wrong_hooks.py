@@ -38,9 +38,9 @@ def wrong_result() -> list[type[Flatten]]:
 
 class Plugin:
     @hookimpl.env_factories  # type: ignore[arg-type]  # pyright: ignore
-    def executors(self) -> Iterator[Contribution[type[SerialExecutor]]]:
+    def executors(self) -> Iterator[Contribution[type[SerialExecutor]]]:  # type: ignore[misc]
         yield Contribution("mine", lambda: SerialExecutor)
 
     @hookimpl.history_formats  # type: ignore[arg-type]  # pyright: ignore
-    async def formats(self) -> list[Contribution[ArrayFormat]]:
+    async def formats(self) -> list[Contribution[ArrayFormat]]:  # type: ignore[misc]
         return [Contribution("mine", ArrayFormat)]
