@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from runnerkit import Contribution, Registry, hookimpl
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.history.arrays import ArrayFormat
+from runnerkit.hooks import MakeExecutor
 from runnerkit.processors import Flatten
 from runnerkit.typing import ActionPreprocessor, EnvFactory, HistoryFormat
 
@@ -68,7 +69,7 @@ def an_argument_of_a_class_method() -> None:
 
 def an_argument_of_a_plain_hook() -> None:
     @hookimpl
-    def executors(config: str) -> list[Contribution[type[SerialExecutor]]]:  # FAULT
+    def executors(config: str) -> list[Contribution[MakeExecutor]]:  # FAULT
         return [Contribution(config, lambda: SerialExecutor)]
 
     Registry().register(SimpleNamespace(executors=executors))
