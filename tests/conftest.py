@@ -1,7 +1,17 @@
-"""One Hypothesis profile for everyone: the same examples in every run, and no deadline on a noisy machine."""
+"""One Hypothesis profile for everyone: the same examples in every run, and no deadline on a noisy machine.
+
+And one cache of mypy for the messages in typing/plugin, which are run by pytest-mypy-plugins where it is installed.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 settings.register_profile(
@@ -12,3 +22,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("runnerkit")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if "mypy_testing_base" in config.option:
+        config.option.mypy_testing_base = tempfile.mkdtemp(prefix="mypy-plugins-")
+        config.add_cleanup(lambda: shutil.rmtree(config.option.mypy_testing_base))
+        # It takes mypy from the PATH.
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -40,7 +40,7 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What `[tool.runnerkit.mypy]` says. `file` is where, for errors; nothing is configured where there is none."""
+    """What `[tool.runnerkit.mypy]` says. `file` is its file's name, for errors; empty if nothing is configured."""
 
     file: str = ""
     specs: tuple[str, ...] = ()
@@ -100,7 +100,7 @@ def _config(file: str, section: str, table: Mapping[str, Any]) -> Config:
     if not isinstance(names, dict):
         raise ConfigError(f"{file}: error: [{section}] names must be a table, not {names!r}.")
     return Config(
-        file,
+        Path(file).name,
         _texts(file, section, table, "specs", _SPEC, '"module" or "module:Class"'),
         _texts(file, section, table, "markers", _MARKER, '"module.hookimpl"'),
         names,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, Final
 
 from mypy.errors import CompileError
@@ -25,8 +27,8 @@ from runnerkit.mypy.config import Config, ConfigError, read_config
 from runnerkit.mypy.hookimpls import Hookimpls
 from runnerkit.mypy.part import Part
 
-VERSION: Final = 1
-"""Changes whenever the plugin finds something else, so that mypy's cache is not used from before."""
+_HERE: Final = Path(__file__).parent
+_SOURCES: Final = (*sorted(_HERE.glob("*.py")), _HERE.parent / "sentences.py")
 
 H = TypeVar("H")
 
@@ -46,8 +48,9 @@ class RunnerKitPlugin(Plugin):
         self._method_signature_hooks = _Answers(part.method_signature_hook for part in self.parts)
         self._function_hooks = _Answers(part.function_hook for part in self.parts)
         self._function_signature_hooks = _Answers(part.function_signature_hook for part in self.parts)
+        self._config_data: list[object] = [_version(), self._complaint, *(part.config_data() for part in self.parts)]
         # mypy's daemon compares this, to tell whether it must begin anew.
-        runnerkit.mypy.__version__ = json.dumps(self._config_data())
+        runnerkit.mypy.__version__ = json.dumps(self._config_data)
 
     @override
     def set_modules(self, modules: dict[str, MypyFile]) -> None:
@@ -57,10 +60,7 @@ class RunnerKitPlugin(Plugin):
 
     @override
     def report_config_data(self, ctx: ReportConfigContext) -> Any:
-        return self._config_data()
-
-    def _config_data(self) -> list[object]:
-        return [VERSION, self._complaint, *(part.config_data() for part in self.parts)]
+        return self._config_data
 
     @override
     def get_additional_deps(self, file: MypyFile) -> list[tuple[int, str, int]]:
@@ -84,6 +84,11 @@ class RunnerKitPlugin(Plugin):
     @override
     def get_function_signature_hook(self, fullname: str) -> Callable[[FunctionSigContext], FunctionLike] | None:
         return self._function_signature_hooks[fullname]
+
+
+def _version() -> str:
+    """Return what changes with the code of the plugin, so that mypy's cache is not used from before."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in _SOURCES)).hexdigest()
 
 
 class _Answers(dict[str, H | None]):
