@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from types import FunctionType, MappingProxyType, MethodType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
 from gymnasium import Space, spaces
@@ -41,7 +41,7 @@ __all__ = [
 
 THE_ENV: Final = "the env"
 
-_Classes = (staticmethod, classmethod)
+_STATIC = (staticmethod, classmethod)
 
 
 class Batch(NamedTuple):
@@ -87,17 +87,25 @@ class Contract:
         calls: how its methods are called, `act(observations)`.
         optional: how methods are called that it need not have.
         batches: the method through which batches pass, if any.
+        results: what methods must return: a class or Protocol, and the same as text.
         may_be_class: whether it is only called, so that a class will do.
 
     """
 
     def __init__(
-        self, what: str, *calls: str, optional: tuple[str, ...] = (), batches: str = "", may_be_class: bool = False
+        self,
+        what: str,
+        *calls: str,
+        optional: tuple[str, ...] = (),
+        batches: str = "",
+        results: Mapping[str, tuple[type, str]] = MappingProxyType({}),
+        may_be_class: bool = False,
     ) -> None:
         self.what: str = what
         self.calls: tuple[str, ...] = calls
         self._optional = optional
         self._batches = batches
+        self._results = results
         self._may_be_class = may_be_class
         self._names = frozenset(map(name_of, (*calls, *optional)))
         self._of_classes: WeakKeyDictionary[type, Facts] = WeakKeyDictionary()
@@ -119,19 +127,24 @@ class Contract:
 
     def _has_own(self, given: object) -> bool:
         """Whether an object itself has something in the place of a method of its class."""
-        own: Mapping[str, object] | None = getattr(given, "__dict__", None)
-        return own is not None and not self._names.isdisjoint(own)
+        own = getattr(given, "__dict__", None)
+        return isinstance(own, dict) and not self._names.isdisjoint(own)
 
-    def _defined_by(self, kind: type, how: tuple[type, ...] = (FunctionType, *_Classes)) -> bool:
+    def _defined_by(self, kind: type, how: tuple[type, ...] = (FunctionType, *_STATIC)) -> bool:
         return all(isinstance(inspect.getattr_static(kind, name_of(call), None), how) for call in self.calls)
 
     def _facts(self, given: object) -> Facts:
-        who = _who(given)
+        who = self._who(given)
         fault = self._fault(given, who)
         if fault or not self._batches:
             return Facts(self.what, who, fault)
         method = _method(given, self._batches)
         return Facts(self.what, who, "", _batch(method, first_parameter(method)), _batch(method, "return"))
+
+    def _who(self, given: object) -> str:
+        """Return the name of a class, that of a function where functions are meant to be, else that of its class."""
+        named = isinstance(given, type) or (self._may_be_class and isinstance(given, FunctionType))
+        return str(getattr(given, "__name__", "")) if named else type(given).__name__
 
     def _fault(self, given: object, who: str) -> str:
         if self._is_a_class(given):
@@ -139,7 +152,7 @@ class Contract:
         there = [call for call in (*self.calls, *self._optional) if callable(_method(given, call))]
         for call in self.calls:
             if call not in there:
-                return sentences.lacks_method(self.what, who, call, [n for n in dir(given) if not n.startswith("_")])
+                return sentences.lacks_method(self.what, who, call, _public(given))
         for call in there:
             if is_async(_method(given, call)):
                 return sentences.async_method(self.what, who, name_of(call))
@@ -148,28 +161,44 @@ class Contract:
             otherwise = called_otherwise(_method(given, call), said)
             if otherwise:
                 return sentences.not_callable_so(self.what, who, said, otherwise)
-        return self._bind_fault(given, who) if sentences.BIND in self.calls else ""
+        return self._result_fault(given, who)
 
     def _is_a_class(self, given: object) -> bool:
         """Whether it is a class where there should be an object; one of static methods is as good as an object."""
         if self._may_be_class or not isinstance(given, type):
             return False
-        return self._batches == "__call__" or not self._defined_by(given, _Classes)
+        return self._batches == "__call__" or not self._defined_by(given, _STATIC)
 
-    def _bind_fault(self, given: Any, who: str) -> str:
-        annotation = annotation_of(given.bind, "return")
-        if not contradicts(annotation, Space):
-            return ""
-        return sentences.wrong_method_result(self.what, who, "bind", text(annotation), "Space[Any]")
+    def _result_fault(self, given: object, who: str) -> str:
+        for name, (wanted, said) in self._results.items():
+            annotation = annotation_of(getattr(given, name), "return")
+            if contradicts(annotation, wanted):
+                return sentences.wrong_method_result(self.what, who, name, text(annotation), said)
+        return ""
 
+
+class _Rows(Protocol):
+    """What a recorder must return, at the least."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: Any, /) -> object: ...
+
+
+_BINDS: Final = {"bind": (Space, "Space[Any]")}
 
 AGENT: Final = Contract(
     "Agent", sentences.ACT, optional=(sentences.BEGIN_EPISODES, sentences.SET_ACTIVE_ENVS), batches="act"
 )
-PREPROCESSOR: Final = Contract("Preprocessor", sentences.BIND, sentences.PROCESS_OBSERVATIONS, batches="__call__")
-POSTPROCESSOR: Final = Contract("Postprocessor", sentences.BIND, sentences.PROCESS_ACTIONS, batches="__call__")
+PREPROCESSOR: Final = Contract(
+    "Preprocessor", sentences.BIND, sentences.PROCESS_OBSERVATIONS, batches="__call__", results=_BINDS
+)
+POSTPROCESSOR: Final = Contract(
+    "Postprocessor", sentences.BIND, sentences.PROCESS_ACTIONS, batches="__call__", results=_BINDS
+)
 HISTORY_FORMAT: Final = Contract("History format", sentences.OPEN)
-RECORDER: Final = Contract("Recorder", sentences.FINISH, sentences.CLOSE)
+RECORDER: Final = Contract(
+    "Recorder", sentences.FINISH, sentences.CLOSE, results={"finish": (_Rows, "Sequence[object]")}
+)
 
 CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
     {
@@ -215,9 +244,9 @@ def is_plain_value(given: object) -> bool:
 # ---- methods
 
 
-def _who(given: object) -> str:
-    """Return the name of a class or function, or that of the class of any other object."""
-    return given.__name__ if isinstance(given, (type, FunctionType)) else type(given).__name__
+def _public(given: object) -> list[str]:
+    kind = given if isinstance(given, type) else type(given)
+    return [name for name in dir(kind) if not name.startswith("_")]
 
 
 def _method(given: object, call: str) -> Any:

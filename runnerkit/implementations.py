@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import NoneType
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
 from typing_extensions import is_protocol
@@ -51,8 +52,8 @@ def _is_wrong(hook: str, given: Any) -> bool:
 def _is_no_result(given: Any, wanted: Any) -> bool:
     """Whether an annotation is no iterable of contributions of the wanted kind."""
     kind = get_origin(given) or given
-    if not isinstance(kind, type) or kind in (Any, object) or is_protocol(kind):
-        return False
+    if not isinstance(kind, type) or kind in (Any, object, NoneType) or is_protocol(kind):
+        return False  # None is nothing to offer
     if issubclass(kind, (str, bytes)) or not issubclass(kind, Iterable):
         return True
     items = get_args(given)
