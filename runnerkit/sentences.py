@@ -75,12 +75,17 @@ def no_wrapper(hook: str) -> str:
 
 # How their methods are called.
 ACT = "act(observations)"
+BEGIN_EPISODES = "begin_episodes(env_indices)"
+SET_ACTIVE_ENVS = "set_active_envs(env_indices)"
 BIND = "bind(space)"
 PROCESS_OBSERVATIONS = "__call__(observations)"
 PROCESS_ACTIONS = "__call__(actions)"
 OPEN = "open(spec)"
 FINISH = "finish(block)"
 CLOSE = "close()"
+# A function is called by its own name: make_lake(env_id, *, seed, **options).
+MAKE_ENV = "__call__(env_id, *, seed, **options)"
+MAKE_EXECUTOR = "__call__(n_envs, workers)"
 
 
 def is_a_class(what: str, who: str) -> str:
