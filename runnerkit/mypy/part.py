@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from mypy.errorcodes import ErrorCode
-from mypy.nodes import MypyFile, SymbolTableNode
+from mypy.nodes import MypyFile, SymbolTableNode, TypeInfo
 from mypy.plugin import FunctionContext, FunctionSigContext, MethodContext, MethodSigContext, Plugin
-from mypy.types import FunctionLike, Type
+from mypy.types import AnyType, FunctionLike, Instance, Type, TypeOfAny
 
 HOOKIMPL: Final = ErrorCode("hookimpl", "Check hook implementations against their specifications", "RunnerKit")
 NAME: Final = ErrorCode("runnerkit-name", "Check names against what is installed", "RunnerKit")
@@ -57,3 +57,21 @@ class Part:
             return self.plugin.lookup_fully_qualified(fullname)
         except (AssertionError, KeyError):
             return None
+
+    def instance(self, fullname: str, *args: Type) -> Instance | None:
+        """Return the type of the objects of a class, or None where its module is not part of this run of mypy."""
+        symbol = self.lookup(fullname)
+        if symbol is None or not isinstance(symbol.node, TypeInfo):
+            return None
+        of_any = [AnyType(TypeOfAny.special_form)] * len(symbol.node.type_vars)
+        return Instance(symbol.node, list(args) or of_any)
+
+    def is_method(self, fullname: str, owner: str, name: str) -> bool:
+        """Whether a full name is that of a method of a class, or of a derived one that leaves it as it is."""
+        of, _, called = fullname.rpartition(".")
+        if called != name or of == owner:
+            return called == name
+        symbol = self.lookup(of)
+        node = symbol.node if symbol else None
+        method = node.get_method(name) if isinstance(node, TypeInfo) else None
+        return method is not None and method.info.fullname == owner

@@ -23,8 +23,12 @@ from mypy.types import FunctionLike, Type
 from typing_extensions import TypeVar, override
 
 import runnerkit.mypy
+from runnerkit.mypy.agents import AgentsPart
+from runnerkit.mypy.assembly import AssemblyPart
 from runnerkit.mypy.config import Config, ConfigError, read_config
 from runnerkit.mypy.hookimpls import Hookimpls
+from runnerkit.mypy.names import NamesPart
+from runnerkit.mypy.offers import OffersPart
 from runnerkit.mypy.part import Part
 
 _HERE: Final = Path(__file__).parent
@@ -41,9 +45,17 @@ class RunnerKitPlugin(Plugin):
         self._complaint: str = ""
         try:
             self.config: Config = read_config(options)
+            names = NamesPart(self, self.config)
         except ConfigError as error:  # it is told by get_additional_deps, where mypy expects such errors
             self.config, self._complaint = Config(), str(error)
-        self.parts: tuple[Part, ...] = (Hookimpls(self, self.config),)
+            names = NamesPart(self, self.config)
+        self.parts: tuple[Part, ...] = (
+            Hookimpls(self, self.config),
+            names,
+            AssemblyPart(self, names),
+            AgentsPart(self),
+            OffersPart(self, names),
+        )
         self._method_hooks = _Answers(part.method_hook for part in self.parts)
         self._method_signature_hooks = _Answers(part.method_signature_hook for part in self.parts)
         self._function_hooks = _Answers(part.function_hook for part in self.parts)

@@ -1,0 +1,62 @@
+"""Agents, where they are given to a runner: `runner.rollout(agent)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from mypy.maptype import map_instance_to_supertype
+from mypy.nodes import TypeInfo
+from mypy.plugin import CheckerPluginInterface, MethodSigContext
+from mypy.types import FunctionLike, Instance, Type, UnionType, get_proper_type
+from typing_extensions import override
+
+from runnerkit import sentences
+from runnerkit.mypy.calls import Fault, permissive
+from runnerkit.mypy.fits import fits, read_by_runner
+from runnerkit.mypy.part import Part
+from runnerkit.mypy.shapes import Thing
+from runnerkit.mypy.texts import text
+
+_RUNNER: Final = "runnerkit.gym_runner.GymRunner"
+_OPTIONAL: Final = (sentences.BEGIN_EPISODES, sentences.SET_ACTIVE_ENVS)
+
+
+class AgentsPart(Part):
+    """Checks agents against the batches of the runner."""
+
+    @override
+    def method_signature_hook(self, fullname: str) -> Callable[[MethodSigContext], FunctionLike] | None:
+        return self._rolled_out if self.is_method(fullname, _RUNNER, "rollout") else None
+
+    def _rolled_out(self, ctx: MethodSigContext) -> FunctionLike:
+        runner, signature = get_proper_type(ctx.type), ctx.default_signature
+        symbol = self.lookup(_RUNNER)
+        agents = ctx.args[0] if ctx.args else []
+        if not agents or not isinstance(runner, Instance) or not symbol or not isinstance(symbol.node, TypeInfo):
+            return signature
+        obs, act, _ = map_instance_to_supertype(runner, symbol.node).args
+        message = self._fault(Thing("Agent", ctx.api.get_expression_type(agents[0])), obs, act, ctx.api)
+        if not message:
+            return signature
+        Fault(agents[0], message).report(ctx.api)
+        return permissive(signature, signature.ret_type)
+
+    def _fault(self, agent: Thing, obs: Type, act: Type, api: CheckerPluginInterface) -> str:
+        """Say what is wrong with an agent for such observations and actions, or nothing."""
+        fault = agent.fault(sentences.ACT, optional=_OPTIONAL)
+        ways = [] if fault else agent.methods(sentences.ACT)
+        taking = [way for way in ways if fits(obs, way.first)]
+        if ways and not taking:
+            takes, gives = text(ways[0].first, api.options), text(obs, api.options)
+            return sentences.takes_otherwise(agent.what, agent.who, takes, "the env", gives)
+        if taking and not any(self._is_taken(way.result, act) for way in taking):
+            gives, takes = text(taking[0].result, api.options), text(act, api.options)
+            return sentences.gives_otherwise(agent.what, agent.who, gives, "the env", takes)
+        return fault
+
+    def _is_taken(self, gives: Type, act: Type) -> bool:
+        proper = get_proper_type(gives)
+        if isinstance(proper, UnionType):
+            return all(self._is_taken(item, act) for item in proper.items)
+        return fits(proper, act) or read_by_runner(self, proper)

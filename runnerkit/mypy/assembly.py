@@ -1,0 +1,160 @@
+"""Calls that build runners: `runnerkit.make`, `Registry.build` and `GymRunner`.
+
+Names are looked up in what is installed, processors and formats are checked before mypy matches the call with its
+overloads, so that there is one error which says what to do, and the runner's type is made of what was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from mypy.nodes import CallExpr, Context
+from mypy.plugin import (
+    CheckerPluginInterface,
+    FunctionContext,
+    FunctionSigContext,
+    MethodContext,
+    MethodSigContext,
+    Plugin,
+)
+from mypy.subtypes import is_subtype
+from mypy.types import CallableType, FunctionLike, Instance, Type, get_proper_type
+from typing_extensions import override
+
+from runnerkit.mypy.calls import Call, Fault, Value, permissive
+from runnerkit.mypy.chains import Chains, misfits_after_env, misfits_before_env
+from runnerkit.mypy.formats import fault_of_format, histories_of, is_key
+from runnerkit.mypy.lookups import Lookups
+from runnerkit.mypy.names import NamesPart
+from runnerkit.mypy.part import CONTRACT, Part
+from runnerkit.mypy.shapes import ANY
+
+_MAKE: Final = "runnerkit.registry.make"
+_REGISTRY: Final = "runnerkit.registry.Registry"
+_BUILD: Final = f"{_REGISTRY}.build"
+_RUNNER: Final = "runnerkit.gym_runner.GymRunner"
+_ENV_KEY: Final = "runnerkit.keys.EnvKey"
+_POSITIONAL: Final = {_MAKE: ("env",), _BUILD: ("env",), _RUNNER: ("env_id", "seed", "n_envs", "log_level")}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a call is found to be: its faults, and the types of its runner as far as they are known."""
+
+    faults: list[Fault]
+    obs: Type | None = None
+    act: Type | None = None
+    history: Type | None = None
+
+    @property
+    def breaks_contract(self) -> bool:
+        """Whether mypy itself might complain of the same."""
+        return any(fault.code is CONTRACT for fault in self.faults)
+
+
+class AssemblyPart(Part):
+    """Checks the calls that build runners, and gives them their types."""
+
+    def __init__(self, plugin: Plugin, names: NamesPart) -> None:
+        super().__init__(plugin)
+        self._names = names.names
+        self._chains = Chains(self, names.names)
+        self._lookups = Lookups(names)
+
+    @override
+    def function_signature_hook(self, fullname: str) -> Callable[[FunctionSigContext], FunctionLike] | None:
+        what = self._what(fullname)
+        return None if what is None else lambda ctx: self._signature(ctx, what)
+
+    @override
+    def method_signature_hook(self, fullname: str) -> Callable[[MethodSigContext], FunctionLike] | None:
+        return (lambda ctx: self._signature(ctx, _BUILD)) if self._is_build(fullname) else None
+
+    @override
+    def function_hook(self, fullname: str) -> Callable[[FunctionContext], Type] | None:
+        what = self._what(fullname)
+        return None if what is None else lambda ctx: self._refined(ctx, what)
+
+    @override
+    def method_hook(self, fullname: str) -> Callable[[MethodContext], Type] | None:
+        return (lambda ctx: self._refined(ctx, _BUILD)) if self._is_build(fullname) else None
+
+    def _what(self, fullname: str) -> str | None:
+        """Return which of the three ways to build a runner a function is; derived runners are GymRunner."""
+        if fullname in (_MAKE, _RUNNER):
+            return fullname
+        if fullname.startswith(("builtins.", "typing.")):  # most calls, by far
+            return None
+        return _RUNNER if self.is_method(f"{fullname}.__init__", _RUNNER, "__init__") else None
+
+    def _is_build(self, fullname: str) -> bool:
+        return self.is_method(fullname, _REGISTRY, "build")
+
+    def _signature(self, ctx: FunctionSigContext | MethodSigContext, what: str) -> FunctionLike:
+        found = self._find(ctx.context, what, ctx.api)
+        for fault in found.faults:
+            fault.report(ctx.api)
+        return _permissive(ctx.default_signature) if found.breaks_contract else ctx.default_signature
+
+    def _refined(self, ctx: FunctionContext | MethodContext, what: str) -> Type:
+        made = get_proper_type(ctx.default_return_type)
+        if not isinstance(made, Instance) or made.type.fullname != _RUNNER:
+            return ctx.default_return_type  # a derived runner has said what its types are
+        found = self._find(ctx.context, what, ctx.api)
+        if found.breaks_contract:
+            return made
+        known = (found.obs, found.act, found.history)
+        refined = made.copy_modified(args=[new or old for new, old in zip(known, made.args, strict=True)])
+        wanted = ctx.api.type_context[-1] if ctx.api.type_context else None
+        if wanted is not None and is_subtype(made, wanted) and not is_subtype(refined, wanted):
+            return made  # a declared type has the last word
+        return refined
+
+    def _find(self, context: Context, what: str, api: CheckerPluginInterface) -> Finding:
+        if not isinstance(context, CallExpr):
+            return Finding([])
+        call = Call(context, _POSITIONAL[what], api)
+        env = call.value(_POSITIONAL[what][0])
+        obs, act = self._batches(env)
+        faults = list(self._lookups.faults(context, call, env, getattr(api, "tree", None)))
+        pre, found = self._chains.links(call, "preprocessors", api)
+        faults += found
+        post, found = self._chains.links(call, "postprocessors", api)
+        faults += found
+        faults += misfits_after_env(pre or [], obs, api) + misfits_before_env(post or [], act, api)
+        faults += self._format_faults(call.value("history"), api)
+        if not call.is_whole:
+            return Finding(faults, history=self._histories(call, ANY, ANY, faults))
+        obs = obs if pre == [] else pre[-1].gives if pre else ANY
+        act = act if post == [] else post[0].taken if post else ANY
+        return Finding(faults, obs, act, self._histories(call, obs, act, faults))
+
+    def _batches(self, env: Value | None) -> tuple[Type, Type]:
+        """Return the types of observations and actions of an env; Any unless it is an EnvKey."""
+        proper = get_proper_type(env.type) if env else None
+        if isinstance(proper, Instance) and proper.type.fullname == _ENV_KEY:
+            return proper.args[0], proper.args[1]
+        return ANY, ANY
+
+    def _format_faults(self, history: Value | None, api: CheckerPluginInterface) -> list[Fault]:
+        if history is None or history.is_string or is_key(history.type):
+            return []
+        message = fault_of_format(self, history.type, api)
+        return [Fault(history.where, message)] if message else []
+
+    def _histories(self, call: Call, obs: Type, act: Type, faults: list[Fault]) -> Type | None:
+        """Return the type of the histories, or None where it is what mypy makes of the call by itself."""
+        history = call.value("history")
+        if history is not None and any(fault.where is history.where for fault in faults):
+            return ANY
+        name = history.literal if history else "arrays" if call.is_whole else None
+        return None if name is None else histories_of(self, self._names, name, obs, act)
+
+
+def _permissive(signature: CallableType) -> CallableType:
+    made = get_proper_type(signature.ret_type)
+    if isinstance(made, Instance) and made.type.fullname == _RUNNER:
+        made = made.copy_modified(args=[ANY] * len(made.args))
+    return permissive(signature, made)

@@ -1,0 +1,66 @@
+"""Whether what one part of a runner gives is what the next one takes.
+
+Where something is not known, it fits. The shapes of arrays do not count, as few programs have them in their types:
+arrays fit if their dtypes do.
+"""
+
+from __future__ import annotations
+
+from mypy.subtypes import is_subtype
+from mypy.type_visitor import TypeTranslator
+from mypy.types import AnyType, Instance, ProperType, Type, TypeAliasType, UninhabitedType, UnionType, get_proper_type
+from typing_extensions import override
+
+from runnerkit.mypy.part import Part
+from runnerkit.mypy.shapes import ANY
+
+
+def is_open(typ: Type) -> bool:
+    """Whether a type says nothing: Any, object, or what never comes."""
+    proper = get_proper_type(typ)
+    if isinstance(proper, Instance):
+        return proper.type.fullname == "builtins.object"
+    return isinstance(proper, AnyType | UninhabitedType)
+
+
+def fits(given: Type, takes: Type) -> bool:
+    """Whether a batch of one type can go where the other is taken."""
+    proper = get_proper_type(given)
+    if isinstance(proper, UnionType):
+        return all(fits(item, takes) for item in proper.items)
+    return is_open(given) or is_open(takes) or is_subtype(_shapeless(proper), _shapeless(get_proper_type(takes)))
+
+
+def read_by_runner(part: Part, given: Type) -> bool:
+    """Whether it is a list or a tensor, which a runner makes an array of, whatever is in it."""
+    proper = get_proper_type(given)
+    if isinstance(proper, UnionType):
+        return all(read_by_runner(part, item) for item in proper.items)
+    if not isinstance(proper, Instance):
+        return False
+    tensor = part.instance("runnerkit.typing.TensorLike")
+    return proper.type.has_base("builtins.list") or (tensor is not None and is_subtype(proper, tensor))
+
+
+def as_read(part: Part, given: Type) -> Type:
+    """Return what comes out of a batch that a runner has read; Any where that is not known."""
+    return ANY if is_open(given) or read_by_runner(part, given) else given
+
+
+class _Shapeless(TypeTranslator):
+    """Lets arrays be of any shape."""
+
+    @override
+    def visit_instance(self, t: Instance, /) -> Type:
+        new = super().visit_instance(t)
+        if isinstance(new, Instance) and new.type.fullname == "numpy.ndarray" and len(new.args) == 2:
+            return new.copy_modified(args=[ANY, new.args[1]])
+        return new
+
+    @override
+    def visit_type_alias_type(self, t: TypeAliasType, /) -> Type:
+        return t if t.is_recursive else get_proper_type(t).accept(self)
+
+
+def _shapeless(typ: ProperType) -> ProperType:
+    return get_proper_type(typ.accept(_Shapeless()))

@@ -1,0 +1,87 @@
+"""Names in calls that build runners: `history="arrow"`, `"atari:Pong"`, and whether anything is called so."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from enum import Enum
+from typing import Final
+
+from mypy.nodes import CallExpr, MemberExpr, MypyFile
+
+from runnerkit import sentences
+from runnerkit.mypy.calls import Call, Fault, Value
+from runnerkit.mypy.names import KINDS, NamesPart
+from runnerkit.mypy.part import NAME
+from runnerkit.mypy.registries import Registries, is_default
+
+_KIND_OF: Final = {
+    "history": "history_formats",
+    "executor": "executors",
+    "preprocessors": "action_preprocessors",
+    "postprocessors": "action_postprocessors",
+}
+
+
+class _Reports(Enum):
+    """When a name that is not known is an error."""
+
+    ALWAYS = "nobody can have registered it unseen"
+    IF_CLOSE = "it may be registered elsewhere, unless it looks like a misspelt one"
+    NEVER = "there are names that mypy cannot know"
+
+
+class Lookups:
+    """Checks the names in calls that build runners."""
+
+    def __init__(self, names: NamesPart) -> None:
+        self._part = names
+        self._names = names.names
+        self._registries = Registries()
+
+    def faults(self, node: CallExpr, call: Call, env: Value | None, file: MypyFile | None) -> Iterator[Fault]:
+        """Yield each name of a call that nothing has. `file` is where the call is; without it, nothing is said."""
+        reports = self._reports(node, call, file)
+        if reports is _Reports.NEVER or file is None:
+            return
+        for kind, value, name in self._named(call):
+            close = difflib.get_close_matches(name, self._names.known(kind), n=1)
+            if name not in self._names.known(kind) and (close or reports is _Reports.ALWAYS):
+                yield self._unknown(kind, value, name, "" if close else _declare(kind, name))
+        factory, colon, _ = (env.literal or "").partition(":") if env else ("", "", "")
+        if env and colon and self._is_misspelt_factory(factory, file):
+            yield self._unknown("env_factories", env, factory, "")
+
+    def _named(self, call: Call) -> Iterator[tuple[str, Value, str]]:
+        for option, kind in _KIND_OF.items():
+            values = call.items(option) if option.endswith("processors") else [call.value(option)]
+            for value in values or ():
+                if value is not None and value.literal is not None:
+                    yield kind, value, value.literal
+
+    def _unknown(self, kind: str, value: Value, name: str, note: str) -> Fault:
+        return Fault(value.where, sentences.unknown(KINDS[kind], name, self._names.known(kind)), NAME, note)
+
+    def _is_misspelt_factory(self, name: str, file: MypyFile) -> bool:
+        """Whether it looks like a factory; before a colon, Gymnasium takes a module, too."""
+        known = self._names.known("env_factories")
+        if name in known or not difflib.get_close_matches(name, known, n=1):
+            return False
+        return not self._part.is_there(name, file)
+
+    def _reports(self, node: CallExpr, call: Call, file: MypyFile | None) -> _Reports:
+        plugins = call.value("plugins")
+        if not self._names.complete or file is None or (plugins is not None and not plugins.is_none):
+            return _Reports.NEVER
+        callee = node.callee
+        if not isinstance(callee, MemberExpr) or callee.name != "build":
+            return _Reports.ALWAYS if call.is_whole else _Reports.NEVER  # where plugins= may be given unseen
+        if is_default(callee.expr):
+            return _Reports.ALWAYS
+        if self._registries.registers(file):
+            return _Reports.NEVER
+        return _Reports.ALWAYS if self._registries.has_only_installed(callee.expr, file) else _Reports.IF_CLOSE
+
+
+def _declare(kind: str, name: str) -> str:
+    return f'If it is registered by hand, declare it: [tool.runnerkit.mypy.names.{kind}] {name} = "module:object".'

@@ -1,0 +1,209 @@
+"""The names that there are: those built in, those that installed packages declare, and those of the configuration.
+
+A package declares each name that it offers as an entry point, beside the one of its plugin module::
+
+    # pyproject.toml of runnerkit-arrow
+    [project.entry-points.runnerkit]
+    arrow = "runnerkit_arrow"
+
+    [project.entry-points."runnerkit.history_formats"]
+    arrow = "runnerkit_arrow:ARROW"         # the HistoryKey of the name; a class or function that makes it for the rest
+
+so that nothing needs to be imported to know what is there. Who registers plugins by hand declares their names in the
+configuration, in the same way::
+
+    [tool.runnerkit.mypy.names.history_formats]
+    mine = "my_project.formats:MINE"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+from typing import Any, Final
+
+from mypy.build import default_data_dir
+from mypy.modulefinder import FindModuleCache, ModuleNotFoundReason, SearchPaths, compute_search_paths
+from mypy.nodes import Import, ImportAll, ImportFrom, MypyFile
+from mypy.options import Options
+from mypy.plugin import Plugin
+from typing_extensions import override
+
+from runnerkit import sentences
+from runnerkit.mypy.config import Config, ConfigError
+from runnerkit.mypy.part import Part
+
+GROUP: Final = "runnerkit"
+
+KINDS: Final[Mapping[str, str]] = {
+    "env_factories": "env factory",
+    "action_preprocessors": "preprocessor",
+    "action_postprocessors": "postprocessor",
+    "history_formats": "history format",
+    "executors": "executor",
+}
+"""What can have a name, by hook, and in words."""
+
+BUILTIN: Final[Mapping[str, Mapping[str, str]]] = {
+    "env_factories": {"vector": "runnerkit.vector_envs:make_vector_env"},
+    "action_preprocessors": {
+        "flatten": "runnerkit.processors:Flatten",
+        "normalize": "runnerkit.processors:Normalize",
+        "scale-image": "runnerkit.processors:ScaleImage",
+    },
+    "action_postprocessors": {
+        "clip": "runnerkit.processors:Clip",
+        "rescale": "runnerkit.processors:Rescale",
+    },
+    "history_formats": {
+        "arrays": "runnerkit.history.arrays:ArrayHistory",
+        "torch": "runnerkit.history.torch:TorchHistory",
+        "transitions": "runnerkit.records:Transition",
+    },
+    "executors": {
+        "auto": "runnerkit.executors.auto:AutoExecutor",
+        "serial": "runnerkit.executors.serial:SerialExecutor",
+        "threads": "runnerkit.executors.threads:ThreadsExecutor",
+        "processes": "runnerkit.executors.processes:ProcessesExecutor",
+    },
+}
+"""What RunnerKit itself offers; of the history formats, what their histories are made of."""
+
+_TYPED: Final = ("action_preprocessors", "action_postprocessors", "history_formats")  # whose types matter to a runner
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What there is, as {kind: {name: target}}; a target is written `module:attribute`."""
+
+    targets: Mapping[str, Mapping[str, str]]
+    complete: bool
+    """Whether that is all: every installed plugin declares its names, and it is known what is installed."""
+
+    def known(self, kind: str) -> list[str]:
+        """Return the names of a kind, those built in included, sorted."""
+        return sorted({*BUILTIN[kind], *self.targets[kind]})
+
+    def target(self, kind: str, name: str) -> str:
+        """Return the full name of what a name stands for, `module.attribute`, or nothing."""
+        return (BUILTIN[kind].get(name) or self.targets[kind].get(name, "")).replace(":", ".")
+
+    def modules_in(self, text: str) -> set[str]:
+        """Return the modules of which a file may need types: those of the names that it has in quotes."""
+        return {
+            target.partition(":")[0]
+            for kind in _TYPED
+            for name, target in self.targets[kind].items()
+            if f'"{name}"' in text or f"'{name}'" in text
+        }
+
+
+def find_names(options: Options, paths: SearchPaths, config: Config) -> Names:
+    """Read what is declared in the environment that mypy checks, which may be another than its own."""
+    targets: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
+    complete = options.python_executable is not None  # else mypy was told to look at no installed package
+    for distribution in _plugins([*paths.mypy_path, *paths.package_path]):
+        declared = False
+        for point in distribution.entry_points:
+            kind = point.group.removeprefix(f"{GROUP}.")
+            if kind in targets and kind != point.group:
+                declared = True
+                targets[kind].setdefault(point.name, point.value.partition("[")[0].strip())
+        complete &= declared or not distribution.entry_points.select(group=GROUP)
+    for kind, name, target in _configured(config):
+        targets[kind][name] = target
+    return Names(targets, complete)
+
+
+def _plugins(path: Sequence[str]) -> Iterator[Distribution]:
+    """Yield each distribution with entry points that may be ours; of several of one name, that found first counts."""
+    seen: set[str] = set()
+    for distribution in distributions(path=list(path)):
+        if GROUP not in (distribution.read_text("entry_points.txt") or ""):
+            continue
+        name = distribution.name.lower().replace("_", "-")
+        if name not in seen:
+            seen.add(name)
+            yield distribution
+
+
+def _configured(config: Config) -> Iterator[tuple[str, str, str]]:
+    """Yield kind, name and target of what the configuration declares; raises ConfigError."""
+    section = "[tool.runnerkit.mypy.names]"
+    for key, value in config.names.items():
+        kind, _, name = key.partition(".")  # an INI file has no tables in tables: history_formats.mine = ...
+        if kind not in KINDS:
+            hint = sentences.did_you_mean(kind, KINDS)
+            known = ", ".join(KINDS)
+            raise ConfigError(f"{config.file}: error: {section} has no key {kind!r}.{hint} Known: {known}.")
+        table: Any = {name: value} if name else value
+        if not isinstance(table, dict):
+            raise ConfigError(f"{config.file}: error: {section} {kind} must be a table, not {value!r}.")
+        for name, target in table.items():
+            if not isinstance(target, str) or not all(target.partition(":")):
+                must = f'{section} {kind}: {name!r} must be "module:object"'
+                raise ConfigError(f"{config.file}: error: {must}, not {target!r}.")
+            yield kind, name, target
+
+
+class NamesPart(Part):
+    """Makes known to mypy what is declared: to its cache, and the modules of what a file names."""
+
+    def __init__(self, plugin: Plugin, config: Config) -> None:
+        super().__init__(plugin)
+        options = plugin.options
+        self._paths: SearchPaths = compute_search_paths([], options, default_data_dir())
+        self._finders: dict[str, FindModuleCache] = {}
+        self.names: Names = find_names(options, self._paths, config)
+
+    @override
+    def config_data(self) -> object:
+        return [self.names.complete, self.names.targets]
+
+    @override
+    def modules_for(self, file: MypyFile) -> Collection[str]:
+        if not any(self.names.targets[kind] for kind in _TYPED) or not _imports_runnerkit(file):
+            return ()
+        try:
+            text = Path(file.path).read_text(encoding="utf-8", errors="replace")
+        except OSError:  # no file, but code on the command line
+            return ()
+        return [module for module in self.names.modules_in(text) if self.is_module(module, file)]
+
+    def is_module(self, name: str, file: MypyFile) -> bool:
+        """Whether mypy finds a module with types, from that file as well; otherwise it would complain of it."""
+        return isinstance(self._look_for(name, file), str)
+
+    def is_there(self, name: str, file: MypyFile) -> bool:
+        """Whether there is a module, with types or without."""
+        return self._look_for(name, file) is not ModuleNotFoundReason.NOT_FOUND
+
+    def _look_for(self, name: str, file: MypyFile) -> str | ModuleNotFoundReason:
+        root = _root(file)
+        if root not in self._finders:
+            paths = self._paths
+            paths = SearchPaths((*paths.python_path, root), paths.mypy_path, paths.package_path, paths.typeshed_path)
+            self._finders[root] = FindModuleCache(paths, None, self.plugin.options)
+        return self._finders[root].find_module(name)
+
+
+def _root(file: MypyFile) -> str:
+    """Return the folder from which the modules of a file's project are imported."""
+    path = Path(file.path).absolute()
+    up = file.fullname.count(".") + path.name.startswith("__init__.")
+    return str(path.parents[min(up, len(path.parents) - 1)])
+
+
+def _imports_runnerkit(file: MypyFile) -> bool:
+    for node in file.imports:
+        if isinstance(node, Import):
+            modules = [name for name, _ in node.ids]
+        elif isinstance(node, ImportFrom | ImportAll):
+            modules = [node.id]
+        else:
+            continue
+        if any(module.partition(".")[0] == GROUP for module in modules):
+            return True
+    return False
