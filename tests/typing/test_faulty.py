@@ -90,13 +90,19 @@ FAULTS = list(faults())
 FILES = [str(path) for path in sorted(FAULTY.glob("*.py"))]
 
 
-def run(*command: str) -> str:
+@cache
+def run(*command: str) -> subprocess.CompletedProcess[str]:
     # pyright looks for packages beside the python that it finds on the PATH
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": "typings"}
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-m", *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
+
+
+def output(*command: str) -> str:
+    """Return what a checker that found errors printed."""
+    done = run(*command)
     assert done.returncode == 1, done.stdout + done.stderr
     return done.stdout
 
@@ -104,7 +110,7 @@ def run(*command: str) -> str:
 @cache
 def mypy_errors() -> dict[tuple[str, int], list[str]]:
     errors = defaultdict(list)
-    for line in run("mypy", *FILES).splitlines():
+    for line in output("mypy", *FILES).splitlines():
         match = re.match(r"(.+?):(\d+): error: (.*?)(?:  \[[\w-]+\])?$", line)
         if match:
             errors[Path(match[1]).name, int(match[2])].append(match[3])
@@ -113,7 +119,7 @@ def mypy_errors() -> dict[tuple[str, int], list[str]]:
 
 @cache
 def pyright_errors() -> set[tuple[str, int]]:
-    report = json.loads(run("pyright", "--outputjson", "-p", str(FAULTY)))
+    report = json.loads(output("pyright", "--outputjson", "-p", str(FAULTY)))
     return {
         (Path(error["file"]).name, error["range"]["start"]["line"] + 1)
         for error in report["generalDiagnostics"]
