@@ -59,12 +59,13 @@ class Hookimpls(Part):
 
     @override
     def modules_for(self, file: MypyFile) -> Collection[str]:
-        own, imported = root(file.fullname), set(_imported_roots(file))
+        if _is_only_used(file):
+            return ()
+        imported = set(_imported_roots(file))
         modules: set[str] = set()
-        only_used = own in self._roots and "site-packages" in file.path
-        if imported & self._roots and not only_used:
+        if imported & self._roots:
             modules.update(place.module for place in self._places)
-        if "runnerkit" in imported and own != "runnerkit":
+        if "runnerkit" in imported:
             modules.add(OUR_SPECS.module)
         return modules
 
@@ -174,6 +175,11 @@ def _tree(api: CheckerPluginInterface) -> MypyFile | None:
     """Return the file that is checked: the checker has it, though what plugins are promised does not."""
     tree = getattr(api, "tree", None)
     return tree if isinstance(tree, MypyFile) else None
+
+
+def _is_only_used(file: MypyFile) -> bool:
+    """Tell whether a file is of an installed package, which is not checked, or of RunnerKit, which knows its hooks."""
+    return "site-packages" in file.path or "dist-packages" in file.path or root(file.fullname) == "runnerkit"
 
 
 def _is_marker(fullname: str) -> bool:
