@@ -126,6 +126,10 @@ class BeginsLater(Plain):
             "Change its parameters.",
         ),
         (
+            type("Selfless", (), {"act": lambda observations: 0})(),
+            "Agent Selfless: it is called as act(observations), not ",
+        ),
+        (
             type("Selfless", (), {"act": lambda: 0})(),
             "Agent Selfless: it is called as act(observations), not act(). Change its parameters.",
         ),
