@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 __all__ = ["called_otherwise", "first_parameter", "is_async", "name_of", "required_names"]
@@ -26,7 +27,7 @@ def called_otherwise(function: Callable[..., object], call: str) -> str:
     """Return how a function is to be called, `act(observations, state)`, if that call does not do; else nothing."""
     signature = _signature(function)
     if signature is None:
-        return ""
+        return f"{name_of(call)}()" if _lacks_self(function) else ""
     positional, keywords = _arguments(call)
     bind = signature.bind_partial if keywords else signature.bind  # options may bring what is missing
     try:
@@ -55,6 +56,12 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
         return inspect.signature(function, follow_wrapped=False)  # a decorator may pass on more than it gets
     except Exception:  # objects have many ways of not having one
         return None
+
+
+def _lacks_self(method: Callable[..., Any]) -> bool:
+    """Whether it is a method without any parameter, for which `inspect` has no signature."""
+    inner = _signature(method.__func__) if isinstance(method, MethodType) else None
+    return inner is not None and not inner.parameters
 
 
 def _arguments(call: str) -> tuple[list[str], list[str]]:
