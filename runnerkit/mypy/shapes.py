@@ -12,6 +12,7 @@ from mypy.nodes import (
     ARG_POS,
     ARG_STAR,
     ARG_STAR2,
+    Argument,
     Decorator,
     FuncDef,
     OverloadedFuncDef,
@@ -92,7 +93,8 @@ class Method:
         """Return the names, those of positional-only arguments from the source, if mypy has just read that."""
         node = self._type.definition
         node = node.func if isinstance(node, Decorator) else node
-        written = [argument.variable.name for argument in node.arguments] if isinstance(node, FuncDef) else []
+        arguments: list[Argument] = getattr(node, "arguments", [])  # a function from mypy's cache has none
+        written = [argument.variable.name for argument in arguments]
         n = len(self._type.arg_names)
         written = [*["_"] * n, *written][-n:] if n else []
         return [name or other for name, other in zip(self._type.arg_names, written, strict=True)]
