@@ -93,7 +93,7 @@ class Method:
         """Return the names, those of positional-only arguments from the source, if mypy has just read that."""
         node = self._type.definition
         node = node.func if isinstance(node, Decorator) else node
-        arguments: list[Argument] = getattr(node, "arguments", [])  # what comes from mypy's cache has none
+        arguments: list[Argument] = getattr(node, "arguments", [])  # a function from mypy's cache has none
         written = [argument.variable.name for argument in arguments]
         n = len(self._type.arg_names)
         written = [*["_"] * n, *written][-n:] if n else []

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import runnerkit_atari
 from runnerkit_atari.options import AtariOptions
 
 from runnerkit import EndReason, GymRunner, RandomAgent
@@ -28,6 +32,14 @@ def test_the_plugin_is_discovered_with_its_distribution_and_version() -> None:
     offer = plugins.offers("env_factories")["atari"]
     assert (offer.distribution, offer.version, offer.plugin) == ("runnerkit-atari", "0.1.0", "atari")
     assert not [problem for problem in plugins.problems if problem.plugin == "atari"]
+
+
+def test_each_name_that_is_offered_is_declared_and_can_be_loaded() -> None:
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
+    declared = project["entry-points"]["runnerkit.env_factories"]
+    assert declared.keys() == {contribution.name for contribution in runnerkit_atari.env_factories()}
+    for name, target in declared.items():
+        assert callable(EntryPoint(name, target, "runnerkit.env_factories").load())
 
 
 def test_listing_plugins_imports_neither_ale_py_nor_opencv() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,12 @@ import gymnasium
 import minari  # type: ignore[import-untyped]
 import numpy as np
 import pytest
+import runnerkit_minari
 from gymnasium import Space, spaces
 from gymnasium.vector import SyncVectorEnv
 from runnerkit_minari import MINARI, MinariFormat, MinariHistory
 
-from runnerkit import EndReason, EpisodeStart, GymRunner, RandomAgent
+from runnerkit import EndReason, EpisodeStart, GymRunner, HistoryKey, RandomAgent
 from runnerkit.errors import ArgumentError, EnvError, RolloutError, SpaceError
 from runnerkit.history import ArrayHistory
 from runnerkit.plugins import Plugins
@@ -116,6 +119,14 @@ def assert_same(left: Any, right: Any) -> None:
         np.testing.assert_array_equal(left, right)
     else:
         assert left == right
+
+
+def test_each_name_that_is_offered_is_declared_with_its_key() -> None:
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
+    declared = project["entry-points"]["runnerkit.history_formats"]
+    assert declared.keys() == {contribution.name for contribution in runnerkit_minari.history_formats()}
+    for name, target in declared.items():
+        assert EntryPoint(name, target, "runnerkit.history_formats").load() == HistoryKey(name)
 
 
 @pytest.mark.parametrize("data_format", FORMATS)

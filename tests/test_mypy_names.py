@@ -1,0 +1,264 @@
+"""Names under the mypy plugin: what is installed is known without being imported, and what is not is an error."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mypy.build import default_data_dir
+from mypy.modulefinder import compute_search_paths
+from mypy.options import Options
+from mypy_project import Project, install
+
+from runnerkit import plugins
+from runnerkit.errors import UnknownNameError
+from runnerkit.mypy.config import Config, ConfigError
+from runnerkit.mypy.names import BUILTIN, KINDS, Names, find_names
+from runnerkit.plugins import Plugins
+
+SKIPPED = ("gymnasium.*", "numpy.*", "pluggy.*", "torch.*")  # which names do not need
+
+ARROW = """
+import runnerkit
+
+class ArrowHistory:
+    rows: int
+
+class Symlog:
+    pass
+
+ARROW: runnerkit.HistoryKey[ArrowHistory] = runnerkit.HistoryKey("arrow")
+
+raise RuntimeError("imported")
+"""
+ARROW_POINTS = {
+    "runnerkit": {"arrow": "third_arrow"},
+    "runnerkit.history_formats": {"arrow": "third_arrow:ARROW"},
+    "runnerkit.action_preprocessors": {"symlog": "third_arrow:Symlog"},
+}
+
+FORMATS = "Known: arrays, arrow, minari, mine, torch, transitions.  [runnerkit-name]"
+EXECUTORS = "Known: auto, processes, serial, threads.  [runnerkit-name]"
+PREPROCESSORS = "Known: flatten, normalize, scale-image, symlog.  [runnerkit-name]"
+MISSPELT = f"No history format is called 'arow'. Did you mean 'arrow'? {FORMATS}"
+OTHER = f"No history format is called 'xyzzy'. {FORMATS}"
+
+
+def by_hand(kind: str, name: str) -> str:
+    return (
+        f'note: If it is registered by hand, declare it: [tool.runnerkit.mypy.names.{kind}] {name} = "module:object".'
+    )
+
+
+FAULTY = {
+    "make": ('import runnerkit\nrunnerkit.make("CartPole-v1", history="arow")', [f"2: {MISSPELT}"]),
+    "make_imported": (
+        'from runnerkit import make\nmake("CartPole-v1",\n    executor="treads")',
+        [f"3: No executor is called 'treads'. Did you mean 'threads'? {EXECUTORS}"],
+    ),
+    "gym_runner": (
+        'from runnerkit import GymRunner\nwith GymRunner("CartPole-v1", 0, history="arow") as runner:\n    runner.seed',
+        [f"2: {MISSPELT}"],
+    ),
+    "derived": (
+        "from typing import Any\nfrom runnerkit import GymRunner\n"
+        'class Mine(GymRunner[Any, Any, float]): ...\nMine("CartPole-v1", history="arow")',
+        [f"4: {MISSPELT}"],
+    ),
+    "default_registry": (
+        'import runnerkit\nrunnerkit.default_registry.build("x",\n    history="xyzzy")',
+        [f"3: {OTHER}", f"3: {by_hand('history_formats', 'xyzzy')}"],
+    ),
+    "own_registry": (
+        "from runnerkit import Registry\nregistry = Registry()\nregistry.discover()\n"
+        'registry.build("x", history="xyzzy")',
+        [f"4: {OTHER}", f"4: {by_hand('history_formats', 'xyzzy')}"],
+    ),
+    "registry_from_elsewhere": (
+        'from runnerkit import Registry\ndef f(registry: Registry) -> None:\n    registry.build("x", history="arow")',
+        [f"3: {MISSPELT}"],
+    ),
+    "processors": (
+        "import runnerkit\nrunnerkit.make(\n    'x',\n    preprocessors=[\n        'flatten',\n        'symlgo',\n"
+        "    ],\n    postprocessors=('clpi',),\n)",
+        [
+            f"6: No preprocessor is called 'symlgo'. Did you mean 'symlog'? {PREPROCESSORS}",
+            "8: No postprocessor is called 'clpi'. Did you mean 'clip'? Known: clip, rescale.  [runnerkit-name]",
+        ],
+    ),
+    "env_factory": (
+        'import runnerkit\nrunnerkit.make("atri:Pong")',
+        ["2: No env factory is called 'atri'. Did you mean 'atari'? Known: atari, vector.  [runnerkit-name]"],
+    ),
+    "final": (
+        'from typing import Final\nimport runnerkit\nNAME: Final = "arow"\nrunnerkit.make("x", history=NAME)',
+        [f"4: {MISSPELT}"],
+    ),
+    "literal": (
+        "from typing import Literal\nimport runnerkit\n"
+        'def f(name: Literal["arow"]) -> None:\n    runnerkit.make("x", history=name)',
+        [f"4: {MISSPELT}"],
+    ),
+    "twice_in_a_line": (
+        'import runnerkit\nprint(runnerkit.make("x", history="arow").rollout(runnerkit.make("x", history="arow")))',
+        [
+            f"2: {MISSPELT}",
+            "2: Agent GymRunner has no method act(observations). Give it one.  [runnerkit-contract]",
+        ],
+    ),
+    "no_plugins": ('from runnerkit import GymRunner\nGymRunner("x", history="arow", plugins=None)', [f"2: {MISSPELT}"]),
+}
+
+SILENT = {
+    "ignored": 'import runnerkit\nrunnerkit.make("x", history="arow")  # type: ignore[runnerkit-name]',
+    "ignored_with_a_note": 'import runnerkit\nrunnerkit.make("x", history="xyzzy")  # type: ignore[runnerkit-name]',
+    "variable": 'import runnerkit\nname = "arow"\ndef f(i: int) -> None:\n    runnerkit.make("x", history=f"a{i}")\n'
+    "    runnerkit.make('x', history=name)",
+    "other_plugins": "from runnerkit import GymRunner\nfrom runnerkit.plugins import Plugins\n"
+    'GymRunner("x", history="arow", plugins=Plugins())',
+    "options_unseen": "from typing import Any\nfrom runnerkit import GymRunner\n"
+    'def f(options: dict[str, Any]) -> None:\n    GymRunner("x", history="arow", **options)',
+    "registers": "import runnerkit\nregistry = runnerkit.Registry()\nregistry.register(object())\n"
+    'registry.build("x", history="arow")',
+    "handed_on": "from runnerkit import Registry\nfrom helpers import fill\nregistry = Registry()\nfill(registry)\n"
+    'registry.build("x", history="xyzzy")',
+    "helpers": 'from runnerkit import Registry\ndef fill(registry: Registry) -> None:\n    registry.build("xyzzy:Env")',
+    "modules_before_colons": 'from runnerkit import make\nmake("helpers:Env-v0")\nmake("nothing_alike:Env-v0")',
+    "a_module_like_a_factory": 'import runnerkit\nrunnerkit.make("atar:Pong-v0")',
+    "atar": "",
+    "keys": 'import runnerkit\nKEY = runnerkit.HistoryKey[int]("arow")\nrunnerkit.make("x", history=KEY)',
+    "exact_types": (
+        "from typing import Any, assert_type\n"
+        "import runnerkit\n"
+        "from runnerkit import EnvKey, GymRunner, Registry\n"
+        "from formats import MyHistory\n"
+        "from third_arrow import ArrowHistory\n"
+        'KEY: EnvKey[str, int] = EnvKey("CartPole-v1")\n'
+        'assert_type(runnerkit.make(KEY, history="arrow"), GymRunner[str, int, ArrowHistory])\n'
+        'assert_type(runnerkit.make("x", history="mine"), GymRunner[Any, Any, MyHistory])\n'
+        'assert_type(Registry().build(KEY, history="arrow"), GymRunner[str, int, ArrowHistory])\n'
+        'assert_type(GymRunner(KEY, history="arrow"), GymRunner[str, int, ArrowHistory])\n'
+        "def f(name: str) -> None:\n"
+        "    assert_type(runnerkit.make(KEY, history=name), GymRunner[str, int, object])\n"
+    ),
+    "types_of_what_is_not_imported_here": (
+        'import runnerkit\nfor history in runnerkit.make("x", history="arrow").rollout(runnerkit.RandomAgent(1)):\n'
+        "    history.rows + 1"
+    ),
+    "formats": 'from runnerkit import HistoryKey\nclass MyHistory: ...\nMINE: HistoryKey[MyHistory] = HistoryKey("m")',
+}
+
+NAMES_TABLE = '[tool.runnerkit.mypy.names.history_formats]\nmine = "formats:MINE"\n'
+
+
+@pytest.fixture(scope="module")
+def messages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    project = Project(tmp_path_factory.mktemp("names"), SKIPPED)
+    project.configure(SKIPPED, NAMES_TABLE)
+    project.write_installed("third_arrow", ARROW)
+    project.install("runnerkit-arrow", ARROW_POINTS)
+    for name, (source, _) in FAULTY.items():
+        project.write(name, source)
+    for name, source in SILENT.items():
+        project.write(name, source)
+    return project.check()
+
+
+@pytest.mark.parametrize("case", FAULTY)
+def test_a_name_that_nothing_has_is_an_error_where_it_stands(messages: dict[str, list[str]], case: str) -> None:
+    assert messages[case] == FAULTY[case][1]
+
+
+@pytest.mark.parametrize("case", SILENT)
+def test_nothing_is_said_of_what_is_right_or_cannot_be_known(messages: dict[str, list[str]], case: str) -> None:
+    assert messages[case] == []
+
+
+def test_the_cache_follows_what_is_installed(tmp_path: Path) -> None:
+    project = Project(tmp_path, SKIPPED)
+    project.write_installed("third_arrow", ARROW)
+    project.write(
+        "case",
+        "import runnerkit\n"
+        'runner = runnerkit.make("x", history="arrow")\n'
+        "reveal_type(runner)\n"
+        'runnerkit.make("x", executor="seral")\n',
+    )
+    executor = f"4: No executor is called 'seral'. Did you mean 'serial'? {EXECUTORS}"
+    unknown, note, revealed, seral = project.check()["case"]
+    assert unknown.startswith("2: No history format is called 'arrow'.")
+    assert note == f"2: {by_hand('history_formats', 'arrow')}"
+    assert "GymRunner[Any, Any, Any]" in revealed
+    assert seral == executor
+
+    project.install("runnerkit-arrow", ARROW_POINTS)
+    revealed, seral = project.check()["case"]
+    assert "GymRunner[Any, Any, third_arrow.ArrowHistory]" in revealed
+    assert seral == executor
+
+    project.install("runnerkit-undeclared", {"runnerkit": {"undeclared": "some_module"}})
+    (revealed,) = project.check()["case"]
+    assert "GymRunner[Any, Any, third_arrow.ArrowHistory]" in revealed
+
+
+def names_in(*folders: Path, config: Config | None = None, python: str | None = sys.executable) -> Names:
+    options = Options()
+    options.python_executable = python
+    options.mypy_path = [str(folder) for folder in folders]
+    return find_names(options, compute_search_paths([], options, default_data_dir()), config or Config())
+
+
+def test_what_is_built_in_is_what_runnerkit_offers() -> None:
+    assert dict(plugins.KINDS) == dict(KINDS)
+    built_in = Plugins()
+    for kind in plugins.KINDS:
+        assert built_in.offers(kind).keys() == BUILTIN[kind].keys()
+
+
+def test_the_message_is_that_of_the_run_time(messages: dict[str, list[str]]) -> None:
+    known = ["arrays", "arrow", "minari", "mine", "torch", "transitions"]
+    error = UnknownNameError(plugins.KINDS["history_formats"], "arow", known)
+    assert messages["make"] == [f"2: {error}  [runnerkit-name]"]
+
+
+def test_the_environment_that_mypy_checks_counts_not_its_own(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--symlinks", tmp_path / "other"], check=True)
+    (site,) = (tmp_path / "other").glob("lib/python*/site-packages")
+    install(site, "runnerkit-arrow", ARROW_POINTS)
+    names = names_in(python=str(tmp_path / "other" / "bin" / "python"))
+    assert names.targets["history_formats"] == {"arrow": "third_arrow:ARROW"}
+    assert names.complete
+
+
+def test_without_an_environment_nothing_is_known_for_sure(tmp_path: Path) -> None:
+    assert not names_in(python=None).complete
+
+
+def test_of_two_versions_of_a_package_that_found_first_counts(tmp_path: Path) -> None:
+    points = {"runnerkit.history_formats": {"new": "a:b"}}
+    install(tmp_path / "one", "runnerkit-arrow", points)
+    install(tmp_path / "two", "runnerkit_arrow", ARROW_POINTS)
+    known = names_in(tmp_path / "one", tmp_path / "two").known("history_formats")
+    assert "new" in known
+    assert "arrow" not in known
+
+
+def test_names_in_an_ini_file_have_their_kind_before_a_dot() -> None:
+    names = names_in(config=Config("mypy.ini", names={"executors.mine": "my_project:Mine"}))
+    assert names.target("executors", "mine") == "my_project.Mine"
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        ({"executor": {}}, r"has no key 'executor'\. Did you mean 'executors'\? Known: env_factories,"),
+        ({"executors": "x"}, "executors must be a table, not 'x'"),
+        ({"executors": {"mine": "my_project"}}, """executors: 'mine' must be "module:object", not 'my_project'"""),
+        ({"executors": {"mine": 3}}, """executors: 'mine' must be "module:object", not 3"""),
+    ],
+)
+def test_a_wrong_table_of_names_is_refused(table: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        names_in(config=Config("pyproject.toml", names=table))
