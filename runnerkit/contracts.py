@@ -293,4 +293,6 @@ def _text(layout: Layout) -> str:
         return f"NDArray[{layout.leaves[0].dtype.name}]"
     if isinstance(layout.space, spaces.Dict):
         return "dict[str, Any]"
-    return "tuple[Any, ...]" if isinstance(layout.space, spaces.Tuple) else "list[Any]"
+    if isinstance(layout.space, spaces.Tuple):
+        return f"tuple[{', '.join(_text(Layout(part, layout.name)) for part in layout.space.spaces)}]"
+    return "list[Any]"

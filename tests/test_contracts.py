@@ -336,10 +336,10 @@ def test_a_runner_that_calls_the_agent_in_its_own_way_takes_any_that_acts() -> N
             return agent.act(obs_list, None, greedy=True)
 
     with runner_of(make=Keeping) as runner:
-        runner.rollout(Recurrent(), steps=1)  # type: ignore[arg-type]
+        runner.rollout(Recurrent(), steps=1)  # type: ignore[runnerkit-contract]
         runner.rollout(agent_of_wrong_types(), steps=1)
         with pytest.raises(ArgumentError, match="WrongCase has no method act"):
-            runner.rollout(WrongCase(), steps=1)  # type: ignore[arg-type]
+            runner.rollout(WrongCase(), steps=1)  # type: ignore[runnerkit-contract]
 
 
 def agent_of_wrong_types() -> Any:

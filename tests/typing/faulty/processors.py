@@ -138,8 +138,8 @@ def a_function_instead_of_a_preprocessor() -> None:
     runnerkit.make("CartPole-v1", preprocessors=[double])  # FAULT
 
 
-def a_number_instead_of_a_preprocessor() -> None:
-    runnerkit.make("CartPole-v1", preprocessors=[84])  # FAULT
+def a_space_instead_of_a_preprocessor() -> None:
+    runnerkit.make("CartPole-v1", preprocessors=[spaces.Box(0, 1, (4,))])  # FAULT
 
 
 def a_name_instead_of_a_list() -> None:
