@@ -293,6 +293,4 @@ def _text(layout: Layout) -> str:
         return f"NDArray[{layout.leaves[0].dtype.name}]"
     if isinstance(layout.space, spaces.Dict):
         return "dict[str, Any]"
-    if isinstance(layout.space, spaces.Tuple):
-        return f"tuple[{', '.join(_text(Layout(part, layout.name)) for part in layout.space.spaces)}]"
-    return "list[Any]"
+    return "tuple[Any, ...]" if isinstance(layout.space, spaces.Tuple) else "list[Any]"
