@@ -23,7 +23,7 @@ from runnerkit.annotations import ALL_KINDS, MAPPING, SCALAR, annotation_of, con
 from runnerkit.batches import readable_kinds
 from runnerkit.errors import ArgumentError
 from runnerkit.signatures import called_otherwise, first_parameter, is_async, name_of
-from runnerkit.spaces import Layout
+from runnerkit.spaces import Layout, Leaf
 
 __all__ = [
     "AGENT",
@@ -65,13 +65,13 @@ class Facts(NamedTuple):
         """Return what is wrong, if anything, should it get batches of that layout from a source."""
         if not self.takes.forms or self.takes.forms & _given(layout):
             return ""
-        return sentences.takes_otherwise(self.what, self.who, self.takes.text, source, _text(layout))
+        return sentences.takes_otherwise(self.what, self.who, self.takes.text, source, _text(layout.space))
 
     def gives_fault(self, sink: str, layout: Layout) -> str:
         """Return what is wrong, if anything, should a batch of that layout be made of what it returns."""
         if not self.gives.forms or self.gives.forms & _readable(layout):
             return ""
-        return sentences.gives_otherwise(self.what, self.who, self.gives.text, sink, _text(layout))
+        return sentences.gives_otherwise(self.what, self.who, self.gives.text, sink, _text(layout.space))
 
     @property
     def title(self) -> str:
@@ -287,10 +287,11 @@ def _readable(layout: Layout) -> frozenset[str]:
     return frozenset({MAPPING} if isinstance(layout.space, spaces.Dict) else ())
 
 
-def _text(layout: Layout) -> str:
-    """Return the type of a batch as text."""
-    if layout.is_array:
-        return f"NDArray[{layout.leaves[0].dtype.name}]"
-    if isinstance(layout.space, spaces.Dict):
+def _text(space: Space[Any]) -> str:
+    """Return the type of a batch of a space as text."""
+    if isinstance(space, spaces.Dict):
         return "dict[str, Any]"
-    return "tuple[Any, ...]" if isinstance(layout.space, spaces.Tuple) else "list[Any]"
+    if isinstance(space, spaces.Tuple):
+        return f"tuple[{', '.join(map(_text, space.spaces)) or '()'}]"
+    leaf = Leaf("", space)
+    return "list[Any]" if leaf.is_object else f"NDArray[{leaf.dtype.name}]"

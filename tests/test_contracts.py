@@ -335,11 +335,11 @@ def test_a_runner_that_calls_the_agent_in_its_own_way_takes_any_that_acts() -> N
         def compute_action(self, agent: Any, obs_list: Any) -> Any:
             return agent.act(obs_list, None, greedy=True)
 
+    misspelt: Any = WrongCase()
     with runner_of(make=Keeping) as runner:
-        runner.rollout(Recurrent(), steps=1)  # type: ignore[runnerkit-contract]
         runner.rollout(agent_of_wrong_types(), steps=1)
         with pytest.raises(ArgumentError, match="WrongCase has no method act"):
-            runner.rollout(WrongCase(), steps=1)  # type: ignore[runnerkit-contract]
+            runner.rollout(misspelt, steps=1)
 
 
 def agent_of_wrong_types() -> Any:
@@ -367,8 +367,8 @@ WRONG_BATCHES = [
     (DICT, NDArray[np.float32], "NDArray[float32]", "dict[str, Any]"),
     (DICT, NDArray[Any], "NDArray[Any]", "dict[str, Any]"),
     (DICT, np.ndarray, "NDArray[Any]", "dict[str, Any]"),
-    (TUPLE, NDArray[Any], "NDArray[Any]", "tuple[Any, ...]"),
-    (TUPLE, dict[str, Any], "dict[str, Any]", "tuple[Any, ...]"),
+    (TUPLE, NDArray[Any], "NDArray[Any]", "tuple[NDArray[float32], NDArray[int64]]"),
+    (TUPLE, dict[str, Any], "dict[str, Any]", "tuple[NDArray[float32], NDArray[int64]]"),
 ]
 WRONG_FOR_LISTS = (TEXT, dict[str, Any], "dict[str, Any]", "list[Any]")
 
