@@ -69,7 +69,7 @@ class HookCheck:
     def _arguments(self, impl: Marked, spec: Spec, own_type: CallableType) -> Iterator[Fault]:
         if spec.passed is None:
             return
-        arguments = list(zip(impl.function.arguments, own_type.arg_types, strict=True))
+        arguments = list(zip(impl.function.arguments, own_type.arg_types, strict=False))
         in_class = bool(impl.function.info) and not impl.function.is_static
         nested = "." not in impl.function.fullname  # pluggy takes a first `self` for that of a method there, too
         if in_class or (nested and arguments and arguments[0][0].variable.name == "self"):

@@ -92,7 +92,7 @@ def _spec(function: FuncDef) -> Spec:
     unknown = AnyType(TypeOfAny.unannotated)
     types: Sequence[Type] = typ.arg_types if isinstance(typ, CallableType) else [unknown] * len(function.arg_names)
     result = typ.ret_type if isinstance(typ, CallableType) else unknown
-    arguments = list(zip(function.arg_names, function.arg_kinds, types, strict=True))
+    arguments = list(zip(function.arg_names, function.arg_kinds, types, strict=False))
     if function.is_class or (function.info and function.arg_names[:1] == ["self"]):
         del arguments[:1]  # a class with specifications may be registered itself: then pluggy goes by the name, too
     passed: dict[str, Type] = {}
