@@ -59,12 +59,13 @@ class Hookimpls(Part):
 
     @override
     def modules_for(self, file: MypyFile) -> Collection[str]:
-        own, imported = root(file.fullname), set(_imported_roots(file))
+        if _is_only_used(file):
+            return ()
+        imported = set(_imported_roots(file))
         modules: set[str] = set()
-        only_used = own in self._roots and "site-packages" in file.path
-        if imported & self._roots and not only_used:
+        if imported & self._roots:
             modules.update(place.module for place in self._places)
-        if "runnerkit" in imported and own != "runnerkit":
+        if "runnerkit" in imported:
             modules.add(OUR_SPECS.module)
         return modules
 
@@ -120,15 +121,17 @@ class Hookimpls(Part):
             api.fail(sentence, context, code=HOOKIMPL)
 
     def _faults(self, api: CheckerPluginInterface, impl: Marked | None, ours: bool) -> list[Fault]:
-        if impl is None:
+        tree = _tree(api)
+        if impl is None or tree is None or tree.is_stub:
             return []
         places = (OUR_SPECS,) if ours else self._places_of(impl.marker)
-        self._depend(api, places, impl.hook)
-        missing = {place: clause for place in places if (clause := place.lacks(self.modules))}
-        if missing:
-            return list(self._misconfigured(api, impl, missing))
-        if not places:
-            return []
+        wanted = self.modules_for(tree)
+        if not places or not (ours or all(place.module in wanted for place in places)):
+            return []  # whether mypy has read a module for another reason must make no difference
+        _depend(tree, places, impl.hook)
+        lacking = {place.written: clause for place in places if (clause := place.lacks(self.modules))}
+        if lacking:
+            return [] if ours else list(self._misconfigured(api, impl, lacking))
         spec = next(filter(None, (place.find(impl.hook, self.modules) for place in places)), None)
         if spec:
             return list(HookCheck(api.options, api.named_generic_type, ours).faults(impl, spec))
@@ -138,18 +141,18 @@ class Hookimpls(Part):
         hint = "" if ours else f"If it is specified elsewhere, add that module to specs in {self._config.file}."
         return [(sentences.unknown("hook", impl.hook, known, hint), impl.function)]
 
-    def _misconfigured(
-        self, api: CheckerPluginInterface, impl: Marked, missing: Mapping[Place, str]
-    ) -> Iterator[Fault]:
-        """Return what is wrong with the configuration; that mypy was not to read a module is not."""
-        tree = _tree(api)
-        wanted = self.modules_for(tree) if tree and api.options.follow_imports in ("normal", "silent") else ()
-        for place, clause in missing.items():
-            if place.module in wanted and place is not OUR_SPECS:
-                yield f"specs in {self._config.file} has {place.written!r}, but {clause}", impl.function
+    def _misconfigured(self, api: CheckerPluginInterface, impl: Marked, lacking: Mapping[str, str]) -> Iterator[Fault]:
+        """Return what is wrong with the configuration; a module that mypy was told not to read is not."""
+        if api.options.follow_imports in ("normal", "silent"):
+            for written, clause in lacking.items():
+                yield f"specs in {self._config.file} has {written!r}, but {clause}", impl.function
 
     def _places_of(self, marker: str) -> Sequence[Place]:
-        """Return where the hooks of a marker are looked up: first in its own package, if it is none of the listed."""
+        """Return where the hooks of a marker are looked up: first in its own package, then in the rest.
+
+        Other packages add hooks to a project, as xdist does to pytest. A marker whose package has no specifications is
+        that of a project which nobody has configured, unless it is listed.
+        """
         own = [place for place in self._places if root(place.written) == root(marker)]
         if own or any(marker in (name, self._definition(name)) for name in self._config.markers):
             return [*own, *(place for place in self._places if place not in own)]
@@ -160,20 +163,23 @@ class Hookimpls(Part):
         symbol = self.lookup(name)
         return symbol.node.fullname if symbol and symbol.node else name
 
-    def _depend(self, api: CheckerPluginInterface, places: Iterable[Place], hook: str) -> None:
-        """Tell mypy's daemon to look again when the specification changes, or appears."""
-        tree = _tree(api)
-        if tree is None:
-            return
-        for place in places:
-            for trigger in (f"<{place.fullname}.{hook}>", f"<{place.fullname}[wildcard]>"):
-                tree.plugin_deps.setdefault(trigger, set()).add(tree.fullname)
+
+def _depend(tree: MypyFile, places: Iterable[Place], hook: str) -> None:
+    """Tell mypy's daemon to look at a file again when the specification changes, or appears."""
+    for place in places:
+        for trigger in (f"<{place.fullname}.{hook}>", f"<{place.fullname}[wildcard]>"):
+            tree.plugin_deps.setdefault(trigger, set()).add(tree.fullname)
 
 
 def _tree(api: CheckerPluginInterface) -> MypyFile | None:
     """Return the file that is checked: the checker has it, though what plugins are promised does not."""
     tree = getattr(api, "tree", None)
     return tree if isinstance(tree, MypyFile) else None
+
+
+def _is_only_used(file: MypyFile) -> bool:
+    """Tell whether a file is of an installed package, which is not checked, or of RunnerKit, which knows its hooks."""
+    return "site-packages" in file.path or "dist-packages" in file.path or root(file.fullname) == "runnerkit"
 
 
 def _is_marker(fullname: str) -> bool:

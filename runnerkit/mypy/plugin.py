@@ -31,6 +31,10 @@ from runnerkit.mypy.names import NamesPart
 from runnerkit.mypy.offers import OffersPart
 from runnerkit.mypy.part import Part
 
+_LAST: Final = 29
+"""How much of a dependency a module is that is not imported: less than all others, so that mypy's order stays as it is
+where imports form a cycle by it."""
+
 _HERE: Final = Path(__file__).parent
 _SOURCES: Final = (*sorted(_HERE.glob("*.py")), _HERE.parent / "sentences.py")
 
@@ -79,7 +83,7 @@ class RunnerKitPlugin(Plugin):
         if self._complaint:
             raise CompileError([self._complaint])
         modules = {module for part in self.parts for module in part.modules_for(file)} - {file.fullname}
-        return [(10, module, -1) for module in sorted(modules)]
+        return [(_LAST, module, -1) for module in sorted(modules)]
 
     @override
     def get_method_hook(self, fullname: str) -> Callable[[MethodContext], Type] | None:

@@ -92,9 +92,9 @@ def _spec(function: FuncDef) -> Spec:
     unknown = AnyType(TypeOfAny.unannotated)
     types: Sequence[Type] = typ.arg_types if isinstance(typ, CallableType) else [unknown] * len(function.arg_names)
     result = typ.ret_type if isinstance(typ, CallableType) else unknown
-    arguments = list(zip(function.arg_names, function.arg_kinds, types, strict=True))
-    if function.info and not function.is_static:
-        del arguments[:1]  # self or cls
+    arguments = list(zip(function.arg_names, function.arg_kinds, types, strict=False))
+    if function.is_class or (function.info and function.arg_names[:1] == ["self"]):
+        del arguments[:1]  # a class with specifications may be registered itself: then pluggy goes by the name, too
     passed: dict[str, Type] = {}
     for name, kind, passed_type in arguments:
         if name is None:
