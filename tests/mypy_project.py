@@ -74,7 +74,7 @@ class Project:
             match = _MESSAGE.fullmatch(line)
             assert match, done.stdout
             severity = "note: " if match["severity"] == "note" else ""
-            messages[match["file"]].append(f"{match['line']}: {severity}{match['text']}")
+            messages.setdefault(match["file"], []).append(f"{match['line']}: {severity}{match['text']}")
         return messages
 
 

@@ -318,6 +318,8 @@ RIGHT = """
     assert_type(Mine("CartPole-v1", preprocessors=[ToBytes()]), Mine)
     declared: GymRunner[Obs, Act, ArrayHistory[Obs, Act]] = make("CartPole-v1", preprocessors=[Planes()])
     declared.rollout(Left())
+    for history in (Returns(), "arrays"):
+        assert_type(GymRunner("CartPole-v1", history=history), GymRunner[Any, Any, Any])
     several = (ToBytes(), OfBytes())
     assert_type(make(KEY, preprocessors=several), GymRunner[Bytes, Act, ArrayHistory[Bytes, Act]])
     listed: list[ActionPreprocessor] = [OfBytes()]

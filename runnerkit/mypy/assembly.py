@@ -20,7 +20,7 @@ from mypy.plugin import (
     Plugin,
 )
 from mypy.subtypes import is_subtype
-from mypy.types import CallableType, FunctionLike, Instance, Type, get_proper_type
+from mypy.types import CallableType, FunctionLike, Instance, Type, UnionType, get_proper_type
 from typing_extensions import override
 
 from runnerkit.mypy.calls import Call, Fault, Value, permissive
@@ -147,7 +147,10 @@ class AssemblyPart(Part):
     def _histories(self, call: Call, obs: Type, act: Type, faults: list[Fault]) -> Type | None:
         """Return the type of the histories, or None where it is what mypy makes of the call by itself."""
         history = call.value("history")
-        if history is not None and any(fault.where is history.where for fault in faults):
+        if history is not None and (
+            any(fault.where is history.where for fault in faults)
+            or isinstance(get_proper_type(history.type), UnionType)  # of which mypy would take one
+        ):
             return ANY
         name = history.literal if history else "arrays" if call.is_whole else None
         return None if name is None else histories_of(self, self._names, name, obs, act)

@@ -1,0 +1,41 @@
+"""What is right passes mypy with the plugin: what the READMEs show, the packages in plugins/, and the type tests."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from mypy_project import Project
+
+ROOT = Path(__file__).parents[1]
+SKIPPED = ("torch.*", "ale_py.*", "cv2.*", "h5py.*", "minari.*", "PIL.*", "pyarrow.*")
+# Decorators of torch have no types if it is skipped.
+UNTYPED = '[[tool.mypy.overrides]]\nmodule = "readme"\ndisallow_untyped_decorators = false\n'
+
+
+def snippets(readme: Path) -> list[str]:
+    found: list[str] = re.findall(r"^```python\n(.*?)^```$", readme.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    return found
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(tmp_path_factory.mktemp("correct"), SKIPPED)
+    project.configure(SKIPPED, UNTYPED)
+    for i, code in enumerate(snippets(ROOT / "plugins" / "README.md")):
+        named = re.match(r"# (runnerkit_\w+)\.py\n", code)
+        project.write(named[1] if named else f"snippet_{i}", code)
+    project.write("readme", "\n".join(snippets(ROOT / "README.md")))
+    for path in (ROOT / "tests" / "typing" / "pass").glob("*.py"):
+        if path.stem != "torch_policy":  # which is about torch, and what is skipped has no types
+            project.write(path.stem, path.read_text("utf-8"))
+    for source in ROOT.glob("plugins/*/src/*"):
+        (project.code / source.name).symlink_to(source)
+    return project
+
+
+def test_nothing_is_said_of_correct_code(project: Project) -> None:
+    messages = project.check()
+    assert len(messages) > 10
+    assert not {module: said for module, said in messages.items() if said}
