@@ -232,3 +232,10 @@ def test_the_order_of_modules_stays_that_of_their_imports(
     for path in ("project/specs.py", "project/classes.py", "more/specs.py", "plugin.py"):
         project.write(path, FILES[path].replace("from project import", "from project.marks import"))
     assert project.mypy() == []
+
+
+def test_the_error_code_can_be_switched_off(project: Project) -> None:
+    path, old, new, _, _ = EDITS[0]
+    project.edit(path, old, new)
+    assert project.mypy("--disable-error-code", "hookimpl") == []
+    assert len(project.mypy()) == 1
