@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("runnerkit")
+
+collect_ignore_glob = [] if find_spec("mypy") else ["test_mypy_*"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -222,3 +222,20 @@ def test_specifications_are_read_for_files_that_import_the_project_only(project:
     assert "project/specs.py" not in project.run("mypy", "-v", "alone.py")
     project.write("alone.py", "import project\n")
     assert "project/specs.py" in project.run("mypy", "-v", "alone.py")
+
+
+def test_the_order_of_modules_stays_that_of_their_imports(
+    project: Project,
+) -> None:
+    project.write("project/__init__.py", "")
+    project.write("project/marks.py", MARKS)
+    for path in ("project/specs.py", "project/classes.py", "more/specs.py", "plugin.py"):
+        project.write(path, FILES[path].replace("from project import", "from project.marks import"))
+    assert project.mypy() == []
+
+
+def test_the_error_code_can_be_switched_off(project: Project) -> None:
+    path, old, new, _, _ = EDITS[0]
+    project.edit(path, old, new)
+    assert project.mypy("--disable-error-code", "hookimpl") == []
+    assert len(project.mypy()) == 1

@@ -19,9 +19,9 @@ import configparser
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from mypy.options import Options
 
@@ -38,14 +38,13 @@ class ConfigError(ValueError):
     """The configuration is wrong; the message names the file and the key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """What `[tool.runnerkit.mypy]` says. `file` is its file's name, for errors; empty if nothing is configured."""
 
     file: str = ""
     specs: tuple[str, ...] = ()
     markers: tuple[str, ...] = ()
-    names: Mapping[str, Any] = field(default_factory=dict)
+    names: Mapping[str, Any] = MappingProxyType({})
     """The table `names` as it is written."""
 
 

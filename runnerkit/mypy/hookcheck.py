@@ -7,8 +7,7 @@ default, by position; an implementation may leave arguments out. Results other t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from mypy.erasetype import erase_typevars
 from mypy.nodes import ARG_NAMED, ARG_NAMED_OPT, ARG_OPT, ARG_POS, Argument, Context
@@ -28,8 +27,7 @@ Fault = tuple[str, Context]
 _ANY: Final = AnyType(TypeOfAny.unannotated)
 
 
-@dataclass(frozen=True, slots=True)
-class HookCheck:
+class HookCheck(NamedTuple):
     """Checks implementations; `ours` if the hooks are RunnerKit's own, which are never wrapped, nor awaited."""
 
     options: Options

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mypy.nodes import (
     CallExpr,
@@ -21,8 +21,7 @@ from mypy.types import ProperType, get_proper_type
 OPTIONS = frozenset({"hookwrapper", "optionalhook", "tryfirst", "trylast", "specname", "wrapper"})
 
 
-@dataclass(frozen=True, slots=True)
-class Marked:
+class Marked(NamedTuple):
     """A function as a marker gets it: `typ` is what the decorators between the two, if any, have made of its type."""
 
     function: FuncDef

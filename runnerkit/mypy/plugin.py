@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mypy.errors import CompileError
 from mypy.nodes import MypyFile
@@ -20,16 +21,14 @@ from mypy.plugin import (
     ReportConfigContext,
 )
 from mypy.types import FunctionLike, Type
-from typing_extensions import TypeVar, override
+from typing_extensions import override
 
 import runnerkit.mypy
-from runnerkit.mypy.agents import AgentsPart
-from runnerkit.mypy.assembly import AssemblyPart
 from runnerkit.mypy.config import Config, ConfigError, read_config
-from runnerkit.mypy.hookimpls import Hookimpls
 from runnerkit.mypy.names import NamesPart
-from runnerkit.mypy.offers import OffersPart
-from runnerkit.mypy.part import Part
+
+if TYPE_CHECKING:
+    from runnerkit.mypy.parts import Parts
 
 _LAST: Final = 29
 """How much of a dependency a module is that is not imported: less than all others, so that mypy's order stays as it is
@@ -38,8 +37,6 @@ where imports form a cycle by it."""
 _HERE: Final = Path(__file__).parent
 _SOURCES: Final = (*sorted(_HERE.glob("*.py")), _HERE.parent / "sentences.py")
 
-H = TypeVar("H")
-
 
 class RunnerKitPlugin(Plugin):
     """Hands what mypy asks to the parts, the first that answers wins."""
@@ -47,32 +44,33 @@ class RunnerKitPlugin(Plugin):
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         self._complaint: str = ""
+        self._modules_read: Mapping[str, MypyFile] = {}
         try:
             self.config: Config = read_config(options)
-            names = NamesPart(self, self.config)
+            self.names: NamesPart = NamesPart(self, self.config)
         except ConfigError as error:  # it is told by get_additional_deps, where mypy expects such errors
             self.config, self._complaint = Config(), str(error)
-            names = NamesPart(self, self.config)
-        self.parts: tuple[Part, ...] = (
-            Hookimpls(self, self.config),
-            names,
-            AssemblyPart(self, names),
-            AgentsPart(self),
-            OffersPart(self, names),
-        )
-        self._method_hooks = _Answers(part.method_hook for part in self.parts)
-        self._method_signature_hooks = _Answers(part.method_signature_hook for part in self.parts)
-        self._function_hooks = _Answers(part.function_hook for part in self.parts)
-        self._function_signature_hooks = _Answers(part.function_signature_hook for part in self.parts)
-        self._config_data: list[object] = [_version(), self._complaint, *(part.config_data() for part in self.parts)]
+            self.names = NamesPart(self, self.config)
+        told = [list(self.config.specs), list(self.config.markers), self.names.config_data()]
+        self._config_data: list[object] = [_version(), self._complaint, *told]
         # mypy's daemon compares this, to tell whether it must begin anew.
         runnerkit.mypy.__version__ = json.dumps(self._config_data)
+
+    @cached_property
+    def _parts(self) -> Parts:
+        """All parts, when the first is asked for: a run of mypy that finds everything in its cache needs none."""
+        from runnerkit.mypy.parts import Parts
+
+        parts = Parts(self, self.config, self.names)
+        parts.set_modules(self._modules_read)
+        return parts
 
     @override
     def set_modules(self, modules: dict[str, MypyFile]) -> None:
         super().set_modules(modules)
-        for part in self.parts:
-            part.modules = modules
+        self._modules_read = modules
+        if "_parts" in self.__dict__:
+            self._parts.set_modules(modules)
 
     @override
     def report_config_data(self, ctx: ReportConfigContext) -> Any:
@@ -82,38 +80,26 @@ class RunnerKitPlugin(Plugin):
     def get_additional_deps(self, file: MypyFile) -> list[tuple[int, str, int]]:
         if self._complaint:
             raise CompileError([self._complaint])
-        modules = {module for part in self.parts for module in part.modules_for(file)} - {file.fullname}
+        modules = {module for part in self._parts.all for module in part.modules_for(file)} - {file.fullname}
         return [(_LAST, module, -1) for module in sorted(modules)]
 
     @override
     def get_method_hook(self, fullname: str) -> Callable[[MethodContext], Type] | None:
-        return self._method_hooks[fullname]
+        return self._parts.method_hooks[fullname]
 
     @override
     def get_method_signature_hook(self, fullname: str) -> Callable[[MethodSigContext], FunctionLike] | None:
-        return self._method_signature_hooks[fullname]
+        return self._parts.method_signature_hooks[fullname]
 
     @override
     def get_function_hook(self, fullname: str) -> Callable[[FunctionContext], Type] | None:
-        return self._function_hooks[fullname]
+        return self._parts.function_hooks[fullname]
 
     @override
     def get_function_signature_hook(self, fullname: str) -> Callable[[FunctionSigContext], FunctionLike] | None:
-        return self._function_signature_hooks[fullname]
+        return self._parts.function_signature_hooks[fullname]
 
 
 def _version() -> str:
     """Return what changes with the code of the plugin, so that mypy's cache is not used from before."""
     return hashlib.sha256(b"".join(path.read_bytes() for path in _SOURCES)).hexdigest()
-
-
-class _Answers(dict[str, H | None]):
-    """The first answer of several parts to a full name. mypy asks for each call that it checks, so it is kept."""
-
-    def __init__(self, parts: Iterable[Callable[[str], H | None]]) -> None:
-        super().__init__()
-        self._parts = tuple(parts)
-
-    def __missing__(self, fullname: str) -> H | None:
-        self[fullname] = answer = next(filter(None, (part(fullname) for part in self._parts)), None)
-        return answer

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mypy.nodes import ARG_POS, Decorator, FuncDef, MypyFile, SymbolNode, TypeInfo
 from mypy.types import AnyType, CallableType, Type, TypeOfAny, get_proper_type
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
+class Spec(NamedTuple):
     """The specification of one hook: `passed` are the arguments that pluggy passes, None if that is not known."""
 
     name: str
@@ -18,8 +17,7 @@ class Spec:
     result: Type
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A module with specifications, or a class in it; `written` is how it is configured."""
 
     written: str

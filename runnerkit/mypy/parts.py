@@ -1,0 +1,53 @@
+"""The parts of the plugin together, and what they answer to a full name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from mypy.nodes import MypyFile
+from mypy.plugin import Plugin
+from typing_extensions import TypeVar
+
+from runnerkit.mypy.agents import AgentsPart
+from runnerkit.mypy.assembly import AssemblyPart
+from runnerkit.mypy.config import Config
+from runnerkit.mypy.hookimpls import Hookimpls
+from runnerkit.mypy.names import NamesPart
+from runnerkit.mypy.offers import OffersPart
+from runnerkit.mypy.part import Part
+
+H = TypeVar("H")
+
+
+class Answers(dict[str, H | None]):
+    """The first answer of several parts to a full name. mypy asks for each call that it checks, so it is kept."""
+
+    def __init__(self, parts: Iterable[Callable[[str], H | None]]) -> None:
+        super().__init__()
+        self._parts = tuple(parts)
+
+    def __missing__(self, fullname: str) -> H | None:
+        self[fullname] = answer = next(filter(None, (part(fullname) for part in self._parts)), None)
+        return answer
+
+
+class Parts:
+    """All parts; the first that answers wins."""
+
+    def __init__(self, plugin: Plugin, config: Config, names: NamesPart) -> None:
+        self.all: tuple[Part, ...] = (
+            Hookimpls(plugin, config),
+            names,
+            AssemblyPart(plugin, names),
+            AgentsPart(plugin),
+            OffersPart(plugin, names),
+        )
+        self.method_hooks = Answers(part.method_hook for part in self.all)
+        self.method_signature_hooks = Answers(part.method_signature_hook for part in self.all)
+        self.function_hooks = Answers(part.function_hook for part in self.all)
+        self.function_signature_hooks = Answers(part.function_signature_hook for part in self.all)
+
+    def set_modules(self, modules: Mapping[str, MypyFile]) -> None:
+        """Tell the parts which modules mypy has read."""
+        for part in self.all:
+            part.modules = modules
