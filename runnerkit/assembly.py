@@ -17,7 +17,9 @@ from gymnasium import Space
 from gymnasium.vector import VectorEnv
 from typing_extensions import TypeVar
 
+from runnerkit import sentences
 from runnerkit.batches import BatchReader
+from runnerkit.contracts import CONTRACTS, HISTORY_FORMAT, RECORDER, AgentGate, is_plain_value
 from runnerkit.envs import resolve_env
 from runnerkit.episodes import SeedSchedule
 from runnerkit.errors import ArgumentError, EnvError, PluginError, RunnerKitError, SpaceError, close_after, said
@@ -88,6 +90,8 @@ class Assembly:
     read_actions: BatchReader
     read_env_actions: BatchReader
     render_mode: str | None
+    gate: AgentGate
+    """What agents must pass."""
 
     def block(self, steps: int, most: int | None = None, *, window: bool = False) -> Block:
         """Return a new block of so many steps, which may be resized to as many as `most`."""
@@ -206,8 +210,8 @@ class Blueprint:
     ) -> Assembly:
         _check_envs(facts)
         first = facts[0]
-        preprocess, observation = bind_preprocessors(self.preprocessors, first.observation_space)
-        postprocess, action = bind_postprocessors(self.postprocessors, first.action_space)
+        preprocess, observation, source = bind_preprocessors(self.preprocessors, first.observation_space)
+        postprocess, action, sink = bind_postprocessors(self.postprocessors, first.action_space)
         env_action = Layout(first.action_space, "action")
         layout = BlockLayout(
             n_envs=self.n_envs,
@@ -246,6 +250,7 @@ class Blueprint:
             read_actions=readers[0],
             read_env_actions=readers[1],
             render_mode=first.render_mode,
+            gate=AgentGate(observation, source, action, sink),
         )
 
 
@@ -275,8 +280,12 @@ def _opened(history: HistoryFormat[Any], spec: RunSpec) -> Recorder[Any]:
         raise
     except Exception as error:
         raise PluginError(f"History format {name} failed to open: {said(error)}") from error
-    if not all(callable(getattr(recorder, method, None)) for method in ("finish", "close")):
-        raise PluginError(f"History format {name} must return a recorder with finish and close, not {recorder!r}.")
+    made: object = recorder  # annotations bind nobody
+    if made is None:
+        raise PluginError(sentences.wrong_method_result(HISTORY_FORMAT.what, name, "open", "None", "Recorder[object]"))
+    fault = RECORDER.look(made).fault
+    if fault:
+        raise PluginError(f"History format {name}: {fault}")
     return recorder
 
 
@@ -308,13 +317,16 @@ def _history_format(history: str | HistoryKey[Any] | HistoryFormat[Any], plugins
     if isinstance(history, str):
         made: HistoryFormat[Any] = plugins.get("history_formats", history).make()
         return made
-    if not callable(getattr(history, "open", None)) or isinstance(history, type):
+    if is_plain_value(history):
         raise ArgumentError(f"history must be a name, a HistoryKey or a HistoryFormat object, not {history!r}.")
+    _refuse(HISTORY_FORMAT.look(history).fault)
     return history
 
 
 def _listed(processors: Sequence[Named[T]], what: str) -> Sequence[Named[T]]:
-    if isinstance(processors, str) or not isinstance(processors, Sequence):
+    if isinstance(processors, str):
+        raise ArgumentError(sentences.string_for_list(what, processors))
+    if not isinstance(processors, Sequence):
         raise ArgumentError(
             f"{what} must be a list of names and objects, such as [{processors!r}], not {processors!r}."
         )
@@ -324,9 +336,15 @@ def _listed(processors: Sequence[Named[T]], what: str) -> Sequence[Named[T]]:
 def _named(processor: Named[T], kind: Kind, plugins: Plugins) -> tuple[str, T]:
     if isinstance(processor, str):
         return processor, plugins.get(kind, processor).make()
-    if isinstance(processor, type) or not callable(processor) or not callable(getattr(processor, "bind", None)):
+    if is_plain_value(processor):
         raise ArgumentError(f"A processor must be a name or an object with bind and __call__, not {processor!r}.")
+    _refuse(CONTRACTS[kind].look(processor).fault)
     return type(processor).__name__, processor
+
+
+def _refuse(fault: str) -> None:
+    if fault:
+        raise ArgumentError(fault)
 
 
 def _check_envs(facts: Sequence[EnvFacts]) -> None:

@@ -32,13 +32,13 @@ def _vector_factory() -> EnvFactory:
     return make_vector_env
 
 
-@hookimpl
+@hookimpl.env_factories
 def env_factories() -> Iterator[Contribution[EnvFactory]]:
     """Offer vector."""
     yield Contribution("vector", _vector_factory, "Gymnasium envs that step n envs at once, such as vector:CartPole-v1")
 
 
-@hookimpl
+@hookimpl.action_preprocessors
 def action_preprocessors() -> Iterator[Contribution[ActionPreprocessor]]:
     """Offer flatten, normalize and scale-image."""
     yield Contribution("flatten", Flatten, "any space of fixed length as one vector")
@@ -46,14 +46,14 @@ def action_preprocessors() -> Iterator[Contribution[ActionPreprocessor]]:
     yield Contribution("scale-image", ScaleImage, "integer images as float32 in [0, 1]")
 
 
-@hookimpl
+@hookimpl.action_postprocessors
 def action_postprocessors() -> Iterator[Contribution[ActionPostprocessor]]:
     """Offer clip and rescale."""
     yield Contribution("clip", Clip, "clip actions to the env's bounds")
     yield Contribution("rescale", Rescale, "stretch actions in [-1, 1] to the env's bounds")
 
 
-@hookimpl
+@hookimpl.history_formats
 def history_formats() -> Iterator[Contribution[HistoryFormat[object]]]:
     """Offer arrays, torch and transitions."""
     yield Contribution("arrays", ArrayFormat, "NumPy arrays (the default)")
@@ -61,7 +61,7 @@ def history_formats() -> Iterator[Contribution[HistoryFormat[object]]]:
     yield Contribution("transitions", TransitionFormat, "a list of Transition")
 
 
-@hookimpl
+@hookimpl.executors
 def executors() -> Iterator[Contribution[MakeExecutor]]:
     """Offer auto, serial, threads and processes."""
     yield Contribution("auto", lambda: AutoExecutor, "serial or threads, whichever turns out faster (the default)")

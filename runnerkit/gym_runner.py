@@ -434,9 +434,9 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         return not _is(self.process_transition, GymRunner.process_transition)
 
     def _chooser(self, agent: Agent[Any, Any]) -> Callable[[Any], object]:
-        if not callable(getattr(agent, "act", None)):
-            raise ArgumentError(f"An agent needs a method act(observations); {agent!r} has none.")
-        if _is(self.compute_action, BaseRunner.compute_action):
+        plainly = _is(self.compute_action, BaseRunner.compute_action)
+        self._parts.gate.check(agent, called_plainly=plainly)
+        if plainly:
             return agent.act  # what the default does, a call less
         return functools.partial(self.compute_action, agent)
 

@@ -133,6 +133,7 @@ class Hook(Generic[T]):
     def __call__(self, /, *, tryfirst: bool = ..., trylast: bool = ..., optionalhook: bool = ...) -> Hook[T]: ...
     def __call__(self, function: Callable[..., object] | None = None, /, **options: Any) -> object:
         """Mark a function as an implementation, or return this hook with options."""
+        _check_options(options, HookOptions)
         if function is None:
             return Hook(self.name, **options)
         return _marked(function, specname=self.name, **self._options)
@@ -154,6 +155,7 @@ class HookimplMarker:
     def __call__(self, function: None = ..., /, **options: Unpack[MarkerOptions]) -> Callable[[F], F]: ...
     def __call__(self, function: Callable[..., object] | None = None, /, **options: Any) -> object:
         """Mark a function as an implementation of the hook of its name; with options, return what does so."""
+        _check_options(options, MarkerOptions)
         if function is None:
             return lambda late: _marked(late, **options)
         return _marked(function, **options)
@@ -166,6 +168,12 @@ class HookimplMarker:
 
 hookimpl: Final[HookimplMarker] = HookimplMarker()
 """Marks a function of a plugin as the implementation of a hook: `@hookimpl.executors`, or `@hookimpl` by its name."""
+
+
+def _check_options(given: Iterable[str], known: type[HookOptions]) -> None:
+    for name in given:
+        if name not in known.__annotations__:
+            raise TypeError(sentences.unknown("option of hookimpl", name, sorted(known.__annotations__)))
 
 
 def _marked(function: Callable[..., object], **options: Any) -> Callable[..., object]:

@@ -7,17 +7,19 @@ knows its distribution, and a broken plugin hurts only itself.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias
 
 import pluggy
 from typing_extensions import TypeVar, override
 
-from runnerkit import hooks
+from runnerkit import hooks, implementations, sentences
+from runnerkit.contracts import CONTRACTS
 from runnerkit.errors import PluginError, RunnerKitError, UnknownNameError
 from runnerkit.hooks import Contribution, MakeExecutor
+from runnerkit.signatures import called_otherwise
 from runnerkit.typing import ActionPostprocessor, ActionPreprocessor, EnvFactory, HistoryFormat
 
 if TYPE_CHECKING:
@@ -79,9 +81,9 @@ class Offer(Generic[T_co]):
             raise
         except Exception as error:
             raise PluginError(f"{what} could not be made: {type(error).__name__}: {error}") from error
-        wanted = _lacking(self.kind, made)
-        if wanted:
-            raise PluginError(f"{what} must be {wanted}, but its make() returned {made!r}.")
+        fault = CONTRACTS[self.kind].look(made).fault
+        if fault:
+            raise PluginError(f"{what}: {fault}")
         return made
 
 
@@ -187,8 +189,8 @@ class Plugins:
         if self._manager.is_registered(plugin):
             return
         try:
+            self._check(plugin, source)
             self._manager.register(plugin, f"{source.plugin}@{source.distribution or id(plugin)}")
-            self._manager.check_pending()
             if not self._manager.get_hookcallers(plugin):
                 raise PluginError(f"{source} offers nothing: mark its functions with @hookimpl.")
             offers = list(self._ask(plugin, source))
@@ -202,6 +204,24 @@ class Plugins:
             new = {offer.name: offer for offer in offers if offer.kind == kind}
             self._offers[kind] = {**self._offers[kind], **new}
 
+    def _check(self, plugin: object, source: _Source) -> None:
+        """Refuse implementations that cannot work, sooner than pluggy, and in our words."""
+        for name in dir(plugin):
+            options = self._manager.parse_hookimpl_opts(plugin, name)
+            if options is None:
+                continue
+            hook = options["specname"] or name
+            function = getattr(plugin, name)
+            if hook not in KINDS:
+                fault = "" if options["optionalhook"] else sentences.unknown("hook", hook, sorted(KINDS))
+            elif isinstance(plugin, type) and called_otherwise(function, f"{hook}()"):  # without self
+                fault = sentences.is_a_class("Plugin", plugin.__name__)
+            else:
+                arguments = pluggy.HookImpl(plugin, source.plugin, function, options).argnames
+                fault = implementations.fault(hook, function, arguments, options)
+            if fault:
+                raise PluginError(f"{source}: {fault}")
+
     def _ask(self, plugin: object, source: _Source) -> Iterator[Offer[Any]]:
         for kind in KINDS:
             for implementation in getattr(self._manager.hook, kind).get_hookimpls():
@@ -211,7 +231,11 @@ class Plugins:
     def _collect(self, kind: Kind, contributions: object, source: _Source) -> Iterator[Offer[Any]]:
         where = f"{source}, hook {kind},"
         names: set[str] = set()
-        for contribution in cast("Iterator[object]", contributions or ()):
+        if contributions is None:
+            return
+        if isinstance(contributions, (str, Contribution)) or not isinstance(contributions, Iterable):
+            raise PluginError(f"{source}: {implementations.wrong_result(kind, type(contributions).__name__)}")
+        for contribution in contributions:
             if not isinstance(contribution, Contribution) or not _is_usable(contribution):
                 raise PluginError(f"{where} must yield Contribution(name, make), not {contribution!r}.")
             if not contribution.name or ":" in contribution.name:
@@ -234,17 +258,6 @@ def _owner(offer: Offer[Any], clashing: _Source) -> str:
     if offer.plugin == clashing.plugin and offer.distribution in ("", clashing.distribution):
         return "another plugin of that name"
     return offer.source
-
-
-def _lacking(kind: Kind, made: object) -> str:
-    """Return what a thing of that kind must be, or nothing if this is one."""
-    if kind in ("env_factories", "executors"):
-        return "" if callable(made) else "callable"
-    if kind == "history_formats":
-        is_format = callable(getattr(made, "open", None)) and not isinstance(made, type)
-        return "" if is_format else "an object with a method open"
-    is_processor = callable(made) and callable(getattr(made, "bind", None)) and not isinstance(made, type)
-    return "" if is_processor else "an object with bind and __call__"
 
 
 class Once(Generic[T_co]):

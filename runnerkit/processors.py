@@ -19,7 +19,10 @@ from gymnasium.spaces.utils import flatten, flatten_space
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from runnerkit import sentences
+from runnerkit.annotations import text
 from runnerkit.batches import BatchReader
+from runnerkit.contracts import POSTPROCESSOR, PREPROCESSOR, THE_ENV, Facts
 from runnerkit.errors import ArgumentError, PluginError, ProcessorError, SpaceError
 from runnerkit.spaces import Column, Layout, MisfitError
 from runnerkit.typing import ActionPostprocessor, ActionPreprocessor
@@ -271,27 +274,36 @@ class Chain:
         return columns
 
 
-def bind_preprocessors(named: Sequence[tuple[str, ActionPreprocessor]], space: Space[Any]) -> tuple[Chain, Layout]:
-    """Bind preprocessors to the env's observation space; return the chain and what the agent sees."""
+def bind_preprocessors(named: Sequence[tuple[str, ActionPreprocessor]], space: Space[Any]) -> tuple[Chain, Layout, str]:
+    """Bind preprocessors to the env's observation space; return the chain, what the agent sees, and who shows it."""
     links: list[tuple[str, Callable[[Any], object], Layout]] = []
-    layout = Layout(space, "observation")
+    layout, source = Layout(space, "observation"), THE_ENV
     for name, processor in named:
-        layout = Layout(_bind(name, "preprocessor", processor.bind, layout.space), "observation")
+        facts = PREPROCESSOR.look(processor)
+        bound = _bind(name, facts, processor.bind, layout.space)
+        _refuse(facts.takes_fault(source, layout))
+        layout, source = Layout(bound, "observation"), facts.title
         links.append((name, processor, layout))
-    return Chain(links), layout
+    return Chain(links), layout, source
 
 
-def bind_postprocessors(named: Sequence[tuple[str, ActionPostprocessor]], space: Space[Any]) -> tuple[Chain, Layout]:
-    """Bind postprocessors to the env's action space, backwards; return the chain and what the agent acts in."""
+def bind_postprocessors(
+    named: Sequence[tuple[str, ActionPostprocessor]], space: Space[Any]
+) -> tuple[Chain, Layout, str]:
+    """Bind postprocessors to the env's action space, backwards; return the chain, what the agent does, and to whom."""
     links: list[tuple[str, Callable[[Any], object], Layout]] = []
-    layout = Layout(space, "action")
+    layout, sink = Layout(space, "action"), THE_ENV
     for name, processor in reversed(named):
         links.append((name, processor, layout))
-        layout = Layout(_bind(name, "postprocessor", processor.bind, layout.space), "action")
-    return Chain(links[::-1]), layout
+        facts = POSTPROCESSOR.look(processor)
+        bound = _bind(name, facts, processor.bind, layout.space)
+        _refuse(facts.gives_fault(sink, layout))
+        layout, sink = Layout(bound, "action"), facts.title
+    return Chain(links[::-1]), layout, sink
 
 
-def _bind(name: str, kind: str, bind: Callable[[Space[Any]], Space[Any]], space: Space[Any]) -> Space[Any]:
+def _bind(name: str, facts: Facts, bind: Callable[[Space[Any]], object], space: Space[Any]) -> Space[Any]:
+    kind = facts.what.lower()
     try:
         bound = bind(space)
     except SpaceError as error:
@@ -299,5 +311,11 @@ def _bind(name: str, kind: str, bind: Callable[[Space[Any]], Space[Any]], space:
     except Exception as error:
         raise PluginError(f"{kind} {name} raised in bind({space}): {type(error).__name__}: {error}") from error
     if not isinstance(bound, Space):
-        raise PluginError(f"{kind} {name} must return a gymnasium Space from bind, not {type(bound).__name__}.")
+        given = text(type(bound))
+        raise PluginError(sentences.wrong_method_result(facts.what, facts.who, "bind", given, "Space[Any]"))
     return bound
+
+
+def _refuse(fault: str) -> None:
+    if fault:
+        raise SpaceError(fault)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import json
@@ -10,9 +11,10 @@ import subprocess
 import sys
 import textwrap
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from unittest.mock import MagicMock, Mock
 
 import gymnasium
 import pytest
@@ -23,8 +25,10 @@ from runnerkit import Contribution, HistoryKey, Registry, hookimpl
 from runnerkit.errors import ArgumentError, MissingDependencyError, PluginError, UnknownNameError
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.history.arrays import ArrayFormat, ArrayHistory
+from runnerkit.history.transitions import TransitionFormat
 from runnerkit.plugins import KINDS, Kind, Plugins
 from runnerkit.processors import Clip, Flatten
+from runnerkit.typing import ActionPostprocessor, EnvFactory, Executor, HistoryFormat
 
 BUILT_IN = {
     "env_factories": [],
@@ -197,26 +201,100 @@ class OnlyBinds:
         return space
 
 
+class NeedsMore:
+    def open(self, spec: Any, compression: str) -> None: ...
+
+
+def env_without_seed(env_id: str) -> None: ...
+
+
+def env_by_two_names(env_id: str, level: str, *, seed: int | None) -> None: ...
+
+
+def executor_of_envs(n_envs: int) -> None: ...
+
+
+async def slow_env(env_id: str, *, seed: int | None) -> None: ...
+
+
 @pytest.mark.parametrize(
     ("kind", "made", "says"),
     [
-        ("env_factories", ScriptedEnv(), "env factory 'x' of plugin by_hand must be callable"),
-        ("executors", None, "executor 'x' of plugin by_hand must be callable"),
-        ("action_preprocessors", Flatten, "preprocessor 'x' of plugin by_hand must be an object with bind and"),
-        ("action_preprocessors", OnlyBinds(), "with bind and __call__"),
-        ("action_postprocessors", len, "postprocessor 'x' of plugin by_hand must be an object with bind and"),
-        ("action_postprocessors", Clip, "with bind and __call__"),
-        ("history_formats", ArrayFormat, "history format 'x' of plugin by_hand must be an object with a method open"),
-        ("history_formats", OnlyBinds(), "with a method open"),
+        (
+            "env_factories",
+            ScriptedEnv(),
+            "Env factory ScriptedEnv has no method __call__(env_id, *, seed, **options).",
+        ),
+        (
+            "env_factories",
+            env_without_seed,
+            "Env factory env_without_seed: it is called as env_without_seed(env_id, *, seed, **options), "
+            "not env_without_seed(env_id). Change its parameters.",
+        ),
+        ("env_factories", slow_env, "Env factory slow_env: __call__ is async, but nothing awaits it."),
+        ("executors", None, "Executor NoneType has no method __call__(n_envs, workers). Give it one."),
+        ("executors", executor_of_envs, "it is called as executor_of_envs(n_envs, workers), not executor_of_envs(n_"),
+        ("executors", OnlyBinds, "Executor OnlyBinds: it is called as OnlyBinds(n_envs, workers), not OnlyBinds()."),
+        ("action_preprocessors", Flatten, "Preprocessor Flatten is a class. Make one: Flatten()."),
+        ("action_preprocessors", OnlyBinds(), "Preprocessor OnlyBinds has no method __call__(observations)."),
+        ("action_preprocessors", ArrayFormat(), "Preprocessor ArrayFormat has no method bind(space). Give it one."),
+        ("action_postprocessors", len, "Postprocessor builtin_function_or_method has no method bind(space)."),
+        ("action_postprocessors", OnlyBinds(), "Postprocessor OnlyBinds has no method __call__(actions)."),
+        ("action_postprocessors", Clip, "Postprocessor Clip is a class. Make one: Clip()."),
+        ("history_formats", ArrayFormat, "History format ArrayFormat is a class. Make one: ArrayFormat()."),
+        ("history_formats", OnlyBinds(), "History format OnlyBinds has no method open(spec). Give it one."),
+        (
+            "history_formats",
+            NeedsMore(),
+            "History format NeedsMore: it is called as open(spec), not open(spec, compression). Change its parameters.",
+        ),
     ],
 )
 def test_what_is_made_must_be_of_its_kind(kind: Kind, made: object, says: str) -> None:
     plugins = Plugins()
     plugins.register(module_of(**{kind: lambda: [Contribution("x", lambda: made)]}))
-    with pytest.raises(PluginError) as caught:
-        plugins.get(kind, "x").make()
-    assert says in str(caught.value)
-    assert repr(made) in str(caught.value)
+    for _ in range(2):  # the second look is as good as the first
+        with pytest.raises(PluginError) as caught:
+            plugins.get(kind, "x").make()
+        assert str(caught.value).startswith(f"{KINDS[kind]} 'x' of plugin by_hand: ")
+        assert says in str(caught.value)
+
+
+class ByStaticMethod:
+    @staticmethod
+    def open(spec: Any) -> None: ...
+
+
+class ByCall:
+    def __call__(self, *arguments: Any, **options: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("kind", "made"),
+    [
+        ("env_factories", lambda env_id, seed: None),
+        ("env_factories", lambda env_id, *, seed, length=5: None),
+        ("env_factories", env_by_two_names),  # env_options may bring the level
+        ("env_factories", functools.partial(env_by_two_names, level="big")),
+        ("env_factories", lambda *arguments, **options: None),
+        ("env_factories", ByCall()),
+        ("env_factories", Mock()),
+        ("executors", lambda n_envs, workers=None, extra=3: None),
+        ("executors", functools.partial(print, "made")),
+        ("executors", ByCall()),
+        ("executors", dict.fromkeys),  # of C, and what it takes nobody knows
+        ("executors", Mock()),
+        ("history_formats", ByStaticMethod),
+        ("history_formats", Mock()),
+        ("history_formats", types.SimpleNamespace(open=lambda spec, *rest: None)),
+        ("action_preprocessors", MagicMock()),
+        ("action_postprocessors", MagicMock()),
+    ],
+)
+def test_what_can_be_used_as_its_kind_is_taken(kind: Kind, made: object) -> None:
+    plugins = Plugins()
+    plugins.register(module_of(**{kind: lambda: [Contribution("x", lambda: made)]}))
+    assert plugins.get(kind, "x").make() is made
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -234,6 +312,9 @@ def test_an_executor_may_be_a_class() -> None:
 
 
 # ---- by hand, and wrong
+
+
+MUST_RETURN = "Hook 'history_formats' must return Iterable[Contribution[HistoryFormat[object]]]"
 
 
 def _nothing() -> list[Contribution[ArrayFormat]]:
@@ -255,10 +336,10 @@ def _raising_late() -> Any:
         (module_of(history_format=_nothing), "history_format"),
         (module_of(history_formats=lambda spec: []), "spec"),
         (module_of(history_formats=lambda: ["arrow"]), "must yield Contribution(name, make), not 'arrow'"),
-        (module_of(history_formats=lambda: "arrow"), "must yield Contribution(name, make), not 'a'"),
+        (module_of(history_formats=lambda: "arrow"), f"Plugin by_hand: {MUST_RETURN}, not str."),
         (module_of(history_formats=lambda: [Contribution]), "must yield Contribution(name, make)"),
-        (module_of(history_formats=lambda: Contribution("arrow", ArrayFormat)), "not iterable"),
-        (module_of(history_formats=lambda: 3), "not iterable"),
+        (module_of(history_formats=lambda: Contribution("arrow", ArrayFormat)), f"{MUST_RETURN}, not Contribution."),
+        (module_of(history_formats=lambda: 3), f"{MUST_RETURN}, not int."),
         (module_of(history_formats=_raising), "at work"),
         (module_of(history_formats=_raising_late), "late"),
         (offering("arrays"), "offers 'arrays', which runnerkit"),
@@ -286,6 +367,186 @@ def test_a_wrong_plugin_is_refused_with_a_reason_and_changes_nothing(plugin: typ
     assert names(plugins) == before
     assert plugins.problems == ()
     plugins.register(offering("arrow"))
+    assert "arrow" in plugins.offers("history_formats")
+
+
+# ---- implementations of hooks that cannot work, refused before they are called
+
+
+async def _awaited() -> list[Contribution[ArrayFormat]]:
+    return []
+
+
+async def _awaited_each() -> AsyncIterator[Contribution[ArrayFormat]]:
+    yield Contribution("arrow", ArrayFormat)
+
+
+def _by_name_only(*, spec: object) -> list[Contribution[ArrayFormat]]:
+    return []
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "says"),
+    [
+        (lambda spec: [], {}, "has no argument 'spec'. It has none: remove it."),
+        (_by_name_only, {}, "has no argument 'spec'. It has none: remove it."),
+        (_awaited, {}, "is async, but nothing awaits it. Make it a plain function."),
+        (_awaited_each, {}, "is async, but nothing awaits it. Make it a plain function."),
+        (_nothing, {"wrapper": True}, "cannot be wrapped, as each plugin is asked by itself."),
+        (_nothing, {"hookwrapper": True}, "cannot be wrapped, as each plugin is asked by itself."),
+    ],
+)
+def test_an_implementation_that_cannot_work_is_refused_in_our_words(
+    function: Callable[..., Any], options: dict[str, bool], says: str
+) -> None:
+    module = types.ModuleType("by_hand")
+    mark: Any = hookimpl
+    module.history_formats = mark(function, **options)  # type: ignore[attr-defined]
+    with pytest.raises(PluginError) as caught:
+        Plugins().register(module)
+    assert str(caught.value).startswith(f"Plugin by_hand: Hook 'history_formats' {says}")
+
+
+def test_an_unknown_hook_gets_the_closest_one_and_all_that_there_are() -> None:
+    with pytest.raises(PluginError) as caught:
+        Plugins().register(module_of(history_format=_nothing))
+    assert str(caught.value) == (
+        "Plugin by_hand: No hook is called 'history_format'. Did you mean 'history_formats'? Known: "
+        "action_postprocessors, action_preprocessors, env_factories, executors, history_formats."
+    )
+
+
+def test_a_hook_of_another_version_may_be_optional() -> None:
+    module = offering("arrow")
+    module.agents = hookimpl(_nothing, optionalhook=True)  # type: ignore[attr-defined]
+    plugins = Plugins()
+    plugins.register(module)
+    assert "arrow" in plugins.offers("history_formats")
+
+
+def test_the_hook_of_an_implementation_may_have_another_name() -> None:
+    module = types.ModuleType("by_hand")
+    module.formats = hookimpl(lambda: 3, specname="history_formats")  # type: ignore[attr-defined]
+    with pytest.raises(PluginError, match="Hook 'history_formats' must return"):
+        Plugins().register(module)
+
+
+def test_a_class_that_is_registered_instead_of_an_object_is_told_so() -> None:
+    class Mine:
+        @hookimpl
+        def history_formats(self) -> list[Contribution[ArrayFormat]]:
+            return [Contribution("arrow", ArrayFormat)]
+
+    with pytest.raises(PluginError, match=r"^Plugin Mine: Plugin Mine is a class\. Make one: Mine\(\)\.$"):
+        Plugins().register(Mine)
+    plugins = Plugins()
+    plugins.register(Mine())
+    assert "arrow" in plugins.offers("history_formats")
+
+
+def test_a_class_whose_hooks_need_no_object_is_a_plugin() -> None:
+    class Mine:
+        @hookimpl
+        @staticmethod
+        def history_formats() -> list[Contribution[ArrayFormat]]:
+            return [Contribution("arrow", ArrayFormat)]
+
+    plugins = Plugins()
+    plugins.register(Mine)
+    assert "arrow" in plugins.offers("history_formats")
+
+
+def annotated(result: object) -> Callable[[], object]:
+    """Return an implementation that says what it returns, and does return what it may."""
+
+    def offer() -> object:
+        return [Contribution("arrow", ArrayFormat)]
+
+    offer.__annotations__["return"] = result
+    return offer
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text"),
+    [
+        (str, "str"),
+        (int, "int"),
+        (list[str], "list[str]"),
+        ("list[str]", "list[str]"),
+        (Contribution[ArrayFormat], "Contribution[ArrayFormat]"),
+        (Contribution, "Contribution[Any]"),
+        (dict[str, Contribution[ArrayFormat]], "dict[str, Contribution[ArrayFormat]]"),
+        (AsyncIterator[Contribution[ArrayFormat]], "AsyncIterator[Contribution[ArrayFormat]]"),
+        (Iterator[Contribution[EnvFactory]], "Iterator[Contribution[EnvFactory]]"),
+        (list[Contribution[Executor]], "list[Contribution[Executor]]"),
+        (tuple[Contribution[Flatten], ...], "tuple[Contribution[Flatten], ...]"),
+        (Iterable[Contribution[int]], "Iterable[Contribution[int]]"),
+        (list[str] | Contribution[ArrayFormat], "list[str] | Contribution[ArrayFormat]"),
+    ],
+)
+def test_an_annotated_result_that_is_none_of_the_hook_is_refused(annotation: object, text: str) -> None:
+    with pytest.raises(PluginError) as caught:
+        Plugins().register(module_of(history_formats=annotated(annotation)))
+    assert str(caught.value) == f"Plugin by_hand: {MUST_RETURN}, not {text}."
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        None,
+        Any,
+        object,
+        "Nowhere",
+        "list[Contribution[Nowhere]]",
+        list,
+        Iterable,
+        list[Any],
+        list[Contribution[Any]],
+        list[Contribution[object]],
+        list[Contribution],  # type: ignore[type-arg]
+        list[Contribution[ArrayFormat]] | None,
+        Iterator[Contribution[HistoryFormat[object]]],
+        Generator[Contribution[ArrayFormat], None, None],
+        tuple[Contribution[ArrayFormat], Contribution[Any]],
+        Iterable[Contribution[ArrayFormat] | Contribution[TransitionFormat]],
+        TypeVar("AnyT"),
+    ],
+    ids=str,
+)
+def test_an_annotated_result_that_may_be_that_of_the_hook_is_taken(annotation: object) -> None:
+    plugins = Plugins()
+    plugins.register(module_of(history_formats=annotated(annotation)))
+    assert "arrow" in plugins.offers("history_formats")
+
+
+@pytest.mark.parametrize(
+    ("kind", "annotation", "fits"),
+    [
+        ("executors", list[Contribution[type[SerialExecutor]]], True),
+        ("executors", list[Contribution[Callable[[int, int | None], Executor]]], True),
+        ("executors", list[Contribution[Executor]], False),
+        ("executors", list[Contribution[EnvFactory]], False),
+        ("action_preprocessors", list[Contribution[ActionPostprocessor]], True),  # the same to a type checker
+        ("action_preprocessors", list[Contribution[Flatten]], True),
+        ("action_preprocessors", list[Contribution[OnlyBinds]], False),
+    ],
+)
+def test_what_contributions_are_annotated_as_must_be_of_the_kind(kind: str, annotation: object, fits: bool) -> None:
+    plugins, module = Plugins(), module_of(**{kind: annotated(annotation)})
+    if fits:
+        plugins.register(module)
+    else:
+        with pytest.raises(PluginError, match=f"Hook '{kind}' must return Iterable"):
+            plugins.register(module)
+
+
+def test_nothing_is_known_of_the_result_of_a_decorated_hook() -> None:
+    @functools.wraps(annotated(list[str]))
+    def decorated() -> list[Contribution[ArrayFormat]]:
+        return [Contribution("arrow", ArrayFormat)]
+
+    plugins = Plugins()
+    plugins.register(module_of(history_formats=decorated))
     assert "arrow" in plugins.offers("history_formats")
 
 

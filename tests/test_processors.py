@@ -501,7 +501,7 @@ def test_a_bind_that_returns_no_space_is_named() -> None:
         def bind(self, space: Space[Any], /) -> Any:
             return None
 
-    with pytest.raises(PluginError, match="preprocessor Forgets must return a gymnasium Space"):
+    with pytest.raises(PluginError, match=r"Preprocessor Forgets: bind must return Space\[Any\], not None\."):
         runner_of(SPACES["float32"], preprocessors=[Forgets(1, 0)])
 
 
@@ -554,7 +554,7 @@ def test_a_processor_that_raises_when_it_is_bound_is_named() -> None:
 
 @pytest.mark.parametrize("processor", [Flatten, 3, None])
 def test_what_is_no_processor_is_refused(processor: Any) -> None:
-    with pytest.raises(ArgumentError, match="processor"):
+    with pytest.raises(ArgumentError, match=r"Preprocessor Flatten is a class|must be a name or an object"):
         runner_of(SPACES["float32"], preprocessors=[processor])
 
 

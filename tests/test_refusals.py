@@ -266,7 +266,7 @@ class Brittle:
         self._finish = finish
 
     def open(self, spec: Any, /) -> Any:
-        return self if callable(self._finish) else self._finish
+        return self
 
     def finish(self, block: Block, /) -> Any:
         return self._finish(block)
@@ -294,9 +294,55 @@ def test_a_format_that_fails_at_the_end_leaves_the_arrays_in_the_error(finish: A
         assert [summary(history) for history in histories] == [summary(history) for history in expected]
 
 
-def test_a_format_that_opens_nothing_is_refused_when_the_runner_is_built() -> None:
-    with pytest.raises(PluginError, match="Brittle must return a recorder with finish and close, not None"):
-        build(Fleet(), history=Brittle(None))
+class Opens:
+    """A format that opens what it is told to."""
+
+    def __init__(self, opened: object) -> None:
+        self._opened = opened
+
+    def open(self, spec: Any, /) -> Any:
+        return self._opened
+
+
+class HalfRecorder:
+    def finish(self, block: Block, /) -> list[int]:
+        return [0]
+
+
+class ClosesOnce(HalfRecorder):
+    def close(self, block: Block) -> None: ...
+
+
+class FinishesNothing:
+    def finish(self, block: Block, /) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("opened", "says"),
+    [
+        (None, "History format Opens: open must return Recorder[object], not None."),
+        (3, "History format Opens: Recorder int has no method finish(block). Give it one."),
+        (HalfRecorder(), "History format Opens: Recorder HalfRecorder has no method close(). Give it one."),
+        (HalfRecorder, "History format Opens: Recorder HalfRecorder is a class. Make one: HalfRecorder()."),
+        (
+            ClosesOnce(),
+            "History format Opens: Recorder ClosesOnce: it is called as close(), not close(block). "
+            "Change its parameters.",
+        ),
+        (
+            FinishesNothing(),
+            "History format Opens: Recorder FinishesNothing: finish must return Sequence[object], not None.",
+        ),
+    ],
+)
+def test_a_format_that_opens_no_recorder_is_refused_when_the_runner_is_built(opened: object, says: str) -> None:
+    fleet = Fleet()
+    with pytest.raises(PluginError) as caught:
+        build(fleet, history=Opens(opened))
+    assert str(caught.value) == says
+    assert [env.calls("close") for env in fleet.envs] == [1]
 
 
 def test_postprocessors_that_leave_the_bounds_are_named_not_the_agent() -> None:

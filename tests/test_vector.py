@@ -7,7 +7,7 @@ import importlib.util
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -31,6 +31,11 @@ NEXT_STEP, SAME_STEP, DISABLED = AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STE
 BY_ITSELF = [NEXT_STEP, SAME_STEP]
 
 Make = Callable[[int | None], AnyVectorEnv]
+
+if TYPE_CHECKING:
+    AnySyncVectorEnv = SyncVectorEnv[Any, Any]
+else:
+    AnySyncVectorEnv = SyncVectorEnv  # before Gymnasium 1.4 it had no type arguments
 
 
 def sync(make: Callable[[], AnyEnv], n_envs: int, mode: AutoresetMode = NEXT_STEP, copy: bool = True) -> Make:
@@ -408,7 +413,7 @@ def test_maybe_reset_begins_what_can_begin(mode: AutoresetMode) -> None:
 # ---- what such an env does not tell
 
 
-class OneSeed(SyncVectorEnv[Any, Any]):
+class OneSeed(AnySyncVectorEnv):
     """Takes one seed for all."""
 
     given: list[Any]
@@ -448,7 +453,7 @@ def test_one_seed_for_all_envs_is_given_once_and_none_is_recorded() -> None:
     assert made[0].given[0] == made[1].given[0] != made[2].given[0]
 
 
-class Forgetful(SyncVectorEnv[Any, Any]):
+class Forgetful(AnySyncVectorEnv):
     """Resets in the same step without a word about how the episode ended."""
 
     @override
@@ -804,7 +809,7 @@ def test_what_numpy_cannot_read_is_named(index: int) -> None:
     assert [len(history) for history in histories_of(caught.value)] == [2, 2]
 
 
-class OddInfos(SyncVectorEnv[Any, Any]):
+class OddInfos(AnySyncVectorEnv):
     """Has its infos changed by a function as episodes end, and as the env is reset."""
 
     change: Callable[[Any], Any]
@@ -859,7 +864,7 @@ def test_odd_infos_are_named_and_cost_nothing_that_was_collected(change: Callabl
 
 @pytest.mark.parametrize("mode", MODES)
 def test_infos_of_a_step_that_a_fault_broke_off_are_not_kept(mode: AutoresetMode) -> None:
-    class Odd(SyncVectorEnv[Any, Any]):
+    class Odd(AnySyncVectorEnv):
         steps = 0
 
         @override

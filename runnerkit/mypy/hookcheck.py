@@ -82,7 +82,7 @@ class HookCheck:
     def _argument(self, argument: Argument, wanted: Type, hook: str, passed: Mapping[str, Type]) -> str:
         name, kind = argument.variable.name, argument.kind
         if name not in passed:
-            return sentences.unknown_argument(hook, name, tuple(passed)) if kind == ARG_POS else ""
+            return sentences.unknown_argument(hook, name, tuple(passed)) if kind in (ARG_POS, ARG_NAMED) else ""
         if kind == ARG_OPT:
             return sentences.default_argument(hook, name)
         if kind in (ARG_NAMED, ARG_NAMED_OPT):

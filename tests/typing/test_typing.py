@@ -24,9 +24,24 @@ def _run(*command: str, **more: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.fixture
+def without_plugin(tmp_path: Path) -> str:
+    """Return the path of mypy's configuration without the plugin."""
+    plugin = 'plugins = ["runnerkit.mypy"]\n'
+    configuration = (ROOT / "pyproject.toml").read_text("utf-8")
+    assert plugin in configuration
+    path = tmp_path / "pyproject.toml"
+    path.write_text(configuration.replace(plugin, ""), "utf-8")
+    return str(path)
+
+
 @pytest.mark.parametrize("folder", ["pass", "fail"])
-def test_mypy_sees_what_is_right_and_what_is_wrong(folder: str) -> None:
-    _run("mypy", *map(str, (HERE / folder).glob("*.py")), PYTHONPATH="typings")
+def test_mypy_alone_sees_what_is_right_and_what_is_wrong(folder: str, without_plugin: str) -> None:
+    _run("mypy", "--config-file", without_plugin, *map(str, (HERE / folder).glob("*.py")), PYTHONPATH="typings")
+
+
+def test_mypy_with_the_plugin_sees_what_is_right() -> None:
+    _run("mypy", *map(str, PASSING), PYTHONPATH="typings")
 
 
 def test_pyright_sees_what_is_right_and_what_is_wrong() -> None:

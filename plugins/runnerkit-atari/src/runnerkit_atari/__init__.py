@@ -22,7 +22,7 @@ def _factory() -> EnvFactory:
     return make_atari
 
 
-@hookimpl
+@hookimpl.env_factories
 def env_factories() -> Iterator[Contribution[EnvFactory]]:
     """Offer the factory atari."""
     yield Contribution("atari", _factory, "Atari games: 84x84 grey, frame skip 4, up to 30 no-ops, 4 frames stacked")

@@ -25,7 +25,7 @@ MINARI: HistoryKey[MinariHistory] = HistoryKey("minari")
 """The name of the format, for type checkers: `runnerkit.make(..., history=MINARI)`."""
 
 
-@hookimpl
+@hookimpl.history_formats
 def history_formats() -> Iterator[Contribution[HistoryFormat[object]]]:
     """Offer the history format minari."""
     yield Contribution("minari", MinariFormat, "a Minari dataset on disk, exact and replayable")

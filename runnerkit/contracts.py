@@ -1,0 +1,297 @@
+"""What agents, processors, formats and factories must be like, as far as it can be seen before they are used::
+
+    facts = PREPROCESSOR.look(Scale())
+    facts.fault                             # "" if it is fine, else what is wrong with it
+    facts.takes_fault("the env", layout)    # with what it gets, by its annotations
+
+Faults are in the sentences of `runnerkit.sentences`, for the caller to raise as an error. What cannot be looked into,
+such as a function written in C, passes.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from types import FunctionType, MappingProxyType, MethodType
+from typing import Any, Final, NamedTuple, Protocol
+from weakref import WeakKeyDictionary
+
+from gymnasium import Space, spaces
+
+from runnerkit import sentences
+from runnerkit.annotations import ALL_KINDS, MAPPING, SCALAR, annotation_of, contradicts, forms, text
+from runnerkit.batches import readable_kinds
+from runnerkit.errors import ArgumentError
+from runnerkit.signatures import called_otherwise, first_parameter, is_async, name_of
+from runnerkit.spaces import Layout, Leaf
+
+__all__ = [
+    "AGENT",
+    "CONTRACTS",
+    "HISTORY_FORMAT",
+    "POSTPROCESSOR",
+    "PREPROCESSOR",
+    "RECORDER",
+    "THE_ENV",
+    "AgentGate",
+    "Contract",
+    "Facts",
+    "is_plain_value",
+]
+
+THE_ENV: Final = "the env"
+
+_STATIC = (staticmethod, classmethod)
+
+
+class Batch(NamedTuple):
+    """What an annotation says about a batch: in words, and what it may be; see `annotations.forms`."""
+
+    text: str = "Any"
+    forms: frozenset[str] = frozenset()
+
+
+class Facts(NamedTuple):
+    """What a look at a thing has shown."""
+
+    what: str
+    who: str
+    fault: str
+    """What is wrong with it, whatever it is used with; empty if nothing is."""
+    takes: Batch = Batch()
+    gives: Batch = Batch()
+
+    def takes_fault(self, source: str, layout: Layout) -> str:
+        """Return what is wrong, if anything, should it get batches of that layout from a source."""
+        if not self.takes.forms or self.takes.forms & _given(layout):
+            return ""
+        return sentences.takes_otherwise(self.what, self.who, self.takes.text, source, _text(layout.space))
+
+    def gives_fault(self, sink: str, layout: Layout) -> str:
+        """Return what is wrong, if anything, should a batch of that layout be made of what it returns."""
+        if not self.gives.forms or self.gives.forms & _readable(layout):
+            return ""
+        return sentences.gives_otherwise(self.what, self.who, self.gives.text, sink, _text(layout.space))
+
+    @property
+    def title(self) -> str:
+        """What it is called by those before and after it: "Preprocessor Scale"."""
+        return f"{self.what} {self.who}"
+
+
+class Contract:
+    """What one kind of thing must be like.
+
+    Args:
+        what: it is, "Agent".
+        calls: how its methods are called, `act(observations)`.
+        optional: how methods are called that it need not have.
+        batches: the method through which batches pass, if any.
+        results: what methods must return: a class or Protocol, and the same as text.
+        may_be_class: whether it is only called, so that a class will do.
+
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *calls: str,
+        optional: tuple[str, ...] = (),
+        batches: str = "",
+        results: Mapping[str, tuple[type, str]] = MappingProxyType({}),
+        may_be_class: bool = False,
+    ) -> None:
+        self.what: str = what
+        self.calls: tuple[str, ...] = calls
+        self._optional = optional
+        self._batches = batches
+        self._results = results
+        self._may_be_class = may_be_class
+        self._names = frozenset(map(name_of, (*calls, *optional)))
+        self._of_classes: WeakKeyDictionary[type, Facts] = WeakKeyDictionary()
+        self._of_functions: WeakKeyDictionary[Any, Facts] = WeakKeyDictionary()
+
+    def look(self, given: object) -> Facts:
+        """Look at a thing; only once at those of a class, if their methods are its own, so that it costs nothing."""
+        if isinstance(given, (type, FunctionType)):
+            return self._of_functions.get(given) or self._noted(self._of_functions, given, self._facts(given))
+        if self._has_own(given):
+            return self._facts(given)
+        return self._of_classes.get(type(given)) or self._noted(self._of_classes, type(given), self._facts(given))
+
+    def _noted(self, known: WeakKeyDictionary[Any, Facts], key: Any, facts: Facts) -> Facts:
+        """Note what was seen, unless another object of the class may be otherwise; two threads write the same."""
+        if not facts.fault and (known is self._of_functions or self._defined_by(key)):
+            known[key] = facts
+        return facts
+
+    def _has_own(self, given: object) -> bool:
+        """Whether an object itself has something in the place of a method of its class."""
+        own = getattr(given, "__dict__", None)
+        return isinstance(own, dict) and not self._names.isdisjoint(own)
+
+    def _defined_by(self, kind: type, how: tuple[type, ...] = (FunctionType, *_STATIC)) -> bool:
+        return all(isinstance(inspect.getattr_static(kind, name_of(call), None), how) for call in self.calls)
+
+    def _facts(self, given: object) -> Facts:
+        who = self._who(given)
+        fault = self._fault(given, who)
+        if fault or not self._batches:
+            return Facts(self.what, who, fault)
+        method = _method(given, self._batches)
+        return Facts(self.what, who, "", _batch(method, first_parameter(method)), _batch(method, "return"))
+
+    def _who(self, given: object) -> str:
+        """Return the name of a class, that of a function where functions are meant to be, else that of its class."""
+        named = isinstance(given, type) or (self._may_be_class and isinstance(given, FunctionType))
+        return str(getattr(given, "__name__", "")) if named else type(given).__name__
+
+    def _fault(self, given: object, who: str) -> str:
+        if self._is_a_class(given):
+            return sentences.is_a_class(self.what, who)
+        there = [call for call in (*self.calls, *self._optional) if callable(_method(given, call))]
+        for call in self.calls:
+            if call not in there:
+                return sentences.lacks_method(self.what, who, call, _public(given))
+        for call in there:
+            if is_async(_method(given, call)):
+                return sentences.async_method(self.what, who, name_of(call))
+        for call in there:
+            said = call.replace("__call__", who) if isinstance(given, (type, FunctionType)) else call
+            otherwise = called_otherwise(_method(given, call), said)
+            if otherwise:
+                return sentences.not_callable_so(self.what, who, said, otherwise)
+        return self._result_fault(given, who)
+
+    def _is_a_class(self, given: object) -> bool:
+        """Whether it is a class where there should be an object; one of static methods is as good as an object."""
+        if self._may_be_class or not isinstance(given, type):
+            return False
+        return self._batches == "__call__" or not self._defined_by(given, _STATIC)
+
+    def _result_fault(self, given: object, who: str) -> str:
+        for name, (wanted, said) in self._results.items():
+            annotation = annotation_of(getattr(given, name), "return")
+            if contradicts(annotation, wanted):
+                return sentences.wrong_method_result(self.what, who, name, text(annotation), said)
+        return ""
+
+
+class _Rows(Protocol):
+    """What a recorder must return, at the least."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: Any, /) -> object: ...
+
+
+_BINDS: Final = {"bind": (Space, "Space[Any]")}
+
+AGENT: Final = Contract(
+    "Agent", sentences.ACT, optional=(sentences.BEGIN_EPISODES, sentences.SET_ACTIVE_ENVS), batches="act"
+)
+PREPROCESSOR: Final = Contract(
+    "Preprocessor", sentences.BIND, sentences.PROCESS_OBSERVATIONS, batches="__call__", results=_BINDS
+)
+POSTPROCESSOR: Final = Contract(
+    "Postprocessor", sentences.BIND, sentences.PROCESS_ACTIONS, batches="__call__", results=_BINDS
+)
+HISTORY_FORMAT: Final = Contract("History format", sentences.OPEN)
+RECORDER: Final = Contract(
+    "Recorder", sentences.FINISH, sentences.CLOSE, results={"finish": (_Rows, "Sequence[object]")}
+)
+
+CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
+    {
+        "env_factories": Contract("Env factory", sentences.MAKE_ENV, may_be_class=True),
+        "action_preprocessors": PREPROCESSOR,
+        "action_postprocessors": POSTPROCESSOR,
+        "history_formats": HISTORY_FORMAT,
+        "executors": Contract("Executor", sentences.MAKE_EXECUTOR, may_be_class=True),
+    }
+)
+"""What is contributed through each hook."""
+
+
+class AgentGate:
+    """Lets agents pass that can act in one runner.
+
+    `source` and `sink` are what is before and after the agent: `THE_ENV`, or the title of a processor.
+    """
+
+    def __init__(self, observation: Layout, source: str, action: Layout, sink: str) -> None:
+        self._source = source, observation
+        self._sink = sink, action
+        self._passed: Facts | None = None  # a class has always the same
+
+    def check(self, agent: object, *, called_plainly: bool) -> None:
+        """Raise ArgumentError if the agent cannot act; little is known of one that is called in a way of its own."""
+        if not called_plainly and callable(getattr(agent, "act", None)):
+            return
+        facts = AGENT.look(agent)
+        if facts is self._passed:
+            return
+        fault = facts.fault or facts.takes_fault(*self._source) or facts.gives_fault(*self._sink)
+        if fault:
+            raise ArgumentError(fault)
+        self._passed = facts
+
+
+def is_plain_value(given: object) -> bool:
+    """Whether it is a number, a list, None: nothing that anyone would take for a processor or a format."""
+    return type(given).__module__ == "builtins" and type(given) is not object and not callable(given)
+
+
+# ---- methods
+
+
+def _public(given: object) -> list[str]:
+    kind = given if isinstance(given, type) else type(given)
+    return [name for name in dir(kind) if not name.startswith("_")]
+
+
+def _method(given: object, call: str) -> Any:
+    """Return a method; what is itself called and not written in Python, as it is, for `inspect` knows more of that."""
+    found = getattr(given, name_of(call), None)
+    if name_of(call) != "__call__" or isinstance(found, MethodType):
+        return found
+    return given if callable(given) else None
+
+
+# ---- batches
+
+
+def _batch(function: object, name: str) -> Batch:
+    annotation = annotation_of(function, name)
+    found = forms(annotation)
+    return Batch(text(annotation), found) if found else Batch()
+
+
+def _given(layout: Layout) -> frozenset[str]:
+    """Return the annotations' forms that a batch as runners hand it out may be taken for.
+
+    A scalar among them: what is meant for one number works with an array, as a rule.
+    """
+    if layout.is_array:
+        kind = layout.leaves[0].dtype.kind
+        return frozenset({SCALAR, *("iu" if kind in "iu" else kind)})
+    return frozenset({SCALAR, MAPPING} if isinstance(layout.space, spaces.Dict) else {SCALAR})
+
+
+def _readable(layout: Layout) -> frozenset[str]:
+    """Return the forms of what a batch can be read from; see `batches`. What is a scalar has no rows."""
+    if layout.is_array:
+        kinds = readable_kinds(layout.leaves[0])
+        return frozenset(kinds)
+    if layout.is_single:
+        return ALL_KINDS
+    return frozenset({MAPPING} if isinstance(layout.space, spaces.Dict) else ())
+
+
+def _text(space: Space[Any]) -> str:
+    """Return the type of a batch of a space as text."""
+    if isinstance(space, spaces.Dict):
+        return "dict[str, Any]"
+    if isinstance(space, spaces.Tuple):
+        return f"tuple[{', '.join(map(_text, space.spaces)) or '()'}]"
+    leaf = Leaf("", space)
+    return "list[Any]" if leaf.is_object else f"NDArray[{leaf.dtype.name}]"

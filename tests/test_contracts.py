@@ -1,0 +1,587 @@
+"""What agents and processors must be like: refused before anything is stepped, and never by mistake."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict, TypeVar
+from unittest.mock import MagicMock, Mock
+
+import numpy as np
+import pytest
+from envs import SampleEnv
+from gymnasium import Space, spaces
+from numpy.typing import NDArray
+from typing_extensions import override
+
+from runnerkit import GymRunner, RandomAgent
+from runnerkit.annotations import text
+from runnerkit.errors import ArgumentError, SpaceError
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable as KnownToTypeCheckersOnly
+
+T = TypeVar("T")
+
+BOX = spaces.Box(-1, 1, (3,), np.float32)
+PIXELS = spaces.Box(0, 255, (3,), np.uint8)
+DISCRETE = spaces.Discrete(2)
+BINARY = spaces.MultiBinary(2)
+DICT = spaces.Dict(a=BOX, b=DISCRETE)
+TUPLE = spaces.Tuple((BOX, DISCRETE))
+TEXT = spaces.Text(3)
+
+
+class Pixels(TypedDict):
+    a: NDArray[np.uint8]
+
+
+def runner_of(
+    observation: Space[Any] = BOX, action: Space[Any] = DISCRETE, make: Any = GymRunner, **options: Any
+) -> GymRunner[Any, Any, Any]:
+    runner: GymRunner[Any, Any, Any] = make(lambda seed: SampleEnv(observation, action), seed=0, n_envs=2, **options)
+    return runner
+
+
+def zeros(observations: Any) -> NDArray[np.int64]:
+    return np.zeros(len(observations), np.int64)
+
+
+def annotated(name: str, method: Callable[..., object], takes: object, gives: object) -> type:
+    """Return a class with a method (self, batch) of these annotations."""
+
+    def annotated_method(self: object, batch: Any, /) -> Any:
+        return method(batch)
+
+    annotated_method.__annotations__ = {"batch": takes, "return": gives}
+    return type("Mine", (), {name: annotated_method})
+
+
+def agent_of(action: Space[Any], takes: object = Any, gives: object = Any) -> Any:
+    return annotated("act", RandomAgent(action, seed=0).act, takes, gives)()
+
+
+def refusal(agent: Any, runner: GymRunner[Any, Any, Any]) -> str:
+    """Return what a rollout says about an agent, the second time, too."""
+    with runner:
+        with pytest.raises(ArgumentError):
+            runner.rollout(agent, steps=1)
+        with pytest.raises(ArgumentError) as caught:
+            runner.rollout(agent, steps=1)
+    return str(caught.value)
+
+
+# ---- the form of agents
+
+
+class Plain:
+    def act(self, observations: Any) -> Any:
+        return zeros(observations)
+
+
+class WrongCase:
+    def Act(self, observations: Any) -> Any:
+        return zeros(observations)
+
+
+class Recurrent:
+    def act(self, observations: Any, state: Any, *, greedy: bool, **options: Any) -> Any:
+        return zeros(observations)
+
+
+class Awaited:
+    async def act(self, observations: Any) -> Any:
+        return zeros(observations)
+
+
+class Streams:
+    async def act(self, observations: Any) -> Any:
+        yield zeros(observations)
+
+
+class BeginsAlone(Plain):
+    def begin_episodes(self) -> None: ...
+
+
+class WantsMore(Plain):
+    def set_active_envs(self, env_indices: Sequence[int], n_envs: int) -> None: ...
+
+
+class BeginsLater(Plain):
+    async def begin_episodes(self, env_indices: Sequence[int]) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("agent", "says"),
+    [
+        (Plain, "Agent Plain is a class. Make one: Plain()."),
+        (WrongCase(), "Agent WrongCase has no method act(observations). Did you mean 'Act'?"),
+        (DISCRETE, "Agent Discrete has no method act(observations). Give it one."),
+        (SimpleNamespace(act=3), "Agent SimpleNamespace has no method act(observations). Give it one."),
+        (
+            Recurrent(),
+            "Agent Recurrent: it is called as act(observations), not act(observations, state, *, greedy, **options). "
+            "Change its parameters.",
+        ),
+        (
+            type("Selfless", (), {"act": lambda observations: 0})(),
+            "Agent Selfless: it is called as act(observations), not ",
+        ),
+        (
+            type("Selfless", (), {"act": lambda: 0})(),
+            "Agent Selfless: it is called as act(observations), not act(). Change its parameters.",
+        ),
+        (
+            SimpleNamespace(act=lambda: 0),
+            "Agent SimpleNamespace: it is called as act(observations), not act(). Change its parameters.",
+        ),
+        (
+            SimpleNamespace(act=functools.partial(lambda a, b, c: 0, 1)),
+            "Agent SimpleNamespace: it is called as act(observations), not act(b, c). Change its parameters.",
+        ),
+        (Awaited(), "Agent Awaited: act is async, but nothing awaits it. Make it a plain method."),
+        (Streams(), "Agent Streams: act is async, but nothing awaits it. Make it a plain method."),
+        (
+            BeginsAlone(),
+            "Agent BeginsAlone: it is called as begin_episodes(env_indices), not begin_episodes(). "
+            "Change its parameters.",
+        ),
+        (
+            WantsMore(),
+            "Agent WantsMore: it is called as set_active_envs(env_indices), not set_active_envs(env_indices, n_envs). "
+            "Change its parameters.",
+        ),
+        (BeginsLater(), "Agent BeginsLater: begin_episodes is async, but nothing awaits it. Make it a plain method."),
+    ],
+)
+def test_an_agent_that_cannot_be_called_is_refused_before_a_step(agent: object, says: str) -> None:
+    assert refusal(agent, runner_of()).startswith(says)
+
+
+class WithOptions:
+    def act(self, observations: Any, deterministic: bool = True, *rest: Any, seed: int = 0, **options: Any) -> Any:
+        return zeros(observations)
+
+
+class Static:
+    @staticmethod
+    def act(observations: Any) -> Any:
+        return zeros(observations)
+
+
+class OfTheClass:
+    @classmethod
+    def act(cls, observations: Any) -> Any:
+        return zeros(observations)
+
+
+class Unresolvable:
+    def act(self, observations: KnownToTypeCheckersOnly) -> KnownToTypeCheckersOnly:
+        return zeros(observations)  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class OfData:
+    bias: int = 0
+
+    def act(self, observations: NDArray[np.float64]) -> NDArray[np.int32]:
+        return zeros(observations).astype(np.int32)
+
+
+class OfTuple(NamedTuple):
+    act: Callable[[Any], Any] = zeros
+
+
+class OfSlots:
+    __slots__ = ("act",)
+
+    def __init__(self) -> None:
+        self.act = zeros
+
+
+class Policy:
+    def __call__(self, observations: Any) -> Any:
+        return zeros(observations)
+
+
+class ByPolicy:
+    act = Policy()
+
+
+class Wraps:
+    """Does for another agent what it has not got itself."""
+
+    act: Callable[[Any], Any]
+
+    def __init__(self, agent: object) -> None:
+        self._agent = agent
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._agent, name)
+
+
+class ByProperty:
+    @property
+    def act(self) -> Any:
+        return zeros
+
+
+def _with_state(act: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(act)
+    def wrapper(*arguments: Any) -> Any:
+        return act(*arguments, None)
+
+    return wrapper
+
+
+class Decorated:
+    """Of which only the decorator knows how it is called, and with what."""
+
+    @_with_state
+    def act(self, observations: Mapping[str, Any], state: None) -> Mapping[str, Any]:
+        return zeros(observations)  # type: ignore[return-value]
+
+
+class Bare:
+    def act(self, observations):  # type: ignore[no-untyped-def]
+        return zeros(observations)
+
+
+class OfAnyKind(Generic[T]):
+    def act(self, observations: T) -> NDArray[np.integer[Any]]:
+        return zeros(observations)
+
+
+class HasNoTime(Plain):
+    begin_episodes = None
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [
+        Plain(),
+        Bare(),
+        WithOptions(),
+        Static(),
+        Static,
+        OfTheClass,
+        Unresolvable(),
+        OfData(),
+        OfTuple(),
+        OfSlots(),
+        ByPolicy(),
+        Wraps(Plain()),
+        ByProperty(),
+        Decorated(),
+        OfAnyKind[int](),
+        HasNoTime(),
+        SimpleNamespace(act=zeros),
+        SimpleNamespace(act=functools.partial(lambda k, observations: zeros(observations), 1)),
+        SimpleNamespace(act=np.vectorize(lambda row: 0, signature="(n)->()", otypes=[np.int64])),
+        Mock(act=Mock(side_effect=zeros)),
+        MagicMock(act=MagicMock(side_effect=zeros)),
+        Mock(spec=RandomAgent, act=zeros),
+    ],
+    ids=lambda agent: type(agent).__name__,
+)
+def test_an_agent_that_can_act_is_never_refused(agent: Any) -> None:
+    with runner_of() as runner:
+        for _ in range(2):
+            assert [len(history) for history in runner.rollout(agent, steps=2)] == [2, 2]
+
+
+def test_an_agent_may_act_by_a_function_of_numpy_which_says_nothing_of_its_arguments() -> None:
+    with runner_of(BOX, BOX) as runner:
+        agent: Any = SimpleNamespace(act=np.negative)
+        (history, _) = runner.rollout(agent, steps=3)
+    np.testing.assert_array_equal(history.actions, -history.observations)
+
+
+def test_a_torch_module_is_an_agent_with_gradients_or_without() -> None:
+    torch: Any = pytest.importorskip("torch")
+
+    class Module(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = torch.nn.Linear(3, 2)
+
+        @torch.no_grad()  # type: ignore[untyped-decorator]
+        def act(self, observations: NDArray[np.float32]) -> Any:
+            return self.linear(torch.as_tensor(observations)).argmax(1)
+
+    with runner_of() as runner:
+        assert [len(history) for history in runner.rollout(Module(), steps=2)] == [2, 2]
+
+
+def test_an_object_is_looked_at_itself_where_it_is_not_as_its_class() -> None:
+    with runner_of() as runner:
+        runner.rollout(Plain(), steps=1)
+        odd: Any = Plain()
+        odd.act = lambda: 0
+        with pytest.raises(ArgumentError, match=r"not act\(\)"):
+            runner.rollout(odd, steps=1)
+        wraps: Any = Wraps
+        runner.rollout(wraps(Plain()), steps=1)
+        with pytest.raises(ArgumentError, match="Wraps: it is called as"):
+            runner.rollout(wraps(Recurrent()), steps=1)
+        runner.rollout(wraps(Plain()), steps=1)
+
+
+def test_a_runner_that_calls_the_agent_in_its_own_way_takes_any_that_acts() -> None:
+    class Keeping(GymRunner[Any, Any, Any]):
+        @override
+        def compute_action(self, agent: Any, obs_list: Any) -> Any:
+            return agent.act(obs_list, None, greedy=True)
+
+    misspelt: Any = WrongCase()
+    with runner_of(make=Keeping) as runner:
+        runner.rollout(agent_of_wrong_types(), steps=1)
+        with pytest.raises(ArgumentError, match="WrongCase has no method act"):
+            runner.rollout(misspelt, steps=1)
+
+
+def agent_of_wrong_types() -> Any:
+    class Mine:
+        def act(self, observations: dict[str, Any], state: Any, greedy: bool) -> Any:
+            return zeros(observations)
+
+    return Mine()
+
+
+# ---- batches that agents take and give
+
+WRONG_BATCHES = [
+    (BOX, NDArray[np.int64], "NDArray[int64]", "NDArray[float32]"),
+    (BOX, NDArray[np.bool_], text(NDArray[np.bool_]), "NDArray[float32]"),
+    (BOX, NDArray[np.str_], text(NDArray[np.str_]), "NDArray[float32]"),
+    (BOX, NDArray[np.object_], text(NDArray[np.object_]), "NDArray[float32]"),
+    (BOX, dict[str, Any], "dict[str, Any]", "NDArray[float32]"),
+    (BOX, Mapping[str, NDArray[np.float32]], "Mapping[str, NDArray[float32]]", "NDArray[float32]"),
+    (BOX, Pixels, "Pixels", "NDArray[float32]"),
+    (BOX, dict[str, Any] | NDArray[np.str_], f"dict[str, Any] | {text(NDArray[np.str_])}", "NDArray[float32]"),
+    (BOX, "dict[str, Any]", "dict[str, Any]", "NDArray[float32]"),
+    (DISCRETE, NDArray[np.float32], "NDArray[float32]", "NDArray[int64]"),
+    (DISCRETE, NDArray[np.floating[Any]], "NDArray[floating[Any]]", "NDArray[int64]"),
+    (DICT, NDArray[np.float32], "NDArray[float32]", "dict[str, Any]"),
+    (DICT, NDArray[Any], "NDArray[Any]", "dict[str, Any]"),
+    (DICT, np.ndarray, "NDArray[Any]", "dict[str, Any]"),
+    (TUPLE, NDArray[Any], "NDArray[Any]", "tuple[NDArray[float32], NDArray[int64]]"),
+    (TUPLE, dict[str, Any], "dict[str, Any]", "tuple[NDArray[float32], NDArray[int64]]"),
+]
+WRONG_FOR_LISTS = (TEXT, dict[str, Any], "dict[str, Any]", "list[Any]")
+
+
+@pytest.mark.parametrize(
+    ("space", "takes", "taken", "given"),
+    [*WRONG_BATCHES, WRONG_FOR_LISTS, (TEXT, NDArray[np.str_], text(NDArray[np.str_]), "list[Any]")],
+)
+def test_an_agent_that_takes_other_batches_is_refused(space: Space[Any], takes: object, taken: str, given: str) -> None:
+    assert refusal(agent_of(DISCRETE, takes=takes), runner_of(space)) == (
+        f"Agent Mine takes {taken}, but the env gives {given}. Take that, or put a preprocessor between them."
+    )
+
+
+@pytest.mark.parametrize(
+    ("space", "gives", "given", "taken"),
+    [
+        *(wrong for wrong in WRONG_BATCHES if wrong[1] != NDArray[np.int64]),  # whole numbers are numbers
+        WRONG_FOR_LISTS,
+        (DISCRETE, int, "int", "NDArray[int64]"),
+        (DISCRETE, np.int64, "int64", "NDArray[int64]"),
+        (DISCRETE, None, "None", "NDArray[int64]"),
+        (DISCRETE, str, "str", "NDArray[int64]"),
+        (BOX, float | None, "float | None", "NDArray[float32]"),
+        (BINARY, NDArray[np.float64], "NDArray[float64]", "NDArray[int8]"),
+    ],
+)
+def test_an_agent_that_gives_other_batches_is_refused(space: Space[Any], gives: object, given: str, taken: str) -> None:
+    assert refusal(agent_of(space, gives=gives), runner_of(action=space)) == (
+        f"Agent Mine gives {given}, but the env takes {taken}. Give that, or put a postprocessor between them."
+    )
+
+
+SAYS_NOTHING = [Any, object, T, list, list[float], Sequence[Any], "KnownToTypeCheckersOnly", "no code at all", 3]
+RIGHT_BATCHES = [
+    (BOX, NDArray[np.float32]),
+    (BOX, NDArray[np.float64]),
+    (BOX, NDArray[np.floating[Any]]),
+    (BOX, NDArray[np.number[Any]]),
+    (BOX, NDArray[Any]),
+    (BOX, np.ndarray),
+    (BOX, np.ndarray[tuple[int, int], np.dtype[np.float32]]),
+    (BOX, NDArray[np.float32] | None),
+    (BOX, dict[str, Any] | NDArray[np.float64]),
+    (BOX, dict[str, Any] | list[float]),
+    (PIXELS, NDArray[np.int64]),
+    (PIXELS, NDArray[np.unsignedinteger[Any]]),
+    (DISCRETE, NDArray[np.int32]),
+    (DISCRETE, NDArray[np.uint8]),
+    (DISCRETE, NDArray[np.integer[Any] | np.bool_]),
+    (BINARY, NDArray[np.int8]),
+    (DICT, dict[str, Any]),
+    (DICT, Mapping[str, Any]),
+    (DICT, Pixels),
+    (DICT, list[Any]),
+    (TUPLE, tuple[Any, ...]),
+    (TUPLE, list[Any]),
+    (TEXT, list[str]),
+    *((space, annotation) for space in (BOX, DICT, TEXT) for annotation in SAYS_NOTHING),
+]
+
+
+@pytest.mark.parametrize(("space", "takes"), [*RIGHT_BATCHES, (BOX, float), (BOX, np.float32)])
+def test_an_agent_that_may_take_the_batches_is_not_refused(space: Space[Any], takes: object) -> None:
+    with runner_of(space) as runner:
+        runner.rollout(agent_of(DISCRETE, takes=takes), steps=2)
+
+
+@pytest.mark.parametrize(
+    ("space", "gives"),
+    [*RIGHT_BATCHES, (BINARY, NDArray[np.bool_]), (BOX, NDArray[np.int64]), (TEXT, NDArray[np.object_])],
+)
+def test_an_agent_that_may_give_the_batches_is_not_refused(space: Space[Any], gives: object) -> None:
+    with runner_of(action=space) as runner:
+        runner.rollout(agent_of(space, gives=gives), steps=2)
+
+
+# ---- processors
+
+
+class Passes:
+    def bind(self, space: Space[Any], /) -> Space[Any]:
+        return space
+
+    def __call__(self, batch: Any, /) -> Any:
+        return batch
+
+
+class BindsNothing(Passes):
+    @override
+    def bind(self, space: Space[Any], /) -> None:  # type: ignore[override]
+        raise AssertionError("not to be called")
+
+
+class BindsByTwo(Passes):
+    @override
+    def bind(self, space: Space[Any], other: Space[Any], /) -> Space[Any]:  # type: ignore[override]
+        raise AssertionError("not to be called")
+
+
+class Waits(Passes):
+    @override
+    async def __call__(self, batch: Any, /) -> Any:
+        return batch
+
+
+@pytest.mark.parametrize(
+    ("processor", "says"),
+    [
+        (Passes, "Passes is a class. Make one: Passes()."),
+        (zeros, "function has no method bind(space). Give it one."),
+        (Plain(), "Plain has no method bind(space). Give it one."),
+        (BindsNothing(), "BindsNothing: bind must return Space[Any], not None."),
+        (BindsByTwo(), "BindsByTwo: it is called as bind(space), not bind(space, other). Change its parameters."),
+        (Waits(), "Waits: __call__ is async, but nothing awaits it. Make it a plain method."),
+    ],
+)
+@pytest.mark.parametrize("what", ["preprocessor", "postprocessor"])
+def test_what_cannot_be_a_processor_is_refused(what: str, processor: object, says: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        runner_of(BOX, DISCRETE, GymRunner, **{f"{what}s": [processor]})
+    assert str(caught.value) == f"{what.capitalize()} {says}"
+
+
+@pytest.mark.parametrize("option", ["preprocessors", "postprocessors"])
+def test_a_name_that_is_not_in_a_list_is_shown_in_one(option: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        runner_of(BOX, DISCRETE, GymRunner, **{option: "flatten"})
+    assert str(caught.value) == f"{option}='flatten' is a string, not a list. Write {option}=['flatten']."
+
+
+def processor_of(takes: object = Any, gives: object = Any, name: str = "Mine") -> Any:
+    made = annotated("__call__", lambda batch: batch, takes, gives)
+    return type(name, (made,), {"bind": Passes.bind})()
+
+
+@pytest.mark.parametrize(("space", "takes", "taken", "given"), WRONG_BATCHES)
+def test_a_preprocessor_that_takes_other_batches_than_the_env_gives_is_refused(
+    space: Space[Any], takes: object, taken: str, given: str
+) -> None:
+    with pytest.raises(SpaceError) as caught:
+        runner_of(space, preprocessors=[processor_of(takes)])
+    assert str(caught.value) == (
+        f"Preprocessor Mine takes {taken}, but the env gives {given}. Take that, or put a preprocessor between them."
+    )
+
+
+def test_a_preprocessor_is_held_against_the_one_before_it() -> None:
+    scaled = processor_of(NDArray[np.uint8])
+    with pytest.raises(SpaceError, match=r"^Preprocessor Mine takes NDArray\[uint8\], but Preprocessor ScaleImage giv"):
+        runner_of(PIXELS, preprocessors=["scale-image", scaled])
+    runner_of(PIXELS, preprocessors=[scaled, "scale-image"]).close()
+
+
+def test_a_postprocessor_is_held_against_the_env_and_the_one_after_it() -> None:
+    arrays, dicts = processor_of(gives=NDArray[np.float32]), processor_of(gives=dict[str, Any], name="Splits")
+    with pytest.raises(
+        SpaceError, match=r"^Postprocessor Splits gives dict\[str, Any\], but the env takes NDArray\[fl"
+    ):
+        runner_of(action=BOX, postprocessors=[arrays, dicts])
+    with pytest.raises(
+        SpaceError, match=r"^Postprocessor Splits gives dict\[str, Any\], but Postprocessor Mine takes "
+    ):
+        runner_of(action=BOX, postprocessors=[dicts, arrays])
+    runner_of(action=BOX, postprocessors=[arrays, "clip"]).close()
+
+
+def test_an_agent_is_held_against_the_processors_beside_it() -> None:
+    says = refusal(agent_of(DISCRETE, takes=NDArray[np.uint8]), runner_of(PIXELS, preprocessors=["scale-image"]))
+    assert says.startswith("Agent Mine takes NDArray[uint8], but Preprocessor ScaleImage gives NDArray[float32].")
+    says = refusal(agent_of(BOX, gives=float), runner_of(action=BOX, postprocessors=["clip", "rescale"]))
+    assert says.startswith("Agent Mine gives float, but Postprocessor Clip takes NDArray[float32].")
+
+
+@pytest.mark.parametrize(("space", "annotation"), RIGHT_BATCHES)
+def test_processors_that_may_fit_are_not_refused(space: Space[Any], annotation: object) -> None:
+    fits = processor_of(annotation, annotation)
+    with runner_of(space, space, preprocessors=[fits, fits], postprocessors=[fits, fits]) as runner:
+        runner.rollout(RandomAgent(runner.action_space, seed=0), steps=2)
+
+
+def test_a_bind_of_a_space_of_its_own_kind_or_of_what_may_be_one_is_fine() -> None:
+    for result in (spaces.Box, Space, Any, object, T, "KnownToTypeCheckersOnly", spaces.Box | None):
+        processor = processor_of()
+        bind = functools.update_wrapper(lambda self, space: space, Passes.bind)
+        del bind.__wrapped__
+        bind.__annotations__ = {"return": result}
+        type(processor).bind = bind
+        runner_of(preprocessors=[processor]).close()
+
+
+# ---- annotations as text
+
+
+@pytest.mark.parametrize(
+    ("annotation", "said"),
+    [
+        (None, "None"),
+        (Any, "Any"),
+        (int | None, "int | None"),
+        (list, "list[Any]"),
+        (dict, "dict[Any, Any]"),
+        (tuple[int, ...], "tuple[int, ...]"),
+        (Callable[[int, str], None], "Callable[[int, str], None]"),
+        (Callable[..., NDArray[np.int64]], "Callable[..., NDArray[int64]]"),
+        (NDArray[np.float32], "NDArray[float32]"),
+        (NDArray[np.float32 | np.int64], "NDArray[float32 | int64]"),
+        (type[int], "type[int]"),
+        (T, "T"),
+        (Pixels, "Pixels"),
+        (OfAnyKind, "OfAnyKind[Any]"),
+        (Space[Any], "Space[Any]"),
+    ],
+)
+def test_an_annotation_is_written_as_a_person_would_write_it(annotation: object, said: str) -> None:
+    assert text(annotation) == said
