@@ -142,7 +142,8 @@ def _parsed(text: str) -> ConfigParser:
     try:
         parser.read_string(text)
     except ConfigParserError:  # a damaged package: who knows what it offers
-        parser.read_dict({GROUP: {}})
+        parser.clear()
+        parser.add_section(GROUP)
     return parser
 
 
