@@ -54,10 +54,6 @@ class Hookimpls(Part):
         self._roots: frozenset[str] = frozenset({"pluggy", *map(root, (*config.specs, *config.markers))})
 
     @override
-    def config_data(self) -> object:
-        return [list(self._config.specs), list(self._config.markers)]
-
-    @override
     def modules_for(self, file: MypyFile) -> Collection[str]:
         if _is_only_used(file):
             return ()

@@ -22,10 +22,6 @@ class Part:
         self.plugin: Plugin = plugin
         self.modules: Mapping[str, MypyFile] = {}  # those that mypy has read
 
-    def config_data(self) -> object:
-        """Return, as JSON, all outside of the code on which results depend; mypy checks anew when it changes."""
-        return None
-
     def modules_for(self, file: MypyFile) -> Collection[str]:
         """Return the modules that must be analysed for this file's sake, though it does not import them."""
         del file

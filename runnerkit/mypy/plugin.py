@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,12 +24,8 @@ from mypy.types import FunctionLike, Type
 from typing_extensions import TypeVar, override
 
 import runnerkit.mypy
-from runnerkit.mypy.agents import AgentsPart
-from runnerkit.mypy.assembly import AssemblyPart
 from runnerkit.mypy.config import Config, ConfigError, read_config
-from runnerkit.mypy.hookimpls import Hookimpls
 from runnerkit.mypy.names import NamesPart
-from runnerkit.mypy.offers import OffersPart
 from runnerkit.mypy.part import Part
 
 _LAST: Final = 29
@@ -49,30 +46,46 @@ class RunnerKitPlugin(Plugin):
         self._complaint: str = ""
         try:
             self.config: Config = read_config(options)
-            names = NamesPart(self, self.config)
+            self._names: NamesPart = NamesPart(self, self.config)
         except ConfigError as error:  # it is told by get_additional_deps, where mypy expects such errors
             self.config, self._complaint = Config(), str(error)
-            names = NamesPart(self, self.config)
-        self.parts: tuple[Part, ...] = (
-            Hookimpls(self, self.config),
-            names,
-            AssemblyPart(self, names),
-            AgentsPart(self),
-            OffersPart(self, names),
-        )
-        self._method_hooks = _Answers(part.method_hook for part in self.parts)
-        self._method_signature_hooks = _Answers(part.method_signature_hook for part in self.parts)
-        self._function_hooks = _Answers(part.function_hook for part in self.parts)
-        self._function_signature_hooks = _Answers(part.function_signature_hook for part in self.parts)
-        self._config_data: list[object] = [_version(), self._complaint, *(part.config_data() for part in self.parts)]
+            self._names = NamesPart(self, self.config)
+        self._modules_read: Mapping[str, MypyFile] = {}
+        self._method_hooks = _Answers(lambda: [part.method_hook for part in self.parts])
+        self._method_signature_hooks = _Answers(lambda: [part.method_signature_hook for part in self.parts])
+        self._function_hooks = _Answers(lambda: [part.function_hook for part in self.parts])
+        self._function_signature_hooks = _Answers(lambda: [part.function_signature_hook for part in self.parts])
+        config = [list(self.config.specs), list(self.config.markers)]
+        self._config_data: list[object] = [_version(), self._complaint, config, self._names.config_data()]
         # mypy's daemon compares this, to tell whether it must begin anew.
         runnerkit.mypy.__version__ = json.dumps(self._config_data)
+
+    @functools.cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts. Where nothing has changed since the last run of mypy they are not needed, nor imported."""
+        from runnerkit.mypy.agents import AgentsPart
+        from runnerkit.mypy.assembly import AssemblyPart
+        from runnerkit.mypy.hookimpls import Hookimpls
+        from runnerkit.mypy.offers import OffersPart
+
+        parts = (
+            Hookimpls(self, self.config),
+            self._names,
+            AssemblyPart(self, self._names),
+            AgentsPart(self),
+            OffersPart(self, self._names),
+        )
+        for part in parts:
+            part.modules = self._modules_read
+        return parts
 
     @override
     def set_modules(self, modules: dict[str, MypyFile]) -> None:
         super().set_modules(modules)
-        for part in self.parts:
-            part.modules = modules
+        self._modules_read = modules
+        if "parts" in vars(self):
+            for part in self.parts:
+                part.modules = modules
 
     @override
     def report_config_data(self, ctx: ReportConfigContext) -> Any:
@@ -110,10 +123,10 @@ def _version() -> str:
 class _Answers(dict[str, H | None]):
     """The first answer of several parts to a full name. mypy asks for each call that it checks, so it is kept."""
 
-    def __init__(self, parts: Iterable[Callable[[str], H | None]]) -> None:
+    def __init__(self, parts: Callable[[], Iterable[Callable[[str], H | None]]]) -> None:
         super().__init__()
-        self._parts = tuple(parts)
+        self._parts = parts
 
     def __missing__(self, fullname: str) -> H | None:
-        self[fullname] = answer = next(filter(None, (part(fullname) for part in self._parts)), None)
+        self[fullname] = answer = next(filter(None, (part(fullname) for part in self._parts())), None)
         return answer
