@@ -20,11 +20,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-def unknown(kind: str, name: str, known: Sequence[str], hint: str = "") -> str:
-    """Say that nothing of a kind is called so; `known` is sorted."""
+def unknown(kind: str, name: str, known: Sequence[str], hint: str = "", *, brief: bool = False) -> str:
+    """Say that nothing of a kind is called so; `known` is sorted, and left out with `brief` if one of it is close."""
+    guess = did_you_mean(name, known)
     rest = f" and {len(known) - _MOST_NAMES} more" if len(known) > _MOST_NAMES else ""
     there = f" Known: {', '.join(known[:_MOST_NAMES])}{rest}." if known else f" No {kind} is known."
-    return f"No {kind} is called {name!r}.{did_you_mean(name, known)}{' ' + hint if hint else ''}{there}"
+    return f"No {kind} is called {name!r}.{guess}{' ' + hint if hint else ''}{'' if brief and guess else there}"
 
 
 # ---- hook implementations

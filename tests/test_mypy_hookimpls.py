@@ -135,7 +135,7 @@ EDITS = [
         "def on_rest",
         5,
         "No hook is called 'on_reset'. Did you mean 'on_rest'? If it is specified elsewhere, add that module to specs "
-        "in pyproject.toml. Known: configure, more_of_it, on_rest.  [hookimpl]",
+        "in pyproject.toml.  [hookimpl]",
     ),
     (
         "project/specs.py",

@@ -135,7 +135,7 @@ class Hookimpls(Part):
             return []
         known = sorted({name for place in places for name in place.names(self.modules)})
         hint = "" if ours else f"If it is specified elsewhere, add that module to specs in {self._config.file}."
-        return [(sentences.unknown("hook", impl.hook, known, hint), impl.function)]
+        return [(sentences.unknown("hook", impl.hook, known, hint, brief=not ours), impl.function)]
 
     def _misconfigured(self, api: CheckerPluginInterface, impl: Marked, lacking: Mapping[str, str]) -> Iterator[Fault]:
         """Return what is wrong with the configuration; a module that mypy was told not to read is not."""
