@@ -25,19 +25,19 @@ def _run(*command: str, **more: str) -> None:
 
 
 @pytest.fixture
-def without_plugin(tmp_path: Path) -> str:
-    """Return the path of mypy's configuration without the plugin."""
+def without_plugin(tmp_path: Path) -> list[str]:
+    """Return the options for mypy's configuration without the plugin, with a cache of its own."""
     plugin = 'plugins = ["runnerkit.mypy"]\n'
     configuration = (ROOT / "pyproject.toml").read_text("utf-8")
     assert plugin in configuration
     path = tmp_path / "pyproject.toml"
     path.write_text(configuration.replace(plugin, ""), "utf-8")
-    return str(path)
+    return ["--config-file", str(path), "--cache-dir", str(ROOT / ".mypy_cache" / "without_plugin")]
 
 
 @pytest.mark.parametrize("folder", ["pass", "fail"])
-def test_mypy_alone_sees_what_is_right_and_what_is_wrong(folder: str, without_plugin: str) -> None:
-    _run("mypy", "--config-file", without_plugin, *map(str, (HERE / folder).glob("*.py")), PYTHONPATH="typings")
+def test_mypy_alone_sees_what_is_right_and_what_is_wrong(folder: str, without_plugin: list[str]) -> None:
+    _run("mypy", *without_plugin, *map(str, (HERE / folder).glob("*.py")), PYTHONPATH="typings")
 
 
 def test_mypy_with_the_plugin_sees_what_is_right() -> None:
