@@ -239,10 +239,18 @@ def test_without_an_environment_nothing_is_known_for_sure(tmp_path: Path) -> Non
 def test_of_two_versions_of_a_package_that_found_first_counts(tmp_path: Path) -> None:
     points = {"runnerkit.history_formats": {"new": "a:b"}}
     install(tmp_path / "one", "runnerkit-arrow", points)
-    install(tmp_path / "two", "runnerkit_arrow", ARROW_POINTS)
+    install(tmp_path / "two", "RunnerKit-Arrow", ARROW_POINTS)
     known = names_in(tmp_path / "one", tmp_path / "two").known("history_formats")
     assert "new" in known
     assert "arrow" not in known
+
+
+def test_of_a_damaged_package_nothing_is_known(tmp_path: Path) -> None:
+    install(tmp_path, "runnerkit-arrow", ARROW_POINTS)
+    assert names_in(tmp_path).complete == names_in().complete
+    with (tmp_path / "runnerkit_arrow-1.0.dist-info" / "entry_points.txt").open("a") as file:
+        file.write("what is this\n")
+    assert not names_in(tmp_path).complete
 
 
 def test_names_in_an_ini_file_have_their_kind_before_a_dot() -> None:

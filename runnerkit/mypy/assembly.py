@@ -62,6 +62,10 @@ class AssemblyPart(Part):
         self._names = names.names
         self._chains = Chains(self, names.names)
         self._lookups = Lookups(names)
+        # mypy asks once per overload of a call; when it comes to one again, it checks the call anew.
+        self._call: Context | None = None
+        self._overloads: set[CallableType] = set()
+        self._found = Finding([])
 
     @override
     def function_signature_hook(self, fullname: str) -> Callable[[FunctionSigContext], FunctionLike] | None:
@@ -93,7 +97,11 @@ class AssemblyPart(Part):
         return self.is_method(fullname, _REGISTRY, "build")
 
     def _signature(self, ctx: FunctionSigContext | MethodSigContext, what: str) -> FunctionLike:
-        found = self._find(ctx.context, what, ctx.api)
+        if self._call is not ctx.context or ctx.default_signature in self._overloads:
+            self._call, self._overloads = ctx.context, set()
+            self._found = self._find(ctx.context, what, ctx.api)
+        self._overloads.add(ctx.default_signature)
+        found = self._found
         for fault in found.faults:
             fault.report(ctx.api)
         return _permissive(ctx.default_signature) if found.breaks_contract else ctx.default_signature
@@ -102,7 +110,7 @@ class AssemblyPart(Part):
         made = get_proper_type(ctx.default_return_type)
         if not isinstance(made, Instance) or made.type.fullname != _RUNNER:
             return ctx.default_return_type  # a derived runner has said what its types are
-        found = self._find(ctx.context, what, ctx.api)
+        found = self._found if self._call is ctx.context else self._find(ctx.context, what, ctx.api)
         if found.breaks_contract:
             return made
         known = (found.obs, found.act, found.history)
