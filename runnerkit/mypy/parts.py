@@ -47,6 +47,16 @@ class Parts:
         self.function_hooks = Answers(part.function_hook for part in self.all)
         self.function_signature_hooks = Answers(part.function_signature_hook for part in self.all)
 
+    def forget(self) -> None:
+        """Forget all answers, as a file is read, which may have changed since the daemon was last asked."""
+        for answers in (
+            self.method_hooks,
+            self.method_signature_hooks,
+            self.function_hooks,
+            self.function_signature_hooks,
+        ):
+            answers.clear()
+
     def set_modules(self, modules: Mapping[str, MypyFile]) -> None:
         """Tell the parts which modules mypy has read."""
         for part in self.all:

@@ -80,6 +80,7 @@ class RunnerKitPlugin(Plugin):
     def get_additional_deps(self, file: MypyFile) -> list[tuple[int, str, int]]:
         if self._complaint:
             raise CompileError([self._complaint])
+        self._parts.forget()
         modules = {module for part in self._parts.all for module in part.modules_for(file)} - {file.fullname}
         return [(_LAST, module, -1) for module in sorted(modules)]
 
