@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from runnerkit import sentences
+
 ROOT = Path(__file__).parents[2]
 READMES = (ROOT / "README.md", ROOT / "plugins" / "README.md")
 
@@ -39,3 +41,19 @@ def test_mypy_says_what_the_readmes_say_that_it_says(tmp_path: Path) -> None:
     )
     said = [line for line in done.stdout.splitlines() if not line.startswith("Found ")]
     assert sorted(said) == sorted(line for _, _, text in shown for line in text.splitlines()), done.stderr
+
+
+def test_the_table_of_what_is_said_of_hooks_is_in_the_words_of_the_plugin() -> None:
+    text = READMES[1].read_text("utf-8")
+    for sentence in (
+        sentences.unknown("hook", "confgure", ["configure"], brief=True),
+        sentences.unknown_argument("configure", "nam", ["name"]),
+        sentences.wrong_argument("configure", "name", "bytes", "str"),
+        sentences.default_argument("configure", "name"),
+        sentences.keyword_only_argument("configure", "name"),
+        sentences.wrong_result("configure", "int", "str"),
+        sentences.async_hook("configure"),
+        sentences.wrapper_without_yield("configure"),
+        sentences.no_wrapper("executors"),
+    ):
+        assert f"`{sentence}`" in text
