@@ -130,7 +130,8 @@ class Contract:
         own = getattr(given, "__dict__", None)
         return isinstance(own, dict) and not self._names.isdisjoint(own)
 
-    def _defined_by(self, kind: type, how: tuple[type, ...] = (FunctionType, *_STATIC)) -> bool:
+    def _defined_by(self, kind: type) -> bool:
+        how = (FunctionType, *_STATIC)
         return all(isinstance(inspect.getattr_static(kind, name_of(call), None), how) for call in self.calls)
 
     def _facts(self, given: object) -> Facts:
@@ -164,10 +165,10 @@ class Contract:
         return self._result_fault(given, who)
 
     def _is_a_class(self, given: object) -> bool:
-        """Whether it is a class where there should be an object; one of static methods is as good as an object."""
+        """Whether it is a class where there should be an object; some classes are as good as one."""
         if self._may_be_class or not isinstance(given, type):
             return False
-        return self._batches == "__call__" or not self._defined_by(given, _STATIC)
+        return self._batches == "__call__" or not all(_is_asked_itself(given, call) for call in self.calls)
 
     def _result_fault(self, given: object, who: str) -> str:
         for name, (wanted, said) in self._results.items():
@@ -247,6 +248,14 @@ def is_plain_value(given: object) -> bool:
 def _public(given: object) -> list[str]:
     kind = given if isinstance(given, type) else type(given)
     return [name for name in dir(kind) if not name.startswith("_")]
+
+
+def _is_asked_itself(kind: type, call: str) -> bool:
+    """Whether a class can be asked without an object: by a static method, or by one that has no `self`."""
+    if isinstance(inspect.getattr_static(kind, name_of(call), None), _STATIC):
+        return True
+    method = getattr(kind, name_of(call), None)
+    return callable(method) and not called_otherwise(method, call) and first_parameter(method) not in ("", "self")
 
 
 def _method(given: object, call: str) -> Any:

@@ -81,6 +81,27 @@ class Plain:
         return zeros(observations)
 
 
+class Lenient:
+    def act(self, observations: Any = None) -> Any:
+        return zeros(observations)
+
+
+def _with_state(act: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(act)
+    def wrapper(*arguments: Any) -> Any:
+        return act(*arguments, None)
+
+    return wrapper
+
+
+class Decorated:
+    """Of which only the decorator knows how it is called, and with what."""
+
+    @_with_state
+    def act(self, observations: Mapping[str, Any], state: None) -> Mapping[str, Any]:
+        return zeros(observations)  # type: ignore[return-value]
+
+
 class WrongCase:
     def Act(self, observations: Any) -> Any:
         return zeros(observations)
@@ -117,6 +138,8 @@ class BeginsLater(Plain):
     ("agent", "says"),
     [
         (Plain, "Agent Plain is a class. Make one: Plain()."),
+        (Lenient, "Agent Lenient is a class. Make one: Lenient()."),
+        (Decorated, "Agent Decorated is a class. Make one: Decorated()."),
         (WrongCase(), "Agent WrongCase has no method act(observations). Did you mean 'Act'?"),
         (DISCRETE, "Agent Discrete has no method act(observations). Give it one."),
         (SimpleNamespace(act=3), "Agent SimpleNamespace has no method act(observations). Give it one."),
@@ -177,6 +200,25 @@ class OfTheClass:
         return zeros(observations)
 
 
+class Selfless:
+    """A class that is used as a module is: there are no objects of it."""
+
+    def act(observations: Any) -> Any:
+        return zeros(observations)
+
+
+class OfPartial:
+    act = functools.partial(lambda k, observations: zeros(observations), 1)
+
+
+class ByMeta(type):
+    def act(cls, observations: Any) -> Any:
+        return zeros(observations)
+
+
+class OfMeta(metaclass=ByMeta): ...
+
+
 class Unresolvable:
     def act(self, observations: KnownToTypeCheckersOnly) -> KnownToTypeCheckersOnly:
         return zeros(observations)  # type: ignore[return-value]
@@ -228,22 +270,6 @@ class ByProperty:
         return zeros
 
 
-def _with_state(act: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(act)
-    def wrapper(*arguments: Any) -> Any:
-        return act(*arguments, None)
-
-    return wrapper
-
-
-class Decorated:
-    """Of which only the decorator knows how it is called, and with what."""
-
-    @_with_state
-    def act(self, observations: Mapping[str, Any], state: None) -> Mapping[str, Any]:
-        return zeros(observations)  # type: ignore[return-value]
-
-
 class Bare:
     def act(self, observations):  # type: ignore[no-untyped-def]
         return zeros(observations)
@@ -267,6 +293,9 @@ class HasNoTime(Plain):
         Static(),
         Static,
         OfTheClass,
+        Selfless,
+        OfPartial,
+        OfMeta,
         Unresolvable(),
         OfData(),
         OfTuple(),
