@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from types import NoneType, SimpleNamespace, UnionType
+from types import FunctionType, NoneType, SimpleNamespace, UnionType
 from typing import Any, Final, TypeVar, Union, get_args, get_origin
 
 import numpy as np
@@ -53,14 +53,16 @@ _BARE: Final[Mapping[object, str]] = {  # what a type checker makes of them with
 def annotation_of(function: object, name: str) -> Any:
     """Return the annotation of an argument, or of "return", with its names resolved; Any where nothing is known.
 
-    Of what was decorated nothing is known: the annotations that it shows may be those of the function inside.
+    Of what was decorated nothing is known: the annotations that it shows may be those of the function inside. Nor is
+    anything of other objects that can be called: those that they show are of their class's variables.
     """
-    if hasattr(function, "__wrapped__"):
+    function = getattr(function, "__func__", function)
+    if type(function) is not FunctionType or hasattr(function, "__wrapped__"):
         return Any
     try:
         raw: object = function.__annotations__[name]
         holder = SimpleNamespace(__annotations__={name: raw})
-        return typing.get_type_hints(holder, getattr(function, "__globals__", {}))[name]
+        return typing.get_type_hints(holder, function.__globals__)[name]
     except Exception:  # names of TYPE_CHECKING imports, of functions that are over, and whatever else they may be
         return Any
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from types import FunctionType, MappingProxyType, MethodType
+from types import FunctionType, MappingProxyType, MethodWrapperType
 from typing import Any, Final, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
@@ -261,9 +261,11 @@ def _is_asked_itself(kind: type, call: str) -> bool:
 def _method(given: object, call: str) -> Any:
     """Return a method; what is itself called and not written in Python, as it is, for `inspect` knows more of that."""
     found = getattr(given, name_of(call), None)
-    if name_of(call) != "__call__" or isinstance(found, MethodType):
+    if name_of(call) != "__call__":
         return found
-    return given if callable(given) else None
+    if not callable(given):
+        return None
+    return given if found is None or isinstance(given, type) or isinstance(found, MethodWrapperType) else found
 
 
 # ---- batches

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict, TypeVar
-from unittest.mock import MagicMock, Mock
+from unittest.mock import MagicMock, Mock, create_autospec
 
 import numpy as np
 import pytest
@@ -203,7 +204,7 @@ class OfTheClass:
 class Selfless:
     """A class that is used as a module is: there are no objects of it."""
 
-    def act(observations: Any) -> Any:
+    def act(observations: Any) -> Any:  # pyright: ignore[reportSelfClsParameterName]
         return zeros(observations)
 
 
@@ -275,6 +276,30 @@ class Bare:
         return zeros(observations)
 
 
+class Noted:
+    """Called like an object of a class whose variables have the names of arguments."""
+
+    __annotations__ = {"observations": NDArray[np.str_]}
+
+    def __call__(self, observations: Any) -> Any:
+        return zeros(observations)
+
+
+class Signed:
+    """Of which a decorator has said how it wants to be seen."""
+
+    def act(self, observations: Any) -> Any:
+        return zeros(observations)
+
+    act.__signature__ = inspect.Signature()  # type: ignore[attr-defined]
+
+
+def _specified() -> Any:
+    agent = create_autospec(RandomAgent, instance=True)
+    agent.act.side_effect = zeros
+    return agent
+
+
 class OfAnyKind(Generic[T]):
     def act(self, observations: T) -> NDArray[np.integer[Any]]:
         return zeros(observations)
@@ -304,6 +329,7 @@ class HasNoTime(Plain):
         Wraps(Plain()),
         ByProperty(),
         Decorated(),
+        Signed(),
         OfAnyKind[int](),
         HasNoTime(),
         SimpleNamespace(act=zeros),
@@ -312,6 +338,9 @@ class HasNoTime(Plain):
         Mock(act=Mock(side_effect=zeros)),
         MagicMock(act=MagicMock(side_effect=zeros)),
         Mock(spec=RandomAgent, act=zeros),
+        SimpleNamespace(act=Noted()),
+        SimpleNamespace(act=create_autospec(zeros, side_effect=zeros)),
+        _specified(),
     ],
     ids=lambda agent: type(agent).__name__,
 )
@@ -527,6 +556,37 @@ def test_a_name_that_is_not_in_a_list_is_shown_in_one(option: str) -> None:
     with pytest.raises(ArgumentError) as caught:
         runner_of(BOX, DISCRETE, GymRunner, **{option: "flatten"})
     assert str(caught.value) == f"{option}='flatten' is a string, not a list. Write {option}=['flatten']."
+
+
+class OfStatic:
+    bind = staticmethod(lambda space: space)
+    __call__ = staticmethod(lambda batch: batch)
+
+
+class OfFunctions:
+    bind = functools.partial(lambda space: space)
+    __call__ = functools.partial(lambda batch: batch)
+
+
+class OfObjects:
+    def __init__(self) -> None:
+        self.bind = Passes().bind
+
+    __call__ = Passes()
+
+
+def _function() -> Any:
+    def passes(batch: Any) -> Any:
+        return batch
+
+    passes.bind = lambda space: space  # type: ignore[attr-defined]
+    return passes
+
+
+@pytest.mark.parametrize("made", [Passes, OfStatic, OfFunctions, OfObjects, _function])
+def test_processors_may_be_called_in_any_way(made: Callable[[], Any]) -> None:
+    with runner_of(DISCRETE, DISCRETE, preprocessors=[made()], postprocessors=[made()]) as runner:
+        runner.rollout(RandomAgent(runner.action_space, seed=0), steps=2)
 
 
 def processor_of(takes: object = Any, gives: object = Any, name: str = "Mine") -> Any:
