@@ -11,10 +11,10 @@ such as a function written in C, passes.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import FunctionType, MappingProxyType, MethodWrapperType
 from typing import Any, Final, NamedTuple, Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from gymnasium import Space, spaces
 
@@ -79,6 +79,14 @@ class Facts(NamedTuple):
         return f"{self.what} {self.who}"
 
 
+class _Noted(NamedTuple):
+    """What a look at a class has shown, and the methods that it had; a later patch brings others."""
+
+    facts: Facts
+    methods: Sequence[ref[FunctionType] | bool]
+    """Functions, which must not keep their class alive, or whether there was None."""
+
+
 class Contract:
     """What one kind of thing must be like.
 
@@ -108,21 +116,24 @@ class Contract:
         self._results = results
         self._may_be_class = may_be_class
         self._names = frozenset(map(name_of, (*calls, *optional)))
-        self._of_classes: WeakKeyDictionary[type, Facts] = WeakKeyDictionary()
-        self._of_functions: WeakKeyDictionary[Any, Facts] = WeakKeyDictionary()
+        self._of_classes: WeakKeyDictionary[type, _Noted] = WeakKeyDictionary()
+        self._of_functions: WeakKeyDictionary[Any, _Noted] = WeakKeyDictionary()
 
     def look(self, given: object) -> Facts:
         """Look at a thing; only once at those of a class, if their methods are its own, so that it costs nothing."""
         if isinstance(given, (type, FunctionType)):
-            return self._of_functions.get(given) or self._noted(self._of_functions, given, self._facts(given))
-        if self._has_own(given):
-            return self._facts(given)
-        return self._of_classes.get(type(given)) or self._noted(self._of_classes, type(given), self._facts(given))
+            return self._noted(self._of_functions, given, given)
+        return self._facts(given) if self._has_own(given) else self._noted(self._of_classes, type(given), given)
 
-    def _noted(self, known: WeakKeyDictionary[Any, Facts], key: Any, facts: Facts) -> Facts:
-        """Note what was seen, unless another object of the class may be otherwise; two threads write the same."""
-        if not facts.fault and (known is self._of_functions or self._defined_by(key)):
-            known[key] = facts
+    def _noted(self, known: WeakKeyDictionary[Any, _Noted], key: Any, given: object) -> Facts:
+        """Return what was noted, unless another object of the class may be otherwise; two threads note the same."""
+        methods = [] if isinstance(key, FunctionType) else [getattr(key, name, None) for name in self._names]
+        noted = known.get(key)
+        if noted and all(map(_is, noted.methods, methods)):
+            return noted.facts
+        facts = self._facts(given)
+        if not facts.fault and (known is self._of_functions or self._defined_by(type(given))):
+            known[key] = _Noted(facts, [ref(m) if isinstance(m, FunctionType) else m is None for m in methods])
         return facts
 
     def _has_own(self, given: object) -> bool:
@@ -248,6 +259,10 @@ def is_plain_value(given: object) -> bool:
 def _public(given: object) -> list[str]:
     kind = given if isinstance(given, type) else type(given)
     return [name for name in dir(kind) if not name.startswith("_")]
+
+
+def _is(noted: ref[FunctionType] | bool, method: object) -> bool:
+    return noted() is method if isinstance(noted, ref) else noted and method is None
 
 
 def _is_asked_itself(kind: type, call: str) -> bool:

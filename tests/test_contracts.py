@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -385,6 +387,38 @@ def test_an_object_is_looked_at_itself_where_it_is_not_as_its_class() -> None:
         with pytest.raises(ArgumentError, match="Wraps: it is called as"):
             runner.rollout(wraps(Recurrent()), steps=1)
         runner.rollout(wraps(Plain()), steps=1)
+
+
+def test_a_class_that_was_patched_is_looked_at_again() -> None:
+    class Patched(Plain): ...
+
+    def of_words(self: Any, observations: NDArray[np.str_]) -> Any: ...
+
+    with runner_of() as runner:
+        runner.rollout(Patched(), steps=1)
+        for wrong, says in ((of_words, "takes"), (Awaited.act, "act is async"), (Recurrent.act, "it is called as")):
+            Patched.act = wrong  # type: ignore[method-assign, assignment]
+            with pytest.raises(ArgumentError, match=says):
+                runner.rollout(Patched(), steps=1)
+        del Patched.act
+        runner.rollout(Patched(), steps=1)
+        Patched.begin_episodes = lambda self: None  # type: ignore[attr-defined]
+        with pytest.raises(ArgumentError, match="it is called as begin_episodes"):
+            runner.rollout(Patched(), steps=1)
+
+
+def test_what_was_seen_of_a_class_does_not_keep_it() -> None:
+    class Forgotten(Plain):
+        @override
+        def act(self, observations: Any) -> Any:
+            return super().act(observations)  # refers to its class
+
+    gone = weakref.ref(Forgotten)
+    with runner_of() as runner:
+        runner.rollout(Forgotten(), steps=1)
+    del Forgotten
+    gc.collect()
+    assert gone() is None
 
 
 def test_a_runner_that_calls_the_agent_in_its_own_way_takes_any_that_acts() -> None:
