@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from inspect import isabstract
 from types import FunctionType, NoneType, SimpleNamespace, UnionType
 from typing import Any, Final, TypeVar, Union, get_args, get_origin
 
@@ -158,6 +159,8 @@ def _is_no(annotation: Any, wanted: type) -> bool:
     if is_protocol(kind):  # which is no class of its own, so that only ours are known for what they are
         return is_protocol(wanted) and _is_ours(kind) and wanted not in kind.__mro__
     if is_protocol(wanted):
+        if isabstract(kind) and issubclass(list, kind):  # Iterable, Collection: which a list is, too
+            return False
         return not all(_has(kind, name) for name in get_protocol_members(wanted))
     return not (issubclass(kind, wanted) or issubclass(wanted, kind))
 

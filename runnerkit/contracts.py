@@ -28,6 +28,7 @@ from runnerkit.spaces import Layout, Leaf
 __all__ = [
     "AGENT",
     "CONTRACTS",
+    "EXECUTOR",
     "HISTORY_FORMAT",
     "POSTPROCESSOR",
     "PREPROCESSOR",
@@ -211,6 +212,9 @@ HISTORY_FORMAT: Final = Contract("History format", sentences.OPEN)
 RECORDER: Final = Contract(
     "Recorder", sentences.FINISH, sentences.CLOSE, results={"finish": (_Rows, "Sequence[object]")}
 )
+
+EXECUTOR: Final = Contract("Executor", *sentences.EXECUTOR, optional=("render(env_indices)",))
+"""What is made for a runner, by what is contributed."""
 
 CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
     {

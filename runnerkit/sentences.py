@@ -84,6 +84,14 @@ PROCESS_ACTIONS = "__call__(actions)"
 OPEN = "open(spec)"
 FINISH = "finish(block)"
 CLOSE = "close()"
+EXECUTOR = (
+    "open(make_env, options)",
+    "attach(block)",
+    "reset(row, starts)",
+    "step(at, row, actions, active, restart)",
+    "drain()",
+    "close()",
+)
 # A function is called by its own name: make_lake(env_id, *, seed, **options).
 MAKE_ENV = "__call__(env_id, *, seed, **options)"
 MAKE_EXECUTOR = "__call__(n_envs, workers)"

@@ -260,6 +260,26 @@ def test_what_is_made_must_be_of_its_kind(kind: Kind, made: object, says: str) -
         assert says in str(caught.value)
 
 
+class StepsOnly:
+    def step(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (None, "Executor NoneType has no method open(make_env, options). Give it one."),
+        (StepsOnly(), "Executor StepsOnly has no method open(make_env, options). Give it one."),
+        (SerialExecutor, "Executor SerialExecutor is a class. Make one: SerialExecutor()."),
+    ],
+)
+def test_what_makes_executors_must_make_one(made: object, says: str) -> None:
+    registry = Registry()
+    registry.register(module_of(executors=lambda: [Contribution("mine", lambda: lambda n_envs, workers: made)]))
+    with pytest.raises(PluginError) as caught:
+        registry.build("CartPole-v1", executor="mine")
+    assert str(caught.value) == f"executor 'mine': {says}"
+
+
 class ByStaticMethod:
     @staticmethod
     def open(spec: Any) -> None: ...
