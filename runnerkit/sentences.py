@@ -72,6 +72,11 @@ def no_wrapper(hook: str) -> str:
     return f"Hook {hook!r} cannot be wrapped, as each plugin is asked by itself. Yield contributions of your own."
 
 
+def no_function(given: str) -> str:
+    """Say that what is marked as an implementation is an object that can be called."""
+    return f"hookimpl marks functions, not a {given}, which pluggy would not see. Mark a function that calls it."
+
+
 # ---- agents, processors, formats: `what` is "Agent", "Preprocessor", ..., `who` the name of the class
 
 # How their methods are called.
