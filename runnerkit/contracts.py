@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from types import FunctionType, MappingProxyType, MethodWrapperType
+from types import FunctionType, MappingProxyType, MethodWrapperType, ModuleType
 from typing import Any, Final, NamedTuple, Protocol
 from weakref import WeakKeyDictionary, ref
 
@@ -254,7 +254,9 @@ class AgentGate:
 
 def is_plain_value(given: object) -> bool:
     """Whether it is a number, a list, None: nothing that anyone would take for a processor or a format."""
-    return type(given).__module__ == "builtins" and type(given) is not object and not callable(given)
+    if isinstance(given, ModuleType) or type(given) is object:
+        return False
+    return type(given).__module__ == "builtins" and not callable(given)
 
 
 # ---- methods

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Iterable, Sized
+from types import ModuleType
 from typing import Any
 
 import gymnasium
@@ -348,6 +349,13 @@ def test_a_format_that_opens_no_recorder_is_refused_when_the_runner_is_built(ope
         build(fleet, history=Opens(opened))
     assert str(caught.value) == says
     assert [env.calls("close") for env in fleet.envs] == [1]
+
+
+def test_a_module_may_be_a_format() -> None:
+    module: Any = ModuleType("returns")
+    module.open = lambda spec: ClosesNothing()
+    with build(Fleet(), history=module) as runner:
+        assert runner.rollout(Constant(), steps=1) == [0]
 
 
 def test_a_recorder_that_is_refused_is_closed() -> None:
