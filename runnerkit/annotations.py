@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from types import NoneType, SimpleNamespace, UnionType
+from inspect import isabstract
+from types import FunctionType, NoneType, SimpleNamespace, UnionType
 from typing import Any, Final, TypeVar, Union, get_args, get_origin
 
 import numpy as np
@@ -53,14 +54,16 @@ _BARE: Final[Mapping[object, str]] = {  # what a type checker makes of them with
 def annotation_of(function: object, name: str) -> Any:
     """Return the annotation of an argument, or of "return", with its names resolved; Any where nothing is known.
 
-    Of what was decorated nothing is known: the annotations that it shows may be those of the function inside.
+    Of what was decorated nothing is known: the annotations that it shows may be those of the function inside. Nor is
+    anything of other objects that can be called: those that they show are of their class's variables.
     """
-    if hasattr(function, "__wrapped__"):
+    function = getattr(function, "__func__", function)
+    if type(function) is not FunctionType or hasattr(function, "__wrapped__"):
         return Any
     try:
         raw: object = function.__annotations__[name]
         holder = SimpleNamespace(__annotations__={name: raw})
-        return typing.get_type_hints(holder, getattr(function, "__globals__", {}))[name]
+        return typing.get_type_hints(holder, function.__globals__)[name]
     except Exception:  # names of TYPE_CHECKING imports, of functions that are over, and whatever else they may be
         return Any
 
@@ -156,6 +159,8 @@ def _is_no(annotation: Any, wanted: type) -> bool:
     if is_protocol(kind):  # which is no class of its own, so that only ours are known for what they are
         return is_protocol(wanted) and _is_ours(kind) and wanted not in kind.__mro__
     if is_protocol(wanted):
+        if isabstract(kind) and issubclass(list, kind):  # Iterable, Collection: which a list is, too
+            return False
         return not all(_has(kind, name) for name in get_protocol_members(wanted))
     return not (issubclass(kind, wanted) or issubclass(wanted, kind))
 

@@ -19,7 +19,7 @@ from typing_extensions import TypeVar
 
 from runnerkit import sentences
 from runnerkit.batches import BatchReader
-from runnerkit.contracts import CONTRACTS, HISTORY_FORMAT, RECORDER, AgentGate, is_plain_value
+from runnerkit.contracts import CONTRACTS, EXECUTOR, HISTORY_FORMAT, RECORDER, AgentGate, is_plain_value
 from runnerkit.envs import resolve_env
 from runnerkit.episodes import SeedSchedule
 from runnerkit.errors import ArgumentError, EnvError, PluginError, RunnerKitError, SpaceError, close_after, said
@@ -163,7 +163,7 @@ class Blueprint:
                 f"cannot be {refused}. Leave it out, or let the factory make a gymnasium.Env."
             )
 
-        executor: Executor = self.make_executor(self.n_envs, self.workers)
+        executor = self._made_executor()
         try:
             facts = executor.open(make, ShareOptions(self.seed, self.keep_infos))
             return self._fit(facts, schedule, executor, Provenance())
@@ -194,6 +194,13 @@ class Blueprint:
         except BaseException as error:
             close_after(error, env.close)
             raise
+
+    def _made_executor(self) -> Executor:
+        executor = self.make_executor(self.n_envs, self.workers)
+        fault = EXECUTOR.look(executor).fault
+        if fault:
+            raise PluginError(f"executor {self.executor!r}: {fault}")
+        return executor
 
     def _refused_to_vectors(self) -> str | None:
         """Return what was asked for that cannot be of a vector env, as it would have to be shared out."""
@@ -285,7 +292,10 @@ def _opened(history: HistoryFormat[Any], spec: RunSpec) -> Recorder[Any]:
         raise PluginError(sentences.wrong_method_result(HISTORY_FORMAT.what, name, "open", "None", "Recorder[object]"))
     fault = RECORDER.look(made).fault
     if fault:
-        raise PluginError(f"History format {name}: {fault}")
+        refusal = PluginError(f"History format {name}: {fault}")
+        if not isinstance(made, type) and callable(getattr(made, "close", None)):
+            close_after(refusal, recorder.close)  # it may have opened a file
+        raise refusal
     return recorder
 
 

@@ -11,10 +11,10 @@ such as a function written in C, passes.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from types import FunctionType, MappingProxyType, MethodType
+from collections.abc import Mapping, Sequence
+from types import FunctionType, MappingProxyType, MethodWrapperType, ModuleType
 from typing import Any, Final, NamedTuple, Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from gymnasium import Space, spaces
 
@@ -28,6 +28,7 @@ from runnerkit.spaces import Layout, Leaf
 __all__ = [
     "AGENT",
     "CONTRACTS",
+    "EXECUTOR",
     "HISTORY_FORMAT",
     "POSTPROCESSOR",
     "PREPROCESSOR",
@@ -79,6 +80,14 @@ class Facts(NamedTuple):
         return f"{self.what} {self.who}"
 
 
+class _Noted(NamedTuple):
+    """What a look at a class has shown, and the methods that it had; a later patch brings others."""
+
+    facts: Facts
+    methods: Sequence[ref[FunctionType] | bool]
+    """Functions, which must not keep their class alive, or whether there was None."""
+
+
 class Contract:
     """What one kind of thing must be like.
 
@@ -108,21 +117,24 @@ class Contract:
         self._results = results
         self._may_be_class = may_be_class
         self._names = frozenset(map(name_of, (*calls, *optional)))
-        self._of_classes: WeakKeyDictionary[type, Facts] = WeakKeyDictionary()
-        self._of_functions: WeakKeyDictionary[Any, Facts] = WeakKeyDictionary()
+        self._of_classes: WeakKeyDictionary[type, _Noted] = WeakKeyDictionary()
+        self._of_functions: WeakKeyDictionary[Any, _Noted] = WeakKeyDictionary()
 
     def look(self, given: object) -> Facts:
         """Look at a thing; only once at those of a class, if their methods are its own, so that it costs nothing."""
         if isinstance(given, (type, FunctionType)):
-            return self._of_functions.get(given) or self._noted(self._of_functions, given, self._facts(given))
-        if self._has_own(given):
-            return self._facts(given)
-        return self._of_classes.get(type(given)) or self._noted(self._of_classes, type(given), self._facts(given))
+            return self._noted(self._of_functions, given, given)
+        return self._facts(given) if self._has_own(given) else self._noted(self._of_classes, type(given), given)
 
-    def _noted(self, known: WeakKeyDictionary[Any, Facts], key: Any, facts: Facts) -> Facts:
-        """Note what was seen, unless another object of the class may be otherwise; two threads write the same."""
-        if not facts.fault and (known is self._of_functions or self._defined_by(key)):
-            known[key] = facts
+    def _noted(self, known: WeakKeyDictionary[Any, _Noted], key: Any, given: object) -> Facts:
+        """Return what was noted, unless another object of the class may be otherwise; two threads note the same."""
+        methods = [] if isinstance(key, FunctionType) else [getattr(key, name, None) for name in self._names]
+        noted = known.get(key)
+        if noted and all(map(_is, noted.methods, methods)):
+            return noted.facts
+        facts = self._facts(given)
+        if not facts.fault and (known is self._of_functions or self._defined_by(type(given))):
+            known[key] = _Noted(facts, [ref(m) if isinstance(m, FunctionType) else m is None for m in methods])
         return facts
 
     def _has_own(self, given: object) -> bool:
@@ -130,7 +142,8 @@ class Contract:
         own = getattr(given, "__dict__", None)
         return isinstance(own, dict) and not self._names.isdisjoint(own)
 
-    def _defined_by(self, kind: type, how: tuple[type, ...] = (FunctionType, *_STATIC)) -> bool:
+    def _defined_by(self, kind: type) -> bool:
+        how = (FunctionType, *_STATIC)
         return all(isinstance(inspect.getattr_static(kind, name_of(call), None), how) for call in self.calls)
 
     def _facts(self, given: object) -> Facts:
@@ -164,10 +177,10 @@ class Contract:
         return self._result_fault(given, who)
 
     def _is_a_class(self, given: object) -> bool:
-        """Whether it is a class where there should be an object; one of static methods is as good as an object."""
+        """Whether it is a class where there should be an object; some classes are as good as one."""
         if self._may_be_class or not isinstance(given, type):
             return False
-        return self._batches == "__call__" or not self._defined_by(given, _STATIC)
+        return self._batches == "__call__" or not all(_is_asked_itself(given, call) for call in self.calls)
 
     def _result_fault(self, given: object, who: str) -> str:
         for name, (wanted, said) in self._results.items():
@@ -199,6 +212,9 @@ HISTORY_FORMAT: Final = Contract("History format", sentences.OPEN)
 RECORDER: Final = Contract(
     "Recorder", sentences.FINISH, sentences.CLOSE, results={"finish": (_Rows, "Sequence[object]")}
 )
+
+EXECUTOR: Final = Contract("Executor", *sentences.EXECUTOR, optional=("render(env_indices)",))
+"""What is made for a runner, by what is contributed."""
 
 CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
     {
@@ -238,7 +254,9 @@ class AgentGate:
 
 def is_plain_value(given: object) -> bool:
     """Whether it is a number, a list, None: nothing that anyone would take for a processor or a format."""
-    return type(given).__module__ == "builtins" and type(given) is not object and not callable(given)
+    if isinstance(given, ModuleType) or type(given) is object:
+        return False
+    return type(given).__module__ == "builtins" and not callable(given)
 
 
 # ---- methods
@@ -249,12 +267,26 @@ def _public(given: object) -> list[str]:
     return [name for name in dir(kind) if not name.startswith("_")]
 
 
+def _is(noted: ref[FunctionType] | bool, method: object) -> bool:
+    return noted() is method if isinstance(noted, ref) else noted and method is None
+
+
+def _is_asked_itself(kind: type, call: str) -> bool:
+    """Whether a class can be asked without an object: by a static method, or by one that has no `self`."""
+    if isinstance(inspect.getattr_static(kind, name_of(call), None), _STATIC):
+        return True
+    method = getattr(kind, name_of(call), None)
+    return callable(method) and not called_otherwise(method, call) and first_parameter(method) not in ("", "self")
+
+
 def _method(given: object, call: str) -> Any:
     """Return a method; what is itself called and not written in Python, as it is, for `inspect` knows more of that."""
     found = getattr(given, name_of(call), None)
-    if name_of(call) != "__call__" or isinstance(found, MethodType):
+    if name_of(call) != "__call__":
         return found
-    return given if callable(given) else None
+    if not callable(given):
+        return None
+    return given if found is None or isinstance(given, type) or isinstance(found, MethodWrapperType) else found
 
 
 # ---- batches

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, final, overload
 
 import pluggy
@@ -178,7 +179,10 @@ def _check_options(given: Iterable[str], known: type[HookOptions]) -> None:
 
 def _marked(function: Callable[..., object], **options: Any) -> Callable[..., object]:
     """Mark a function as pluggy does: of a static or class method, the function inside, which pluggy looks at."""
-    _mark(getattr(function, "__func__", function), **options)
+    inner = getattr(function, "__func__", function)
+    if not isinstance(inner, FunctionType):  # which pluggy would pass over in silence
+        raise TypeError(sentences.no_function(type(inner).__name__))
+    _mark(inner, **options)
     return function
 
 

@@ -171,7 +171,7 @@ class Plugins:
 
     def left_out(self) -> str:
         """Return a sentence about each plugin that does not work, for errors about what is missing."""
-        return " ".join(f"Left out: {problem}." for problem in self._problems)
+        return " ".join(f"Left out: {str(problem).removesuffix('.')}." for problem in self._problems)
 
     def _load(self, entry_point: EntryPoint) -> None:
         dist = entry_point.dist
@@ -226,7 +226,13 @@ class Plugins:
         for kind in KINDS:
             for implementation in getattr(self._manager.hook, kind).get_hookimpls():
                 if implementation.plugin is plugin:
-                    yield from self._collect(kind, implementation.function(), source)
+                    try:
+                        offers = [*self._collect(kind, implementation.function(), source)]
+                    except PluginError:
+                        raise
+                    except Exception as error:
+                        raise PluginError(f"{source}, hook {kind}, raised {type(error).__name__}: {error}") from error
+                    yield from offers
 
     def _collect(self, kind: Kind, contributions: object, source: _Source) -> Iterator[Offer[Any]]:
         where = f"{source}, hook {kind},"

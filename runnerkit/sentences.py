@@ -72,6 +72,11 @@ def no_wrapper(hook: str) -> str:
     return f"Hook {hook!r} cannot be wrapped, as each plugin is asked by itself. Yield contributions of your own."
 
 
+def no_function(given: str) -> str:
+    """Say that what is marked as an implementation is an object that can be called."""
+    return f"hookimpl marks functions, not a {given}, which pluggy would not see. Mark a function that calls it."
+
+
 # ---- agents, processors, formats: `what` is "Agent", "Preprocessor", ..., `who` the name of the class
 
 # How their methods are called.
@@ -84,6 +89,14 @@ PROCESS_ACTIONS = "__call__(actions)"
 OPEN = "open(spec)"
 FINISH = "finish(block)"
 CLOSE = "close()"
+EXECUTOR = (
+    "open(make_env, options)",
+    "attach(block)",
+    "reset(row, starts)",
+    "step(at, row, actions, active, restart)",
+    "drain()",
+    "close()",
+)
 # A function is called by its own name: make_lake(env_id, *, seed, **options).
 MAKE_ENV = "__call__(env_id, *, seed, **options)"
 MAKE_EXECUTOR = "__call__(n_envs, workers)"

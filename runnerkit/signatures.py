@@ -5,9 +5,10 @@ A call is given as it is said in errors: `act(observations)`, `make(env_id, *, s
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
-from types import MethodType
+from types import FunctionType, MethodType
 from typing import Any
 
 __all__ = ["called_otherwise", "first_parameter", "is_async", "name_of", "required_names"]
@@ -20,7 +21,11 @@ def name_of(call: str) -> str:
 
 def is_async(function: object) -> bool:
     """Whether calling a function does nothing until someone awaits what it returns."""
-    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+    while isinstance(function, (functools.partial, MethodType)):
+        function = function.func if isinstance(function, functools.partial) else function.__func__
+    # nothing else is asked: a mock of a function says yes to all, and that it is one
+    is_late = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+    return type(function) is FunctionType and is_late
 
 
 def called_otherwise(function: Callable[..., object], call: str) -> str:
@@ -53,6 +58,8 @@ def required_names(function: Callable[..., object]) -> list[str]:
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
     try:
+        if hasattr(function, "__signature__"):  # says how it wants to be seen, as decorators copy it
+            return None
         return inspect.signature(function, follow_wrapped=False)  # a decorator may pass on more than it gets
     except Exception:  # objects have many ways of not having one
         return None

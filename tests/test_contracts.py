@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import gc
+import inspect
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict, TypeVar
-from unittest.mock import MagicMock, Mock
+from unittest.mock import MagicMock, Mock, create_autospec
 
 import numpy as np
 import pytest
@@ -81,6 +84,27 @@ class Plain:
         return zeros(observations)
 
 
+class Lenient:
+    def act(self, observations: Any = None) -> Any:
+        return zeros(observations)
+
+
+def _with_state(act: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(act)
+    def wrapper(*arguments: Any) -> Any:
+        return act(*arguments, None)
+
+    return wrapper
+
+
+class Decorated:
+    """Of which only the decorator knows how it is called, and with what."""
+
+    @_with_state
+    def act(self, observations: Mapping[str, Any], state: None) -> Mapping[str, Any]:
+        return zeros(observations)  # type: ignore[return-value]
+
+
 class WrongCase:
     def Act(self, observations: Any) -> Any:
         return zeros(observations)
@@ -117,6 +141,8 @@ class BeginsLater(Plain):
     ("agent", "says"),
     [
         (Plain, "Agent Plain is a class. Make one: Plain()."),
+        (Lenient, "Agent Lenient is a class. Make one: Lenient()."),
+        (Decorated, "Agent Decorated is a class. Make one: Decorated()."),
         (WrongCase(), "Agent WrongCase has no method act(observations). Did you mean 'Act'?"),
         (DISCRETE, "Agent Discrete has no method act(observations). Give it one."),
         (SimpleNamespace(act=3), "Agent SimpleNamespace has no method act(observations). Give it one."),
@@ -177,6 +203,25 @@ class OfTheClass:
         return zeros(observations)
 
 
+class Selfless:
+    """A class that is used as a module is: there are no objects of it."""
+
+    def act(observations: Any) -> Any:  # pyright: ignore[reportSelfClsParameterName]
+        return zeros(observations)
+
+
+class OfPartial:
+    act = functools.partial(lambda k, observations: zeros(observations), 1)
+
+
+class ByMeta(type):
+    def act(cls, observations: Any) -> Any:
+        return zeros(observations)
+
+
+class OfMeta(metaclass=ByMeta): ...
+
+
 class Unresolvable:
     def act(self, observations: KnownToTypeCheckersOnly) -> KnownToTypeCheckersOnly:
         return zeros(observations)  # type: ignore[return-value]
@@ -228,25 +273,33 @@ class ByProperty:
         return zeros
 
 
-def _with_state(act: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(act)
-    def wrapper(*arguments: Any) -> Any:
-        return act(*arguments, None)
-
-    return wrapper
-
-
-class Decorated:
-    """Of which only the decorator knows how it is called, and with what."""
-
-    @_with_state
-    def act(self, observations: Mapping[str, Any], state: None) -> Mapping[str, Any]:
-        return zeros(observations)  # type: ignore[return-value]
-
-
 class Bare:
     def act(self, observations):  # type: ignore[no-untyped-def]
         return zeros(observations)
+
+
+class Noted:
+    """Called like an object of a class whose variables have the names of arguments."""
+
+    __annotations__ = {"observations": NDArray[np.str_]}
+
+    def __call__(self, observations: Any) -> Any:
+        return zeros(observations)
+
+
+class Signed:
+    """Of which a decorator has said how it wants to be seen."""
+
+    def act(self, observations: Any) -> Any:
+        return zeros(observations)
+
+    act.__signature__ = inspect.Signature()  # type: ignore[attr-defined]
+
+
+def _specified() -> Any:
+    agent = create_autospec(RandomAgent, instance=True)
+    agent.act.side_effect = zeros
+    return agent
 
 
 class OfAnyKind(Generic[T]):
@@ -267,6 +320,9 @@ class HasNoTime(Plain):
         Static(),
         Static,
         OfTheClass,
+        Selfless,
+        OfPartial,
+        OfMeta,
         Unresolvable(),
         OfData(),
         OfTuple(),
@@ -275,6 +331,7 @@ class HasNoTime(Plain):
         Wraps(Plain()),
         ByProperty(),
         Decorated(),
+        Signed(),
         OfAnyKind[int](),
         HasNoTime(),
         SimpleNamespace(act=zeros),
@@ -283,6 +340,9 @@ class HasNoTime(Plain):
         Mock(act=Mock(side_effect=zeros)),
         MagicMock(act=MagicMock(side_effect=zeros)),
         Mock(spec=RandomAgent, act=zeros),
+        SimpleNamespace(act=Noted()),
+        SimpleNamespace(act=create_autospec(zeros, side_effect=zeros)),
+        _specified(),
     ],
     ids=lambda agent: type(agent).__name__,
 )
@@ -327,6 +387,38 @@ def test_an_object_is_looked_at_itself_where_it_is_not_as_its_class() -> None:
         with pytest.raises(ArgumentError, match="Wraps: it is called as"):
             runner.rollout(wraps(Recurrent()), steps=1)
         runner.rollout(wraps(Plain()), steps=1)
+
+
+def test_a_class_that_was_patched_is_looked_at_again() -> None:
+    class Patched(Plain): ...
+
+    def of_words(self: Any, observations: NDArray[np.str_]) -> Any: ...
+
+    with runner_of() as runner:
+        runner.rollout(Patched(), steps=1)
+        for wrong, says in ((of_words, "takes"), (Awaited.act, "act is async"), (Recurrent.act, "it is called as")):
+            Patched.act = wrong  # type: ignore[method-assign, assignment]
+            with pytest.raises(ArgumentError, match=says):
+                runner.rollout(Patched(), steps=1)
+        del Patched.act
+        runner.rollout(Patched(), steps=1)
+        Patched.begin_episodes = lambda self: None  # type: ignore[attr-defined]
+        with pytest.raises(ArgumentError, match="it is called as begin_episodes"):
+            runner.rollout(Patched(), steps=1)
+
+
+def test_what_was_seen_of_a_class_does_not_keep_it() -> None:
+    class Forgotten(Plain):
+        @override
+        def act(self, observations: Any) -> Any:
+            return super().act(observations)  # refers to its class
+
+    gone = weakref.ref(Forgotten)
+    with runner_of() as runner:
+        runner.rollout(Forgotten(), steps=1)
+    del Forgotten
+    gc.collect()
+    assert gone() is None
 
 
 def test_a_runner_that_calls_the_agent_in_its_own_way_takes_any_that_acts() -> None:
@@ -498,6 +590,37 @@ def test_a_name_that_is_not_in_a_list_is_shown_in_one(option: str) -> None:
     with pytest.raises(ArgumentError) as caught:
         runner_of(BOX, DISCRETE, GymRunner, **{option: "flatten"})
     assert str(caught.value) == f"{option}='flatten' is a string, not a list. Write {option}=['flatten']."
+
+
+class OfStatic:
+    bind = staticmethod(lambda space: space)
+    __call__ = staticmethod(lambda batch: batch)
+
+
+class OfFunctions:
+    bind = functools.partial(lambda space: space)
+    __call__ = functools.partial(lambda batch: batch)
+
+
+class OfObjects:
+    def __init__(self) -> None:
+        self.bind = Passes().bind
+
+    __call__ = Passes()
+
+
+def _function() -> Any:
+    def passes(batch: Any) -> Any:
+        return batch
+
+    passes.bind = lambda space: space  # type: ignore[attr-defined]
+    return passes
+
+
+@pytest.mark.parametrize("made", [Passes, OfStatic, OfFunctions, OfObjects, _function])
+def test_processors_may_be_called_in_any_way(made: Callable[[], Any]) -> None:
+    with runner_of(DISCRETE, DISCRETE, preprocessors=[made()], postprocessors=[made()]) as runner:
+        runner.rollout(RandomAgent(runner.action_space, seed=0), steps=2)
 
 
 def processor_of(takes: object = Any, gives: object = Any, name: str = "Mine") -> Any:

@@ -260,6 +260,26 @@ def test_what_is_made_must_be_of_its_kind(kind: Kind, made: object, says: str) -
         assert says in str(caught.value)
 
 
+class StepsOnly:
+    def step(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (None, "Executor NoneType has no method open(make_env, options). Give it one."),
+        (StepsOnly(), "Executor StepsOnly has no method open(make_env, options). Give it one."),
+        (SerialExecutor, "Executor SerialExecutor is a class. Make one: SerialExecutor()."),
+    ],
+)
+def test_what_makes_executors_must_make_one(made: object, says: str) -> None:
+    registry = Registry()
+    registry.register(module_of(executors=lambda: [Contribution("mine", lambda: lambda n_envs, workers: made)]))
+    with pytest.raises(PluginError) as caught:
+        registry.build("CartPole-v1", executor="mine")
+    assert str(caught.value) == f"executor 'mine': {says}"
+
+
 class ByStaticMethod:
     @staticmethod
     def open(spec: Any) -> None: ...
@@ -340,8 +360,14 @@ def _raising_late() -> Any:
         (module_of(history_formats=lambda: [Contribution]), "must yield Contribution(name, make)"),
         (module_of(history_formats=lambda: Contribution("arrow", ArrayFormat)), f"{MUST_RETURN}, not Contribution."),
         (module_of(history_formats=lambda: 3), f"{MUST_RETURN}, not int."),
-        (module_of(history_formats=_raising), "at work"),
-        (module_of(history_formats=_raising_late), "late"),
+        (
+            module_of(history_formats=_raising),
+            "by_hand, hook history_formats, raised ZeroDivisionError: at work",
+        ),
+        (
+            module_of(history_formats=_raising_late),
+            "by_hand, hook history_formats, raised ZeroDivisionError: late",
+        ),
         (offering("arrays"), "offers 'arrays', which runnerkit"),
         (offering("twice", "twice"), "offers 'twice', which the same plugin has already"),
         (offering("a:b"), "offers 'a:b', but a name needs a character and no ':'"),
@@ -405,6 +431,18 @@ def test_an_implementation_that_cannot_work_is_refused_in_our_words(
     with pytest.raises(PluginError) as caught:
         Plugins().register(module)
     assert str(caught.value).startswith(f"Plugin by_hand: Hook 'history_formats' {says}")
+
+
+class _Called:
+    def __call__(self) -> list[Contribution[ArrayFormat]]:
+        return []
+
+
+@pytest.mark.parametrize("made", [functools.partial(_nothing), functools.cache(_nothing), _Called(), _Called])
+@pytest.mark.parametrize("mark", [hookimpl, hookimpl(tryfirst=True), hookimpl.history_formats])
+def test_what_pluggy_would_pass_over_cannot_be_marked(mark: Any, made: object) -> None:
+    with pytest.raises(TypeError, match=r"^hookimpl marks functions, not a \w+, which pluggy would not see\."):
+        mark(made)
 
 
 def test_an_unknown_hook_gets_the_closest_one_and_all_that_there_are() -> None:
@@ -733,6 +771,8 @@ def test_a_broken_plugin_hurts_only_itself_and_is_named(install: Install, broken
         plugins.get("history_formats", "lastt")
     assert "Did you mean 'last'?" in str(caught.value)
     assert "Left out: plugin broken (rk-broken 6.6)" in str(caught.value)
+    assert ". Known: " in str(caught.value)
+    assert ".." not in str(caught.value)
 
 
 def test_an_entry_point_to_an_attribute_that_is_not_there_is_a_problem(install: Install) -> None:

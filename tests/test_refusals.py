@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Collection, Iterable, Sized
+from types import ModuleType
 from typing import Any
 
 import gymnasium
@@ -309,6 +311,10 @@ class HalfRecorder:
         return [0]
 
 
+class ClosesNothing(HalfRecorder):
+    def close(self) -> None: ...
+
+
 class ClosesOnce(HalfRecorder):
     def close(self, block: Block) -> None: ...
 
@@ -343,6 +349,42 @@ def test_a_format_that_opens_no_recorder_is_refused_when_the_runner_is_built(ope
         build(fleet, history=Opens(opened))
     assert str(caught.value) == says
     assert [env.calls("close") for env in fleet.envs] == [1]
+
+
+def test_a_module_may_be_a_format() -> None:
+    module: Any = ModuleType("returns")
+    module.open = lambda spec: ClosesNothing()
+    with build(Fleet(), history=module) as runner:
+        assert runner.rollout(Constant(), steps=1) == [0]
+
+
+def test_a_recorder_that_is_refused_is_closed() -> None:
+    class Takes:
+        closed = 0
+
+        def finish(self) -> list[int]:
+            return []
+
+        def close(self) -> None:
+            self.closed += 1
+
+    recorder = Takes()
+    with pytest.raises(PluginError, match=r"Recorder Takes: it is called as finish\(block\), not finish\(\)"):
+        build(Fleet(), history=Opens(recorder))
+    assert recorder.closed == 1
+
+
+@pytest.mark.parametrize("result", [Iterable[int], Collection[int], Sized, list, tuple, Any, np.ndarray])
+def test_a_recorder_may_say_little_of_what_it_returns(result: Any) -> None:
+    class Says(ClosesNothing): ...
+
+    def finish(self: Any, block: Block, /) -> Any:
+        return [block.n_envs]
+
+    finish.__annotations__["return"] = result
+    Says.finish = finish  # type: ignore[method-assign]
+    with build(Fleet(), history=Opens(Says())) as runner:
+        assert runner.rollout(Constant(), steps=1) == [1]
 
 
 def test_postprocessors_that_leave_the_bounds_are_named_not_the_agent() -> None:
