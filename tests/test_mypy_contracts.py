@@ -145,6 +145,8 @@ class Unfit(SerialExecutor):
 def anything() -> Any: ...
 def processor() -> ActionPreprocessor: ...
 def flag() -> bool: ...
+def positional() -> tuple[Any, ...]: ...
+def named() -> dict[str, Any]: ...
 """
 
 IMPORTS = """
@@ -284,6 +286,9 @@ RIGHT = """
     runner.rollout(anything())
     runner.rollout(NoAct())  # type: ignore[runnerkit-contract]
     GymRunner("CartPole-v1").rollout(TakesBytes())
+    runner.rollout(*positional())
+    runner.rollout(**named())
+    runner.rollout(Left(), **named())
     make(KEY, preprocessors=[Planes(), Scale(), Same(), OfBytes()])
     make(KEY, preprocessors=[Same(), Either(), OfBytes(), Floating()])
     make(KEY, preprocessors=[ToList(), OfBytes()])
