@@ -89,7 +89,7 @@ class Lookups:
 
 def _looks_misspelt(name: str, known: list[str]) -> bool:
     """Whether a name is one of the known but for a letter or two; `flatten-dict` is no misspelt `flatten`."""
-    return any(abs(len(name) - len(other)) <= 1 for other in difflib.get_close_matches(name, known, n=3, cutoff=0.75))
+    return any(abs(len(name) - len(other)) <= 2 for other in difflib.get_close_matches(name, known, n=3, cutoff=0.75))
 
 
 def _declare(kind: str, name: str) -> str:
