@@ -60,7 +60,7 @@ class MakeExecutor(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: see keys
 class Contribution(Generic[T_co]):
     """One named thing that a plugin offers.
 

@@ -9,13 +9,15 @@ from typing_extensions import TypeVar
 
 from runnerkit.typing import ActT, ObsT
 
+# Not slots=True: CPython 3.11 cannot call EnvKey[...]("CartPole-v1") of a generic class that is frozen and has slots.
+
 __all__ = ["EnvKey", "HistoryKey"]
 
 KeyedHistoryT = TypeVar("KeyedHistoryT")
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EnvKey(Generic[ObsT, ActT]):
     """An env id together with the types of its batches::
 
@@ -27,7 +29,7 @@ class EnvKey(Generic[ObsT, ActT]):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class HistoryKey(Generic[KeyedHistoryT]):
     """The name of a history format together with the type of its histories::
 

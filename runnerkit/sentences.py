@@ -110,7 +110,8 @@ def is_a_class(what: str, who: str) -> str:
 def lacks_method(what: str, who: str, call: str, there: Iterable[str] = ()) -> str:
     """Say that a method is missing; `call` is how it is called, `act(observations)`, `there` the names it has."""
     name = call.partition("(")[0]
-    return f"{what} {who} has no method {call}.{did_you_mean(name, there) or ' Give it one.'}"
+    others = [other for other in there if other != name]  # what is called so may be no method
+    return f"{what} {who} has no method {call}.{did_you_mean(name, others) or ' Give it one.'}"
 
 
 def not_callable_so(what: str, who: str, call: str, given: str) -> str:

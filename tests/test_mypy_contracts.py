@@ -117,6 +117,8 @@ class Namespace:
 class Holds:
     def __init__(self, act: Callable[[Obs], Act]) -> None:
         self.act = act
+class Acts:
+    act = 3
 class NoAct:
     def acts(self, observations: Obs, /) -> Act: ...
 class AsyncAct:
@@ -145,6 +147,8 @@ class Unfit(SerialExecutor):
 def anything() -> Any: ...
 def processor() -> ActionPreprocessor: ...
 def flag() -> bool: ...
+def positional() -> tuple[Any, ...]: ...
+def named() -> dict[str, Any]: ...
 """
 
 IMPORTS = """
@@ -229,6 +233,8 @@ FAULTY = {
     "runner.rollout(None)": "Agent NoneType has no method act(observations). Give it one.",
     "runner.rollout(lambda observations: 0)": "Agent function has no method act(observations). Give it one.",
     "runner.rollout(Left().act)": "Agent method has no method act(observations). Give it one.",
+    "runner.rollout(runnerkit)": "Agent module has no method act(observations). Give it one.",
+    "runner.rollout(Acts())": "Agent Acts has no method act(observations). Give it one.",
     "runner.rollout(NoAct())": "Agent NoAct has no method act(observations). Did you mean 'acts'?",
     "runner.rollout(agent=AsyncAct())": "Agent AsyncAct: act is async, but nothing awaits it. Make it a plain method.",
     "runner.rollout(AsyncUnannotated())": (
@@ -284,6 +290,9 @@ RIGHT = """
     runner.rollout(anything())
     runner.rollout(NoAct())  # type: ignore[runnerkit-contract]
     GymRunner("CartPole-v1").rollout(TakesBytes())
+    runner.rollout(*positional())
+    runner.rollout(**named())
+    runner.rollout(Left(), **named())
     make(KEY, preprocessors=[Planes(), Scale(), Same(), OfBytes()])
     make(KEY, preprocessors=[Same(), Either(), OfBytes(), Floating()])
     make(KEY, preprocessors=[ToList(), OfBytes()])

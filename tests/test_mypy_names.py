@@ -72,9 +72,16 @@ FAULTY = {
         [f"3: {OTHER}", f"3: {by_hand('history_formats', 'xyzzy')}"],
     ),
     "own_registry": (
-        "from runnerkit import Registry\nregistry = Registry()\nregistry.discover()\n"
-        'registry.build("x", history="xyzzy")',
-        [f"4: {OTHER}", f"4: {by_hand('history_formats', 'xyzzy')}"],
+        "from runnerkit import Registry\ndef f() -> None:\n    registry = Registry()\n    registry.discover()\n"
+        '    registry.build("x", history="xyzzy")',
+        [f"5: {OTHER}", f"5: {by_hand('history_formats', 'xyzzy')}"],
+    ),
+    "like_a_known_name_but_not_misspelt": (
+        'import runnerkit\nrunnerkit.make("x", preprocessors=["flatten-dict"])',
+        [
+            f"2: No preprocessor is called 'flatten-dict'. Did you mean 'flatten'? {PREPROCESSORS}",
+            f"2: {by_hand('action_preprocessors', 'flatten-dict')}",
+        ],
     ),
     "registry_from_elsewhere": (
         'from runnerkit import Registry\ndef f(registry: Registry) -> None:\n    registry.build("x", history="arow")',
@@ -124,6 +131,23 @@ SILENT = {
     'registry.build("x", history="arow")',
     "handed_on": "from runnerkit import Registry\nfrom helpers import fill\nregistry = Registry()\nfill(registry)\n"
     'registry.build("x", history="xyzzy")',
+    "global_registry": 'from runnerkit import Registry\nregistry = Registry()\nregistry.build("x", history="xyzzy")',
+    "registry_of_others": (
+        "from runnerkit import Registry\ndef f(registry: Registry) -> None:\n"
+        '    registry.build("x", preprocessors=["flatten-dict"])'
+    ),
+    "registers_with_the_default": (
+        "import runnerkit\nrunnerkit.default_registry.register(object())\n"
+        'runnerkit.make("x", history="arow")\nrunnerkit.GymRunner("x", history="arow")\n'
+        'runnerkit.default_registry.build("x", history="arow")'
+    ),
+    "registers_with_the_imported_default": (
+        'from runnerkit import default_registry as mine, make\nmine.register(object())\nmake("x", history="arow")'
+    ),
+    "hands_on_the_default": (
+        "import runnerkit\nfrom helpers import fill\nfill(runnerkit.default_registry)\n"
+        'runnerkit.make("x", history="arow")'
+    ),
     "helpers": 'from runnerkit import Registry\ndef fill(registry: Registry) -> None:\n    registry.build("xyzzy:Env")',
     "modules_before_colons": 'from runnerkit import make\nmake("helpers:Env-v0")\nmake("nothing_alike:Env-v0")',
     "a_module_like_a_factory": 'import runnerkit\nrunnerkit.make("atar:Pong-v0")',

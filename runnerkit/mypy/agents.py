@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from mypy.maptype import map_instance_to_supertype
-from mypy.nodes import TypeInfo
+from mypy.nodes import CallExpr, Context, Expression, TypeInfo
 from mypy.plugin import CheckerPluginInterface, MethodSigContext
 from mypy.types import FunctionLike, Instance, Type, UnionType, get_proper_type
 from typing_extensions import override
@@ -32,7 +32,7 @@ class AgentsPart(Part):
     def _rolled_out(self, ctx: MethodSigContext) -> FunctionLike:
         runner, signature = get_proper_type(ctx.type), ctx.default_signature
         symbol = self.lookup(_RUNNER)
-        agents = ctx.args[0] if ctx.args else []
+        agents = [agent for agent in ctx.args[0] if not _is_starred(agent, ctx.context)] if ctx.args else []
         if not agents or not isinstance(runner, Instance) or not symbol or not isinstance(symbol.node, TypeInfo):
             return signature
         obs, act, _ = map_instance_to_supertype(runner, symbol.node).args
@@ -60,3 +60,9 @@ class AgentsPart(Part):
         if isinstance(proper, UnionType):
             return all(self._is_taken(item, act) for item in proper.items)
         return fits(proper, act) or read_by_runner(self, proper)
+
+
+def _is_starred(argument: Expression, call: Context) -> bool:
+    """Whether an argument is `*args` or `**kwargs`, which mypy shows as if they were what comes out of them."""
+    given = zip(call.args, call.arg_kinds, strict=True) if isinstance(call, CallExpr) else ()
+    return any(one is argument and kind.is_star() for one, kind in given)

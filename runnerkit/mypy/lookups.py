@@ -45,9 +45,10 @@ class Lookups:
         if reports is _Reports.NEVER or file is None:
             return
         for kind, value, name in self._named(call):
-            close = difflib.get_close_matches(name, self._names.known(kind), n=1)
-            if name not in self._names.known(kind) and (close or reports is _Reports.ALWAYS):
-                yield self._unknown(kind, value, name, "" if close else _declare(kind, name))
+            known = self._names.known(kind)
+            misspelt = _looks_misspelt(name, known)
+            if name not in known and (misspelt or reports is _Reports.ALWAYS):
+                yield self._unknown(kind, value, name, "" if misspelt else _declare(kind, name))
         factory, colon, _ = (env.literal or "").partition(":") if env else ("", "", "")
         if env and colon and self._is_misspelt_factory(factory, file):
             yield self._unknown("env_factories", env, factory, "")
@@ -65,9 +66,7 @@ class Lookups:
     def _is_misspelt_factory(self, name: str, file: MypyFile) -> bool:
         """Whether it looks like a factory; before a colon, Gymnasium takes a module, too."""
         known = self._names.known("env_factories")
-        if name in known or not difflib.get_close_matches(name, known, n=1):
-            return False
-        return not self._part.is_there(name, file)
+        return name not in known and _looks_misspelt(name, known) and not self._part.is_there(name, file)
 
     def _reports(self, node: CallExpr, call: Call, file: MypyFile | None) -> _Reports:
         plugins = call.value("plugins")
@@ -75,12 +74,22 @@ class Lookups:
             return _Reports.NEVER
         callee = node.callee
         if not isinstance(callee, MemberExpr) or callee.name != "build":
-            return _Reports.ALWAYS if call.is_whole else _Reports.NEVER  # where plugins= may be given unseen
+            if not call.is_whole:  # plugins= may be given unseen
+                return _Reports.NEVER
+            return self._reports_of_default(file)
         if is_default(callee.expr):
-            return _Reports.ALWAYS
+            return self._reports_of_default(file)
         if self._registries.registers(file):
             return _Reports.NEVER
         return _Reports.ALWAYS if self._registries.has_only_installed(callee.expr, file) else _Reports.IF_CLOSE
+
+    def _reports_of_default(self, file: MypyFile) -> _Reports:
+        return _Reports.NEVER if self._registries.fills_default(file) else _Reports.ALWAYS
+
+
+def _looks_misspelt(name: str, known: list[str]) -> bool:
+    """Whether a name is one of the known but for a letter or two; `flatten-dict` is no misspelt `flatten`."""
+    return any(abs(len(name) - len(other)) <= 2 for other in difflib.get_close_matches(name, known, n=3, cutoff=0.75))
 
 
 def _declare(kind: str, name: str) -> str:

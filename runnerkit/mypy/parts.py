@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from mypy.nodes import MypyFile
-from mypy.plugin import Plugin
+from mypy.plugin import FunctionContext, FunctionSigContext, MethodContext, MethodSigContext, Plugin
+from mypy.types import FunctionLike, Type
 from typing_extensions import TypeVar
 
 from runnerkit.mypy.agents import AgentsPart
@@ -42,10 +43,16 @@ class Parts:
             AgentsPart(plugin),
             OffersPart(plugin, names),
         )
-        self.method_hooks = Answers(part.method_hook for part in self.all)
-        self.method_signature_hooks = Answers(part.method_signature_hook for part in self.all)
-        self.function_hooks = Answers(part.function_hook for part in self.all)
-        self.function_signature_hooks = Answers(part.function_signature_hook for part in self.all)
+        self.method_hooks: Answers[Callable[[MethodContext], Type]] = Answers(part.method_hook for part in self.all)
+        self.method_signature_hooks: Answers[Callable[[MethodSigContext], FunctionLike]] = Answers(
+            part.method_signature_hook for part in self.all
+        )
+        self.function_hooks: Answers[Callable[[FunctionContext], Type]] = Answers(
+            part.function_hook for part in self.all
+        )
+        self.function_signature_hooks: Answers[Callable[[FunctionSigContext], FunctionLike]] = Answers(
+            part.function_signature_hook for part in self.all
+        )
 
     def forget(self) -> None:
         """Forget all answers, as a file is read, which may have changed since the daemon was last asked."""

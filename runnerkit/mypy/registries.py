@@ -6,11 +6,12 @@ import ast
 from pathlib import Path
 from typing import Final
 
-from mypy.nodes import CallExpr, Expression, MypyFile, NameExpr, RefExpr
+from mypy.nodes import LDEF, CallExpr, Expression, MypyFile, NameExpr, RefExpr
 from typing_extensions import override
 
 _REGISTRY: Final = "runnerkit.registry.Registry"
 _DEFAULT: Final = "runnerkit.registry.default_registry"
+_DEFAULT_NAME: Final = "default_registry"
 
 
 class _Uses(ast.NodeVisitor):
@@ -20,7 +21,19 @@ class _Uses(ast.NodeVisitor):
         self.registers: bool = False
         self.made: set[str] = set()
         self.handed_on: set[str] = set()
+        self.has_default: bool = False
         self._modules: set[str] = set()
+
+    @property
+    def fills_default(self) -> bool:
+        """Whether anything is registered with the default registry, or may be by whom it is handed to."""
+        return _DEFAULT_NAME in self.handed_on or (self.has_default and self.registers)
+
+    @override
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        for alias in node.names:
+            if alias.name == _DEFAULT_NAME:
+                self.has_default = True
 
     @override
     def visit_Import(self, node: ast.Import) -> None:
@@ -39,7 +52,11 @@ class _Uses(ast.NodeVisitor):
     def visit_Attribute(self, node: ast.Attribute) -> None:
         of_a_module = isinstance(node.value, ast.Name) and node.value.id in self._modules  # gymnasium.register, say
         self.registers |= node.attr == "register" and not of_a_module
-        if not isinstance(node.value, ast.Name):
+        if node.attr == _DEFAULT_NAME:
+            self.handed_on.add(_DEFAULT_NAME)
+        elif _name(node.value) == _DEFAULT_NAME:
+            self.has_default = True  # and only asked for something
+        elif not isinstance(node.value, ast.Name):
             self.visit(node.value)
 
     @override
@@ -54,8 +71,11 @@ class _Uses(ast.NodeVisitor):
 def _makes_registry(value: ast.expr) -> bool:
     if not isinstance(value, ast.Call) or value.args or value.keywords:
         return False
-    name = value.func.attr if isinstance(value.func, ast.Attribute) else getattr(value.func, "id", "")
-    return name == "Registry"
+    return _name(value.func) == "Registry"
+
+
+def _name(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 def is_default(registry: Expression) -> bool:
@@ -75,13 +95,21 @@ class Registries:
         uses = self._of(file)
         return uses is None or uses.registers
 
+    def fills_default(self, file: MypyFile) -> bool:
+        """Whether that file registers anything by hand with the default registry, or may do so."""
+        uses = self._of(file)
+        return uses is None or uses.fills_default
+
     def has_only_installed(self, registry: Expression, file: MypyFile) -> bool:
-        """Whether a registry is made in that file, and nobody else gets hold of it."""
+        """Whether a registry is made in a function of that file, and nobody else gets hold of it.
+
+        Other modules may import one that is global, to register their plugins.
+        """
         if isinstance(registry, CallExpr):
             callee = registry.callee
             return isinstance(callee, RefExpr) and callee.fullname == _REGISTRY and not registry.args
         uses = self._of(file)
-        name = registry.name if isinstance(registry, NameExpr) else ""
+        name = registry.name if isinstance(registry, NameExpr) and registry.kind == LDEF else ""
         return uses is not None and name in uses.made and name not in uses.handed_on
 
     def _of(self, file: MypyFile) -> _Uses | None:

@@ -125,6 +125,8 @@ class Thing:
             return typ.item.type.name
         if isinstance(typ, FunctionLike):
             return typ.type_object().name if typ.is_type_obj() else self._function(typ)
+        if isinstance(typ, Instance) and typ.type.fullname == "types.ModuleType":
+            return "module"  # as it calls itself
         return typ.type.name if isinstance(typ, Instance) else "NoneType"
 
     def fault(self, *calls: str, optional: Sequence[str] = ()) -> str:

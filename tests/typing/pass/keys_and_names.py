@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 import runnerkit
-from runnerkit import EnvKey, GymRunner, HistoryKey, Registry, Transition
+from runnerkit import Contribution, EnvKey, GymRunner, HistoryKey, Registry, Transition
 from runnerkit.history.arrays import ArrayFormat, ArrayHistory
 from runnerkit.history.torch import TorchHistory
 from runnerkit.typing import Agent, Runner, SupportsRollout
@@ -55,6 +55,12 @@ def keys_carry_the_types_of_batches() -> None:
         assert_type(runnerkit.stack(histories), ArrayHistory[Obs, Act])
         runner.rollout(TensorLeft(), steps=3)
         runner.rollout(ListLeft(), steps=3)
+
+
+def types_may_be_said_where_things_are_made() -> None:
+    assert_type(EnvKey[Obs, Act]("CartPole-v1"), EnvKey[Obs, Act])
+    assert_type(HistoryKey[TorchHistory]("torch"), HistoryKey[TorchHistory])
+    assert_type(Contribution[int]("one", lambda: 1).make(), int)
 
 
 def histories_are_exact_for_built_in_names_keys_and_objects() -> None:
