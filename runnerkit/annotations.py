@@ -19,12 +19,14 @@ from typing import Any, Final, TypeVar, Union, get_args, get_origin
 import numpy as np
 from typing_extensions import get_protocol_members, is_protocol
 
-__all__ = ["ALL_KINDS", "MAPPING", "SCALAR", "annotation_of", "contradicts", "forms", "members", "text"]
+__all__ = ["ALL_KINDS", "MAPPING", "NO_BATCH", "SCALAR", "annotation_of", "contradicts", "forms", "members", "text"]
 
 MAPPING: Final = "mapping"
 SCALAR: Final = "scalar"
+NO_BATCH: Final = "no batch"
 
-_SCALARS: Final = (int, float, complex, str, bytes, NoneType, np.generic)
+_SCALARS: Final = (int, float, complex, np.generic)
+_NO_BATCHES: Final = (str, bytes, NoneType)
 _KINDS: Final[Mapping[type, str]] = {
     np.floating: "f",
     np.integer: "iu",  # of either sign, since a wrong one is a trifle
@@ -79,9 +81,9 @@ def contradicts(annotation: Any, wanted: type) -> bool:
 
 
 def forms(annotation: Any) -> frozenset[str]:
-    """Return what a batch of that annotation may be: kinds of NumPy's dtypes, `MAPPING`, `SCALAR`.
+    """Return what a batch of that annotation may be: kinds of NumPy's dtypes, `MAPPING`, `SCALAR`, `NO_BATCH`.
 
-    Empty where it does not say, or where it says something else: a list, a tensor, a type of your own.
+    Empty where it does not say, or where it says something else: any array, a list, a tensor, a type of your own.
     """
     found = [_forms(member) for member in members(annotation)]
     return frozenset().union(*found) if all(found) else frozenset()
@@ -136,18 +138,20 @@ def _forms(annotation: Any) -> frozenset[str]:
         return frozenset()
     if issubclass(kind, np.ndarray):
         found = [_array_kinds(scalar) for scalar in members(_scalar(annotation))]
-        return frozenset().union(*found)
+        return frozenset().union(*found) if all(found) else frozenset()
     if issubclass(kind, Mapping):
         return frozenset({MAPPING})
+    if issubclass(kind, _NO_BATCHES):
+        return frozenset({NO_BATCH})
     return frozenset({SCALAR}) if issubclass(kind, _SCALARS) else frozenset()
 
 
 def _array_kinds(scalar: Any) -> Collection[str]:
     kind = get_origin(scalar) or scalar
-    if not isinstance(kind, type):
-        return ALL_KINDS
+    if kind is Any or not isinstance(kind, type):
+        return ""
     found = [kinds for base, kinds in _KINDS.items() if issubclass(kind, base) or issubclass(base, kind)]
-    return "".join(found) or ALL_KINDS
+    return "".join(found)
 
 
 def _is_no(annotation: Any, wanted: type) -> bool:

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary, ref
 from gymnasium import Space, spaces
 
 from runnerkit import sentences
-from runnerkit.annotations import ALL_KINDS, MAPPING, SCALAR, annotation_of, contradicts, forms, text
+from runnerkit.annotations import ALL_KINDS, MAPPING, NO_BATCH, SCALAR, annotation_of, contradicts, forms, text
 from runnerkit.batches import readable_kinds
 from runnerkit.errors import ArgumentError
 from runnerkit.signatures import called_otherwise, first_parameter, is_async, name_of
@@ -298,25 +298,28 @@ def _batch(function: object, name: str) -> Batch:
     return Batch(text(annotation), found) if found else Batch()
 
 
+# What is annotated as one number often works with an array of them.
+
+
 def _given(layout: Layout) -> frozenset[str]:
     """Return the annotations' forms that a batch as runners hand it out may be taken for.
 
-    A scalar among them: what is meant for one number works with an array, as a rule.
+    Whole numbers may be taken for others: what computes with floats can do so with them.
     """
+    always = {SCALAR, NO_BATCH}
     if layout.is_array:
         kind = layout.leaves[0].dtype.kind
-        return frozenset({SCALAR, *("iu" if kind in "iu" else kind)})
-    return frozenset({SCALAR, MAPPING} if isinstance(layout.space, spaces.Dict) else {SCALAR})
+        return frozenset({*always, *("iuf" if kind in "iu" else kind)})
+    return frozenset({*always, MAPPING} if isinstance(layout.space, spaces.Dict) else always)
 
 
 def _readable(layout: Layout) -> frozenset[str]:
-    """Return the forms of what a batch can be read from; see `batches`. What is a scalar has no rows."""
+    """Return the forms of what a batch can be read from; see `batches`."""
     if layout.is_array:
-        kinds = readable_kinds(layout.leaves[0])
-        return frozenset(kinds)
+        return frozenset({SCALAR, *readable_kinds(layout.leaves[0])})
     if layout.is_single:
-        return ALL_KINDS
-    return frozenset({MAPPING} if isinstance(layout.space, spaces.Dict) else ())
+        return frozenset({SCALAR, *ALL_KINDS})
+    return frozenset({SCALAR, MAPPING} if isinstance(layout.space, spaces.Dict) else {SCALAR})
 
 
 def _text(space: Space[Any]) -> str:

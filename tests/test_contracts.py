@@ -454,12 +454,8 @@ WRONG_BATCHES = [
     (BOX, Pixels, "Pixels", "NDArray[float32]"),
     (BOX, dict[str, Any] | NDArray[np.str_], f"dict[str, Any] | {text(NDArray[np.str_])}", "NDArray[float32]"),
     (BOX, "dict[str, Any]", "dict[str, Any]", "NDArray[float32]"),
-    (DISCRETE, NDArray[np.float32], "NDArray[float32]", "NDArray[int64]"),
-    (DISCRETE, NDArray[np.floating[Any]], "NDArray[floating[Any]]", "NDArray[int64]"),
     (DICT, NDArray[np.float32], "NDArray[float32]", "dict[str, Any]"),
-    (DICT, NDArray[Any], "NDArray[Any]", "dict[str, Any]"),
-    (DICT, np.ndarray, "NDArray[Any]", "dict[str, Any]"),
-    (TUPLE, NDArray[Any], "NDArray[Any]", "tuple[NDArray[float32], NDArray[int64]]"),
+    (TUPLE, NDArray[np.int64], "NDArray[int64]", "tuple[NDArray[float32], NDArray[int64]]"),
     (TUPLE, dict[str, Any], "dict[str, Any]", "tuple[NDArray[float32], NDArray[int64]]"),
 ]
 WRONG_FOR_LISTS = (TEXT, dict[str, Any], "dict[str, Any]", "list[Any]")
@@ -480,11 +476,11 @@ def test_an_agent_that_takes_other_batches_is_refused(space: Space[Any], takes: 
     [
         *(wrong for wrong in WRONG_BATCHES if wrong[1] != NDArray[np.int64]),  # whole numbers are numbers
         WRONG_FOR_LISTS,
-        (DISCRETE, int, "int", "NDArray[int64]"),
-        (DISCRETE, np.int64, "int64", "NDArray[int64]"),
+        (DISCRETE, NDArray[np.float32], "NDArray[float32]", "NDArray[int64]"),
+        (DISCRETE, NDArray[np.floating[Any]], "NDArray[floating[Any]]", "NDArray[int64]"),
         (DISCRETE, None, "None", "NDArray[int64]"),
         (DISCRETE, str, "str", "NDArray[int64]"),
-        (BOX, float | None, "float | None", "NDArray[float32]"),
+        (BOX, str | None, "str | None", "NDArray[float32]"),
         (BINARY, NDArray[np.float64], "NDArray[float64]", "NDArray[int8]"),
     ],
 )
@@ -516,6 +512,9 @@ RIGHT_BATCHES = [
     (DICT, Mapping[str, Any]),
     (DICT, Pixels),
     (DICT, list[Any]),
+    (DICT, NDArray[Any]),
+    (DICT, np.ndarray),
+    (TUPLE, np.ndarray),
     (TUPLE, tuple[Any, ...]),
     (TUPLE, list[Any]),
     (TEXT, list[str]),
@@ -523,7 +522,9 @@ RIGHT_BATCHES = [
 ]
 
 
-@pytest.mark.parametrize(("space", "takes"), [*RIGHT_BATCHES, (BOX, float), (BOX, np.float32)])
+@pytest.mark.parametrize(
+    ("space", "takes"), [*RIGHT_BATCHES, (BOX, float), (BOX, np.float32), (DISCRETE, NDArray[np.float32])]
+)
 def test_an_agent_that_may_take_the_batches_is_not_refused(space: Space[Any], takes: object) -> None:
     with runner_of(space) as runner:
         runner.rollout(agent_of(DISCRETE, takes=takes), steps=2)
@@ -531,7 +532,15 @@ def test_an_agent_that_may_take_the_batches_is_not_refused(space: Space[Any], ta
 
 @pytest.mark.parametrize(
     ("space", "gives"),
-    [*RIGHT_BATCHES, (BINARY, NDArray[np.bool_]), (BOX, NDArray[np.int64]), (TEXT, NDArray[np.object_])],
+    [
+        *RIGHT_BATCHES,
+        (BINARY, NDArray[np.bool_]),
+        (BOX, NDArray[np.int64]),
+        (TEXT, NDArray[np.object_]),
+        (DISCRETE, int),
+        (DISCRETE, np.int64),
+        (BOX, float | None),
+    ],
 )
 def test_an_agent_that_may_give_the_batches_is_not_refused(space: Space[Any], gives: object) -> None:
     with runner_of(action=space) as runner:
@@ -662,8 +671,8 @@ def test_a_postprocessor_is_held_against_the_env_and_the_one_after_it() -> None:
 def test_an_agent_is_held_against_the_processors_beside_it() -> None:
     says = refusal(agent_of(DISCRETE, takes=NDArray[np.uint8]), runner_of(PIXELS, preprocessors=["scale-image"]))
     assert says.startswith("Agent Mine takes NDArray[uint8], but Preprocessor ScaleImage gives NDArray[float32].")
-    says = refusal(agent_of(BOX, gives=float), runner_of(action=BOX, postprocessors=["clip", "rescale"]))
-    assert says.startswith("Agent Mine gives float, but Postprocessor Clip takes NDArray[float32].")
+    says = refusal(agent_of(BOX, gives=str), runner_of(action=BOX, postprocessors=["clip", "rescale"]))
+    assert says.startswith("Agent Mine gives str, but Postprocessor Clip takes NDArray[float32].")
 
 
 @pytest.mark.parametrize(("space", "annotation"), RIGHT_BATCHES)

@@ -68,14 +68,6 @@ class WithInfos(Same):
         return observations
 
 
-class ToBytes:
-    def bind(self, space: Space[Any], /) -> Space[Any]:
-        return spaces.Box(0, 255, space.shape, np.uint8)
-
-    def __call__(self, observations: NDArray[np.float32], /) -> NDArray[np.uint8]:
-        return observations.astype(np.uint8)
-
-
 class Smooth(Same):
     def __call__(self, observations: NDArray[np.float32], /) -> NDArray[np.float32]:
         return observations
@@ -159,7 +151,7 @@ def an_async_postprocessor() -> None:
 
 
 def preprocessors_that_do_not_connect() -> None:
-    runnerkit.make(CARTPOLE, preprocessors=[ToBytes(), Smooth()])  # FAULT
+    runnerkit.make(CARTPOLE, preprocessors=[Smooth(), Brighten()])  # FAULT
 
 
 def a_preprocessor_for_other_observations() -> None:
