@@ -8,6 +8,7 @@ Whatever does not fit is refused here, before the first step.
 from __future__ import annotations
 
 import secrets
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
@@ -46,7 +47,7 @@ from runnerkit.typing import (
     Recorder,
 )
 
-__all__ = ["Assembly", "AssemblyOptions", "Blueprint", "Named", "is_count"]
+__all__ = ["Assembly", "AssemblyOptions", "Blueprint", "Named", "close_dropped", "is_count"]
 
 T = TypeVar("T")
 
@@ -376,3 +377,12 @@ def _check_space(i: int, what: str, own: object, first: object) -> None:
             f"All envs of a runner need the same {what}: that of env {i} is {own}, that of env 0 is {first}. "
             "Use a runner for each kind of env, or give a Space of your own an __eq__."
         )
+
+
+def close_dropped(executor: Executor, recorder: Recorder[Any], name: str) -> None:
+    """Close what a runner leaves behind that nobody closed, and say so."""
+    try:
+        executor.close()
+    finally:
+        recorder.close()
+        warnings.warn(f"{name} was dropped without close(). Use it in a with statement.", ResourceWarning, stacklevel=2)

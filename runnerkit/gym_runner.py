@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
@@ -13,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 from gymnasium import Space
 from typing_extensions import TypeVar, Unpack, override
 
-from runnerkit.assembly import Assembly, AssemblyOptions, Blueprint, Named, is_count
+from runnerkit.assembly import Assembly, AssemblyOptions, Blueprint, Named, close_dropped, is_count
 from runnerkit.errors import ArgumentError, ClosedError
 from runnerkit.history.arrays import ArrayHistory
 from runnerkit.interrupts import Interrupt
 from runnerkit.keys import EnvKey, HistoryKey
 from runnerkit.lockstep import rollout_of
 from runnerkit.loglevel import gymnasium_log_level
-from runnerkit.plan import Plan
+from runnerkit.plan import Plan, limit_of
 from runnerkit.plugins import Plugins, installed_plugins
 from runnerkit.records import ExecutorReport, Transition
 from runnerkit.rendering import Screen
@@ -34,14 +33,12 @@ from runnerkit.typing import (
     AnyEnv,
     AppendingRecorder,
     EpisodeSchedule,
-    Executor,
     HistoryFormat,
     HistoryT,
     MakeEnv,
     ObsT,
     PlainOptions,
     ProgressCallback,
-    Recorder,
     ReportingExecutor,
     RunnerOptions,
     TensorLike,
@@ -139,6 +136,18 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     ) -> None: ...
     @overload
     def __init__(
+        self: GymRunner[O, A, H],
+        env_id: EnvKey[O, A],
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: HistoryKey[H] | HistoryFormat[H],
+        plugins: Plugins | None = None,
+        **options: Unpack[PlainOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
         self: GymRunner[Any, Any, ArrayHistory[Any, Any]],
         env_id: str | EnvKey[Any, Any] | MakeEnv,
         seed: int | None = None,
@@ -184,6 +193,18 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         history: HistoryKey[H] | HistoryFormat[H],
         plugins: Plugins | None = None,
         **options: Unpack[RunnerOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: GymRunner[O, A, object],
+        env_id: EnvKey[O, A],
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: str,
+        plugins: Plugins | None = None,
+        **options: Unpack[PlainOptions],
     ) -> None: ...
     @overload
     def __init__(
@@ -259,7 +280,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             make_env = self.make_env if own_make_env else self._blueprint.make_env  # which travels lighter
             self._parts: Assembly = self._blueprint.build(make_env)
         self._busy = threading.Lock()
-        self._finalizer = weakref.finalize(self, _dropped, self._parts.executor, self._parts.recorder, repr(self))
+        self._finalizer = weakref.finalize(self, close_dropped, self._parts.executor, self._parts.recorder, repr(self))
         self._standing: Standing = Standing(self._parts, schedule)
 
     # ---- what it is
@@ -398,7 +419,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         """
         _check_callable(progress, "progress", "a function that takes a Progress")
         plan = Plan(
-            limit=self._limit(steps, episodes),
+            limit=limit_of(steps, episodes, self.auto_reset, self.n_envs, self.MAX_STEPS),
             episodes=None if episodes is None else int(episodes),
             auto_reset=self.auto_reset,
             compute_action=self._chooser(agent),
@@ -440,28 +461,10 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             return agent.act  # what the default does, a call less
         return functools.partial(self.compute_action, agent)
 
-    @contextlib.contextmanager
-    def _screen(self, render: bool, fps: int) -> Iterator[Screen | None]:
+    def _screen(self, render: bool, fps: int) -> contextlib.AbstractContextManager[Screen | None]:
         if not render:
-            yield None
-            return
-        with contextlib.closing(Screen(self._parts.render_mode, fps, self.env_id)) as screen:
-            yield screen
-
-    def _limit(self, steps: int | None, episodes: int | None) -> int:
-        if steps is not None and episodes is not None:
-            raise ArgumentError(f"Give steps or episodes, not both (steps={steps!r}, episodes={episodes!r}).")
-        for what, value in (("steps", steps), ("episodes", episodes)):
-            if value is not None and not is_count(value):
-                raise ArgumentError(f"{what} must be a whole number of at least 1, not {value!r}.")
-        if episodes is not None and not self.auto_reset and episodes > self.n_envs:
-            raise ArgumentError(
-                f"With auto_reset=False each of the {self.n_envs} envs makes one episode, so that there cannot be "
-                f"episodes={episodes}. Use auto_reset=True, or more envs."
-            )
-        if steps is not None and steps > self.MAX_STEPS:
-            raise ArgumentError(f"steps must be at most MAX_STEPS, {self.MAX_STEPS}, not {steps}.")
-        return self.MAX_STEPS if steps is None else int(steps)
+            return contextlib.nullcontext()
+        return contextlib.closing(Screen(self._parts.render_mode, fps, self.env_id))
 
     @contextlib.contextmanager
     def _working(self) -> Iterator[None]:
@@ -489,11 +492,3 @@ def _check_callable(given: object, what: str, wanted: str) -> None:
 def _is(bound: object, function: object) -> bool:
     """Whether a method is this one still, overridden neither by a class nor on the object."""
     return getattr(bound, "__func__", None) is function
-
-
-def _dropped(executor: Executor, recorder: Recorder[Any], name: str) -> None:
-    try:
-        executor.close()
-    finally:
-        recorder.close()
-        warnings.warn(f"{name} was dropped without close(). Use it in a with statement.", ResourceWarning, stacklevel=2)

@@ -244,6 +244,10 @@ class Plugins:
         for contribution in contributions:
             if not isinstance(contribution, Contribution) or not _is_usable(contribution):
                 raise PluginError(f"{where} must yield Contribution(name, make), not {contribution!r}.")
+            otherwise = called_otherwise(contribution.make, "make()")
+            if otherwise:
+                said = sentences.not_callable_so("Contribution", contribution.name, "make()", otherwise)
+                raise PluginError(f"{source}: {said}")
             if not contribution.name or ":" in contribution.name:
                 raise PluginError(f"{where} offers {contribution.name!r}, but a name needs a character and no ':'.")
             offer: Offer[Any] = Offer(kind, contribution, source.plugin, source.distribution, source.version)

@@ -29,7 +29,7 @@ ObsT_co = TypeVar("ObsT_co", covariant=True)
 ActT_co = TypeVar("ActT_co", covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # with slots, Transition[O, A](...) is a TypeError before Python 3.12
 class Transition(Generic[ObsT_co, ActT_co]):
     """One step of one env, as `process_transition` gets it::
 

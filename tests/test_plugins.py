@@ -920,3 +920,13 @@ def test_a_registry_has_its_own_plugins_and_takes_no_others() -> None:
     make: Any = Registry().build
     with pytest.raises(ArgumentError, match="Give it to GymRunner"):
         make("CartPole-v1", plugins=None)
+
+
+def test_what_cannot_be_made_without_arguments_is_refused_when_it_is_offered() -> None:
+    class Named(ArrayFormat):
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+    make: Any = Named
+    with pytest.raises(PluginError, match=r"Contribution arrow: it is called as make\(\), not make\(name\)\."):
+        Plugins().register(module_of(history_formats=lambda: [Contribution("arrow", make)]))
