@@ -52,9 +52,9 @@ class RunnerKitPlugin(Plugin):
             self.config, self._complaint = Config(), str(error)
             self.names = NamesPart(self, self.config)
         told = [list(self.config.specs), list(self.config.markers), self.names.config_data()]
-        self._config_data: list[object] = [_version(), self._complaint, *told]
+        self._config_data: str = _digest([self._complaint, *told])
         # mypy's daemon compares this, to tell whether it must begin anew.
-        runnerkit.mypy.__version__ = json.dumps(self._config_data)
+        runnerkit.mypy.__version__ = self._config_data
 
     @cached_property
     def _parts(self) -> Parts:
@@ -101,6 +101,10 @@ class RunnerKitPlugin(Plugin):
         return self._parts.function_signature_hooks[fullname]
 
 
-def _version() -> str:
-    """Return what changes with the code of the plugin, so that mypy's cache is not used from before."""
-    return hashlib.sha256(b"".join(path.read_bytes() for path in _SOURCES)).hexdigest()
+def _digest(told: list[object]) -> str:
+    """Return what changes with the code of the plugin and what it was told: when mypy is not to use its cache.
+
+    mypy keeps it for each module, so that it had better be short.
+    """
+    sources = b"".join(path.read_bytes() for path in _SOURCES)
+    return hashlib.sha256(sources + json.dumps(told).encode()).hexdigest()
