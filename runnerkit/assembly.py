@@ -346,7 +346,8 @@ def _listed(processors: Sequence[Named[T]], what: str) -> Sequence[Named[T]]:
 
 def _named(processor: Named[T], kind: Kind, plugins: Plugins) -> tuple[str, T]:
     if isinstance(processor, str):
-        return processor, plugins.get(kind, processor).make()
+        offer = plugins.get(kind, processor)
+        return offer.title, offer.make()
     if is_plain_value(processor):
         raise ArgumentError(f"A processor must be a name or an object with bind and __call__, not {processor!r}.")
     _refuse(CONTRACTS[kind].look(processor).fault)

@@ -30,6 +30,7 @@ __all__ = ["ENTRY_POINT_GROUP", "KINDS", "Kind", "Offer", "PluginProblem", "Plug
 T_co = TypeVar("T_co", covariant=True)
 
 ENTRY_POINT_GROUP: Final = "runnerkit"
+BUILTIN: Final = "builtin"
 
 Kind: TypeAlias = Literal[
     "env_factories", "action_preprocessors", "action_postprocessors", "history_formats", "executors"
@@ -67,6 +68,12 @@ class Offer(Generic[T_co]):
     def source(self) -> str:
         """Distribution and version, or the plugin where it belongs to none."""
         return f"{self.distribution} {self.version}" if self.distribution else f"plugin {self.plugin}"
+
+    @property
+    def title(self) -> str:
+        """Its name, and its source unless it is built in: what errors call it."""
+        built_in = (self.plugin, self.distribution) == (BUILTIN, "runnerkit")
+        return self.name if built_in else f"{self.name} of {self.source}"
 
     def make(self) -> T_co:
         """Make what is offered; whatever goes wrong, or is not of its kind, is a PluginError that names the source.
@@ -128,7 +135,7 @@ class Plugins:
 
         from runnerkit import builtin  # a plugin like any other, so it is above us
 
-        self._add(builtin, _Source("builtin", "runnerkit", version("runnerkit")))
+        self._add(builtin, _Source(BUILTIN, "runnerkit", version("runnerkit")))
 
     @property
     def problems(self) -> tuple[PluginProblem, ...]:

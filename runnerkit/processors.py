@@ -281,7 +281,7 @@ def bind_preprocessors(named: Sequence[tuple[str, ActionPreprocessor]], space: S
     for name, processor in named:
         facts = PREPROCESSOR.look(processor)
         bound = _bind(name, facts, processor.bind, layout.space)
-        _refuse(facts.takes_fault(source, layout))
+        _refuse(facts.takes_fault(source, layout), name, facts)
         layout, source = Layout(bound, "observation"), facts.title
         links.append((name, processor, layout))
     return Chain(links), layout, source
@@ -297,7 +297,7 @@ def bind_postprocessors(
         links.append((name, processor, layout))
         facts = POSTPROCESSOR.look(processor)
         bound = _bind(name, facts, processor.bind, layout.space)
-        _refuse(facts.gives_fault(sink, layout))
+        _refuse(facts.gives_fault(sink, layout), name, facts)
         layout, sink = Layout(bound, "action"), facts.title
     return Chain(links[::-1]), layout, sink
 
@@ -312,10 +312,16 @@ def _bind(name: str, facts: Facts, bind: Callable[[Space[Any]], object], space: 
         raise PluginError(f"{kind} {name} raised in bind({space}): {type(error).__name__}: {error}") from error
     if not isinstance(bound, Space):
         given = text(type(bound))
-        raise PluginError(sentences.wrong_method_result(facts.what, facts.who, "bind", given, "Space[Any]"))
+        fault = sentences.wrong_method_result(facts.what, facts.who, "bind", given, "Space[Any]")
+        raise PluginError(fault + _who_is(name, facts))
     return bound
 
 
-def _refuse(fault: str) -> None:
+def _refuse(fault: str, name: str, facts: Facts) -> None:
     if fault:
-        raise SpaceError(fault)
+        raise SpaceError(fault + _who_is(name, facts))
+
+
+def _who_is(name: str, facts: Facts) -> str:
+    """Return who it is that a fault is about, if it was asked for by a name."""
+    return "" if name == facts.who else f" {facts.who} is {facts.what.lower()} {name}."

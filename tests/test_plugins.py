@@ -17,12 +17,15 @@ from typing import Any, TypeVar
 from unittest.mock import MagicMock, Mock
 
 import gymnasium
+import numpy as np
 import pytest
 from faulty_envs import Constant, ScriptedEnv, build
+from gymnasium import spaces
+from numpy.typing import NDArray
 from typing_extensions import override
 
 from runnerkit import Contribution, HistoryKey, Registry, hookimpl
-from runnerkit.errors import ArgumentError, MissingDependencyError, PluginError, UnknownNameError
+from runnerkit.errors import ArgumentError, MissingDependencyError, PluginError, SpaceError, UnknownNameError
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.history.arrays import ArrayFormat, ArrayHistory
 from runnerkit.history.transitions import TransitionFormat
@@ -930,3 +933,27 @@ def test_what_cannot_be_made_without_arguments_is_refused_when_it_is_offered() -
     make: Any = Named
     with pytest.raises(PluginError, match=r"Contribution arrow: it is called as make\(\), not make\(name\)\."):
         Plugins().register(module_of(history_formats=lambda: [Contribution("arrow", make)]))
+
+
+@pytest.mark.parametrize(
+    ("bind", "said"),
+    [
+        (lambda space: spaces.Box(0, 1, (2,)), "Preprocessor Mine takes NDArray[bool], but the env gives"),
+        (lambda space: None, "Preprocessor Mine: bind must return Space[Any], not None."),
+        (lambda space: [][0], "preprocessor mine of plugin by_hand raised in bind("),
+    ],
+)
+def test_what_a_processor_of_a_plugin_does_wrong_is_told_with_its_plugin(bind: Callable[..., Any], said: str) -> None:
+    class Mine:
+        def bind(self, space: Any) -> Any:
+            return bind(space)
+
+        def __call__(self, observations: NDArray[np.bool_]) -> Any:
+            return observations
+
+    registry = Registry()
+    registry.register(module_of(action_preprocessors=lambda: [Contribution("mine", Mine)]))
+    with pytest.raises((PluginError, SpaceError)) as caught:
+        registry.build("CartPole-v1", preprocessors=["mine"])
+    assert said in str(caught.value)
+    assert "mine of plugin by_hand" in str(caught.value)
