@@ -253,8 +253,10 @@ class Plugins:
                 raise PluginError(f"{where} must yield Contribution(name, make), not {contribution!r}.")
             otherwise = called_otherwise(contribution.make, "make()")
             if otherwise:
-                said = sentences.not_callable_so("Contribution", contribution.name, "make()", otherwise)
-                raise PluginError(f"{source}: {said}")
+                itself = CONTRACTS[kind].look(contribution.make)
+                called = sentences.not_callable_so("Contribution", contribution.name, "make()", otherwise)
+                is_it = not itself.fault and itself.who.isidentifier()
+                raise PluginError(f"{source}: {sentences.offered_itself(itself.who) if is_it else called}")
             if not contribution.name or ":" in contribution.name:
                 raise PluginError(f"{where} offers {contribution.name!r}, but a name needs a character and no ':'.")
             offer: Offer[Any] = Offer(kind, contribution, source.plugin, source.distribution, source.version)

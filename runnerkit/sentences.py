@@ -139,6 +139,11 @@ def gives_otherwise(what: str, who: str, gives: str, sink: str, takes: str) -> s
     return f"{what} {who} gives {gives}, but {sink} takes {takes}. Give that, or put a postprocessor between them."
 
 
+def offered_itself(who: str) -> str:
+    """Say that a contribution's `make` is the thing, not what returns it."""
+    return f"{who} is what make() is to return, not make() itself. Write lambda: {who}."
+
+
 def string_for_list(option: str, text: str) -> str:
     """Say that a string was given where a list of names is wanted."""
     return f"{option}={text!r} is a string, not a list. Write {option}=[{text!r}]."
