@@ -96,6 +96,7 @@ class Project:
             capture_output=True,
             text=True,
             check=False,
+            timeout=300,  # rather than for ever, should the daemon be gone
         )
         return done.stdout + done.stderr
 
