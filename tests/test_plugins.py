@@ -938,7 +938,7 @@ def test_what_cannot_be_made_without_arguments_is_refused_when_it_is_offered() -
 @pytest.mark.parametrize(
     ("bind", "said"),
     [
-        (lambda space: spaces.Box(0, 1, (2,)), "Preprocessor Mine takes NDArray[bool], but the env gives"),
+        (lambda space: spaces.Box(0, 1, (2,)), "Preprocessor Mine takes NDArray[uint8], but the env gives"),
         (lambda space: None, "Preprocessor Mine: bind must return Space[Any], not None."),
         (lambda space: [][0], "preprocessor mine of plugin by_hand raised in bind("),
     ],
@@ -948,7 +948,7 @@ def test_what_a_processor_of_a_plugin_does_wrong_is_told_with_its_plugin(bind: C
         def bind(self, space: Any) -> Any:
             return bind(space)
 
-        def __call__(self, observations: NDArray[np.bool_]) -> Any:
+        def __call__(self, observations: NDArray[np.uint8]) -> Any:
             return observations
 
     registry = Registry()
