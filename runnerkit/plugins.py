@@ -249,8 +249,11 @@ class Plugins:
         if isinstance(contributions, (str, Contribution)) or not isinstance(contributions, Iterable):
             raise PluginError(f"{source}: {implementations.wrong_result(kind, type(contributions).__name__)}")
         for contribution in contributions:
-            if not isinstance(contribution, Contribution) or not _is_usable(contribution):
+            if not isinstance(contribution, Contribution) or not _has_name(contribution):
                 raise PluginError(f"{where} must yield Contribution(name, make), not {contribution!r}.")
+            if not callable(contribution.make):
+                given = f"{contribution.name!r} with make={contribution.make!r}, which cannot be called"
+                raise PluginError(f"{where} offers {given}. Give a class, or write lambda: before it.")
             otherwise = called_otherwise(contribution.make, "make()")
             if otherwise:
                 itself = CONTRACTS[kind].look(contribution.make)
@@ -268,9 +271,9 @@ class Plugins:
             yield offer
 
 
-def _is_usable(contribution: Contribution[object]) -> bool:
+def _has_name(contribution: Contribution[object]) -> bool:
     name: object = contribution.name  # annotations bind nobody
-    return isinstance(name, str) and callable(contribution.make)
+    return isinstance(name, str)
 
 
 def _owner(offer: Offer[Any], clashing: _Source) -> str:

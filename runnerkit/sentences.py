@@ -74,7 +74,10 @@ def no_wrapper(hook: str) -> str:
 
 def no_function(given: str) -> str:
     """Say that what is marked as an implementation is an object that can be called."""
-    return f"hookimpl marks functions, not a {given}, which pluggy would not see. Mark a function that calls it."
+    article = "an" if given[0].lower() in "aeiou" else "a"
+    return (
+        f"hookimpl marks functions, not {article} {given}, which pluggy would not see. Mark a function that calls it."
+    )
 
 
 # ---- agents, processors, formats: `what` is "Agent", "Preprocessor", ..., `who` the name of the class

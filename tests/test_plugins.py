@@ -13,7 +13,7 @@ import textwrap
 import types
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from unittest.mock import MagicMock, Mock
 
 import gymnasium
@@ -361,6 +361,10 @@ def _raising_late() -> Any:
         (module_of(history_formats=lambda: ["arrow"]), "must yield Contribution(name, make), not 'arrow'"),
         (module_of(history_formats=lambda: "arrow"), f"Plugin by_hand: {MUST_RETURN}, not str."),
         (module_of(history_formats=lambda: [Contribution]), "must yield Contribution(name, make)"),
+        (
+            module_of(executors=lambda: [Contribution("x", cast(Any, 3))]),
+            "offers 'x' with make=3, which cannot be called.",
+        ),
         (module_of(history_formats=lambda: Contribution("arrow", ArrayFormat)), f"{MUST_RETURN}, not Contribution."),
         (module_of(history_formats=lambda: 3), f"{MUST_RETURN}, not int."),
         (
