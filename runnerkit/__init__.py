@@ -17,8 +17,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from runnerkit._rollout.gym_runner import GymRunner
+    from runnerkit._rollout.runner import BaseRunner
     from runnerkit.agents import RandomAgent
-    from runnerkit.gym_runner import GymRunner
     from runnerkit.history.columns import stack
     from runnerkit.hooks import Contribution, hookimpl
     from runnerkit.keys import EnvKey, HistoryKey
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
         Transition,
     )
     from runnerkit.registry import Registry, default_registry, make
-    from runnerkit.runner import BaseRunner
 
 __all__ = [
     "BaseRunner",
@@ -59,7 +59,7 @@ __all__ = [
 
 _HOMES = {
     "agents": ["RandomAgent"],
-    "gym_runner": ["GymRunner"],
+    "_rollout.gym_runner": ["GymRunner"],
     "history.columns": ["stack"],
     "hooks": ["Contribution", "hookimpl"],
     "keys": ["EnvKey", "HistoryKey"],
@@ -74,7 +74,7 @@ _HOMES = {
         "Transition",
     ],
     "registry": ["Registry", "default_registry", "make"],
-    "runner": ["BaseRunner"],
+    "_rollout.runner": ["BaseRunner"],
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runnerkit.cli import main
+from runnerkit._cli.main import main
 
 if __name__ == "__main__":
     main(prog_name="runnerkit")

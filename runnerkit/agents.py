@@ -4,17 +4,55 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from gymnasium import Space
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from runnerkit._core.spaces import Column, Layout, Leaf
+from runnerkit._core.types import ActT_co, ObsT_contra
 from runnerkit.errors import ArgumentError
-from runnerkit.spaces import Column, Layout, Leaf
 
-__all__ = ["RandomAgent"]
+__all__ = ["Agent", "StatefulAgent", "SupportsActiveEnvs", "RandomAgent"]
+
+
+class Agent(Protocol[ObsT_contra, ActT_co]):
+    """Chooses one action per observation::
+
+        class Greedy:
+            def act(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
+                return self.q(observations).argmax(axis=1)
+
+    NumPy arrays, lists and torch tensors are all taken as actions.
+    """
+
+    def act(self, observations: ObsT_contra, /) -> ActT_co:
+        """Return a batch of actions, row by row for the batch of observations.
+
+        Row i belongs to the i-th active env. The observations are the agent's own copy.
+        """
+        ...
+
+
+@runtime_checkable
+class StatefulAgent(Protocol):
+    """An agent that wants to know when episodes begin, to clear recurrent state for instance."""
+
+    def begin_episodes(self, env_indices: Sequence[int], /) -> None:
+        """Be told, before the next `act`, which envs begin a new episode with it."""
+        ...
+
+
+@runtime_checkable
+class SupportsActiveEnvs(Protocol):
+    """An agent that wants to know which env each row of its batches belongs to."""
+
+    def set_active_envs(self, env_indices: Sequence[int], /) -> None:
+        """Be told, before the next `act`, that row i belongs to env `env_indices[i]` from now on."""
+        ...
+
 
 _MANY = 1024  # actions drawn at once: a draw costs about as much as ten single samples
 _FEW = 16  # of objects, which are sampled one by one anyway

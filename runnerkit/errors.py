@@ -20,11 +20,11 @@ Every error names the thing that is wrong, what was expected, what was given, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from typing_extensions import override
 
-from runnerkit.sentences import unknown
+from runnerkit._sentences import unknown
 
 __all__ = [
     "AgentError",
@@ -41,8 +41,6 @@ __all__ = [
     "RunnerKitError",
     "SpaceError",
     "UnknownNameError",
-    "close_after",
-    "said",
 ]
 
 
@@ -152,20 +150,3 @@ class EnvError(RolloutError):
 
 class EnvSpaceError(EnvError):
     """Raised when an env returns an observation, reward or flag that its own spaces do not allow."""
-
-
-def said(error: BaseException) -> str:
-    """Return the type of an error and its message, if it has one."""
-    try:
-        message = str(error)
-    except Exception as fault:
-        message = f"<its __str__ raised {type(fault).__name__}>"
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__
-
-
-def close_after(error: BaseException, close: Callable[[], None]) -> None:
-    """Close what an error leaves open; should that fail, too, the error is the one to tell, with a note."""
-    try:
-        close()
-    except Exception as fault:
-        error.add_note(f"Besides, closing failed: {said(fault)}")

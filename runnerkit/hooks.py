@@ -25,10 +25,14 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, final, overload
 import pluggy
 from typing_extensions import TypedDict, TypeVar, Unpack
 
-from runnerkit import sentences
-from runnerkit.typing import ActionPostprocessor, ActionPreprocessor, EnvFactory, Executor, HistoryFormat
+from runnerkit import _sentences as sentences
+from runnerkit._core.types import AnyEnv, AnyVectorEnv
+from runnerkit.executors.base import MakeExecutor
+from runnerkit.history.base import HistoryFormat
+from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
 
 __all__ = [
+    "EnvFactory",
     "Contribution",
     "Hook",
     "HookClassMethod",
@@ -36,9 +40,24 @@ __all__ = [
     "HookOptions",
     "HookimplMarker",
     "MarkerOptions",
-    "MakeExecutor",
     "hookimpl",
 ]
+
+
+class EnvFactory(Protocol):
+    """Makes the envs of one family; contributed as `atari`, it is asked for by `"atari:Pong"`.
+
+    A factory that has a parameter `n_envs` is told how many envs the runner has, so that it can return one
+    `gymnasium.vector.VectorEnv` for all of them.
+    """
+
+    def __call__(self, env_id: str, /, *, seed: int | None, **options: Any) -> AnyEnv | AnyVectorEnv:
+        """Return a new env. `options` are the runner's `env_options`, with `render_mode` where one is set.
+
+        Raises UnknownNameError where there is no such env.
+        """
+        ...
+
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -50,14 +69,6 @@ PROJECT: Final = "runnerkit"
 
 _mark: Final = pluggy.HookimplMarker(PROJECT)
 _hookspec: Final = pluggy.HookspecMarker(PROJECT)
-
-
-class MakeExecutor(Protocol):
-    """Makes an executor for a runner."""
-
-    def __call__(self, n_envs: int, workers: int | None, /) -> Executor:
-        """Return an executor of `workers` workers, of as many as it finds best if None."""
-        ...
 
 
 @dataclass(frozen=True)  # no slots: see keys

@@ -7,7 +7,7 @@ from typing import Generic, final
 
 from typing_extensions import TypeVar
 
-from runnerkit.typing import ActT, ObsT
+from runnerkit._core.types import ActT, ObsT
 
 # Not slots=True: CPython 3.11 cannot call EnvKey[...]("CartPole-v1") of a generic class that is frozen and has slots.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from gymnasium import Space, spaces
@@ -19,15 +19,61 @@ from gymnasium.spaces.utils import flatten, flatten_space
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from runnerkit import sentences
-from runnerkit.annotations import text
-from runnerkit.batches import BatchReader
-from runnerkit.contracts import POSTPROCESSOR, PREPROCESSOR, THE_ENV, Facts
+from runnerkit import _sentences as sentences
+from runnerkit._checks.annotations import text
+from runnerkit._checks.contracts import POSTPROCESSOR, PREPROCESSOR, THE_ENV, Facts
+from runnerkit._core.batches import BatchReader
+from runnerkit._core.spaces import Column, Layout, MisfitError
 from runnerkit.errors import ArgumentError, PluginError, ProcessorError, SpaceError
-from runnerkit.spaces import Column, Layout, MisfitError
-from runnerkit.typing import ActionPostprocessor, ActionPreprocessor
 
-__all__ = ["Chain", "Clip", "Flatten", "Normalize", "Rescale", "ScaleImage"]
+__all__ = [
+    "ActionPreprocessor",
+    "ActionPostprocessor",
+    "Chain",
+    "Clip",
+    "Flatten",
+    "Normalize",
+    "Rescale",
+    "ScaleImage",
+]
+
+
+class ActionPreprocessor(Protocol):
+    """Turns observations into what the agent acts on: scale, flatten, normalise, ...
+
+    A runner binds its preprocessors once, in the order given, then calls them in that order, exactly once for
+    each batch of observations that its envs return, final observations included (as a batch of their own).
+    """
+
+    def bind(self, space: Space[Any], /) -> Space[Any]:
+        """Take the space of the observations that will come and return that of those going out.
+
+        Raises SpaceError where the preprocessor cannot work on such a space.
+        """
+        ...
+
+    def __call__(self, observations: Any, /) -> object:
+        """Return the processed batch, of as many rows; must not change its argument."""
+        ...
+
+
+class ActionPostprocessor(Protocol):
+    """Turns the agent's actions into what the env takes: clip, rescale, ...
+
+    Postprocessors are called in the order given: agent -> first -> ... -> last -> env. They are bound from
+    the env backwards.
+    """
+
+    def bind(self, space: Space[Any], /) -> Space[Any]:
+        """Take the space of the actions that must go out and return that of those that may come in.
+
+        Raises SpaceError where the postprocessor cannot work towards such a space.
+        """
+        ...
+
+    def __call__(self, actions: Any, /) -> object:
+        """Return the processed batch, of as many rows; must not change its argument."""
+        ...
 
 
 _binding = threading.Lock()

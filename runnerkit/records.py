@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic
+from typing import Any, Generic, Protocol, TypeAlias
 
 from gymnasium import Space
 from gymnasium.envs.registration import EnvSpec
 from typing_extensions import TypeVar
 
 __all__ = [
+    "EpisodeSchedule",
+    "ProgressCallback",
     "EndReason",
     "EnvFacts",
     "Episode",
@@ -24,6 +26,7 @@ __all__ = [
     "ShareOptions",
     "Transition",
 ]
+
 
 ObsT_co = TypeVar("ObsT_co", covariant=True)
 ActT_co = TypeVar("ActT_co", covariant=True)
@@ -207,9 +210,9 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class ExecutorReport:
-    """Who steps the envs of a runner, and why, as `runner.executor` tells it::
+    """Who steps the envs of a runner, and why, as `runner.executor_report` tells it::
 
-    report = runner.executor
+    report = runner.executor_report
     print(report.name, report.chosen, report.workers, report.reason)    # auto threads 2 threads took 0.61 of ...
     """
 
@@ -243,3 +246,19 @@ class ShareOptions:
 
     seed: int
     keep_infos: bool = False
+
+
+class EpisodeSchedule(Protocol):
+    """Says how each episode begins: with which seed, and which reset options.
+
+    A runner asks it once per episode, in its own thread, in the order in which episodes start (env by env
+    where several start at once), so that it may be a curriculum as well as a fixed list of seeds.
+    """
+
+    def __call__(self, env_index: int, episode_index: int, /) -> EpisodeStart:
+        """Return seed and options of that episode."""
+        ...
+
+
+ProgressCallback: TypeAlias = Callable[[Progress], None]
+"""Gets told how far a rollout is, a few times a second and once at its end."""

@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from typing_extensions import TypeVar, Unpack
 
-from runnerkit.errors import ArgumentError
-from runnerkit.gym_runner import GymRunner
-from runnerkit.history.arrays import ArrayHistory
-from runnerkit.keys import EnvKey, HistoryKey
-from runnerkit.plugins import (
+from runnerkit._core.types import ActT, MakeEnv, ObsT
+from runnerkit._plugins.manager import (
     EnvOffer,
     ExecutorOffer,
     HistoryOffer,
@@ -22,8 +19,13 @@ from runnerkit.plugins import (
     PreprocessorOffer,
     installed_plugins,
 )
+from runnerkit._rollout.gym_runner import GymRunner
+from runnerkit.errors import ArgumentError
+from runnerkit.history.arrays import ArrayHistory
+from runnerkit.history.base import HistoryFormat
+from runnerkit.keys import EnvKey, HistoryKey
 from runnerkit.records import Transition
-from runnerkit.typing import ActT, HistoryFormat, MakeEnv, ObsT, PlainOptions, RunnerOptions
+from runnerkit.typing import PlainOptions, RunnerOptions
 
 if TYPE_CHECKING:
     from runnerkit.history.torch import TorchHistory

@@ -17,17 +17,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from runnerkit.assembly import Named, is_count
-from runnerkit.cores import available_cores
+from runnerkit._core.cores import available_cores
+from runnerkit._core.types import MakeEnv
+from runnerkit._core.wording import count
+from runnerkit._plugins.manager import Plugins, installed_plugins
+from runnerkit._rollout.assembly import Named, is_count
+from runnerkit._rollout.gym_runner import GymRunner
+from runnerkit.agents import Agent
 from runnerkit.errors import ArgumentError, UnknownNameError
-from runnerkit.gym_runner import GymRunner
 from runnerkit.keys import EnvKey
-from runnerkit.loading import AgentMaker
-from runnerkit.plugins import Plugins, installed_plugins
-from runnerkit.typing import ActionPostprocessor, ActionPreprocessor, Agent, MakeEnv
-from runnerkit.wording import count
+from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
 
-__all__ = ["Measurement", "Recommendation", "TellShare", "Tuning", "measure"]
+__all__ = ["AgentMaker", "Measurement", "Recommendation", "TellShare", "Tuning", "measure"]
+
+AgentMaker: TypeAlias = Callable[[GymRunner[Any, Any, Any]], Agent[Any, Any]]
+"""Returns the agent for a runner."""
 
 TellShare: TypeAlias = Callable[[float, str], None]
 """Gets told which share of the time has passed, from 0 to 1, and who was measured last."""
@@ -283,7 +287,7 @@ class _Contestant:
 
     def open(self) -> None:
         self._runner = self._build(self._executor, self._workers, self._n_envs)
-        if self._runner.executor.chosen == "vector":
+        if self._runner.executor_report.chosen == "vector":
             raise ArgumentError(
                 f"{self._runner.env_id} is a vector env, which steps all its envs itself: there is no executor to "
                 "choose. Tune the env that it has many of, and compare with the steps/s of `runnerkit rollout`."

@@ -18,11 +18,11 @@ from typing_extensions import override
 
 import runnerkit
 from runnerkit import Contribution, ExecutorReport, hookimpl
+from runnerkit._plugins.manager import Plugins
 from runnerkit.errors import ArgumentError, EnvError
 from runnerkit.executors import SerialExecutor, auto, trial
 from runnerkit.executors.trial import Trial, Way
 from runnerkit.executors.waiting import has_gil
-from runnerkit.plugins import Plugins
 from runnerkit.typing import ReportingExecutor
 
 MS = 1e-3
@@ -181,8 +181,8 @@ def test_light_envs_never_start_a_thread(clock: Clock, monkeypatch: pytest.Monke
     monkeypatch.setattr(threading.Thread, "start", lambda thread: started.append(thread.name))
     with build(fleet_by(clock, 8), n_envs=8, workers=4) as runner:
         runner.rollout(Constant(), steps=300)
-        assert runner.executor.chosen == "serial"
-        assert runner.executor.reason.startswith("threads could save 30 us per step at the most")
+        assert runner.executor_report.chosen == "serial"
+        assert runner.executor_report.reason.startswith("threads could save 30 us per step at the most")
     assert started == []
 
 
@@ -191,7 +191,7 @@ def test_threads_are_chosen_where_they_pay(clock: Clock) -> None:
     with build(fleet, n_envs=4, workers=2) as runner:
         assert (runner.workers, runner_says(runner)) == (1, (None, "not decided yet, 0 steps of all envs were timed"))
         runner.rollout(Constant(), steps=300)
-        report = runner.executor
+        report = runner.executor_report
         assert (report.name, report.chosen, report.workers) == ("auto", "threads", 2)
         assert report.reason == "threads took 0.50 of serial's time per step"
         assert report.seconds_per_step == {"serial": pytest.approx(4 * MS), "threads": pytest.approx(2 * MS)}
@@ -215,16 +215,16 @@ def test_serial_is_chosen_where_threads_do_not_pay_and_the_threads_are_ended(clo
 
 
 def runner_says(runner: AnyRunner) -> tuple[str | None, str]:
-    return runner.executor.chosen, runner.executor.reason
+    return runner.executor_report.chosen, runner.executor_report.reason
 
 
 def test_a_trial_goes_on_from_rollout_to_rollout(clock: Clock) -> None:
     with build(fleet_by(clock), n_envs=4, workers=2) as runner:
         rollouts = 0
-        while runner.executor.chosen is None:
+        while runner.executor_report.chosen is None:
             runner.rollout(Constant(), steps=3)
             rollouts += 1
-        assert runner.executor.chosen == "threads"
+        assert runner.executor_report.chosen == "threads"
         assert rollouts > 10
 
 
@@ -234,7 +234,7 @@ def test_steps_of_some_of_the_envs_are_serial_and_not_counted(clock: Clock) -> N
         for i, env in enumerate(fleet.envs):
             env.length = 100 if i == 3 else 12
         runner.rollout(Constant(), steps=50)
-        assert runner.executor.reason == "not decided yet, 9 steps of all envs were timed"
+        assert runner.executor_report.reason == "not decided yet, 9 steps of all envs were timed"
         last = [thread for name, thread in fleet.envs[3].journal if name == "step"]
         assert threading.get_ident() not in last[10:12]
         assert set(last[12:]) == {threading.get_ident()}
@@ -253,7 +253,7 @@ def test_where_there_is_nothing_to_choose_it_is_serial_at_once(
 ) -> None:
     fleet = fleet_by(clock)
     with build(fleet, **options) as runner:
-        assert runner.executor == ExecutorReport("auto", "serial", 1, reason)
+        assert runner.executor_report == ExecutorReport("auto", "serial", 1, reason)
         runner.rollout(Constant(), steps=300)
     assert all(env.threads == {threading.get_ident()} for env in fleet.envs)
 
@@ -267,25 +267,25 @@ def test_envs_that_share_a_space_object_and_so_its_random_numbers_are_never_move
 
     fleet = fleet_by(clock)
     with build(make, n_envs=4, workers=4) as runner:
-        assert runner.executor.chosen == "serial"
-        assert "the envs share a space object" in runner.executor.reason
+        assert runner.executor_report.chosen == "serial"
+        assert "the envs share a space object" in runner.executor_report.reason
         runner.rollout(Constant(), steps=300)
     assert all(env.threads == {threading.get_ident()} for env in fleet.envs)
 
 
 def test_on_one_core_it_is_serial_at_once_but_workers_may_ask_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runnerkit.cores.available_cores", lambda: 1)
+    monkeypatch.setattr("runnerkit._core.cores.available_cores", lambda: 1)
     with build(Fleet(), n_envs=4) as runner:
         assert runner_says(runner) == ("serial", "there is only one core")
     with build(Fleet(), n_envs=4, workers=2) as runner:
-        assert runner.executor.chosen is None
+        assert runner.executor_report.chosen is None
 
 
 def test_there_are_no_more_threads_than_workers_or_envs(clock: Clock) -> None:
     for n_envs, workers, used in ((3, 8, 3), (8, 3, 3)):
         with build(fleet_by(clock, n_envs), n_envs=n_envs, workers=workers) as runner:
             runner.rollout(Constant(), steps=300)
-            assert (runner.executor.chosen, runner.workers) == ("threads", used)
+            assert (runner.executor_report.chosen, runner.workers) == ("threads", used)
 
 
 def test_no_worker_is_refused() -> None:
@@ -391,7 +391,7 @@ def test_faults_of_envs_that_were_not_moved_or_have_stepped_since_have_no_note()
         assert NOTE not in "".join(getattr(caught.value, "__notes__", ()))
         fleet.mend()
         runner.rollout(Constant(), steps=20)
-        assert runner.executor.chosen == "threads"
+        assert runner.executor_report.chosen == "threads"
         fleet.envs[2].faults = Faults(step=raising(RuntimeError("boom"), at_step=3))
         with pytest.raises(EnvError) as caught:
             runner.rollout(Constant(), steps=20)
@@ -446,13 +446,13 @@ def test_auto_is_the_default_wherever_runners_are_made() -> None:
     makers: list[Callable[..., AnyRunner]] = [runnerkit.GymRunner, runnerkit.make, runnerkit.Registry().build]
     for make in makers:
         with make("CartPole-v1", n_envs=2) as runner:
-            assert runner.executor.name == "auto"
+            assert runner.executor_report.name == "auto"
 
 
 @pytest.mark.parametrize(("executor", "workers"), [("serial", 1), ("threads", 2)])
 def test_of_executors_that_do_not_tell_the_name_and_the_workers_are_known(executor: str, workers: int) -> None:
     with build(Fleet(), n_envs=3, executor=executor, workers=workers) as runner:
-        assert runner.executor == ExecutorReport(executor, executor, workers)
+        assert runner.executor_report == ExecutorReport(executor, executor, workers)
 
 
 class Telling(SerialExecutor):
@@ -472,7 +472,7 @@ def test_executors_of_others_may_tell_too() -> None:
     plugins = Plugins()
     plugins.register(Offer())
     with build(Fleet(), n_envs=3, executor="telling", plugins=plugins) as runner:
-        assert runner.executor == ExecutorReport("telling", "cluster", 7, "it was there")
+        assert runner.executor_report == ExecutorReport("telling", "cluster", 7, "it was there")
     tellers: list[ReportingExecutor] = [auto.AutoExecutor(2), Telling(2)]
     assert all(isinstance(teller, ReportingExecutor) for teller in tellers)
 
@@ -480,7 +480,7 @@ def test_executors_of_others_may_tell_too() -> None:
 def test_the_report_is_a_snapshot(clock: Clock) -> None:
     with build(fleet_by(clock), n_envs=4, workers=2) as runner:
         runner.rollout(Constant(), steps=5)
-        early = runner.executor
+        early = runner.executor_report
         runner.rollout(Constant(), steps=300)
         assert early.chosen is None
         assert early.seconds_per_step == {"serial": pytest.approx(4 * MS)}
@@ -490,7 +490,7 @@ def test_what_an_env_gets_is_the_same_wherever_it_is_stepped(clock: Clock) -> No
     def observations(**options: Any) -> list[Any]:
         with build(fleet_by(clock), n_envs=4, seed=0, **options) as runner:
             found = [history.observations for history in runner.rollout(Constant(), steps=300)]
-            assert options.get("executor") or runner.executor.chosen == "threads"
+            assert options.get("executor") or runner.executor_report.chosen == "threads"
             return found
 
     np.testing.assert_array_equal(observations(workers=3), observations(executor="serial"))

@@ -900,7 +900,7 @@ def images(seed: int | None) -> gymnasium.Env[Any, Any]:
 
 
 def test_a_rollout_that_does_not_fit_into_memory_says_how_much_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runnerkit.memory.available_bytes", lambda: 8_000_000_000)
+    monkeypatch.setattr("runnerkit._core.memory.available_bytes", lambda: 8_000_000_000)
     with build(images, n_envs=4) as runner:
         with pytest.raises(
             MemoryBudgetError, match=r"1,000,000 steps x 4 envs needs arrays of 403\.3 GB; 8\.0 GB"
@@ -913,7 +913,7 @@ def test_a_rollout_that_does_not_fit_into_memory_says_how_much_it_needs(monkeypa
 
 
 def test_the_number_of_steps_that_a_memory_error_proposes_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runnerkit.memory.available_bytes", lambda: 70_000_000)
+    monkeypatch.setattr("runnerkit._core.memory.available_bytes", lambda: 70_000_000)
     with build(images, n_envs=2) as runner:
         with pytest.raises(MemoryBudgetError) as caught:
             runner.rollout(Constant(), steps=10_000)
@@ -923,9 +923,9 @@ def test_the_number_of_steps_that_a_memory_error_proposes_fits(monkeypatch: pyte
 
 
 def test_a_rollout_that_outgrows_the_memory_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runnerkit.memory._NEVER_MIND", 0)
+    monkeypatch.setattr("runnerkit._core.memory._NEVER_MIND", 0)
     free = iter([10**9, 10**9])
-    monkeypatch.setattr("runnerkit.memory.available_bytes", lambda: next(free, 10))
+    monkeypatch.setattr("runnerkit._core.memory.available_bytes", lambda: next(free, 10))
     with build(Fleet(length=1000), n_envs=2) as runner:
         with pytest.raises(MemoryBudgetError) as caught:
             runner.rollout(Constant(), episodes=4)

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-import runnerkit.plugins
+import runnerkit._plugins.manager
 from runnerkit import Contribution, GymRunner, RandomAgent, RunSpec, hookimpl
-from runnerkit.cli import main
+from runnerkit._cli.main import main
+from runnerkit._plugins.manager import Plugins
 from runnerkit.history.block import Block
-from runnerkit.plugins import Plugins
 
 AGENTS = """
     import os, sys, time
@@ -392,7 +392,7 @@ class CountPlugin:
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[Plugins], None]:
     def replace(plugins: Plugins) -> None:
-        monkeypatch.setattr(runnerkit.plugins, "installed_plugins", lambda: plugins)
+        monkeypatch.setattr(runnerkit._plugins.manager, "installed_plugins", lambda: plugins)
 
     return replace
 
@@ -413,7 +413,7 @@ def test_plugins_lists_every_contribution_with_its_texts_taken_literally(install
     install(plugins)
     lines = [re.split(r"  +", line) for line in run("plugins").stdout.splitlines()]
     assert lines[0] == ["kind", "name", "distribution", "version", "summary"]
-    version = runnerkit.plugins.Plugins().get("history_formats", "arrays").version
+    version = runnerkit._plugins.manager.Plugins().get("history_formats", "arrays").version
     assert ["history format", "arrays", "runnerkit", version, "NumPy arrays (the default)"] in lines
     assert ["history format", "count", "[bold]steps[/bold] :smile: only"] in lines
     groups = [kind for kind, _ in itertools.groupby(line[0] for line in lines[1:])]
@@ -495,7 +495,7 @@ def test_help_shows_examples_that_work() -> None:
 
 def test_help_is_quick_as_it_imports_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom runnerkit.cli import main\nmain(['--help'], standalone_mode=False)\n"
+        "import sys\nfrom runnerkit._cli.main import main\nmain(['--help'], standalone_mode=False)\n"
         "heavy = {'numpy', 'gymnasium', 'rich', 'torch', 'pluggy'} & set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)"
     )
@@ -543,7 +543,7 @@ def test_ctrl_c_before_the_first_step_ends_with_130_too(monkeypatch: pytest.Monk
     def interrupted(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("runnerkit.gym_runner.GymRunner.__init__", interrupted)
+    monkeypatch.setattr("runnerkit._rollout.gym_runner.GymRunner.__init__", interrupted)
     result = run("rollout", "CartPole-v1", code=130)
     assert (result.stdout, result.stderr) == ("", "Interrupted.\n")
 

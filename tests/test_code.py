@@ -13,7 +13,7 @@ import pytest
 
 import runnerkit
 from runnerkit import hooks
-from runnerkit.plugins import KINDS
+from runnerkit._plugins.manager import KINDS
 
 ROOT = Path(__file__).parent.parent
 PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from runnerkit import GymRunner, RandomAgent
-from runnerkit.annotations import text
+from runnerkit._checks.annotations import text
 from runnerkit.errors import ArgumentError, SpaceError
 
 if TYPE_CHECKING:

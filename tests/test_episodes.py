@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from runnerkit import EndReason, EpisodeStart, GymRunner, RandomAgent
-from runnerkit.episodes import SeedSchedule
 from runnerkit.errors import ArgumentError, RolloutError
+from runnerkit.executors.share import SeedSchedule
 
 
 class Made:

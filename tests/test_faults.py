@@ -34,14 +34,14 @@ from faulty_envs import (
 from typing_extensions import override
 
 from runnerkit import Contribution, hookimpl
+from runnerkit._plugins.manager import Plugins
 from runnerkit.errors import AgentError, EnvError, EnvSpaceError, RunnerKitError, SpaceError
 from runnerkit.executors import SerialExecutor
 from runnerkit.history.log import EpisodeLog
-from runnerkit.plugins import Plugins
 
 both_executors = pytest.mark.parametrize("executor", EXECUTORS, ids=[options["executor"] for options in EXECUTORS])
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parent / "support"
 
 
 @pytest.fixture(autouse=True)

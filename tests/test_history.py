@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from runnerkit import EndReason, GymRunner, RandomAgent, Transition, stack
-from runnerkit.episodes import SeedSchedule
 from runnerkit.errors import ArgumentError, MissingDependencyError, SpaceError
+from runnerkit.executors.share import SeedSchedule
 from runnerkit.typing import MakeEnv
 
 

@@ -160,7 +160,7 @@ from numpy.typing import NDArray
 from runnerkit import Contribution, GymRunner, Transition, hookimpl, make
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.history.arrays import ArrayFormat, ArrayHistory
-from runnerkit.hooks import MakeExecutor
+from runnerkit.executors import MakeExecutor
 from runnerkit.processors import Clip, Flatten, Normalize
 from runnerkit.typing import ActionPostprocessor, ActionPreprocessor, EnvFactory, HistoryFormat
 runner = make(KEY)

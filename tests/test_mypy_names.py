@@ -12,11 +12,11 @@ from mypy.modulefinder import compute_search_paths
 from mypy.options import Options
 from mypy_project import Project, install
 
-from runnerkit import plugins
+from runnerkit._plugins import manager as plugins
+from runnerkit._plugins.manager import Plugins
 from runnerkit.errors import UnknownNameError
 from runnerkit.mypy.config import Config, ConfigError
 from runnerkit.mypy.names import BUILTIN, KINDS, Names, find_names
-from runnerkit.plugins import Plugins
 
 SKIPPED = ("gymnasium.*", "numpy.*", "pluggy.*", "torch.*")  # which names do not need
 
@@ -123,7 +123,7 @@ SILENT = {
     "ignored_with_a_note": 'import runnerkit\nrunnerkit.make("x", history="xyzzy")  # type: ignore[runnerkit-name]',
     "variable": 'import runnerkit\nname = "arow"\ndef f(i: int) -> None:\n    runnerkit.make("x", history=f"a{i}")\n'
     "    runnerkit.make('x', history=name)",
-    "other_plugins": "from runnerkit import GymRunner\nfrom runnerkit.plugins import Plugins\n"
+    "other_plugins": "from runnerkit import GymRunner\nfrom runnerkit._plugins.manager import Plugins\n"
     'GymRunner("x", history="arow", plugins=Plugins())',
     "options_unseen": "from typing import Any\nfrom runnerkit import GymRunner\n"
     'def f(options: dict[str, Any]) -> None:\n    GymRunner("x", history="arow", **options)',

@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from runnerkit import Contribution, HistoryKey, Registry, hookimpl
+from runnerkit._plugins.manager import KINDS, Kind, Plugins
 from runnerkit.errors import ArgumentError, MissingDependencyError, PluginError, SpaceError, UnknownNameError
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.history.arrays import ArrayFormat, ArrayHistory
 from runnerkit.history.transitions import TransitionFormat
-from runnerkit.plugins import KINDS, Kind, Plugins
 from runnerkit.processors import Clip, Flatten
 from runnerkit.typing import ActionPostprocessor, EnvFactory, Executor, HistoryFormat
 
@@ -892,12 +892,12 @@ def test_no_pluggy_frame_is_in_a_step(executor: str) -> None:
 
     with build(lambda seed: Watching(), n_envs=2, executor=executor, preprocessors=["flatten"]) as runner:
         runner.rollout(Constant(), steps=3)
-    assert "runnerkit.episodes" in modules
+    assert "runnerkit.executors.share" in modules
     ours = {name for name in modules if name.startswith("runnerkit")}
     assert ours <= {
-        "runnerkit.episodes",
-        "runnerkit.rollouts",
-        "runnerkit.gym_runner",
+        "runnerkit.executors.share",
+        "runnerkit._rollout.loop",
+        "runnerkit._rollout.gym_runner",
         "runnerkit.executors.auto",
         "runnerkit.executors.serial",
         "runnerkit.executors.threads",

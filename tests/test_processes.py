@@ -29,7 +29,8 @@ from typing_extensions import override
 
 from runnerkit import EpisodeStart, GymRunner, RandomAgent
 from runnerkit.errors import ArgumentError, EnvError, RunnerKitError
-from runnerkit.executors import handover, processes
+from runnerkit.executors.processes import executor as processes
+from runnerkit.executors.processes import handover
 from runnerkit.typing import AnyEnv
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_yield"), reason="needs a POSIX system")
@@ -369,7 +370,7 @@ def test_ctrl_c_does_not_reach_a_helper_that_starts() -> None:
         """
         import os, signal, subprocess
         from test_processes import Constant, mortal
-        from runnerkit.executors import worker
+        from runnerkit.executors.processes import worker
 
         start = worker._start
         def start_and_interrupt(*arguments):
@@ -405,7 +406,7 @@ def test_who_waits_sleeps_at_once_if_there_are_more_workers_than_cores(monkeypat
         def act(self, observations: Any, /) -> Any:
             for runner in runners:
                 for helper in executor_of(runner)._helpers:
-                    spinning.append(bool(helper._words[handover.Words.SPIN]))
+                    spinning.append(bool(helper._words[handover.ControlWords.SPIN]))
             return super().act(observations)
 
     runners = [mortal("never", 0, n_envs=cores + 1, workers=cores + 1)]
@@ -416,10 +417,10 @@ def test_who_waits_sleeps_at_once_if_there_are_more_workers_than_cores(monkeypat
 
 @pytest.mark.parametrize("by_bell", [False, True])
 def test_turns_alternate_and_no_bell_is_lost(by_bell: bool) -> None:
-    words: memoryview[int] = np.zeros(handover.Words.count(1), np.int64).data
+    words: memoryview[int] = np.zeros(handover.ControlWords.count(1), np.int64).data
     bells = socket.socketpair()
     caller, helper = (
-        handover.Lane(words, bell, is_caller=is_caller, is_alive=lambda: True, by_bell=by_bell)
+        handover.TurnLock(words, bell, is_caller=is_caller, is_alive=lambda: True, by_bell=by_bell)
         for bell, is_caller in zip(bells, (True, False), strict=True)
     )
     said: list[str] = []
@@ -594,7 +595,7 @@ def test_between_two_calls_a_helper_is_busy_with_nothing() -> None:
     class Watching(Constant):
         @override
         def act(self, observations: Any, /) -> Any:
-            phases.add(words[handover.Words.PHASE])
+            phases.add(words[handover.ControlWords.PHASE])
             return super().act(observations)
 
     phases: set[int] = set()
@@ -630,6 +631,7 @@ def program(text: str, *flags: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *flags, "-c", textwrap.dedent(text)],
         capture_output=True, text=True, check=False, timeout=100, cwd=Path(__file__).parent,
+        env={**os.environ, "PYTHONPATH": "support"},
     )  # fmt: skip
 
 

@@ -128,7 +128,7 @@ def test_a_schedule_that_raises_is_named() -> None:
 
 
 def test_a_progress_callback_that_raises_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runnerkit.progress._INTERVAL", 0.0)
+    monkeypatch.setattr("runnerkit._rollout.progress._INTERVAL", 0.0)
 
     def progress(report: Progress) -> None:
         if report.steps >= 8:

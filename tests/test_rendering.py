@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from runnerkit import EndReason
+from runnerkit._rollout.rendering import Screen, tile
 from runnerkit.errors import ArgumentError, RenderError
-from runnerkit.rendering import Screen, tile
 
 both_executors = pytest.mark.parametrize("executor", EXECUTORS, ids=[options["executor"] for options in EXECUTORS])
 
@@ -214,7 +214,7 @@ def test_envs_in_human_mode_draw_themselves(
     executor: dict[str, Any], pictures: list[NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = FakeTime()
-    monkeypatch.setattr("runnerkit.rendering.time", clock)
+    monkeypatch.setattr("runnerkit._rollout.rendering.time", clock)
     fleet = Fleet()
     with build(fleet, n_envs=3, render_mode="human", **executor) as runner:
         assert [len(history) for history in runner.rollout(Constant(), steps=4, render=True, fps=20)] == [4] * 3
@@ -248,7 +248,7 @@ def test_no_more_than_fps_frames_are_drawn_a_second(
     monkeypatch: pytest.MonkeyPatch, pictures: list[NDArray[np.uint8]]
 ) -> None:
     clock = FakeTime()
-    monkeypatch.setattr("runnerkit.rendering.time", clock)
+    monkeypatch.setattr("runnerkit._rollout.rendering.time", clock)
     with build(Fleet(), render_mode="rgb_array") as runner:
         runner.rollout(Constant(), steps=11, render=True, fps=10)
     assert len(pictures) == 11
@@ -257,7 +257,7 @@ def test_no_more_than_fps_frames_are_drawn_a_second(
 
 def test_the_default_is_30_frames_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = FakeTime()
-    monkeypatch.setattr("runnerkit.rendering.time", clock)
+    monkeypatch.setattr("runnerkit._rollout.rendering.time", clock)
     with build(Fleet(), render_mode="human") as runner:
         runner.rollout(Constant(), steps=4, render=True)
     assert clock.naps == pytest.approx([1 / 30] * 3)
@@ -265,7 +265,7 @@ def test_the_default_is_30_frames_a_second(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_time_that_the_envs_take_is_no_longer_slept(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = FakeTime(work=0.04)
-    monkeypatch.setattr("runnerkit.rendering.time", clock)
+    monkeypatch.setattr("runnerkit._rollout.rendering.time", clock)
     screen = Screen("human", 10, "title")
     for _ in range(4):
         screen.wait()
@@ -274,7 +274,7 @@ def test_the_time_that_the_envs_take_is_no_longer_slept(monkeypatch: pytest.Monk
 
 def test_slow_envs_are_not_slowed_further_nor_caught_up_with(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = FakeTime(work=0.5)
-    monkeypatch.setattr("runnerkit.rendering.time", clock)
+    monkeypatch.setattr("runnerkit._rollout.rendering.time", clock)
     screen = Screen("human", 10, "title")
     for _ in range(4):
         screen.wait()
@@ -333,7 +333,7 @@ def _in_a_process(script: str, **environment: str) -> subprocess.CompletedProces
         capture_output=True,
         text=True,
         timeout=60,
-        env={**clean, "PYTHONPATH": str(Path(__file__).parent), **environment},
+        env={**clean, "PYTHONPATH": str(Path(__file__).parent / "support"), **environment},
     )
 
 

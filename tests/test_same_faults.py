@@ -16,8 +16,8 @@ from restless import moving
 from typing_extensions import override
 
 from runnerkit import EpisodeStart, GymRunner, Transition
-from runnerkit.episodes import SeedSchedule
 from runnerkit.errors import RolloutError, RunnerKitError
+from runnerkit.executors.share import SeedSchedule
 from runnerkit.executors.trial import Way
 
 RUN_SEED = 3

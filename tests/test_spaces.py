@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from typing_extensions import override
 
 from runnerkit import GymRunner
-from runnerkit.batches import BatchReader
+from runnerkit._core.batches import BatchReader
+from runnerkit._core.spaces import Layout, MisfitError
 from runnerkit.errors import EnvSpaceError
-from runnerkit.spaces import Layout, MisfitError
 
 
 def samples_of(space: Space[Any], count: int, seed: int = 0) -> list[Any]:

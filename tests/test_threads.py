@@ -23,14 +23,14 @@ from typing_extensions import override
 
 import runnerkit
 from runnerkit import Contribution, Registry, hookimpl
-from runnerkit.episodes import SeedSchedule, Share
+from runnerkit._plugins.manager import Plugins, installed_plugins
 from runnerkit.errors import ClosedError, SpaceError
 from runnerkit.executors import ThreadsExecutor
-from runnerkit.executors.threads import _Helper
-from runnerkit.executors.waiting import Line
+from runnerkit.executors.share import SeedSchedule, Share
+from runnerkit.executors.threads import WorkerThread
+from runnerkit.executors.waiting import SpinQueue
 from runnerkit.history import ArrayFormat
 from runnerkit.history.arrays import ArrayRecorder
-from runnerkit.plugins import Plugins, installed_plugins
 from runnerkit.processors import Clip, Normalize
 
 LONG = 60  # seconds after which something has hung
@@ -286,7 +286,7 @@ def without_gil(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
     def believe(cores: int) -> None:
         monkeypatch.setattr("runnerkit.executors.threads.has_gil", lambda: False)
-        monkeypatch.setattr("runnerkit.cores.available_cores", lambda: cores)
+        monkeypatch.setattr("runnerkit._core.cores.available_cores", lambda: cores)
 
     return believe
 
@@ -369,7 +369,7 @@ def test_threads_that_poll_give_the_bytes_of_serial(without_gil: Callable[[int],
 
 @pytest.mark.parametrize("may_poll", [False, True])
 def test_a_line_hands_over_everything_in_order(may_poll: bool) -> None:
-    line: Line[int] = Line()
+    line: SpinQueue[int] = SpinQueue()
     line.may_poll = may_poll
 
     def put() -> None:
@@ -381,7 +381,7 @@ def test_a_line_hands_over_everything_in_order(may_poll: bool) -> None:
 
 
 def test_a_line_with_a_late_hint_still_waits_for_the_next_item() -> None:
-    line: Line[str] = Line()
+    line: SpinQueue[str] = SpinQueue()
     line.may_poll = True
     line.put("first")
     assert line.take() == "first"
@@ -391,8 +391,8 @@ def test_a_line_with_a_late_hint_still_waits_for_the_next_item() -> None:
 
 
 @contextlib.contextmanager
-def helper() -> Iterator[_Helper]:
-    made = _Helper(Share([0]))
+def helper() -> Iterator[WorkerThread]:
+    made = WorkerThread(Share([0]))
     made.start()
     yield made
     made.stop()
@@ -432,7 +432,7 @@ def test_neither_imports_nor_rollouts_turn_the_gil_on() -> None:
         import gymnasium, numpy
         has_gil = getattr(sys, "_is_gil_enabled", lambda: True)
         before = has_gil()
-        import runnerkit.cli, runnerkit.loading, runnerkit.rendering, runnerkit.reports, runnerkit.terminal
+        import runnerkit._cli.main, runnerkit._rollout.rendering
 
         for executor in ("serial", "threads"):
             with runnerkit.make("CartPole-v1", n_envs=4, executor=executor, workers=None) as runner:

@@ -22,14 +22,14 @@ from click.testing import CliRunner, Result
 from faulty_envs import GO_ON, Answer, Constant, Faults, ScriptedEnv, build, raising, runnerkit_threads
 from typing_extensions import override
 
-import runnerkit.plugins
+import runnerkit._plugins.manager
 from runnerkit import Contribution, EnvKey, hookimpl, tuning
-from runnerkit.advice import TuningSummary
-from runnerkit.cli import main
+from runnerkit._cli.advice import TuningSummary
+from runnerkit._cli.main import main
+from runnerkit._cli.terminal import print_pairs
+from runnerkit._plugins.manager import Plugins
 from runnerkit.errors import AgentError, ArgumentError, EnvError, UnknownNameError
 from runnerkit.executors import SerialExecutor
-from runnerkit.plugins import Plugins
-from runnerkit.terminal import print_pairs
 from runnerkit.tuning import Measurement, Tuning, measure
 
 
@@ -401,7 +401,7 @@ def test_what_it_recommends_runs_as_it_is() -> None:
     document = json.loads(run("CartPole-v1", "--n-envs", "2", "--pre", "flatten", *QUICK, "--json").stdout)
     advice = document["recommended"]
     with eval(advice["python"], {"runnerkit": runnerkit}) as runner:
-        assert (runner.n_envs, runner.executor.name) == (2, advice["executor"])
+        assert (runner.n_envs, runner.executor_report.name) == (2, advice["executor"])
         assert runner.rollout(Constant(), steps=5)[0].observations.shape == (5, 4)
     command = shlex.split(advice["command"])
     assert command[0] == "runnerkit"
@@ -554,7 +554,7 @@ def test_on_a_terminal_a_bar_shows_who_was_measured_last_and_goes_away(quiet: bo
 
 
 def test_an_error_fits_into_its_line(monkeypatch: pytest.MonkeyPatch, offered: Plugins) -> None:
-    monkeypatch.setattr(runnerkit.plugins, "installed_plugins", lambda: offered)
+    monkeypatch.setattr(runnerkit._plugins.manager, "installed_plugins", lambda: offered)
     monkeypatch.setattr(tuning, "installed_plugins", lambda: offered)
     stdout = run("CartPole-v1", "--seconds", "0.3", "--executor", "shaky").stdout
     assert "8       shaky     default  -            -                OSError: shaken\n" in stdout

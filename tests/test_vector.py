@@ -297,7 +297,7 @@ def test_processors_change_nothing_about_what_the_envs_do(mode: AutoresetMode, k
 def test_a_large_block_is_closed_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     make = sync(lambda: OrderlyEnv(SPACES["Dict of objects"], SPACES["Dict"]), 3)
     (whole,) = run(make, 3, [("steps", 40)], seed=1)
-    monkeypatch.setattr("runnerkit.history.rests._ITEMS", 7)
+    monkeypatch.setattr("runnerkit.history.compaction._ITEMS", 7)
     (pieces,) = run(make, 3, [("steps", 40)], seed=1)
     assert [summary(h) for h in pieces] == [summary(h) for h in whole]
 

@@ -1,15 +1,41 @@
 """Executors: how n envs are stepped. Which one is used never shows in the data, only in the speed.
 
-They step envs through `Share`, the envs that one worker owns; an executor of your own should, too. Only
-`VectorExecutor` does not, which a runner uses for a `gymnasium.vector.VectorEnv`.
+An `Executor` steps its envs through `Share`, the envs that one worker owns; an executor of your own should, too::
+
+    class Mine:
+        def __init__(self, n_envs: int, workers: int | None, /) -> None:
+            self.share = Share(range(n_envs))
+
+`share_out` divides n envs among workers, `first_fault` picks the error that a single worker would have met first,
+and `SeedSchedule` knows the seed of every episode. `SerialExecutor` is the shortest example.
 """
 
 from __future__ import annotations
 
-from runnerkit.episodes import Share
+from runnerkit._core.cores import share_out
 from runnerkit.executors.auto import AutoExecutor
+from runnerkit.executors.base import AllocatesBlocks, Executor, MakeExecutor, ReportingExecutor
 from runnerkit.executors.serial import SerialExecutor
+from runnerkit.executors.share import SeedSchedule, Share, first_fault
 from runnerkit.executors.threads import ThreadsExecutor
-from runnerkit.executors.vector import VectorExecutor
+from runnerkit.executors.vector.executor import VectorExecutor
+from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, ShareOptions
 
-__all__ = ["AutoExecutor", "SerialExecutor", "Share", "ThreadsExecutor", "VectorExecutor"]
+__all__ = [
+    "AllocatesBlocks",
+    "AutoExecutor",
+    "EnvFacts",
+    "EpisodeStart",
+    "Executor",
+    "ExecutorReport",
+    "MakeExecutor",
+    "ReportingExecutor",
+    "SeedSchedule",
+    "SerialExecutor",
+    "Share",
+    "ShareOptions",
+    "ThreadsExecutor",
+    "VectorExecutor",
+    "first_fault",
+    "share_out",
+]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from runnerkit.cores import share_out
+from runnerkit._core.cores import share_out
+from runnerkit._core.spaces import Rows
+from runnerkit._core.types import AnyEnv
 from runnerkit.errors import EnvError
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.executors.threads import ThreadsExecutor
@@ -13,8 +15,6 @@ from runnerkit.executors.trial import Trial, Way
 from runnerkit.history.block import Block
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, ShareOptions
-from runnerkit.spaces import Rows
-from runnerkit.typing import AnyEnv
 
 __all__ = ["AutoExecutor"]
 

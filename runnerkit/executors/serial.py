@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from runnerkit.episodes import Share
 from runnerkit.errors import ArgumentError
+from runnerkit.executors.share import Share
 
 __all__ = ["SerialExecutor"]
 

@@ -12,15 +12,15 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from runnerkit.cores import share_out, spinners
-from runnerkit.episodes import Share, foremost
-from runnerkit.errors import close_after
-from runnerkit.executors.waiting import Line, has_gil
+from runnerkit._core.cores import share_out, spinners
+from runnerkit._core.faults import close_after
+from runnerkit._core.spaces import Rows
+from runnerkit._core.types import AnyEnv
+from runnerkit.executors.share import Share, first_fault
+from runnerkit.executors.waiting import SpinQueue, has_gil
 from runnerkit.history.block import Block
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, ShareOptions
-from runnerkit.spaces import Rows
-from runnerkit.typing import AnyEnv
 
 __all__ = ["ThreadsExecutor"]
 
@@ -39,12 +39,12 @@ class ThreadsExecutor:
         own, *others = share_out(n_envs, workers)
         self.workers: int = 1 + len(others)
         self._own: Share = make_share(own)
-        self._helpers: list[_Helper] = []
+        self._helpers: list[WorkerThread] = []
         self._parts_of: Sequence[int] = ()
         self._parts: list[tuple[slice, Sequence[int]]] = []
         try:
             for env_indices in others:
-                self._helpers.append(_Helper(make_share(env_indices)))
+                self._helpers.append(WorkerThread(make_share(env_indices)))
                 self._helpers[-1].start()
         except BaseException as error:  # there may be a limit to the number of threads, or Ctrl-C
             close_after(error, self.release)
@@ -180,17 +180,17 @@ class ThreadsExecutor:
             except BaseException as fault:
                 faults.append(fault)
         if faults:
-            raise foremost(faults)
+            raise first_fault(faults)
         return answers
 
 
-class _Helper:
+class WorkerThread:
     """A thread that does for its share what it is told, one call at a time."""
 
     def __init__(self, share: Share) -> None:
         self.share: Share = share
-        self._calls: Line[_Call] = Line()
-        self._answers: Line[tuple[Any, BaseException | None]] = Line()
+        self._calls: SpinQueue[_Call] = SpinQueue()
+        self._answers: SpinQueue[tuple[Any, BaseException | None]] = SpinQueue()
         self._closing_faults: list[Exception] = []
         self._may_be_busy: bool = False
         name = f"runnerkit-envs-{share.env_indices[0]}-{share.env_indices[-1]}"
@@ -241,8 +241,8 @@ class _Helper:
 
 def _work(
     share: Share,
-    calls: Line[_Call],
-    answers: Line[tuple[Any, BaseException | None]],
+    calls: SpinQueue[_Call],
+    answers: SpinQueue[tuple[Any, BaseException | None]],
     closing_faults: list[Exception],
 ) -> None:
     while (call := calls.take()) is not None:

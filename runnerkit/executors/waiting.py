@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-__all__ = ["Line", "has_gil"]
+__all__ = ["SpinQueue", "has_gil"]
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ def has_gil() -> bool:
     return is_enabled()
 
 
-class Line(Generic[T]):
+class SpinQueue(Generic[T]):
     """A queue from one thread to one other, for one item at a time: more are kept, but found late."""
 
     __slots__ = ("_has_item", "_items", "may_poll")

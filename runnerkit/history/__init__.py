@@ -1,21 +1,40 @@
-"""Histories: what a rollout returns per env, and the block of arrays they are made from.
+"""Histories: what a rollout returns per env, the block of arrays they are made from, and the formats that make them.
 
-`TorchHistory` and `TorchFormat` are in `runnerkit.history.torch`, which imports torch.
+A `HistoryFormat` opens a `Recorder` for a runner; the recorder turns the `Block` of each rollout into one history
+per env. `ArrayHistory` is the default. `TorchHistory` and `TorchFormat` are in `runnerkit.history.torch`, which
+imports torch.
 """
 
 from __future__ import annotations
 
+from runnerkit._core.spaces import Layout, Leaf, Rows
 from runnerkit.history.arrays import ArrayFormat, ArrayHistory
-from runnerkit.history.block import Block
+from runnerkit.history.base import AppendingRecorder, HistoryFormat, Recorder
+from runnerkit.history.block import Block, BlockLayout, Mark
 from runnerkit.history.columns import ColumnHistory, EpisodeColumns, stack
+from runnerkit.history.log import EpisodeLog
 from runnerkit.history.transitions import TransitionFormat
+from runnerkit.records import EndReason, Episode, EpisodeStart, RunSpec
 
 __all__ = [
+    "AppendingRecorder",
     "ArrayFormat",
     "ArrayHistory",
     "Block",
+    "BlockLayout",
     "ColumnHistory",
+    "EndReason",
+    "Episode",
     "EpisodeColumns",
+    "EpisodeLog",
+    "EpisodeStart",
+    "HistoryFormat",
+    "Layout",
+    "Leaf",
+    "Mark",
+    "Recorder",
+    "Rows",
+    "RunSpec",
     "TransitionFormat",
     "stack",
 ]

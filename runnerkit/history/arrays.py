@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import override
+from typing_extensions import TypeVar, override
 
+from runnerkit._core.spaces import Column
+from runnerkit._core.types import ActT, ObsT
 from runnerkit.history.block import Block
 from runnerkit.history.columns import ColumnHistory
 from runnerkit.records import RunSpec
-from runnerkit.spaces import Column
-from runnerkit.typing import ActT, ObsT
 
 __all__ = ["ArrayFormat", "ArrayHistory"]
 
@@ -50,3 +50,6 @@ class ArrayRecorder:
 
     def close(self) -> None:
         """Do nothing: the arrays belong to the caller."""
+
+
+HistoryT = TypeVar("HistoryT", default=ArrayHistory[ObsT, ActT])

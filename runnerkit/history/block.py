@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runnerkit._core.spaces import Column, Layout
 from runnerkit.errors import ArgumentError
-from runnerkit.history import rests
+from runnerkit.history import compaction
 from runnerkit.history.log import EpisodeLog
-from runnerkit.records import EndReason, Episode, EpisodeStart, Provenance
-from runnerkit.spaces import Column, Layout
-from runnerkit.typing import EpisodeSchedule
+from runnerkit.records import EndReason, Episode, EpisodeSchedule, EpisodeStart, Provenance
 
 __all__ = ["Block", "BlockLayout", "Mark"]
 
@@ -183,7 +182,7 @@ class Block:
         After each of them but in row 0 an episode begins, which is noted in the log. Rows of what rests on the
         dropped ones change: marks, lengths and infos. Only for a block of which nobody has a view yet.
         """
-        rests.drop(self, self._columns(), rows, env_indices)
+        compaction.drop(self, self._columns(), rows, env_indices)
 
     def unknown_after(self, env_index: int) -> list[int]:
         """Return the steps of an env of which nobody knows where they led."""

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import TypeVar, override
 
+from runnerkit._core.spaces import Column, Layout
+from runnerkit._core.types import ActT, ObsT
 from runnerkit.errors import ArgumentError
 from runnerkit.history.block import Block
 from runnerkit.records import Episode, Provenance
-from runnerkit.spaces import Column, Layout
-from runnerkit.typing import ActT, ObsT
 
 __all__ = ["ColumnHistory", "EpisodeColumns", "stack"]
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from runnerkit.spaces import Column, Layout
+from runnerkit._core.spaces import Column, Layout
 
 __all__ = ["EpisodeLog", "InfoEntry"]
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from typing_extensions import TypeVar, override
 
+from runnerkit._core.spaces import Column, Layout
 from runnerkit.errors import MissingDependencyError, SpaceError
 from runnerkit.history.block import Block
 from runnerkit.history.columns import ColumnHistory
 from runnerkit.records import RunSpec
-from runnerkit.spaces import Column, Layout
 
 try:
     import torch

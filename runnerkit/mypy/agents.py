@@ -11,14 +11,14 @@ from mypy.plugin import CheckerPluginInterface, MethodSigContext
 from mypy.types import FunctionLike, Instance, Type, UnionType, get_proper_type
 from typing_extensions import override
 
-from runnerkit import sentences
+from runnerkit import _sentences as sentences
 from runnerkit.mypy.calls import Fault, permissive
 from runnerkit.mypy.fits import fits, read_by_runner
 from runnerkit.mypy.part import Part
 from runnerkit.mypy.shapes import Thing
 from runnerkit.mypy.texts import text
 
-_RUNNER: Final = "runnerkit.gym_runner.GymRunner"
+_RUNNER: Final = "runnerkit._rollout.gym_runner.GymRunner"
 _OPTIONAL: Final = (sentences.BEGIN_EPISODES, sentences.SET_ACTIVE_ENVS)
 
 

@@ -34,7 +34,7 @@ from runnerkit.mypy.shapes import ANY
 _MAKE: Final = "runnerkit.registry.make"
 _REGISTRY: Final = "runnerkit.registry.Registry"
 _BUILD: Final = f"{_REGISTRY}.build"
-_RUNNER: Final = "runnerkit.gym_runner.GymRunner"
+_RUNNER: Final = "runnerkit._rollout.gym_runner.GymRunner"
 _ENV_KEY: Final = "runnerkit.keys.EnvKey"
 _POSITIONAL: Final = {_MAKE: ("env",), _BUILD: ("env",), _RUNNER: ("env_id", "seed", "n_envs", "log_level")}
 

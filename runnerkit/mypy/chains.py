@@ -12,7 +12,7 @@ from typing import Final
 from mypy.plugin import CheckerPluginInterface
 from mypy.types import Type
 
-from runnerkit import sentences
+from runnerkit import _sentences as sentences
 from runnerkit.mypy.calls import Call, Fault, Value
 from runnerkit.mypy.fits import as_read, fits, is_open
 from runnerkit.mypy.names import Names

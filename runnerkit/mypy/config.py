@@ -25,7 +25,7 @@ from typing import Any, Final, NamedTuple
 
 from mypy.options import Options
 
-from runnerkit import sentences
+from runnerkit import _sentences as sentences
 
 KEYS: Final = ("markers", "names", "specs")
 

@@ -38,7 +38,7 @@ def read_by_runner(part: Part, given: Type) -> bool:
         return all(read_by_runner(part, item) for item in proper.items)
     if not isinstance(proper, Instance):
         return False
-    tensor = part.instance("runnerkit.typing.TensorLike")
+    tensor = part.instance("runnerkit._core.types.TensorLike")
     return proper.type.has_base("builtins.list") or (tensor is not None and is_subtype(proper, tensor))
 
 

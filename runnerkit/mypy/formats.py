@@ -6,7 +6,7 @@ from mypy.nodes import Var
 from mypy.plugin import CheckerPluginInterface
 from mypy.types import Instance, Type, get_proper_type
 
-from runnerkit import sentences
+from runnerkit import _sentences as sentences
 from runnerkit.mypy.fits import fits
 from runnerkit.mypy.names import Names
 from runnerkit.mypy.part import Part
@@ -22,7 +22,7 @@ def fault_of_format(part: Part, typ: Type, api: CheckerPluginInterface) -> str:
     fault = "" if thing.is_plain else thing.fault(sentences.OPEN)  # mypy refuses numbers and such by itself
     if fault:
         return fault
-    recorder_type = part.instance("runnerkit.typing.Recorder", *_of_object(part))
+    recorder_type = part.instance("runnerkit.history.base.Recorder", *_of_object(part))
     for way in thing.methods(sentences.OPEN):
         recorder = Thing("Recorder", way.result)
         if not isinstance(way.result, Instance):

@@ -16,7 +16,7 @@ from mypy.subtypes import is_same_type, is_subtype
 from mypy.typeops import function_type, make_simplified_union
 from mypy.types import AnyType, CallableType, Instance, NoneType, Type, TypeOfAny, get_proper_type
 
-from runnerkit import sentences
+from runnerkit import _sentences as sentences
 from runnerkit.mypy.markers import Marked
 from runnerkit.mypy.specs import Spec
 from runnerkit.mypy.texts import distinct_texts

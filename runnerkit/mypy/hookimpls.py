@@ -29,7 +29,7 @@ from mypy.plugin import (
 from mypy.types import AnyType, CallableType, FunctionLike, Instance, Type, TypeOfAny, get_proper_type
 from typing_extensions import override
 
-from runnerkit import sentences
+from runnerkit import _sentences as sentences
 from runnerkit.mypy.config import Config
 from runnerkit.mypy.hookcheck import Fault, HookCheck
 from runnerkit.mypy.markers import Marked, marked, marked_by_attribute

@@ -9,7 +9,7 @@ from typing import Final
 
 from mypy.nodes import CallExpr, MemberExpr, MypyFile
 
-from runnerkit import sentences
+from runnerkit import _sentences as sentences
 from runnerkit.mypy.calls import Call, Fault, Value
 from runnerkit.mypy.names import KINDS, NamesPart
 from runnerkit.mypy.part import NAME

@@ -32,7 +32,7 @@ from mypy.options import Options
 from mypy.plugin import Plugin
 from typing_extensions import override
 
-from runnerkit import sentences
+from runnerkit import _sentences as sentences
 from runnerkit.mypy.config import Config, ConfigError
 from runnerkit.mypy.part import Part
 
@@ -48,7 +48,7 @@ KINDS: Final[Mapping[str, str]] = {
 """What can have a name, by hook, and in words."""
 
 BUILTIN: Final[Mapping[str, Mapping[str, str]]] = {
-    "env_factories": {"vector": "runnerkit.vector_envs:make_vector_env"},
+    "env_factories": {"vector": "runnerkit._envs.vector:make_vector_env"},
     "action_preprocessors": {
         "flatten": "runnerkit.processors:Flatten",
         "normalize": "runnerkit.processors:Normalize",
@@ -67,7 +67,7 @@ BUILTIN: Final[Mapping[str, Mapping[str, str]]] = {
         "auto": "runnerkit.executors.auto:AutoExecutor",
         "serial": "runnerkit.executors.serial:SerialExecutor",
         "threads": "runnerkit.executors.threads:ThreadsExecutor",
-        "processes": "runnerkit.executors.processes:ProcessesExecutor",
+        "processes": "runnerkit.executors.processes.executor:ProcessesExecutor",
     },
 }
 """What RunnerKit itself offers; of the history formats, what their histories are made of."""

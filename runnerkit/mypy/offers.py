@@ -9,7 +9,7 @@ from mypy.plugin import CheckerPluginInterface, FunctionContext, Plugin
 from mypy.types import CallableType, Instance, Type, get_proper_type
 from typing_extensions import override
 
-from runnerkit import sentences
+from runnerkit import _sentences as sentences
 from runnerkit.mypy.calls import Fault
 from runnerkit.mypy.chains import Chains
 from runnerkit.mypy.formats import fault_of_format
@@ -19,14 +19,14 @@ from runnerkit.mypy.shapes import Method, Thing
 
 _CONTRIBUTION: Final = "runnerkit.hooks.Contribution"
 _PROCESSORS: Final = {
-    "runnerkit.typing.ActionPreprocessor": "Preprocessor",
-    "runnerkit.typing.ActionPostprocessor": "Postprocessor",
+    "runnerkit.processors.ActionPreprocessor": "Preprocessor",
+    "runnerkit.processors.ActionPostprocessor": "Postprocessor",
 }
 _CALLED: Final = {
-    "runnerkit.typing.EnvFactory": ("Env factory", sentences.MAKE_ENV),
-    "runnerkit.hooks.MakeExecutor": ("Executor", sentences.MAKE_EXECUTOR),
+    "runnerkit.hooks.EnvFactory": ("Env factory", sentences.MAKE_ENV),
+    "runnerkit.executors.base.MakeExecutor": ("Executor", sentences.MAKE_EXECUTOR),
 }
-_FORMAT: Final = "runnerkit.typing.HistoryFormat"
+_FORMAT: Final = "runnerkit.history.base.HistoryFormat"
 
 
 class OffersPart(Part):

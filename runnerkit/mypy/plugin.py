@@ -35,7 +35,7 @@ _LAST: Final = 29
 where imports form a cycle by it."""
 
 _HERE: Final = Path(__file__).parent
-_SOURCES: Final = (*sorted(_HERE.glob("*.py")), _HERE.parent / "sentences.py")
+_SOURCES: Final = (*sorted(_HERE.glob("*.py")), _HERE.parent / "_sentences.py")
 
 
 class RunnerKitPlugin(Plugin):

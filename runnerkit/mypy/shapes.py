@@ -36,7 +36,7 @@ from mypy.types import (
 )
 from typing_extensions import override
 
-from runnerkit import sentences
+from runnerkit import _sentences as sentences
 
 ANY: Final = AnyType(TypeOfAny.special_form)
 

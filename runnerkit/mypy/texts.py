@@ -1,4 +1,4 @@
-"""Types as text, as `runnerkit.sentences` wants them."""
+"""Types as text, as `runnerkit._sentences` wants them."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from costs import import_times, memory_peaks, standing_costs
 from lineup import offered
 from results import Results
 
-from runnerkit.cores import available_cores
+from runnerkit._core.cores import available_cores
 
 KINDS = ["speed", "scaling", "start", "memory", "idle", "import"]
 SCALED = ["CartPole-v1", "HalfCheetah-v5"]

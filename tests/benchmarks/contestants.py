@@ -20,7 +20,7 @@ from cells import Cell, Policy
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 from runnerkit import GymRunner
-from runnerkit.plugins import installed_plugins
+from runnerkit._plugins.manager import installed_plugins
 
 Seconds = float
 Run = Callable[[], Seconds]
@@ -169,7 +169,7 @@ OWN = [
         Contestant(f"RunnerKit {executor}", runnerkit(executor=executor), overhead=overhead, executor=executor)
         for executor, overhead in [("serial", 1.0), ("threads", 10.0), ("auto", 1.0), ("processes", 0.0)]
     ),
-    Contestant("RunnerKit over it", runnerkit(), ["runnerkit.executors.vector"], vector=True),
+    Contestant("RunnerKit over it", runnerkit(), ["runnerkit.executors.vector.executor"], vector=True),
 ]
 
 GYMNASIUM = [

@@ -15,7 +15,7 @@ from typing import Any
 
 from cells import Cell
 
-from runnerkit.cores import available_cores
+from runnerkit._core.cores import available_cores
 
 PACKAGES = ["runnerkit", "gymnasium", "numpy", "torch", "stable-baselines3", "tianshou", "torchrl", "mujoco", "ale-py"]
 

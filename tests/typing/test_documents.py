@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from runnerkit import sentences
+from runnerkit import _sentences as sentences
 
 ROOT = Path(__file__).parents[2]
 READMES = (ROOT / "README.md", ROOT / "plugins" / "README.md")

@@ -15,8 +15,8 @@ import runnerkit_atari
 from runnerkit_atari.options import AtariOptions
 
 from runnerkit import EndReason, GymRunner, RandomAgent
+from runnerkit._plugins.manager import Plugins
 from runnerkit.errors import ArgumentError, UnknownNameError
-from runnerkit.plugins import Plugins
 
 SHORT = {"max_num_frames_per_episode": 160}
 
@@ -44,7 +44,7 @@ def test_each_name_that_is_offered_is_declared_and_can_be_loaded() -> None:
 
 def test_listing_plugins_imports_neither_ale_py_nor_opencv() -> None:
     code = (
-        "import sys; from runnerkit.plugins import Plugins; p = Plugins(); p.discover(); "
+        "import sys; from runnerkit._plugins.manager import Plugins; p = Plugins(); p.discover(); "
         "assert 'atari' in p.offers('env_factories'); assert not {'ale_py', 'cv2'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)

@@ -20,9 +20,9 @@ from gymnasium.vector import SyncVectorEnv
 from runnerkit_minari import MINARI, MinariFormat, MinariHistory
 
 from runnerkit import EndReason, EpisodeStart, GymRunner, HistoryKey, RandomAgent
+from runnerkit._plugins.manager import Plugins
 from runnerkit.errors import ArgumentError, EnvError, RolloutError, SpaceError
 from runnerkit.history import ArrayHistory
-from runnerkit.plugins import Plugins
 
 CARTPOLE = "CartPole-v1"
 FORMATS = ["hdf5", "arrow", "parquet"]
@@ -469,7 +469,7 @@ def test_the_plugin_is_discovered_with_its_distribution_and_version() -> None:
 
 def test_listing_plugins_does_not_import_minari() -> None:
     code = (
-        "import sys; from runnerkit.plugins import Plugins; p = Plugins(); p.discover(); "
+        "import sys; from runnerkit._plugins.manager import Plugins; p = Plugins(); p.discover(); "
         "p.get('history_formats', 'minari').make(); assert not {'minari', 'h5py', 'PIL'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)

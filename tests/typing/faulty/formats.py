@@ -10,10 +10,10 @@ import gymnasium
 
 import runnerkit
 from runnerkit import Contribution, Registry, RunSpec, hookimpl
+from runnerkit.executors import MakeExecutor
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.history.arrays import ArrayFormat
 from runnerkit.history.block import Block
-from runnerkit.hooks import MakeExecutor
 from runnerkit.typing import ActionPostprocessor, ActionPreprocessor, AnyEnv, EnvFactory, HistoryFormat, Recorder
 
 

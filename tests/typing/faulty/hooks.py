@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 from types import SimpleNamespace
 
 from runnerkit import Contribution, Registry, hookimpl
+from runnerkit.executors import MakeExecutor
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.history.arrays import ArrayFormat
-from runnerkit.hooks import MakeExecutor
 from runnerkit.processors import Flatten
 from runnerkit.typing import ActionPreprocessor, EnvFactory, HistoryFormat
 

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 from typing import Any, assert_type
 
 from runnerkit import Contribution, Registry, hookimpl
+from runnerkit.executors import MakeExecutor
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.history.arrays import ArrayFormat
-from runnerkit.hooks import Hook, MakeExecutor
+from runnerkit.hooks import Hook
 from runnerkit.processors import Clip, Flatten
 from runnerkit.typing import ActionPostprocessor, ActionPreprocessor, AnyEnv, EnvFactory, HistoryFormat
 

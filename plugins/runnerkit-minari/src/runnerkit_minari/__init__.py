@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from runnerkit import Contribution, HistoryKey, hookimpl
 from runnerkit.typing import HistoryFormat
 from runnerkit_minari.format import MinariFormat
-from runnerkit_minari.history import Dataset, DatasetEpisode, MinariHistory
+from runnerkit_minari.history import MinariHistory
+from runnerkit_minari.loaded import Dataset, DatasetEpisode
 
 __all__ = ["MINARI", "Dataset", "DatasetEpisode", "MinariFormat", "MinariHistory", "history_formats"]
 

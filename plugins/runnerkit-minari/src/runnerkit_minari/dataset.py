@@ -17,7 +17,7 @@ from minari.storage import get_dataset_path  # type: ignore[import-untyped]
 
 from runnerkit import RunSpec
 from runnerkit.errors import ArgumentError, MissingDependencyError
-from runnerkit_minari.history import Dataset
+from runnerkit_minari.loaded import Dataset
 from runnerkit_minari.metadata import storable_options, storable_seed
 from runnerkit_minari.parts import Part, View
 

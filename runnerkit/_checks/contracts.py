@@ -1,0 +1,332 @@
+"""What agents, processors, formats and factories must be like, as far as it can be seen before they are used::
+
+    facts = PREPROCESSOR.look(Scale())
+    facts.fault                             # "" if it is fine, else what is wrong with it
+    facts.takes_fault("the env", layout)    # with what it gets, by its annotations
+
+Faults are in the sentences of `runnerkit._sentences`, for the caller to raise as an error. What cannot be looked into,
+such as a function written in C, passes.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from types import FunctionType, MappingProxyType, MethodWrapperType, ModuleType
+from typing import Any, Final, NamedTuple, Protocol
+from weakref import WeakKeyDictionary, ref
+
+from gymnasium import Space, spaces
+
+from runnerkit import _sentences as sentences
+from runnerkit._checks.annotations import ALL_KINDS, MAPPING, NO_BATCH, SCALAR, annotation_of, contradicts, forms, text
+from runnerkit._checks.signatures import called_otherwise, first_parameter, is_async, name_of
+from runnerkit._core.batches import readable_kinds
+from runnerkit._core.spaces import Layout, Leaf
+from runnerkit.errors import ArgumentError
+
+__all__ = [
+    "AGENT",
+    "CONTRACTS",
+    "EXECUTOR",
+    "HISTORY_FORMAT",
+    "POSTPROCESSOR",
+    "PREPROCESSOR",
+    "RECORDER",
+    "THE_ENV",
+    "AgentGate",
+    "Contract",
+    "Facts",
+    "is_plain_value",
+]
+
+THE_ENV: Final = "the env"
+
+_STATIC = (staticmethod, classmethod)
+
+
+class Batch(NamedTuple):
+    """What an annotation says about a batch: in words, and what it may be; see `annotations.forms`."""
+
+    text: str = "Any"
+    forms: frozenset[str] = frozenset()
+
+
+class Facts(NamedTuple):
+    """What a look at a thing has shown."""
+
+    what: str
+    who: str
+    fault: str
+    """What is wrong with it, whatever it is used with; empty if nothing is."""
+    takes: Batch = Batch()
+    gives: Batch = Batch()
+
+    def takes_fault(self, source: str, layout: Layout) -> str:
+        """Return what is wrong, if anything, should it get batches of that layout from a source."""
+        if not self.takes.forms or self.takes.forms & _given(layout):
+            return ""
+        return sentences.takes_otherwise(self.what, self.who, self.takes.text, source, _text(layout.space))
+
+    def gives_fault(self, sink: str, layout: Layout) -> str:
+        """Return what is wrong, if anything, should a batch of that layout be made of what it returns."""
+        if not self.gives.forms or self.gives.forms & _readable(layout):
+            return ""
+        return sentences.gives_otherwise(self.what, self.who, self.gives.text, sink, _text(layout.space))
+
+    @property
+    def title(self) -> str:
+        """What it is called by those before and after it: "Preprocessor Scale"."""
+        return f"{self.what} {self.who}"
+
+
+class _Noted(NamedTuple):
+    """What a look at a class has shown, and the methods that it had; a later patch brings others."""
+
+    facts: Facts
+    methods: Sequence[ref[FunctionType] | bool]
+    """Functions, which must not keep their class alive, or whether there was None."""
+
+
+class Contract:
+    """What one kind of thing must be like.
+
+    Args:
+        what: it is, "Agent".
+        calls: how its methods are called, `act(observations)`.
+        optional: how methods are called that it need not have.
+        batches: the method through which batches pass, if any.
+        results: what methods must return: a class or Protocol, and the same as text.
+        may_be_class: whether it is only called, so that a class will do.
+
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *calls: str,
+        optional: tuple[str, ...] = (),
+        batches: str = "",
+        results: Mapping[str, tuple[type, str]] = MappingProxyType({}),
+        may_be_class: bool = False,
+    ) -> None:
+        self.what: str = what
+        self.calls: tuple[str, ...] = calls
+        self._optional = optional
+        self._batches = batches
+        self._results = results
+        self._may_be_class = may_be_class
+        self._names = frozenset(map(name_of, (*calls, *optional)))
+        self._of_classes: WeakKeyDictionary[type, _Noted] = WeakKeyDictionary()
+        self._of_functions: WeakKeyDictionary[Any, _Noted] = WeakKeyDictionary()
+
+    def look(self, given: object) -> Facts:
+        """Look at a thing; only once at those of a class, if their methods are its own, so that it costs nothing."""
+        if isinstance(given, (type, FunctionType)):
+            return self._noted(self._of_functions, given, given)
+        return self._facts(given) if self._has_own(given) else self._noted(self._of_classes, type(given), given)
+
+    def _noted(self, known: WeakKeyDictionary[Any, _Noted], key: Any, given: object) -> Facts:
+        """Return what was noted, unless another object of the class may be otherwise; two threads note the same."""
+        methods = [] if isinstance(key, FunctionType) else [getattr(key, name, None) for name in self._names]
+        noted = known.get(key)
+        if noted and all(map(_is, noted.methods, methods)):
+            return noted.facts
+        facts = self._facts(given)
+        if not facts.fault and (known is self._of_functions or self._defined_by(type(given))):
+            known[key] = _Noted(facts, [ref(m) if isinstance(m, FunctionType) else m is None for m in methods])
+        return facts
+
+    def _has_own(self, given: object) -> bool:
+        """Whether an object itself has something in the place of a method of its class."""
+        own = getattr(given, "__dict__", None)
+        return isinstance(own, dict) and not self._names.isdisjoint(own)
+
+    def _defined_by(self, kind: type) -> bool:
+        how = (FunctionType, *_STATIC)
+        return all(isinstance(inspect.getattr_static(kind, name_of(call), None), how) for call in self.calls)
+
+    def _facts(self, given: object) -> Facts:
+        who = self._who(given)
+        fault = self._fault(given, who)
+        if fault or not self._batches:
+            return Facts(self.what, who, fault)
+        method = _method(given, self._batches)
+        return Facts(self.what, who, "", _batch(method, first_parameter(method)), _batch(method, "return"))
+
+    def _who(self, given: object) -> str:
+        """Return the name of a class, that of a function where functions are meant to be, else that of its class."""
+        named = isinstance(given, type) or (self._may_be_class and isinstance(given, FunctionType))
+        return str(getattr(given, "__name__", "")) if named else type(given).__name__
+
+    def _fault(self, given: object, who: str) -> str:
+        if self._is_a_class(given):
+            return sentences.is_a_class(self.what, who)
+        there = [call for call in (*self.calls, *self._optional) if callable(_method(given, call))]
+        for call in self.calls:
+            if call not in there:
+                return sentences.lacks_method(self.what, who, call, _public(given))
+        for call in there:
+            if is_async(_method(given, call)):
+                return sentences.async_method(self.what, who, name_of(call))
+        for call in there:
+            said = call.replace("__call__", who) if isinstance(given, (type, FunctionType)) else call
+            otherwise = called_otherwise(_method(given, call), said)
+            if otherwise:
+                return sentences.not_callable_so(self.what, who, said, otherwise)
+        return self._result_fault(given, who)
+
+    def _is_a_class(self, given: object) -> bool:
+        """Whether it is a class where there should be an object; some classes are as good as one."""
+        if self._may_be_class or not isinstance(given, type):
+            return False
+        return self._batches == "__call__" or not all(_is_asked_itself(given, call) for call in self.calls)
+
+    def _result_fault(self, given: object, who: str) -> str:
+        for name, (wanted, said) in self._results.items():
+            annotation = annotation_of(getattr(given, name), "return")
+            if contradicts(annotation, wanted):
+                return sentences.wrong_method_result(self.what, who, name, text(annotation), said)
+        return ""
+
+
+class _Rows(Protocol):
+    """What a recorder must return, at the least."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: Any, /) -> object: ...
+
+
+_BINDS: Final = {"bind": (Space, "Space[Any]")}
+
+AGENT: Final = Contract(
+    "Agent", sentences.ACT, optional=(sentences.BEGIN_EPISODES, sentences.SET_ACTIVE_ENVS), batches="act"
+)
+PREPROCESSOR: Final = Contract(
+    "Preprocessor", sentences.BIND, sentences.PROCESS_OBSERVATIONS, batches="__call__", results=_BINDS
+)
+POSTPROCESSOR: Final = Contract(
+    "Postprocessor", sentences.BIND, sentences.PROCESS_ACTIONS, batches="__call__", results=_BINDS
+)
+HISTORY_FORMAT: Final = Contract("History format", sentences.OPEN)
+RECORDER: Final = Contract(
+    "Recorder", sentences.FINISH, sentences.CLOSE, results={"finish": (_Rows, "Sequence[object]")}
+)
+
+EXECUTOR: Final = Contract("Executor", *sentences.EXECUTOR, optional=("render(env_indices)",))
+"""What is made for a runner, by what is contributed."""
+
+CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
+    {
+        "env_factories": Contract("Env factory", sentences.MAKE_ENV, may_be_class=True),
+        "action_preprocessors": PREPROCESSOR,
+        "action_postprocessors": POSTPROCESSOR,
+        "history_formats": HISTORY_FORMAT,
+        "executors": Contract("Executor", sentences.MAKE_EXECUTOR, may_be_class=True),
+    }
+)
+"""What is contributed through each hook."""
+
+
+class AgentGate:
+    """Lets agents pass that can act in one runner.
+
+    `source` and `sink` are what is before and after the agent: `THE_ENV`, or the title of a processor.
+    """
+
+    def __init__(self, observation: Layout, source: str, action: Layout, sink: str) -> None:
+        self._source = source, observation
+        self._sink = sink, action
+        self._passed: Facts | None = None  # a class has always the same
+
+    def check(self, agent: object, *, called_plainly: bool) -> None:
+        """Raise ArgumentError if the agent cannot act; little is known of one that is called in a way of its own."""
+        if not called_plainly and callable(getattr(agent, "act", None)):
+            return
+        facts = AGENT.look(agent)
+        if facts is self._passed:
+            return
+        fault = facts.fault or facts.takes_fault(*self._source) or facts.gives_fault(*self._sink)
+        if fault:
+            raise ArgumentError(fault)
+        self._passed = facts
+
+
+def is_plain_value(given: object) -> bool:
+    """Whether it is a number, a list, None: nothing that anyone would take for a processor or a format."""
+    if isinstance(given, ModuleType) or type(given) is object:
+        return False
+    return type(given).__module__ == "builtins" and not callable(given)
+
+
+# ---- methods
+
+
+def _public(given: object) -> list[str]:
+    kind = given if isinstance(given, type) else type(given)
+    return [name for name in dir(kind) if not name.startswith("_")]
+
+
+def _is(noted: ref[FunctionType] | bool, method: object) -> bool:
+    return noted() is method if isinstance(noted, ref) else noted and method is None
+
+
+def _is_asked_itself(kind: type, call: str) -> bool:
+    """Whether a class can be asked without an object: by a static method, or by one that has no `self`."""
+    if isinstance(inspect.getattr_static(kind, name_of(call), None), _STATIC):
+        return True
+    method = getattr(kind, name_of(call), None)
+    return callable(method) and not called_otherwise(method, call) and first_parameter(method) not in ("", "self")
+
+
+def _method(given: object, call: str) -> Any:
+    """Return a method; what is itself called and not written in Python, as it is, for `inspect` knows more of that."""
+    found = getattr(given, name_of(call), None)
+    if name_of(call) != "__call__":
+        return found
+    if not callable(given):
+        return None
+    return given if found is None or isinstance(given, type) or isinstance(found, MethodWrapperType) else found
+
+
+# ---- batches
+
+
+def _batch(function: object, name: str) -> Batch:
+    annotation = annotation_of(function, name)
+    found = forms(annotation)
+    return Batch(text(annotation), found) if found else Batch()
+
+
+# What is annotated as one number often works with an array of them.
+
+
+def _given(layout: Layout) -> frozenset[str]:
+    """Return the annotations' forms that a batch as runners hand it out may be taken for.
+
+    Whole numbers may be taken for others: what computes with floats can do so with them.
+    """
+    always = {SCALAR, NO_BATCH}
+    if layout.is_array:
+        kind = layout.leaves[0].dtype.kind
+        return frozenset({*always, *("iuf" if kind in "iu" else kind)})
+    return frozenset({*always, MAPPING} if isinstance(layout.space, spaces.Dict) else always)
+
+
+def _readable(layout: Layout) -> frozenset[str]:
+    """Return the forms of what a batch can be read from; see `batches`."""
+    if layout.is_array:
+        return frozenset({SCALAR, *readable_kinds(layout.leaves[0])})
+    if layout.is_single:
+        return frozenset({SCALAR, *ALL_KINDS})
+    return frozenset({SCALAR, MAPPING} if isinstance(layout.space, spaces.Dict) else {SCALAR})
+
+
+def _text(space: Space[Any]) -> str:
+    """Return the type of a batch of a space as text."""
+    if isinstance(space, spaces.Dict):
+        return "dict[str, Any]"
+    if isinstance(space, spaces.Tuple):
+        return f"tuple[{', '.join(map(_text, space.spaces)) or '()'}]"
+    leaf = Leaf("", space)
+    return "list[Any]" if leaf.is_object else f"NDArray[{leaf.dtype.name}]"

@@ -1,0 +1,1 @@
+"""The command line: commands, agents by name, reports, tables."""

@@ -1,0 +1,129 @@
+"""What tuning found, as a table, as Python and as a command::
+
+tuning = measure("CartPole-v1", agent_maker("random"), preprocessors=["flatten"])
+summary = TuningSummary(
+    env="CartPole-v1", agent="random", preprocessors=["flatten"], postprocessors=[], seconds=15.0, tuning=tuning
+)
+print(dict(summary.rows())["command"])
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from runnerkit._core.cores import available_cores
+from runnerkit._core.faults import describe
+from runnerkit.tuning import Measurement, Tuning
+
+__all__ = ["TuningSummary"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningSummary:
+    """What was measured by tuning, and what to use."""
+
+    env: str
+    agent: str
+    preprocessors: Sequence[str]
+    postprocessors: Sequence[str]
+    seconds: float
+    tuning: Tuning
+
+    columns: ClassVar[Sequence[str]] = ("n_envs", "executor", "workers", "env steps/s", "ratio to serial", "note")
+    """The keys of the records."""
+
+    def document(self) -> dict[str, object]:
+        """Return all of it for JSON."""
+        recommended = self.tuning.recommended()
+        return {
+            "env": self.env,
+            "agent": self.agent,
+            "preprocessors": list(self.preprocessors),
+            "postprocessors": list(self.postprocessors),
+            "cores": available_cores(),
+            "seconds": self.seconds,
+            "interrupted": self.tuning.interrupted,
+            "measurements": [
+                {
+                    **_who(found),
+                    "steps_per_second": found.steps_per_second,
+                    "ratio_to_serial": self.tuning.ratio_to_serial(found),
+                    "rounds": list(found.rounds),
+                    "error": None if found.error is None else describe(found.error),
+                }
+                for found in self.tuning.measurements
+            ],
+            "recommended": None
+            if recommended is None
+            else {
+                **_who(recommended.measurement),
+                "reason": recommended.reason,
+                "python": self.python(recommended.measurement),
+                "command": self.command(recommended.measurement),
+            },
+        }
+
+    def records(self) -> Iterator[dict[str, str]]:
+        """Yield a line of the table for each measurement."""
+        recommended = self.tuning.recommended()
+        for found in self.tuning.measurements:
+            rate, ratio = found.steps_per_second, self.tuning.ratio_to_serial(found)
+            note = "recommended" if recommended is not None and found is recommended.measurement else ""
+            values = (
+                str(found.n_envs),
+                found.executor,
+                "default" if found.workers is None else str(found.workers),
+                "-" if rate is None else f"{rate:,.0f}",
+                "-" if ratio is None else f"{ratio:.2f}",
+                note if found.error is None else " ".join(describe(found.error).split()),
+            )
+            yield dict(zip(self.columns, values, strict=True))
+
+    def rows(self) -> Iterator[tuple[str, str]]:
+        """Yield (what, value) line by line for people: what to use, and why."""
+        recommended = self.tuning.recommended()
+        if recommended is None:
+            yield "recommended", "- (nothing was measured)"
+            return
+        found = recommended.measurement
+        yield "recommended", f"{found.name}: {recommended.reason}"
+        yield "Python", self.python(found)
+        yield "command", self.command(found)
+
+    def python(self, found: Measurement) -> str:
+        """Return the line that builds such a runner."""
+        arguments = [_quoted(self.env), f"n_envs={found.n_envs}", f"executor={_quoted(found.executor)}"]
+        if _names_workers(found):
+            arguments.append(f"workers={found.workers}")
+        for what, names in (("preprocessors", self.preprocessors), ("postprocessors", self.postprocessors)):
+            if names:
+                arguments.append(f"{what}={_quoted(list(names))}")
+        return f"runnerkit.make({', '.join(arguments)})"
+
+    def command(self, found: Measurement) -> str:
+        """Return the command that rolls out such a runner."""
+        words = ["runnerkit", "rollout", self.env, "--n-envs", str(found.n_envs), "--executor", found.executor]
+        if _names_workers(found):
+            words += ["--workers", str(found.workers)]
+        if self.agent != "random":
+            words += ["--agent", self.agent]
+        for option, names in (("--pre", self.preprocessors), ("--post", self.postprocessors)):
+            for name in names:
+                words += [option, name]
+        return shlex.join(words)
+
+
+def _quoted(value: str | list[str]) -> str:
+    return json.dumps(value, ensure_ascii=False)  # in double quotes, as most people write Python
+
+
+def _names_workers(found: Measurement) -> bool:
+    return found.executor != "serial" and found.workers is not None
+
+
+def _who(found: Measurement) -> dict[str, object]:
+    return {"executor": found.executor, "workers": found.workers, "n_envs": found.n_envs}

@@ -1,0 +1,415 @@
+"""The command line::
+
+    runnerkit rollout CartPole-v1 --n-envs 8 --steps 1000
+    runnerkit tune CartPole-v1 --n-envs 8
+    runnerkit plugins
+
+Exit codes: 0 all went well, 1 the run failed, 2 what was typed makes no sense, 130 Ctrl-C. Results go to stdout,
+everything else to stderr. Whatever is heavy is imported by the command that needs it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import IO, TYPE_CHECKING, Any, Final
+
+import click
+from typing_extensions import override
+
+from runnerkit._core.wording import count, where
+from runnerkit.errors import ArgumentError, RunnerKitError, UnknownNameError
+
+if TYPE_CHECKING:
+    from runnerkit._cli.advice import TuningSummary
+    from runnerkit._cli.reports import Summary
+    from runnerkit._plugins.manager import PluginProblem
+
+__all__ = ["main"]
+
+_DEFAULT_STEPS: Final = 1000
+_INTERRUPTED: Final = 130  # what a shell reports for a program that Ctrl-C ended
+_AT_LEAST_1: Final = click.IntRange(min=1)
+_COLUMNS: Final = ("kind", "name", "distribution", "version", "summary")
+
+
+class _Program(click.Group):
+    @override
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; click itself would answer Ctrl-C with exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            ctx.exit(_INTERRUPTED)
+
+
+@click.group(
+    cls=_Program,
+    name="runnerkit",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""\b
+Examples:
+  runnerkit rollout CartPole-v1 --n-envs 8 --steps 1000
+  runnerkit tune CartPole-v1 --n-envs 8
+  runnerkit plugins
+""",
+)
+@click.version_option(package_name="runnerkit", prog_name="runnerkit", message="%(prog)s %(version)s")
+def main() -> None:
+    """Roll out agents in Gymnasium environments.
+
+    Exit codes: 0 success, 1 the run failed, 2 wrong usage, 130 Ctrl-C.
+    """
+
+
+# ---- what several commands take
+
+_pre = click.option(
+    "--pre", metavar="NAME", multiple=True, help="A preprocessor of observations; repeat it for a chain."
+)
+_post = click.option("--post", metavar="NAME", multiple=True, help="A postprocessor of actions; repeat it for a chain.")
+_no_progress = click.option(
+    "--no-progress", is_flag=True, help="Show no progress bar. There is none, either, with --json or in a pipe."
+)
+
+
+# ---- runnerkit rollout
+
+
+@main.command(
+    epilog="""\b
+Examples:
+  runnerkit rollout CartPole-v1 --n-envs 8 --steps 1000
+  runnerkit rollout Pendulum-v1 --episodes 20 --seed 0 --agent my_agents:Greedy --json
+"""
+)
+@click.argument("env")
+@click.option(
+    "--n-envs",
+    metavar="N",
+    type=_AT_LEAST_1,
+    default=1,
+    show_default=True,
+    help="How many envs are stepped side by side.",
+)
+@click.option(
+    "--steps", metavar="T", type=_AT_LEAST_1, help=f"Steps per env.  [default: {_DEFAULT_STEPS}, without --episodes]"
+)
+@click.option(
+    "--episodes",
+    metavar="K",
+    type=_AT_LEAST_1,
+    help="Instead of steps, run so many whole episodes in all: the first ones to start, so that short ones do not "
+    "count for more than their share.",
+)
+@click.option(
+    "--seed",
+    metavar="S",
+    type=click.IntRange(min=0),
+    help="Of the envs and the random agent; the same seed gives the same run.  [default: a drawn one, which is shown]",
+)
+@click.option(
+    "--agent",
+    "agent_name",
+    metavar="random|MODULE:ATTRIBUTE",
+    default="random",
+    show_default=True,
+    help="Who acts. ATTRIBUTE is an object with act(observations), or a class or function that is called with "
+    "(observation_space, action_space) and returns one. MODULE may lie in the current directory.",
+)
+@click.option("--executor", metavar="NAME", default="auto", show_default=True, help="How the envs are stepped.")
+@click.option(
+    "--workers",
+    metavar="W",
+    type=_AT_LEAST_1,
+    help="How many workers step them.  [default: what the executor finds best]",
+)
+@click.option("--history", metavar="NAME", default="arrays", show_default=True, help="The format to record in.")
+@_pre
+@_post
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with the records of all episodes.")
+@_no_progress
+def rollout(
+    env: str,
+    n_envs: int,
+    steps: int | None,
+    episodes: int | None,
+    seed: int | None,
+    agent_name: str,
+    executor: str,
+    workers: int | None,
+    history: str,
+    pre: tuple[str, ...],
+    post: tuple[str, ...],
+    as_json: bool,
+    no_progress: bool,
+) -> None:
+    """Roll out an agent in ENV and summarise its episodes.
+
+    ENV is a Gymnasium id such as CartPole-v1 or ALE/Pong-v5, MODULE:ID to import a module first, or FAMILY:ID for
+    the envs of a plugin. `runnerkit plugins` lists the names that other options take.
+
+    Ctrl-C stops the run and summarises what was collected (exit code 130).
+    """
+    if steps is not None and episodes is not None:
+        raise click.UsageError("Give --steps or --episodes, not both.", click.get_current_context())
+    if steps is None and episodes is None:
+        steps = _DEFAULT_STEPS
+    with _explained(), _results(as_json) as out:
+        from runnerkit._cli.agents import agent_maker, import_from_current_directory
+        from runnerkit._cli.reports import Summary, Tally
+        from runnerkit._cli.terminal import progress_bar
+        from runnerkit._plugins.manager import installed_plugins
+        from runnerkit._rollout.gym_runner import GymRunner
+
+        import_from_current_directory()
+        make_agent = agent_maker(agent_name)
+        installed = installed_plugins()
+        tally = Tally(installed.get("history_formats", history).make())
+        with GymRunner(
+            env,
+            seed,
+            n_envs,
+            history=tally,
+            executor=executor,
+            workers=workers,
+            preprocessors=pre,
+            postprocessors=post,
+            plugins=installed,
+        ) as runner:
+            agent = make_agent(runner)
+            with progress_bar(not (as_json or no_progress)) as progress:
+                began = time.perf_counter()
+                runner.rollout(agent, steps, episodes=episodes, progress=progress)
+                seconds = time.perf_counter() - began
+            summary = Summary(
+                env=runner.env_id,
+                agent=agent_name,
+                seed=runner.seed,
+                n_envs=n_envs,
+                executor=runner.executor_report,
+                history=history,
+                preprocessors=pre,
+                postprocessors=post,
+                steps=tally.steps,
+                seconds=seconds,
+                interrupted=runner.interrupted,
+                episodes=tally.episodes,
+            )
+            # before the runner closes, so that an env that fails to close does not take the results with it
+            _print_summary(summary, as_json, out)
+    if summary.interrupted:
+        click.get_current_context().exit(_INTERRUPTED)
+
+
+def _print_summary(summary: Summary, as_json: bool, out: IO[str]) -> None:
+    from runnerkit._cli.terminal import print_pairs
+
+    if as_json:
+        _print_json(summary.document(), out)
+        return
+    print_pairs(summary.rows(), out)
+    if summary.interrupted:
+        click.secho("Interrupted by Ctrl-C: this is what was collected until then.", file=out, fg="yellow")
+
+
+# ---- runnerkit tune
+
+
+@main.command(
+    epilog="""\b
+Examples:
+  runnerkit tune CartPole-v1
+  runnerkit tune Pendulum-v1 --n-envs 8 --n-envs 32 --agent my_agents:Greedy --seconds 30 --json
+"""
+)
+@click.argument("env")
+@click.option(
+    "--n-envs",
+    metavar="N",
+    type=_AT_LEAST_1,
+    multiple=True,
+    default=(8,),
+    show_default="8",
+    help="How many envs are stepped side by side; repeat it to measure several numbers.",
+)
+@click.option(
+    "--agent",
+    "agent_name",
+    metavar="random|MODULE:ATTRIBUTE",
+    default="random",
+    show_default=True,
+    help="Who acts, as for `runnerkit rollout`.",
+)
+@click.option(
+    "--executor",
+    "executors",
+    metavar="NAME",
+    multiple=True,
+    help="Who is measured besides serial; repeat it for several.  [default: all that are built in]",
+)
+@click.option(
+    "--workers",
+    metavar="W",
+    type=_AT_LEAST_1,
+    multiple=True,
+    help="With how many workers; repeat it for several.  [default: 2, 4, 8, ... up to the number of cores]",
+)
+@click.option(
+    "--steps",
+    metavar="T",
+    type=_AT_LEAST_1,
+    default=256,
+    show_default=True,
+    help="Steps per env of each rollout, as in your training. Slow envs make fewer.",
+)
+@click.option(
+    "--seconds",
+    metavar="S",
+    type=click.FloatRange(min=0, min_open=True),
+    default=15.0,
+    show_default=True,
+    help="How long all of it takes, about.",
+)
+@_pre
+@_post
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with what each round gave.")
+@_no_progress
+def tune(
+    env: str,
+    n_envs: tuple[int, ...],
+    agent_name: str,
+    executors: tuple[str, ...],
+    workers: tuple[int, ...],
+    steps: int,
+    seconds: float,
+    pre: tuple[str, ...],
+    post: tuple[str, ...],
+    as_json: bool,
+    no_progress: bool,
+) -> None:
+    """Measure which executor is the fastest for ENV and an agent on this machine.
+
+    Serial, threads and processes take turns with several numbers of workers. Printed are the steps of all envs
+    together per second (the median of some rounds), the ratio to serial, and what to use, as Python and as a command.
+
+    Measure while nothing else runs. Ctrl-C ends it early and shows what was measured until then (exit code 130).
+    """
+    with _explained(), _results(as_json) as out:
+        from runnerkit._cli.advice import TuningSummary
+        from runnerkit._cli.agents import agent_maker, import_from_current_directory
+        from runnerkit._cli.terminal import share_bar
+        from runnerkit.tuning import measure
+
+        import_from_current_directory()
+        with share_bar(not (as_json or no_progress)) as progress:
+            began = time.perf_counter()
+            tuning = measure(
+                env,
+                agent_maker(agent_name),
+                n_envs=n_envs,
+                executors=executors or None,
+                workers=workers or None,
+                seconds=seconds,
+                steps=steps,
+                preprocessors=pre,
+                postprocessors=post,
+                progress=progress,
+            )
+        summary = TuningSummary(
+            env=env,
+            agent=agent_name,
+            preprocessors=pre,
+            postprocessors=post,
+            seconds=time.perf_counter() - began,
+            tuning=tuning,
+        )
+        _print_tuning(summary, as_json, out)
+    if tuning.interrupted:
+        click.get_current_context().exit(_INTERRUPTED)
+
+
+def _print_tuning(summary: TuningSummary, as_json: bool, out: IO[str]) -> None:
+    from runnerkit._cli.terminal import print_pairs, print_records
+
+    if as_json:
+        _print_json(summary.document(), out)
+        return
+    print_records(summary.records(), summary.columns, out)
+    click.echo(file=out)
+    print_pairs(summary.rows(), out)
+    if summary.tuning.interrupted:
+        click.secho("Interrupted by Ctrl-C: this is what was measured until then.", file=out, fg="yellow")
+
+
+# ---- runnerkit plugins
+
+
+@main.command(
+    epilog="""\b
+Examples:
+  runnerkit plugins
+  runnerkit plugins --json
+"""
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document: {contributions: [...], problems: [...]}."
+)
+def plugins(as_json: bool) -> None:
+    """List what RunnerKit and installed plugins offer.
+
+    These are the names that `runnerkit rollout` takes for --executor, --history, --pre and --post, and the families
+    of envs. Plugins that could not be loaded are listed on stderr, with the reason.
+    """
+    with _explained(), _results(as_json) as out:
+        from runnerkit._cli.terminal import print_records
+        from runnerkit._plugins.catalogue import contributions, problems
+        from runnerkit._plugins.manager import installed_plugins
+
+        installed = installed_plugins()
+        installed.discover()
+        if as_json:
+            _print_json({"contributions": contributions(installed), "problems": problems(installed)}, out)
+        else:
+            print_records(contributions(installed), _COLUMNS, out)
+            _print_problems(installed.problems)
+
+
+def _print_problems(problems: Sequence[PluginProblem]) -> None:
+    if not problems:
+        return
+    click.echo(f"{count(len(problems), 'problem')}; what these plugins offer was left out:", err=True)
+    for problem in problems:
+        click.echo(f"  {problem}", err=True)
+
+
+# ---- what goes in and out
+
+
+@contextlib.contextmanager
+def _results(as_json: bool) -> Iterator[IO[str]]:
+    """Give where results go; with JSON, what envs, agents and plugins print goes to stderr meanwhile."""
+    out = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        yield out
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Turn RunnerKit's errors into a message and an exit code."""
+    try:
+        yield
+    except (ArgumentError, UnknownNameError) as error:
+        raise click.UsageError(str(error), click.get_current_context()) from error
+    except RunnerKitError as error:
+        notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
+        place = where(error.__cause__)
+        raise click.ClickException(f"{error}{notes}" + (f"\n  at {place}" if place else "")) from error
+
+
+def _print_json(document: object, out: IO[str]) -> None:
+    click.echo(json.dumps(document, indent=2, allow_nan=False), file=out)

@@ -1,0 +1,187 @@
+"""What came of a rollout: its episodes, counted whatever the history format, and their summary::
+
+tally = Tally(history_format)
+with GymRunner("CartPole-v1", history=tally) as runner:
+    runner.rollout(agent, steps=1000)
+print(tally.steps, len(tally.episodes))
+"""
+
+from __future__ import annotations
+
+import collections
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from runnerkit._core.wording import count
+from runnerkit.history.base import HistoryFormat, Recorder
+from runnerkit.history.block import Block
+from runnerkit.records import Episode, ExecutorReport, RunSpec
+
+__all__ = ["Summary", "Tally"]
+
+
+class Tally:
+    """A history format that reads the episode records off each block on its way to another format.
+
+    `steps` and `episodes` hold what was counted so far. Histories may be anything at all; the block is the one
+    place where the records are for certain.
+    """
+
+    def __init__(self, inner: HistoryFormat[Any]) -> None:
+        self.steps: int = 0
+        self.episodes: list[Episode] = []
+        self._inner = inner
+
+    def open(self, spec: RunSpec, /) -> Recorder[Any]:
+        """Return a recorder around that of the other format."""
+        return _TallyRecorder(self, self._inner.open(spec))
+
+
+class _TallyRecorder:
+    def __init__(self, tally: Tally, inner: Recorder[Any]) -> None:
+        self._tally, self._inner = tally, inner
+
+    def finish(self, block: Block, /) -> Sequence[Any]:
+        """Count, then let the other recorder do its work."""
+        self._tally.steps += sum(block.lengths)
+        for i, length in enumerate(block.lengths):
+            if length:  # an env that took no step has no episode to tell of
+                self._tally.episodes += block.episodes(i)
+        return self._inner.finish(block)
+
+    def close(self) -> None:
+        """Close the other recorder."""
+        self._inner.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What a rollout was, and what came of it. Returns and lengths are those of the complete episodes."""
+
+    env: str
+    agent: str
+    seed: int
+    n_envs: int
+    executor: ExecutorReport
+    history: str
+    preprocessors: Sequence[str]
+    postprocessors: Sequence[str]
+    steps: int
+    seconds: float
+    interrupted: bool
+    episodes: Sequence[Episode]
+
+    def document(self) -> dict[str, object]:
+        """Return all of it for JSON; what is no number there is None."""
+        return {
+            "env": self.env,
+            "agent": self.agent,
+            "seed": self.seed,
+            "n_envs": self.n_envs,
+            "executor": self.executor.name,
+            "workers": self.executor.workers,
+            "executor_choice": {
+                "chosen": self.executor.chosen,
+                "reason": self.executor.reason,
+                "seconds_per_step": dict(self.executor.seconds_per_step),
+            },
+            "history": self.history,
+            "preprocessors": list(self.preprocessors),
+            "postprocessors": list(self.postprocessors),
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "steps_per_second": self._rate(),
+            "complete_episodes": len(self._complete()),
+            **{f"return_{name}": _finite(value) for name, value in self._returns().items()},
+            "length_mean": self._lengths()["mean"],
+            "end_reasons": self._end_reasons(),
+            "interrupted": self.interrupted,
+            "episodes": [_record(episode) for episode in self.episodes],
+        }
+
+    def rows(self) -> Iterator[tuple[str, str]]:
+        """Yield (what, value) line by line for people."""
+        yield "env", self.env
+        yield "agent", self.agent
+        yield "seed", str(self.seed)
+        yield "n_envs", str(self.n_envs)
+        yield "executor", _executor(self.executor)
+        yield "history", self.history
+        if self.preprocessors:
+            yield "preprocessors", ", ".join(self.preprocessors)
+        if self.postprocessors:
+            yield "postprocessors", ", ".join(self.postprocessors)
+        rate = self._rate()
+        yield "steps", f"{self.steps:,}"
+        yield "seconds", f"{self.seconds:.3g}" if self.seconds < 100 else f"{self.seconds:,.0f}"
+        yield "steps/s", "-" if rate is None else f"{rate:,.0f}"
+        yield "episodes", f"{len(self._complete()):,} complete"
+        yield "return", _listing(self._returns())
+        yield "length", _listing(self._lengths())
+        yield "end reasons", ", ".join(f"{n:,} {reason}" for reason, n in self._end_reasons().items()) or "-"
+
+    def _rate(self) -> float | None:
+        """Return the steps of all envs together, per second."""
+        return self.steps / self.seconds if self.seconds > 0 else None
+
+    def _complete(self) -> list[Episode]:
+        return [episode for episode in self.episodes if episode.complete]
+
+    def _returns(self) -> dict[str, float | None]:
+        return _statistics([episode.total_return for episode in self._complete()])
+
+    def _lengths(self) -> dict[str, float | None]:
+        return {"mean": _statistics([episode.total_length for episode in self._complete()])["mean"]}
+
+    def _end_reasons(self) -> dict[str, int]:
+        """Return how many episodes ended for each reason, the most frequent first."""
+        return dict(collections.Counter(str(episode.end_reason) for episode in self.episodes).most_common())
+
+
+def _statistics(values: Sequence[float]) -> dict[str, float | None]:
+    """Return mean, std (of the population), min and max; None for each where there are no values."""
+    if not values:
+        return dict.fromkeys(("mean", "std", "min", "max"))
+    with np.errstate(all="ignore"):  # rewards may be infinite, or no numbers: that is for the reader to see
+        return {
+            "mean": float(np.mean(values)),
+            "std": float(np.std(values)),
+            "min": float(np.min(values)),
+            "max": float(np.max(values)),
+        }
+
+
+def _record(episode: Episode) -> dict[str, object]:
+    return {
+        "env_index": episode.env_index,
+        "episode_index": episode.episode_index,
+        "seed": episode.seed,
+        "start": episode.start,
+        "length": episode.length,
+        "return": _finite(episode.return_),
+        "end_reason": str(episode.end_reason),
+        "steps_before": episode.steps_before,
+        "return_before": _finite(episode.return_before),
+        "total_length": episode.total_length,
+        "total_return": _finite(episode.total_return),
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    """Return the number, or None for those that JSON does not know."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _executor(report: ExecutorReport) -> str:
+    chose = "" if report.chosen in (None, report.name) else f" chose {report.chosen}"
+    reason = f" ({report.reason})" if report.reason else ""
+    return f"{report.name}{chose}, {count(report.workers, 'worker')}{reason}"
+
+
+def _listing(statistics: dict[str, float | None]) -> str:
+    known = [f"{name} {value:.6g}" for name, value in statistics.items() if value is not None]
+    return ", ".join(known) or "- (no episode was complete)"

@@ -1,0 +1,143 @@
+"""Tables and a progress bar in a terminal, and what stands for them in a pipe. The only module that drives rich."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import IO, Final
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Display
+from rich.table import Table
+from rich.text import Text
+
+from runnerkit._core.wording import count
+from runnerkit.records import Progress, ProgressCallback
+
+__all__ = ["print_pairs", "print_records", "progress_bar", "share_bar"]
+
+_PIPE_WIDTH: Final = 1000  # columns, where no terminal wraps lines: one row stays one line for grep and awk
+_BAR_WIDTH: Final = 20
+
+
+def print_pairs(pairs: Iterable[tuple[str, str]], out: IO[str]) -> None:
+    """Print (what, value) line by line; the terminal alone may wrap them, so that a command is copied as one line."""
+    lines = list(pairs)
+    width = max((len(what) for what, _ in lines), default=0)
+    console = Console(file=out, color_system="auto" if out.isatty() else None)
+    for what, value in lines:
+        console.print(Text.assemble((what.ljust(width), "cyan"), "  ", value), soft_wrap=True)
+    out.flush()  # what is printed must not be lost should the program crash later
+
+
+def print_records(records: Iterable[Mapping[str, str]], columns: Sequence[str], out: IO[str]) -> None:
+    """Print these columns of the records under their names; the first one's values are set apart."""
+    table = Table(box=box.SIMPLE_HEAD if out.isatty() else None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    last = None
+    for record in records:
+        row = [record[column] for column in columns]
+        if last is not None and row[0] != last:
+            table.add_section()
+        last = row[0]
+        table.add_row(*row)
+    _print(table, out)
+
+
+def _print(table: Table, out: IO[str]) -> None:
+    """Print to a terminal, or as plain lines; texts are taken literally, whatever brackets and colons they have."""
+    if out.isatty():
+        Console(file=out, markup=False, emoji=False, highlight=False).print(table)
+        return
+    console = Console(file=out, markup=False, emoji=False, highlight=False, width=_PIPE_WIDTH, color_system=None)
+    with console.capture() as plain:
+        console.print(table)
+    for line in plain.get().splitlines():
+        print(line.rstrip(), file=out)
+    out.flush()  # as above
+
+
+@contextmanager
+def progress_bar(wanted: bool = True) -> Iterator[ProgressCallback | None]:
+    """Show a bar on stderr as long as the context lasts::
+
+        with progress_bar() as progress:
+            runner.rollout(agent, steps=1000, progress=progress)
+
+    Gives what moves the bar, or None where none is wanted or stderr is no terminal that could show one.
+    """
+    with _display(wanted) as display:
+        yield None if display is None else _callback(display)
+
+
+@contextmanager
+def share_bar(wanted: bool = True) -> Iterator[Callable[[float, str], None] | None]:
+    """Show a bar like `progress_bar` that is moved by (share that is done, from 0 to 1, what is being done)."""
+    with _display(wanted) as display:
+        if display is None:
+            yield None
+            return
+        task = display.add_task("", total=1.0, facts="")
+        yield lambda share, what: display.update(task, completed=share, facts=what, refresh=True)
+
+
+@contextmanager
+def _display(wanted: bool) -> Iterator[Display | None]:
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+    if not wanted or not sys.stderr.isatty() or console.is_dumb_terminal:
+        yield None
+        return
+    display = Display(
+        BarColumn(_BAR_WIDTH),
+        TextColumn("{task.fields[facts]}", markup=False),
+        console=console,
+        transient=True,
+        auto_refresh=False,  # no thread that takes time from the envs: reports come ten times a second
+        redirect_stdout=sys.stdout.isatty(),  # what envs print goes above the bar, but never out of a pipe
+    )
+    with display:
+        yield display
+
+
+def _callback(display: Display) -> ProgressCallback:
+    """Return what shows a report in a new line of the display."""
+    began = time.monotonic()
+    task = display.add_task("", total=None, facts="0 steps")
+
+    def tell(progress: Progress) -> None:
+        counts_episodes = progress.total_episodes is not None
+        width = display.console.width - _BAR_WIDTH - 4  # terminals change their size
+        display.update(
+            task,
+            total=progress.total_episodes if counts_episodes else progress.total_steps,
+            completed=progress.episodes if counts_episodes else progress.steps,
+            facts=_fitting(_facts(progress, time.monotonic() - began), width),
+            refresh=True,
+        )
+
+    return tell
+
+
+def _facts(progress: Progress, seconds: float) -> list[str]:
+    rate = progress.steps / seconds if seconds > 0 else 0.0
+    episodes = count(progress.episodes, "episode")
+    if progress.total_episodes is not None:
+        episodes = f"{progress.episodes:,}/{progress.total_episodes:,} episodes"
+    facts = [count(progress.steps, "step"), f"{rate:,.0f} steps/s", episodes]
+    if progress.mean_return is not None:
+        facts.append(f"mean return {progress.mean_return:.4g}")
+    return facts
+
+
+def _fitting(facts: Sequence[str], width: int) -> str:
+    """Join as many facts as fit: a line that a terminal wraps, or that the ^C does, could not be erased again."""
+    line = facts[0]
+    for fact in facts[1:]:
+        if len(line) + 2 + len(fact) <= width:
+            line = f"{line}  {fact}"
+    return line

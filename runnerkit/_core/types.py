@@ -1,0 +1,63 @@
+"""Types that all of the package annotates with: batches, envs, and what makes envs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
+
+import gymnasium
+from numpy.typing import NDArray
+from typing_extensions import TypeVar
+
+__all__ = [
+    "ActT",
+    "ActT_co",
+    "ActT_contra",
+    "AnyEnv",
+    "AnyVectorEnv",
+    "MakeEnv",
+    "ObsT",
+    "ObsT_co",
+    "ObsT_contra",
+    "TensorLike",
+]
+
+ObsT = TypeVar("ObsT")
+
+ActT = TypeVar("ActT")
+
+ObsT_co = TypeVar("ObsT_co", covariant=True)
+
+ObsT_contra = TypeVar("ObsT_contra", contravariant=True)
+
+ActT_co = TypeVar("ActT_co", covariant=True)
+
+ActT_contra = TypeVar("ActT_contra", contravariant=True)
+
+AnyEnv: TypeAlias = gymnasium.Env[Any, Any]
+"""Any Gymnasium env. Its own type arguments are those of one sample, a runner's are those of a batch."""
+
+AnyVectorEnv: TypeAlias = gymnasium.vector.VectorEnv[Any, Any, Any]
+"""Any env that steps several envs itself."""
+
+MakeEnv: TypeAlias = Callable[[int | None], AnyEnv | AnyVectorEnv]
+"""Makes an env; the seed is for factories that build at random, episodes are seeded when they are reset.
+
+A `gymnasium.vector.VectorEnv` is made once, and must have as many envs as the runner.
+"""
+
+
+class TensorLike(Protocol):
+    """What a runner needs of a torch tensor to read actions from it."""
+
+    def detach(self) -> TensorLike:
+        """Return the tensor without its graph."""
+        ...
+
+    def cpu(self) -> TensorLike:
+        """Return the tensor in main memory."""
+        ...
+
+    def numpy(self) -> NDArray[Any]:
+        """Return the tensor as an array."""
+        ...

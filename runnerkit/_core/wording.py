@@ -1,0 +1,42 @@
+"""Numbers, values and errors in the words of a message::
+
+count(1, "worker")                  # "1 worker"
+said(KeyError("x"))                 # "KeyError: 'x'"
+where(error)                        # "my_agents.py:7, in act"
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+
+__all__ = ["count", "short_repr", "where"]
+
+_OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_MOST_CHARACTERS = 80
+
+
+def count(n: int, what: str) -> str:
+    """Return the number with its noun, which is a singular that takes an s."""
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+
+
+def short_repr(value: object) -> str:
+    """Return the repr of a value, cut where it would fill the screen."""
+    text = repr(value)
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 3]}..."
+
+
+def where(error: BaseException | None) -> str:
+    """Return the file and line where other people's code raised what is at the root of an error.
+
+    Nothing if there is no error, or if RunnerKit itself raised it.
+    """
+    while error is not None and error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = [] if error is None else traceback.extract_tb(error.__traceback__)
+    if not frames or frames[-1].filename.startswith(("<", _OURS)):
+        return ""
+    return f"{frames[-1].filename}:{frames[-1].lineno}, in {frames[-1].name}"

@@ -1,0 +1,1 @@
+"""From the name of an env to a function that makes it."""

@@ -1,0 +1,177 @@
+"""From the name of an env, or a factory, to a function that makes it."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import gymnasium
+from gymnasium.envs.registration import EnvSpec, get_env_id, parse_env_id, registry
+from typing_extensions import override
+
+from runnerkit._core.types import AnyEnv, AnyVectorEnv, MakeEnv
+from runnerkit._plugins.manager import Plugins
+from runnerkit.errors import ArgumentError, UnknownNameError
+from runnerkit.hooks import EnvFactory
+from runnerkit.keys import EnvKey
+
+__all__ = ["require_known", "resolve_env"]
+
+# Namespaces whose envs Gymnasium knows only after an import that users forget: (module, distribution).
+_NAMESPACES: Final[Mapping[str, tuple[str, str]]] = {"ALE": ("ale_py", "ale-py")}
+
+
+def resolve_env(
+    env: str | EnvKey[Any, Any] | MakeEnv,
+    plugins: Plugins,
+    options: Mapping[str, Any],
+    n_envs: int = 1,
+    *,
+    lazily: bool = False,
+) -> tuple[str, MakeEnv]:
+    """Return the name of an env and a function (seed) -> env.
+
+    Raises UnknownNameError before anything is made; with `lazily`, only when an env is asked for.
+    """
+    if isinstance(env, EnvKey):
+        env = env.name
+    if isinstance(env, str):
+        return env, _LateEnv(env, plugins, options, n_envs) if lazily else _by_name(env, plugins, options, n_envs)
+    given: object = env
+    if isinstance(given, type) and issubclass(given, gymnasium.Env):
+        raise ArgumentError(
+            f"env_id must be an env id or a function (seed) -> env; {given.__name__} is a class, which would take the "
+            f"seed as its first argument. Pass lambda seed: {given.__name__}()."
+        )
+    if not callable(env):
+        raise ArgumentError(f"env_id must be an env id, an EnvKey or a function (seed) -> env, not {env!r}.")
+    name: str = getattr(env, "__name__", type(env).__name__)
+    make_env: MakeEnv = functools.partial(env, **options) if options else env
+    return name, make_env
+
+
+class _LateEnv:
+    """An env that is looked up when it is asked for, or before it goes to another process."""
+
+    def __init__(self, env_id: str, plugins: Plugins, options: Mapping[str, Any], n_envs: int) -> None:
+        self._arguments = env_id, plugins, options, n_envs
+
+    def __call__(self, seed: int | None) -> AnyEnv | AnyVectorEnv:
+        return _by_name(*self._arguments)(seed)
+
+    @override
+    def __reduce__(self) -> tuple[Any, ...]:
+        try:
+            return _itself, (_by_name(*self._arguments),)
+        except UnknownNameError as error:
+            return _UnknownEnv, (error,)
+
+
+def _itself(make_env: MakeEnv) -> MakeEnv:
+    return make_env
+
+
+class _UnknownEnv:
+    """An env that there is not, for those who may never ask for it."""
+
+    def __init__(self, error: UnknownNameError) -> None:
+        self._error = error
+
+    def __call__(self, seed: int | None) -> AnyEnv:
+        raise self._error
+
+
+def _by_name(env_id: str, plugins: Plugins, options: Mapping[str, Any], n_envs: int) -> MakeEnv:
+    family, colon, rest = env_id.partition(":")
+    offer = plugins.find("env_factories", family) if colon else None
+    if offer is not None:
+        return _by_factory(offer.make(), rest, options, n_envs)
+    return _GymnasiumEnv(require_known(env_id, plugins), dict(options))
+
+
+def _by_factory(factory: EnvFactory, env_id: str, options: Mapping[str, Any], n_envs: int) -> MakeEnv:
+    told = {"n_envs": n_envs} if _wants_n_envs(factory) else {}
+
+    def make(seed: int | None) -> AnyEnv | AnyVectorEnv:
+        return factory(env_id, seed=seed, **told, **options)
+
+    return make
+
+
+def _wants_n_envs(factory: EnvFactory) -> bool:
+    try:
+        return "n_envs" in inspect.signature(factory).parameters
+    except ValueError:  # written in C
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _GymnasiumEnv:
+    spec: EnvSpec
+    """What the id stands for: in another process Gymnasium may not know it."""
+    options: dict[str, Any]
+
+    def __call__(self, seed: int | None) -> AnyEnv:
+        env: AnyEnv = gymnasium.make(self.spec, **self.options)
+        if seed is not None:  # the episodes are seeded by reset; this is for those who sample the spaces
+            env.action_space.seed(seed)
+            env.observation_space.seed(seed)
+        return env
+
+
+def require_known(env_id: str, plugins: Plugins) -> EnvSpec:
+    """Look in Gymnasium's registry; then import what may add to it, and look again.
+
+    Raises UnknownNameError.
+    """
+    module, _, name = env_id.rpartition(":")  # Gymnasium's own "module:Env-v0" imports the module first
+    try:
+        if module:
+            importlib.import_module(module)
+    except Exception as error:  # whatever a module may raise as it is imported
+        why = f"Importing {module} failed: {type(error).__name__}: {error}."
+        raise UnknownNameError("env", env_id, registry.keys(), f"{why} {_hint(name, plugins)}") from error
+    if spec := _spec(name):
+        return spec
+    namespace = name.partition("/")[0]
+    if namespace in _NAMESPACES and importlib.util.find_spec(_NAMESPACES[namespace][0]):
+        gymnasium.register_envs(importlib.import_module(_NAMESPACES[namespace][0]))
+    plugins.discover()
+    if spec := _spec(name):
+        return spec
+    raise UnknownNameError("env", env_id, registry.keys(), _hint(name, plugins))
+
+
+def _spec(env_id: str) -> EnvSpec | None:
+    """Look an env up; without a version, the newest.
+
+    `gymnasium.make` would do so itself, but as it goes through the registry, it fails if another thread adds to it.
+    """
+    try:
+        namespace, name, version = parse_env_id(env_id)
+    except gymnasium.error.Error:  # not even the form of an id
+        return None
+    of_that_name = [spec for spec in list(registry.values()) if (spec.namespace, spec.name) == (namespace, name)]
+    newest = max((spec.version for spec in of_that_name if spec.version is not None), default=None)
+    spec = registry.get(env_id)
+    if newest is not None and version is None:
+        spec = registry.get(get_env_id(namespace, name, newest))
+        gymnasium.logger.warn(f"{env_id} has no version: it stands for the newest one, v{newest}.")
+    elif newest is not None and version is not None and newest > version and spec is not None:
+        gymnasium.logger.warn(f"{env_id} is out of date: its newest version is v{newest}.")
+    return spec
+
+
+def _hint(env_id: str, plugins: Plugins) -> str:
+    namespace = env_id.partition("/")[0]
+    if namespace in _NAMESPACES and not importlib.util.find_spec(_NAMESPACES[namespace][0]):
+        return f"Envs of {namespace} come with another package: pip install {_NAMESPACES[namespace][1]}"
+    factories = ", ".join(f"{name}:" for name in plugins.offers("env_factories"))
+    offered = f" Factories of plugins: {factories}." if factories else ""
+    own = "An env of your own is passed as a function (seed) -> env, or registered with gymnasium.register."
+    return f"{own}{offered} {plugins.left_out()}".rstrip()

@@ -1,0 +1,1 @@
+"""Plugins: how they are found, what they offer, and the built-in one."""

@@ -1,0 +1,1 @@
+"""A runner and its rollouts: assembly, the loop, where envs stand, rendering."""

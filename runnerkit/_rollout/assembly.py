@@ -1,0 +1,380 @@
+"""Putting a runner together: names become things, and every link between their spaces is checked.
+
+    env -> preprocessors -> agent -> postprocessors -> env -> history
+
+Whatever does not fit is refused here, before the first step.
+"""
+
+from __future__ import annotations
+
+import secrets
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from gymnasium import Space
+from gymnasium.vector import VectorEnv
+from typing_extensions import TypeVar
+
+from runnerkit import _sentences as sentences
+from runnerkit._checks.contracts import CONTRACTS, EXECUTOR, HISTORY_FORMAT, RECORDER, AgentGate, is_plain_value
+from runnerkit._core.batches import BatchReader
+from runnerkit._core.faults import close_after, describe
+from runnerkit._core.spaces import Layout
+from runnerkit._core.types import AnyEnv, AnyVectorEnv, MakeEnv
+from runnerkit._envs.resolve import resolve_env
+from runnerkit._plugins.manager import Kind, Plugins
+from runnerkit.errors import ArgumentError, EnvError, PluginError, RunnerKitError, SpaceError
+from runnerkit.executors.base import AllocatesBlocks, Executor, MakeExecutor
+from runnerkit.executors.serial import SerialExecutor
+from runnerkit.executors.share import SeedSchedule
+from runnerkit.executors.vector.executor import VectorExecutor
+from runnerkit.history.arrays import ArrayFormat
+from runnerkit.history.base import HistoryFormat, Recorder
+from runnerkit.history.block import Block, BlockLayout
+from runnerkit.keys import EnvKey, HistoryKey
+from runnerkit.processors import ActionPostprocessor, ActionPreprocessor, Chain, bind_postprocessors, bind_preprocessors
+from runnerkit.records import EnvFacts, EpisodeSchedule, EpisodeStart, Provenance, RunSpec, Seeded, ShareOptions
+
+__all__ = ["Assembly", "AssemblyOptions", "Blueprint", "Named", "close_dropped", "is_count"]
+
+T = TypeVar("T")
+
+_DEFAULT_EXECUTORS: Final = ("auto", "serial")  # names that leave to the runner how a vector env is stepped
+
+Named: TypeAlias = "str | T"
+"""A thing, or the name under which a plugin offers it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssemblyOptions:
+    """What is to be put together; the arguments of `GymRunner` that say so."""
+
+    env: str | EnvKey[Any, Any] | MakeEnv
+    seed: int | None
+    n_envs: int
+    history: str | HistoryKey[Any] | HistoryFormat[Any]
+    executor: str
+    workers: int | None
+    preprocessors: Sequence[Named[ActionPreprocessor]]
+    postprocessors: Sequence[Named[ActionPostprocessor]]
+    keep_infos: bool
+    keep_raw: bool
+    render_mode: str | None
+    env_options: Mapping[str, Any] | None
+    scheduled: bool = False
+    """Whether the caller has a schedule of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """The parts of a runner, fitted to each other."""
+
+    spec: RunSpec
+    schedule: EpisodeSchedule
+    executor: Executor
+    recorder: Recorder[Any]
+    layout: BlockLayout
+    preprocess: Chain
+    postprocess: Chain
+    read_actions: BatchReader
+    read_env_actions: BatchReader
+    render_mode: str | None
+    gate: AgentGate
+    """What agents must pass."""
+
+    def block(self, steps: int, most: int | None = None, *, window: bool = False) -> Block:
+        """Return a new block of so many steps, which may be resized to as many as `most`."""
+        if isinstance(self.executor, AllocatesBlocks):
+            return self.executor.allocate(self.layout, steps, most or steps, window)
+        return Block(self.layout, steps, window=window)
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """What a runner will be of: everything is looked up and checked, nothing is made yet."""
+
+    env_id: str
+    make_env: MakeEnv
+    seed: int
+    n_envs: int
+    workers: int | None
+    executor: str
+    history: HistoryFormat[Any]
+    make_executor: MakeExecutor
+    scheduled: bool
+    preprocessors: Sequence[tuple[str, ActionPreprocessor]]
+    postprocessors: Sequence[tuple[str, ActionPostprocessor]]
+    keep_infos: bool
+    keep_raw: bool
+
+    @classmethod
+    def resolve(cls, plugins: Plugins, options: AssemblyOptions, *, own_make_env: bool) -> Blueprint:
+        """Look everything up. With `own_make_env`, the runner makes envs itself, so that the id may be unknown."""
+        _check_numbers(options)
+        env_id, make_env = resolve_env(
+            options.env, plugins, _env_options(options), int(options.n_envs), lazily=own_make_env
+        )
+        pre, post = _listed(options.preprocessors, "preprocessors"), _listed(options.postprocessors, "postprocessors")
+        if not isinstance(options.executor, str):
+            raise ArgumentError(
+                f"executor must be a name such as 'auto', 'serial' or 'threads', not {options.executor!r}."
+            )
+        return cls(
+            env_id=env_id,
+            make_env=make_env,
+            seed=secrets.randbits(63) if options.seed is None else int(options.seed),
+            n_envs=int(options.n_envs),
+            workers=None if options.workers is None else int(options.workers),
+            executor=options.executor,
+            history=_history_format(options.history, plugins),
+            make_executor=plugins.get("executors", options.executor).make(),
+            scheduled=options.scheduled,
+            preprocessors=[_named(processor, "action_preprocessors", plugins) for processor in pre],
+            postprocessors=[_named(processor, "action_postprocessors", plugins) for processor in post],
+            keep_infos=options.keep_infos,
+            keep_raw=options.keep_raw,
+        )
+
+    def build(self, make_env: MakeEnv) -> Assembly:
+        """Make all envs and fit the parts to their spaces; leave nothing behind if something does not fit."""
+        schedule, refused = SeedSchedule(self.seed), self._refused_to_vectors()
+
+        def make(i: int) -> AnyEnv:
+            env = make_env(schedule.env_seed(i))
+            if not isinstance(env, VectorEnv):
+                return env
+            # a vector env, even if it is an Env, too, as those of EnvPool are
+            if refused is None:
+                raise _VectorEnvMade(env)
+            env.close()
+            raise ArgumentError(
+                f"The factory made a vector env ({type(env).__name__}), which steps all its envs itself, so that there "
+                f"cannot be {refused}. Leave it out, or let the factory make a gymnasium.Env."
+            )
+
+        executor = self._made_executor()
+        try:
+            facts = executor.open(make, ShareOptions(self.seed, self.keep_infos))
+            return self._fit(facts, schedule, executor, Provenance())
+        except _VectorEnvMade as made:
+            env = made.env
+        except BaseException as error:
+            close_after(error, executor.close)
+            raise
+        return self._build_lockstep(env, schedule, instead_of=executor)
+
+    def for_envs(self) -> Blueprint:
+        """Return all that is needed of it to make envs in another process."""
+        return replace(self, history=ArrayFormat(), make_executor=SerialExecutor, preprocessors=(), postprocessors=())
+
+    def _build_lockstep(self, env: AnyVectorEnv, schedule: SeedSchedule, instead_of: Executor) -> Assembly:
+        try:
+            instead_of.close()
+            executor = VectorExecutor(env, self.n_envs)
+            facts = executor.open(_make_none, ShareOptions(self.seed, self.keep_infos))
+            if self.scheduled and not executor.takes_schedule:
+                raise ArgumentError(
+                    f"schedule= needs envs that can be reset one by one with a seed each, but {type(env).__name__} "
+                    "resets its envs by itself, or takes one seed for all. Leave schedule out, or make it with "
+                    "autoreset_mode=AutoresetMode.DISABLED if it can (SyncVectorEnv, AsyncVectorEnv)."
+                )
+            known = executor.provenance.seeded is Seeded.ALL
+            return self._fit(facts, schedule if known else _unseeded, executor, executor.provenance)
+        except BaseException as error:
+            close_after(error, env.close)
+            raise
+
+    def _made_executor(self) -> Executor:
+        executor = self.make_executor(self.n_envs, self.workers)
+        fault = EXECUTOR.look(executor).fault
+        if fault:
+            raise PluginError(f"executor {self.executor!r}: {fault}")
+        return executor
+
+    def _refused_to_vectors(self) -> str | None:
+        """Return what was asked for that cannot be of a vector env, as it would have to be shared out."""
+        if self.workers is not None:
+            return f"workers={self.workers}"
+        return None if self.executor in _DEFAULT_EXECUTORS else f"executor={self.executor!r}"
+
+    def _fit(
+        self,
+        facts: Sequence[EnvFacts],
+        schedule: EpisodeSchedule,
+        executor: Executor,
+        provenance: Provenance,
+    ) -> Assembly:
+        _check_envs(facts)
+        first = facts[0]
+        preprocess, observation, source = bind_preprocessors(self.preprocessors, first.observation_space)
+        postprocess, action, sink = bind_postprocessors(self.postprocessors, first.action_space)
+        env_action = Layout(first.action_space, "action")
+        layout = BlockLayout(
+            n_envs=self.n_envs,
+            raw=Layout(first.observation_space, "observation"),
+            observation=observation,
+            action=action,
+            env_action=env_action,
+            preprocessed=bool(preprocess),
+            postprocessed=bool(postprocess),
+            keep_raw=self.keep_raw,
+        )
+        spec = RunSpec(
+            env_id=self.env_id,
+            seed=self.seed,
+            n_envs=self.n_envs,
+            observation_space=observation.space,
+            action_space=action.space,
+            env_observation_space=first.observation_space,
+            env_action_space=first.action_space,
+            env_spec=first.spec,
+            keep_infos=self.keep_infos,
+            keep_raw=self.keep_raw,
+            preprocessed=bool(preprocess),
+            postprocessed=bool(postprocess),
+            provenance=provenance,
+        )
+        readers = BatchReader(action, bounded=True), BatchReader(env_action, bounded=True)
+        return Assembly(
+            spec=spec,
+            schedule=schedule,
+            executor=executor,
+            recorder=_opened(self.history, spec),  # last, as it may create files
+            layout=layout,
+            preprocess=preprocess,
+            postprocess=postprocess,
+            read_actions=readers[0],
+            read_env_actions=readers[1],
+            render_mode=first.render_mode,
+            gate=AgentGate(observation, source, action, sink),
+        )
+
+
+class _VectorEnvMade(RunnerKitError):
+    """What comes out of an executor that was to make single envs, and got a vector env from the factory."""
+
+    def __init__(self, env: AnyVectorEnv) -> None:
+        self.env: AnyVectorEnv = env
+        super().__init__("the factory made a vector env")
+
+
+def _make_none(i: int) -> AnyEnv:
+    raise EnvError("was made already", env_index=i)
+
+
+def _unseeded(*of: int) -> EpisodeStart:
+    """Return the start of an episode of which nobody knows how it began."""
+    del of
+    return EpisodeStart()
+
+
+def _opened(history: HistoryFormat[Any], spec: RunSpec) -> Recorder[Any]:
+    name = type(history).__name__
+    try:
+        recorder = history.open(spec)
+    except RunnerKitError:
+        raise
+    except Exception as error:
+        raise PluginError(f"History format {name} failed to open: {describe(error)}") from error
+    made: object = recorder  # annotations bind nobody
+    if made is None:
+        raise PluginError(sentences.wrong_method_result(HISTORY_FORMAT.what, name, "open", "None", "Recorder[object]"))
+    fault = RECORDER.look(made).fault
+    if fault:
+        refusal = PluginError(f"History format {name}: {fault}")
+        if not isinstance(made, type) and callable(getattr(made, "close", None)):
+            close_after(refusal, recorder.close)  # it may have opened a file
+        raise refusal
+    return recorder
+
+
+def _check_numbers(options: AssemblyOptions) -> None:
+    for what, value in (("n_envs", options.n_envs), ("workers", options.workers)):
+        if value is not None and not is_count(value):
+            raise ArgumentError(f"{what} must be a whole number of at least 1, not {value!r}.")
+    seed = options.seed
+    if seed is not None and not is_count(seed, least=0):
+        raise ArgumentError(f"seed must be a whole number of at least 0, or None to draw one, not {seed!r}.")
+
+
+def is_count(value: object, least: int = 1) -> bool:
+    """Whether a value is a whole number of at least `least`; True is none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= least
+
+
+def _env_options(options: AssemblyOptions) -> dict[str, Any]:
+    given = {} if options.env_options is None else options.env_options
+    if not isinstance(given, Mapping):
+        raise ArgumentError(f"env_options must be a dict of keyword arguments, not {given!r}.")
+    rendering = {} if options.render_mode is None else {"render_mode": options.render_mode}
+    return {**given, **rendering}
+
+
+def _history_format(history: str | HistoryKey[Any] | HistoryFormat[Any], plugins: Plugins) -> HistoryFormat[Any]:
+    if isinstance(history, HistoryKey):
+        history = history.name
+    if isinstance(history, str):
+        made: HistoryFormat[Any] = plugins.get("history_formats", history).make()
+        return made
+    if is_plain_value(history):
+        raise ArgumentError(f"history must be a name, a HistoryKey or a HistoryFormat object, not {history!r}.")
+    _refuse(HISTORY_FORMAT.look(history).fault)
+    return history
+
+
+def _listed(processors: Sequence[Named[T]], what: str) -> Sequence[Named[T]]:
+    if isinstance(processors, str):
+        raise ArgumentError(sentences.string_for_list(what, processors))
+    if not isinstance(processors, Sequence):
+        raise ArgumentError(
+            f"{what} must be a list of names and objects, such as [{processors!r}], not {processors!r}."
+        )
+    return processors
+
+
+def _named(processor: Named[T], kind: Kind, plugins: Plugins) -> tuple[str, T]:
+    if isinstance(processor, str):
+        offer = plugins.get(kind, processor)
+        return offer.title, offer.make()
+    if is_plain_value(processor):
+        raise ArgumentError(f"A processor must be a name or an object with bind and __call__, not {processor!r}.")
+    _refuse(CONTRACTS[kind].look(processor).fault)
+    return type(processor).__name__, processor
+
+
+def _refuse(fault: str) -> None:
+    if fault:
+        raise ArgumentError(fault)
+
+
+def _check_envs(facts: Sequence[EnvFacts]) -> None:
+    """Each env must be one of its own, and all need equal spaces, as they share the columns of a block."""
+    seen: dict[tuple[int, int], int] = {}
+    for i, fact in enumerate(facts):
+        first = seen.setdefault(fact.identity, i)
+        if first != i:
+            raise EnvError(f"is the very object that is env {first}. The factory must make a new env", env_index=i)
+        for what in ("observation_space", "action_space"):
+            _check_space(i, what, getattr(fact, what), getattr(facts[0], what))
+
+
+def _check_space(i: int, what: str, own: object, first: object) -> None:
+    if not isinstance(own, Space):
+        raise SpaceError(f"Env {i} has no gymnasium Space as its {what}, but {own!r}.")
+    if own != first:
+        raise SpaceError(
+            f"All envs of a runner need the same {what}: that of env {i} is {own}, that of env 0 is {first}. "
+            "Use a runner for each kind of env, or give a Space of your own an __eq__."
+        )
+
+
+def close_dropped(executor: Executor, recorder: Recorder[Any], name: str) -> None:
+    """Close what a runner leaves behind that nobody closed, and say so."""
+    try:
+        executor.close()
+    finally:
+        recorder.close()
+        warnings.warn(f"{name} was dropped without close(). Use it in a with statement.", ResourceWarning, stacklevel=2)

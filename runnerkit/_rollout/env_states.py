@@ -1,0 +1,191 @@
+"""Where the envs of a runner stand between two rollouts."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from runnerkit._core.faults import describe
+from runnerkit._core.spaces import Leaf
+from runnerkit._rollout.assembly import Assembly
+from runnerkit.errors import EnvError, EnvSpaceError, RolloutError
+from runnerkit.executors.base import LockstepExecutor
+from runnerkit.history.block import Block, Mark
+from runnerkit.history.log import InfoEntry
+from runnerkit.records import EpisodeSchedule, EpisodeStart
+
+__all__ = ["EnvState", "EnvStates"]
+
+
+@dataclass(slots=True)
+class EnvState:
+    """What goes on in one env."""
+
+    running: bool = False
+    episode_index: int = -1
+    start: EpisodeStart = field(default_factory=EpisodeStart)
+    steps: int = 0
+    return_: float = 0.0
+
+    def begin(self, episode_index: int, start: EpisodeStart) -> None:
+        """Take note of a new episode."""
+        self.episode_index, self.start = episode_index, start
+        self.steps, self.return_ = 0, 0.0
+
+
+class EnvStates:
+    """Which episode each env is in, and the observation to act on next."""
+
+    def __init__(self, parts: Assembly, schedule: EpisodeSchedule | None) -> None:
+        n = parts.spec.n_envs
+        self.restarts_in_step: bool = schedule is None  # workers know the default schedule, but no other
+        self.untold: list[int] = []
+        """Envs that `maybe_reset` began an episode in, of which no agent was told yet."""
+        self.reset_infos: list[InfoEntry] = []
+        """The infos of these."""
+        self.unseen: set[int] = set(range(n))
+        """Envs of which no step was seen yet: the bounds of their first observations are checked."""
+        self.resting: list[int] = []
+        """Envs whose next episode begins with the next step, as they are reset by a vector env in it."""
+        self.envs: list[EnvState] = [EnvState() for _ in range(n)]
+        executor = parts.executor
+        self.lockstep: LockstepExecutor | None = executor if isinstance(executor, LockstepExecutor) else None
+        """The executor, if it is of that kind."""
+        self._parts = parts
+        self._schedule: EpisodeSchedule = schedule or parts.schedule
+        self._observations = parts.layout.observation.allocate(n)
+        self._raw = parts.layout.raw.allocate(n)
+
+    def begin(self, block: Block, env_indices: Sequence[int]) -> list[int]:
+        """Fill the first row of a block: envs go on where they stand, the others begin.
+
+        Returns those that begin, and those that have begun since the last rollout.
+        """
+        fresh = [i for i in env_indices if not self.envs[i].running]
+        going = [i for i in env_indices if self.envs[i].running]
+        if going:
+            _put(block.raw, (0, going), [column[going] for column in self._raw])
+            _put(block.observations, (0, going), [column[going] for column in self._observations])
+        self._begin_anew(block, fresh)
+        self.resting = [i for i in fresh if not self.envs[i].running]
+        fresh = [i for i in fresh if self.envs[i].running]
+        self.untold = [i for i in env_indices if i in fresh or i in self.untold]
+        for i in env_indices:
+            env = self.envs[i]
+            block.first_marks[i] = Mark(0, env.episode_index, env.start, env.steps, env.return_)
+        for i in self.resting:
+            block.first_marks[i] = Mark(0, self.envs[i].episode_index + 1, EpisodeStart())
+        if self._parts.preprocess and fresh:
+            raw = [column[0, fresh] for column in block.raw]
+            _put(block.observations, (0, fresh), self._parts.preprocess(raw, self._parts.layout.raw))
+        return self.untold
+
+    def _begin_anew(self, block: Block, env_indices: Sequence[int]) -> None:
+        if not env_indices:
+            return
+        starts = self.next_starts(block, env_indices)
+        try:
+            begun = self._reset(starts, alone=len(starts) == len(self.envs) or not any(e.running for e in self.envs))
+        except EnvError as error:
+            self.skip(error)
+            raise
+        for i, start in begun.items():
+            self.envs[i].begin(starts[i][0], start)
+            self.envs[i].running = True
+        self.check_bounds(block, 0, list(begun), "reset")
+
+    def _reset(self, starts: Mapping[int, tuple[int, EpisodeStart]], *, alone: bool) -> dict[int, EpisodeStart]:
+        """Begin episodes, and return how those began that need not rest first."""
+        if self.lockstep is not None:
+            return self.lockstep.begin(0, starts, alone)
+        self._parts.executor.reset(0, starts)
+        return {i: start for i, (_, start) in starts.items()}
+
+    def next_starts(self, block: Block, env_indices: Iterable[int]) -> dict[int, tuple[int, EpisodeStart]]:
+        """Ask the schedule how the next episodes of some envs begin, in the order given."""
+        starts = {}
+        for i in env_indices:
+            episode_index = self.envs[i].episode_index + 1
+            start = self._start(i, episode_index)
+            if not self.restarts_in_step:
+                block.given[i, episode_index] = start
+            starts[i] = episode_index, start
+        return starts
+
+    def _start(self, i: int, episode_index: int) -> EpisodeStart:
+        if self.restarts_in_step:
+            return self._schedule(i, episode_index)
+        where = f"The schedule, for env {i}, episode {episode_index},"
+        try:
+            start = self._schedule(i, episode_index)
+        except Exception as error:
+            raise RolloutError(f"{where} raised {describe(error)}") from error
+        if not isinstance(start, EpisodeStart):
+            raise RolloutError(f"{where} must return an EpisodeStart(seed, options), not {start!r}.")
+        try:
+            return EpisodeStart(start.seed, copy.deepcopy(start.options))  # it may use its options again
+        except Exception as error:
+            raise RolloutError(f"{where} returned options that cannot be copied: {describe(error)}") from error
+
+    def skip(self, error: EnvError) -> None:
+        """Count an episode that could not even begin as over: its seed would only fail again."""
+        if error.episode_index is not None:
+            env = self.envs[error.env_index]
+            env.episode_index = max(env.episode_index, error.episode_index)
+
+    def check_bounds(
+        self,
+        block: Block,
+        raw_row: int,
+        env_indices: Sequence[int],
+        where: str,
+        actions: Mapping[int, Any] | None = None,
+    ) -> None:
+        """Raise EnvSpaceError if first observations lie outside of their space; dtype and shape always fit."""
+        for i in env_indices:
+            if i not in self.unseen:
+                continue
+            for leaf, column in zip(self._parts.layout.raw.leaves, block.raw, strict=True):
+                value = leaf.as_sample(column[raw_row, i])
+                if not _contains(leaf, value):
+                    raise self._outside(i, f"{leaf.path} outside of {leaf.space}: {value!r}", where, actions)
+
+    def _outside(self, i: int, what: str, where: str, actions: Mapping[int, Any] | None) -> EnvSpaceError:
+        env = self.envs[i]
+        way_out = "Mend the env, or wrap it so that its spaces tell the truth (gymnasium.wrappers.TransformObservation)"
+        return EnvSpaceError(
+            f"returned from {where} an {what}. {way_out}.",
+            env_index=i,
+            episode_index=env.episode_index,
+            seed=env.start.seed,
+            action=None if actions is None else copy.deepcopy(actions[i]),
+        )
+
+    def keep(self, block: Block, t: int) -> None:
+        """Remember observation t, for the next rollout to go on from."""
+        for columns, kept, row in (
+            (block.raw, self._raw, block.raw_row(t)),
+            (block.observations, self._observations, block.row(t)),
+        ):
+            for column, into in zip(columns, kept, strict=True):
+                into[...] = copy.deepcopy(column[row]) if column.dtype == object else column[row]
+
+    def abandon(self) -> None:
+        """Give up all episodes that are going."""
+        for env in self.envs:
+            env.running = False
+        self.untold, self.reset_infos = [], []
+
+
+def _contains(leaf: Leaf, value: Any) -> bool:
+    try:
+        return leaf.space.contains(value)
+    except Exception:  # spaces differ in how they meet what they do not expect
+        return False
+
+
+def _put(columns: Sequence[Any], index: Any, values: Sequence[Any]) -> None:
+    for column, value in zip(columns, values, strict=True):
+        column[index] = value

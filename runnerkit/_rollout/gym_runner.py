@@ -1,0 +1,482 @@
+"""GymRunner: rolls out agents in Gymnasium envs. The rollout loop, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
+
+from gymnasium import Space
+from typing_extensions import TypeVar, Unpack, override
+
+from runnerkit._core.interrupts import Interrupt
+from runnerkit._core.loglevel import gymnasium_log_level
+from runnerkit._core.types import ActT, AnyEnv, MakeEnv, ObsT, TensorLike
+from runnerkit._plugins.manager import Plugins, installed_plugins
+from runnerkit._rollout.assembly import Assembly, AssemblyOptions, Blueprint, Named, close_dropped, is_count
+from runnerkit._rollout.env_states import EnvStates
+from runnerkit._rollout.lockstep import rollout_of
+from runnerkit._rollout.plan import Plan, limit_of
+from runnerkit._rollout.rendering import Screen
+from runnerkit._rollout.runner import BaseRunner
+from runnerkit.agents import Agent
+from runnerkit.errors import ArgumentError, ClosedError
+from runnerkit.executors.base import ReportingExecutor
+from runnerkit.history.arrays import ArrayHistory, HistoryT
+from runnerkit.history.base import AppendingRecorder, HistoryFormat
+from runnerkit.keys import EnvKey, HistoryKey
+from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
+from runnerkit.records import EpisodeSchedule, ExecutorReport, ProgressCallback, Transition
+from runnerkit.typing import PlainOptions, RunnerOptions
+
+if TYPE_CHECKING:
+    from runnerkit.history.torch import TorchHistory
+
+__all__ = ["GymRunner"]
+
+# For the overloads of the constructor, which say of which types the runner is: a class's own may not be used there.
+O = TypeVar("O")  # noqa: E741
+A = TypeVar("A")
+H = TypeVar("H")
+
+
+class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
+    """Rolls out an agent in `n_envs` Gymnasium envs::
+
+        with GymRunner("CartPole-v1", seed=0, n_envs=8) as runner:
+            agent = RandomAgent(runner.action_space, seed=0)
+            histories = runner.rollout(agent, steps=1000)       # one ArrayHistory per env
+            histories[0].rewards, histories[0].episodes
+
+    The same seed, agent and number of envs give the same bytes, whatever the executor. Derive from it to
+    change a part: `make_env`, `compute_action` and `process_transition` may be overridden, alone or together.
+
+    Args:
+        env_id: a Gymnasium id, `"atari:Pong"` for the env Pong of a plugin's factory `atari`, an `EnvKey`, or
+            any function (seed) -> env. One that returns a `gymnasium.vector.VectorEnv` of n_envs envs is asked once.
+        seed: of the run; everything random in the envs follows from it. None draws one, see `runner.seed`.
+        n_envs: how many envs are stepped side by side.
+        log_level: of Gymnasium's logger while this runner works: 30 shows warnings, 40 errors only.
+        history: the format of what a rollout returns: "arrays", "torch", "transitions", one of a plugin, or a
+            HistoryFormat object.
+        executor: "auto", which measures and chooses "serial" or "threads", one of these, "processes", or one of a
+            plugin.
+        workers: how many workers step the envs, the calling thread included; by default what the executor
+            finds best. Never more than n_envs.
+        auto_reset: whether an env whose episode ended begins another one at once. If not, it is left out of
+            the next batches, and a rollout ends when none is left.
+        preprocessors: names or objects, in the order in which observations pass them.
+        postprocessors: names or objects, in the order in which actions pass them.
+        schedule: seeds and reset options by (env index, episode index), see `EpisodeSchedule`; by default
+            seeds that follow from the run's, `SeedSchedule`.
+        keep_infos: keep the infos of the envs that are not empty.
+        keep_raw: keep observations as they were before preprocessors, too.
+        render_mode: what to make envs with; "rgb_array" or "human" for `rollout(render=True)`.
+        env_options: further keyword arguments for `gymnasium.make`, or for the factory.
+        plugins: where names are looked up; by default what is installed.
+
+    Raises:
+        ArgumentError: an argument cannot be.
+        UnknownNameError: an env, format, processor or executor is not known.
+        SpaceError: a link of env -> preprocessors -> agent -> postprocessors -> env -> history does not fit.
+        EnvError: an env could not be made.
+
+    """
+
+    @overload
+    def __init__(
+        self: GymRunner[O, A, ArrayHistory[O, A]],
+        env_id: EnvKey[O, A],
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: Literal["arrays"] = "arrays",
+        plugins: Plugins | None = None,
+        **options: Unpack[PlainOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: GymRunner[O, A, list[Transition[O, A]]],
+        env_id: EnvKey[O, A],
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: Literal["transitions"],
+        plugins: Plugins | None = None,
+        **options: Unpack[PlainOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: GymRunner[O, A, TorchHistory],
+        env_id: EnvKey[O, A],
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: Literal["torch"],
+        plugins: Plugins | None = None,
+        **options: Unpack[PlainOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: GymRunner[O, A, H],
+        env_id: EnvKey[O, A],
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: HistoryKey[H] | HistoryFormat[H],
+        plugins: Plugins | None = None,
+        **options: Unpack[PlainOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: GymRunner[Any, Any, ArrayHistory[Any, Any]],
+        env_id: str | EnvKey[Any, Any] | MakeEnv,
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: Literal["arrays"] = "arrays",
+        plugins: Plugins | None = None,
+        **options: Unpack[RunnerOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: GymRunner[Any, Any, list[Transition[Any, Any]]],
+        env_id: str | EnvKey[Any, Any] | MakeEnv,
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: Literal["transitions"],
+        plugins: Plugins | None = None,
+        **options: Unpack[RunnerOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: GymRunner[Any, Any, TorchHistory],
+        env_id: str | EnvKey[Any, Any] | MakeEnv,
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: Literal["torch"],
+        plugins: Plugins | None = None,
+        **options: Unpack[RunnerOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: GymRunner[Any, Any, H],
+        env_id: str | EnvKey[Any, Any] | MakeEnv,
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: HistoryKey[H] | HistoryFormat[H],
+        plugins: Plugins | None = None,
+        **options: Unpack[RunnerOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: GymRunner[O, A, object],
+        env_id: EnvKey[O, A],
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: str,
+        plugins: Plugins | None = None,
+        **options: Unpack[PlainOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: GymRunner[Any, Any, object],
+        env_id: str | EnvKey[Any, Any] | MakeEnv,
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: str,
+        plugins: Plugins | None = None,
+        **options: Unpack[RunnerOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        env_id: str | EnvKey[ObsT, ActT] | MakeEnv,
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: str | HistoryKey[HistoryT] | HistoryFormat[HistoryT] = "arrays",
+        plugins: Plugins | None = None,
+        **options: Unpack[RunnerOptions],
+    ) -> None: ...
+    def __init__(
+        self,
+        env_id: str | EnvKey[Any, Any] | MakeEnv,
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: str | HistoryKey[Any] | HistoryFormat[Any] = "arrays",
+        executor: str = "auto",
+        workers: int | None = None,
+        auto_reset: bool = True,
+        preprocessors: Sequence[Named[ActionPreprocessor]] = (),
+        postprocessors: Sequence[Named[ActionPostprocessor]] = (),
+        schedule: EpisodeSchedule | None = None,
+        keep_infos: bool = False,
+        keep_raw: bool = False,
+        render_mode: str | None = None,
+        env_options: Mapping[str, Any] | None = None,
+        plugins: Plugins | None = None,
+    ) -> None:
+        options = AssemblyOptions(
+            env=env_id,
+            seed=seed,
+            n_envs=n_envs,
+            history=history,
+            executor=executor,
+            workers=workers,
+            preprocessors=preprocessors,
+            postprocessors=postprocessors,
+            keep_infos=keep_infos,
+            keep_raw=keep_raw,
+            render_mode=render_mode,
+            env_options=env_options,
+            scheduled=schedule is not None,
+        )
+        _check_callable(schedule, "schedule", "a function (env index, episode index) -> EpisodeStart")
+        if not is_count(log_level, least=0):
+            raise ArgumentError(f"log_level must be a number such as 30 or 40, not {log_level!r}.")
+        self.log_level: int = log_level
+        self.auto_reset: bool = auto_reset
+        self.interrupted: bool = False
+        """Whether Ctrl-C ended the last rollout early."""
+        with gymnasium_log_level(log_level):
+            own_make_env = not _is(self.make_env, GymRunner.make_env)
+            self._blueprint: Blueprint = Blueprint.resolve(
+                plugins or installed_plugins(), options, own_make_env=own_make_env
+            )
+            make_env = self.make_env if own_make_env else self._blueprint.make_env  # which travels lighter
+            self._parts: Assembly = self._blueprint.build(make_env)
+        self._busy = threading.Lock()
+        self._finalizer = weakref.finalize(self, close_dropped, self._parts.executor, self._parts.recorder, repr(self))
+        self._standing: EnvStates = EnvStates(self._parts, schedule)
+
+    # ---- what it is
+
+    @property
+    def env_id(self) -> str:
+        """The name of the env, or of the function that makes it."""
+        return self._blueprint.env_id
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run, the drawn one if none was given."""
+        return self._blueprint.seed
+
+    @property
+    def n_envs(self) -> int:
+        """How many envs there are."""
+        return self._blueprint.n_envs
+
+    @property
+    def workers(self) -> int:
+        """How many workers step the envs now, the calling thread included."""
+        return self._parts.executor.workers
+
+    @property
+    def executor_report(self) -> ExecutorReport:
+        """Who steps the envs: of `"auto"`, also what was measured and chosen, and why."""
+        name, executor = self._blueprint.executor, self._parts.executor
+        if isinstance(executor, ReportingExecutor):
+            return executor.report(name)
+        return ExecutorReport(name, name, executor.workers)
+
+    @property
+    def observation_space(self) -> Space[Any]:
+        """The space of one observation as the agent sees it, after preprocessors."""
+        return self._parts.spec.observation_space
+
+    @property
+    def action_space(self) -> Space[Any]:
+        """The space of one action as the agent chooses it, before postprocessors."""
+        return self._parts.spec.action_space
+
+    @override
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.env_id} n_envs={self.n_envs} seed={self.seed}>"
+
+    @override
+    def __getstate__(self) -> dict[str, object]:
+        """Let a derived runner make envs in other processes while it is built; a finished one has no copies."""
+        if "_parts" in vars(self):
+            raise TypeError(f"{self!r} cannot be copied or pickled. Build another one, or send its histories.")
+        return {**vars(self), "_blueprint": self._blueprint.for_envs()}
+
+    # ---- what may be overridden
+
+    @override
+    def make_env(self, seed: int | None = None) -> AnyEnv:
+        """Return a new env, as the runner makes its own.
+
+        The seed goes to factories that build at random; episodes are seeded when they are reset.
+        """
+        return cast(AnyEnv, self._blueprint.make_env(seed))  # or a vector env, if the factory makes one
+
+    @override
+    def process_transition(self, history: HistoryT | None, transition: Transition[ObsT, ActT]) -> HistoryT:
+        """Return the history with one more transition; the first call of a rollout for an env gets None.
+
+        Override it to make your own kind of history; it is then called for every step of every env, in the
+        order of the envs, and what it returned last is what `rollout` returns. Not called by the runner
+        otherwise, since formats take whole blocks of arrays. What `rollout` returns for an env that took no step
+        (as with `episodes=1` in three envs) is None.
+        """
+        recorder = self._parts.recorder
+        if not isinstance(recorder, AppendingRecorder):
+            raise ArgumentError(
+                "This history format takes whole rollouts, so that there is no default process_transition to call. "
+                "Build the runner with history='transitions', or return a history of your own."
+            )
+        return cast(HistoryT, recorder.append(history, transition))
+
+    # ---- what it does
+
+    def maybe_reset(self) -> None:
+        """Begin an episode in every env that has none going; the next rollout goes on from there."""
+        executor = self._parts.executor
+        with self._working():
+            block = self._parts.block(1, window=True)
+            executor.attach(block)
+            try:
+                self._standing.begin(block, range(self.n_envs))
+                self._standing.keep(block, 0)
+                self._standing.reset_infos += executor.drain().reset_infos
+            except BaseException:
+                self._standing.abandon()
+                raise
+            finally:
+                executor.drain()
+                executor.attach(None)
+
+    @override
+    def rollout(
+        self,
+        agent: Agent[ObsT, ActT | TensorLike | list[Any]],
+        steps: int | None = None,
+        render: bool = False,
+        fps: int = 30,
+        *,
+        episodes: int | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> list[HistoryT]:
+        """Step every env for the agent and return one history per env.
+
+        Envs go on where the last rollout left them; the record of an episode that goes on says so.
+
+        Args:
+            agent: anything with `act(observations)`; see `Agent`, `StatefulAgent` and `SupportsActiveEnvs`.
+            steps: per env; MAX_STEPS, if neither steps nor episodes are given.
+            render: draw every step; see `render_mode`.
+            fps: how many steps a second are drawn at the most.
+            episodes: instead of steps, collect so many whole episodes in all: the first ones by order of
+                start, so that short ones are not over-represented. All of them begin anew; an episode that was
+                going is given up.
+            progress: is told how far the rollout is, ten times a second at most.
+
+        Raises:
+            ArgumentError: steps or episodes below 1, or both given.
+            AgentError: the agent failed, or returned what is no batch of actions.
+            EnvError: an env failed.
+            MemoryBudgetError: the arrays would not fit into memory.
+            RenderError: render is set, and there is nothing to draw, or to draw on.
+
+        Ctrl-C ends the rollout early, after the step that is under way: what was collected is returned,
+        `interrupted` is set, and the episodes that were going are over. A second Ctrl-C does not wait for the
+        step, and raises KeyboardInterrupt.
+
+        """
+        _check_callable(progress, "progress", "a function that takes a Progress")
+        plan = Plan(
+            limit=limit_of(steps, episodes, self.auto_reset, self.n_envs, self.MAX_STEPS),
+            episodes=None if episodes is None else int(episodes),
+            auto_reset=self.auto_reset,
+            compute_action=self._chooser(agent),
+            process_transition=self.process_transition if self._makes_own_history() else None,
+        )
+        with Interrupt() as interrupt, self._working(), self._screen(render, fps) as screen:
+            try:
+                histories = rollout_of(self._parts, self._standing, plan, agent, screen, progress).run(interrupt)
+            except KeyboardInterrupt:  # the second one may have come as the rollout was being finished
+                self._standing.abandon()
+                raise
+            finally:
+                self.interrupted = interrupt.requested
+        return cast("list[HistoryT]", histories)
+
+    @override
+    def close(self) -> None:
+        """Close the envs and whatever stepped them; may be called twice."""
+        if not self._finalizer.alive:
+            return
+        with Interrupt() as interrupt, self._claimed():
+            if self._finalizer.detach() is not None:  # else another thread was faster
+                try:
+                    self._parts.executor.close()
+                finally:
+                    self._parts.recorder.close()
+        if interrupt.requested:
+            raise KeyboardInterrupt  # now that nothing is left behind
+
+    # ---- inside
+
+    def _makes_own_history(self) -> bool:
+        return not _is(self.process_transition, GymRunner.process_transition)
+
+    def _chooser(self, agent: Agent[Any, Any]) -> Callable[[Any], object]:
+        plainly = _is(self.compute_action, BaseRunner.compute_action)
+        self._parts.gate.check(agent, called_plainly=plainly)
+        if plainly:
+            return agent.act  # what the default does, a call less
+        return functools.partial(self.compute_action, agent)
+
+    def _screen(self, render: bool, fps: int) -> contextlib.AbstractContextManager[Screen | None]:
+        if not render:
+            return contextlib.nullcontext()
+        return contextlib.closing(Screen(self._parts.render_mode, fps, self.env_id))
+
+    @contextlib.contextmanager
+    def _working(self) -> Iterator[None]:
+        with self._claimed():
+            if not self._finalizer.alive:  # asked no sooner, as another thread may just have closed it
+                raise ClosedError(f"{self!r} was closed. Build a new runner.")
+            yield
+
+    @contextlib.contextmanager
+    def _claimed(self) -> Iterator[None]:
+        if not self._busy.acquire(blocking=False):
+            raise ArgumentError(f"{self!r} is in a rollout already. Wait for its end, or use a runner per thread.")
+        try:
+            with gymnasium_log_level(self.log_level):
+                yield
+        finally:
+            self._busy.release()
+
+
+def _check_callable(given: object, what: str, wanted: str) -> None:
+    if given is not None and not callable(given):
+        raise ArgumentError(f"{what} must be {wanted}, not {given!r}.")
+
+
+def _is(bound: object, function: object) -> bool:
+    """Whether a method is this one still, overridden neither by a class nor on the object."""
+    return getattr(bound, "__func__", None) is function

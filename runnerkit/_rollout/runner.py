@@ -1,0 +1,74 @@
+"""BaseRunner: what runners share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Generic, Self
+
+from runnerkit._core.faults import close_after
+from runnerkit._core.types import ActT, AnyEnv, ObsT
+from runnerkit.agents import Agent
+from runnerkit.history.arrays import HistoryT
+from runnerkit.records import Transition
+
+__all__ = ["BaseRunner"]
+
+
+class BaseRunner(ABC, Generic[ObsT, ActT, HistoryT]):
+    """An abstract runner. A rollout takes part in this loop::
+
+        obs_list = ...reset...
+        while steps:
+            actions = self.compute_action(agent, obs_list)
+            ...step every env with its action...
+            for each env:
+                history = self.process_transition(history, transition)   # the first time: None
+
+    Write `make_env`, `process_transition`, `rollout` and `close`; `compute_action` asks the agent unless you
+    override it. To change a part of a working runner, derive from `GymRunner` instead. No base class is
+    needed to be a runner: see the Protocols `Runner` and `SupportsRollout` in `runnerkit.typing`.
+    """
+
+    MAX_STEPS: int = 1_000_000
+    """The most steps per env that a rollout may take."""
+
+    @abstractmethod
+    def make_env(self, seed: int | None = None) -> AnyEnv:
+        """Return a new env, seeded if the factory has a use for a seed."""
+
+    def compute_action(self, agent: Agent[ObsT, ActT], obs_list: ObsT) -> ActT:
+        """Return the agent's actions for a batch of observations.
+
+        Override it to pre- or post-process by hand.
+        """
+        return agent.act(obs_list)
+
+    @abstractmethod
+    def process_transition(self, history: HistoryT | None, transition: Transition[ObsT, ActT]) -> HistoryT:
+        """Return the history with one more transition.
+
+        The first call for an env gets None as history, so that any kind of history can be made.
+        """
+
+    @abstractmethod
+    def rollout(
+        self, agent: Agent[ObsT, ActT], steps: int | None = None, render: bool = False, fps: int = 30
+    ) -> Sequence[HistoryT]:
+        """Step every env `steps` times for the agent, MAX_STEPS by default; return one history per env."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the envs; may be called twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if exc is None:
+            self.close()
+        else:
+            close_after(exc, self.close)

@@ -1,0 +1,322 @@
+"""The processes executor: each helper process owns a share of the envs, the calling thread has one of its own.
+
+Pays for all envs that hold the GIL, as nearly all in Python do, from some microseconds per step on. In a step nothing
+is pickled: observations, actions, rewards and flags lie in shared memory, and a number there says whose turn it is.
+Objects (Text, Graph, Sequence, OneOf) and infos that are kept are pickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import itertools
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from runnerkit._core.cores import share_out, spinners
+from runnerkit._core.faults import close_after, describe
+from runnerkit._core.memory import total_bytes
+from runnerkit._core.spaces import Rows
+from runnerkit._core.types import AnyEnv
+from runnerkit.errors import ArgumentError, EnvError, RunnerKitError
+from runnerkit.executors.processes.handover import can_poll
+from runnerkit.executors.processes.helper import Surroundings
+from runnerkit.executors.processes.shared import Arena, Pool, Region, SharedBlock, arena_bytes, has_objects
+from runnerkit.executors.processes.transport import dumps
+from runnerkit.executors.processes.worker import WorkerHandle
+from runnerkit.executors.share import Share, first_fault
+from runnerkit.history.block import Block, BlockLayout
+from runnerkit.history.log import EpisodeLog
+from runnerkit.records import EnvFacts, EpisodeStart, ShareOptions
+
+__all__ = ["ProcessesExecutor"]
+
+_SETTLE_S: Final = 5.0  # how long a call that is under way may take when the runner closes
+_CLOSE_S: Final = 30.0  # how long envs may take to close
+_KEPT: Final = 1 / 16  # memory of a rollout is kept for the next one up to this part of all there is
+
+
+class ProcessesExecutor:
+    """Steps n envs in `workers` processes, `min(n_envs, cores)` by default, the calling one included."""
+
+    def __init__(self, n_envs: int, workers: int | None = None) -> None:
+        if not hasattr(socket, "send_fds"):
+            raise ArgumentError("executor='processes' needs Linux or macOS. Use executor='threads' here.")
+        own, *self._others = share_out(n_envs, workers)
+        self.workers: int = 1 + len(self._others)
+        self._n_envs = n_envs
+        self._own: Share = Share(own)
+        self._shares = [len(env_indices) for env_indices in self._others]
+        self._helpers: list[WorkerHandle] = []
+        self._pid = os.getpid()
+        self._pool = Pool()
+        self._block: SharedBlock | None = None
+        self._by_mail = False
+        self._log: EpisodeLog  # what came by mail
+        self._parts_of: Sequence[int] = ()
+        self._own_part: tuple[slice, list[int]] = slice(0), []
+        self._helping: list[tuple[WorkerHandle, slice]] = []
+
+    # ---- life
+
+    def open(self, make_env: Callable[[int], AnyEnv], options: ShareOptions, /) -> list[EnvFacts]:
+        """Start the helpers and make all envs, each in its own process."""
+        factory = _pickled(make_env) if self._others else b""
+        try:
+            with _interrupts_blocked():
+                for env_indices in self._others:
+                    self._helpers.append(WorkerHandle(env_indices, self._n_envs, self._shares, len(self._helpers)))
+            call = factory, options, Surroundings.here()
+            parts = self._all((make_env, options), [call] * len(self._helpers), "open")
+        except BaseException as error:
+            close_after(error, self.close)
+            raise
+        return [facts for part in parts for facts in part]
+
+    def close(self) -> None:
+        """Close all envs, each in its own process, and end the helpers, whatever state they are in."""
+        if os.getpid() != self._pid:
+            return  # a fork of the caller: the helpers are not its own
+        spinners.leave(self)
+        self._pool.close()
+        helpers, self._helpers = self._helpers, []
+        faults: list[BaseException] = []
+        end = time.monotonic() + _SETTLE_S
+        parts: list[Callable[[], None]] = [functools.partial(helper.begin_to_close, end) for helper in helpers]
+        parts.append(self._own.close)
+        parts += [functools.partial(helper.end, end + _CLOSE_S) for helper in helpers]
+        for part in parts:
+            try:
+                part()
+            except Exception as fault:
+                faults.append(fault)
+            except BaseException as fault:  # Ctrl-C, again: no more waiting
+                faults.insert(0, fault)
+                for helper in helpers:
+                    helper.kill()
+        if faults:
+            raise faults[0]
+
+    # ---- rollouts
+
+    def allocate(self, layout: BlockLayout, steps: int, most: int, window: bool, /) -> Block:
+        """Return a block of `steps` steps in shared memory, which may grow to `most`, or to what fits."""
+        if most > steps:
+            fits = (total_bytes() or 2**40) // max(1, layout.bytes_per_step)
+            most = max(steps, min(most, fits))
+        nbytes = 1 << arena_bytes(layout, most).bit_length()  # sparse, so that it may be twice what is needed
+        used = self._pool.take(nbytes, most, window)
+        if used is not None and not all(helper.knows(used) for helper in self._helpers):
+            used = None  # one of them failed to map it
+        try:
+            region = used or Region(nbytes, most=most, window=window)
+        except MemoryError:  # addresses may be limited, too: ulimit -v
+            if most == steps:
+                raise
+            return self.allocate(layout, steps, max(steps, most // 4), window)
+        is_small = nbytes <= (total_bytes() or 2**34) * _KEPT
+        memory = self._pool.lend(region) if is_small else region.memory()
+        block = SharedBlock(layout, steps, most, window, Arena(memory), self._shares)
+        block.region = region
+        if used is not None:
+            block.clear()
+        return block
+
+    def attach(self, block: Block | None, /) -> None:
+        """Write into this block from now on; None lets go of the last one."""
+        if block is None:
+            self._detach()
+        elif block is self._block:
+            self._own.attach(block)  # it has grown, which the helpers need not know
+        else:
+            self._attach(block)
+
+    def _attach(self, block: Block) -> None:
+        if os.getpid() != self._pid:
+            raise RunnerKitError(
+                f"The helper processes of this runner work for process {self._pid}, not for its fork {os.getpid()}. "
+                "Build a runner in each process."
+            )
+        for helper in self._helpers:
+            helper.require_life()
+        if not isinstance(block, SharedBlock) or block.region is None:
+            raise TypeError(f"{type(self).__name__} writes into blocks of its own allocate(), not into {block!r}")
+        self._block, self._log, self._parts_of = block, EpisodeLog(block.layout.raw), ()
+        self._by_mail = has_objects(block.layout.raw) or has_objects(block.layout.env_action)
+        for helper in self._helpers:
+            helper.attach(block, block.region)
+        block.region.close_file()
+        self._own.attach(block)
+        spinners.enter(self)
+
+    def _detach(self) -> None:
+        spinners.leave(self)
+        block, self._block = self._block, None
+        if block is None or block.region is None:
+            return
+        self._own.attach(None)
+        for helper in self._helpers:
+            helper.detach(block.region, keep=self._pool.awaits(block.region))
+        block.region = None
+
+    def let_spin(self, may: bool) -> None:
+        """Say whether there are cores enough to wait without sleeping."""
+        for helper in self._helpers:
+            helper.let_spin(may and can_poll())
+
+    def reset(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]], /) -> None:
+        """Begin the given episodes."""
+        own = {i: starts[i] for i in self._own.env_indices if i in starts}
+        parts = [{i: start for i, start in starts.items() if helper.low <= i < helper.high} for helper in self._helpers]
+        calls = [(row, part) if part else None for part in parts]
+        answers = self._all((row, own), calls, "reset")[1:]
+        for part, objects in zip([part for part in parts if part], answers, strict=True):
+            self._put_objects(row, list(part), objects)
+
+    def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> Sequence[int]:
+        """Step the active envs and return those whose episode ended.
+
+        `actions` are in row `at` of the block, too, where the helpers find theirs.
+        """
+        if active is not self._parts_of:
+            self._split(active)
+        if self._by_mail:
+            return self._step_by_mail(at, row, actions, restart)
+        faults: list[BaseException] = []
+        ended: list[int] = []
+        for helper, _ in self._helping:
+            helper.go(at, row, restart)
+        where, own = self._own_part
+        try:
+            if own:
+                ended = self._own.step(at, row, actions[where], own, restart)
+        except BaseException as fault:  # the helpers must be waited for, Ctrl-C or not
+            faults.append(fault)
+        for helper, where in self._helping:
+            try:
+                ended += helper.stepped()
+            except BaseException as fault:
+                faults.append(self._with_action(fault, actions[where], active[where]))
+        if faults:
+            raise first_fault(faults)
+        return ended
+
+    def drain(self) -> EpisodeLog:
+        """Return what was logged since the last call."""
+        log = self._own.drain()
+        if self._block is None:
+            return log
+        for helper, journal in itertools.zip_longest(self._helpers, self._block.journals):
+            helper.settle()
+            if journal is not None:
+                journal.take(log)
+            if helper.has_more_to_tell:
+                log.extend(helper.call("drain"))
+        mailed, self._log = self._log, EpisodeLog(self._block.layout.raw)
+        log.extend(mailed)
+        return log
+
+    def render(self, env_indices: Sequence[int], /) -> list[object]:
+        """Return what each env renders, drawn in the process where the env lives, one after the other."""
+        frames = self._own.render([i for i in env_indices if i in self._own.env_indices])
+        for helper in self._helpers:
+            mine = [i for i in env_indices if helper.low <= i < helper.high]
+            if mine:
+                frames += helper.call("render", mine)
+        return frames
+
+    # ---- inside
+
+    def _split(self, active: Sequence[int]) -> None:
+        """Find which rows of a batch belong to whom; both are in ascending order."""
+        own = [i for i in active if i < len(self._own.env_indices)]
+        self._own_part, self._helping = (slice(0, len(own)), own), []
+        begin = len(own)
+        for helper in self._helpers:
+            mine = [i for i in active if helper.low <= i < helper.high]
+            if mine:
+                helper.activate(mine)
+                self._helping.append((helper, slice(begin, begin + len(mine))))
+            begin += len(mine)
+        self._parts_of = active
+
+    def _step_by_mail(self, at: int, row: int, actions: Rows, restart: bool) -> Sequence[int]:
+        where, own = self._own_part
+        helping = {id(helper): part for helper, part in self._helping}
+        calls = [
+            (at, row, actions[helping[id(helper)]], restart) if id(helper) in helping else None
+            for helper in self._helpers
+        ]
+        ended: list[int] = []
+        own_call = (at, row, actions[where], own, restart)
+        answers = self._all(own_call, calls, "step")
+        ended += answers[0]
+        for (_, part), (more, objects, log) in zip(self._helping, answers[1:], strict=True):
+            ended += more
+            self._put_objects(row, self._parts_of[part], objects)
+            self._log.extend(log)
+        return ended
+
+    def _put_objects(self, row: int, env_indices: Sequence[int], objects: list[list[object]]) -> None:
+        assert self._block is not None
+        columns = [column for column in self._block.raw if column.dtype == object]
+        for column, values in zip(columns, objects, strict=True):
+            for i, value in zip(env_indices, values, strict=True):
+                column[row, i] = value
+
+    def _with_action(self, fault: BaseException, actions: Rows, env_indices: Sequence[int]) -> BaseException:
+        """Add the action to the error of a death: the dead cannot."""
+        if isinstance(fault, EnvError) and not fault.after_step and fault.action is None:
+            by_env = dict(zip(env_indices, actions, strict=True))
+            fault.action = copy.deepcopy(by_env.get(fault.env_index))
+        return fault
+
+    def _all(self, own: tuple[Any, ...], calls: Sequence[tuple[Any, ...] | None], method: str) -> list[Any]:
+        """Call a method of the own share and of each helper that has arguments, all at once.
+
+        All are waited for, then the first fault is raised.
+        """
+        faults: list[BaseException] = []
+        asked: list[WorkerHandle] = []
+        for helper, call in zip(self._helpers, calls, strict=True):
+            try:
+                if call is not None:
+                    helper.post(method, *call)
+                    asked.append(helper)
+            except BaseException as fault:
+                faults.append(fault)
+        answers: list[Any] = []
+        for answer in (lambda: getattr(self._own, method)(*own), *(helper.answer for helper in asked)):
+            try:
+                answers.append(answer())
+            except BaseException as fault:
+                faults.append(fault)
+        if faults:
+            raise first_fault(faults)
+        return answers
+
+
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Start processes that no Ctrl-C can reach before they say how they take it; they inherit the mask."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _pickled(make_env: Callable[[int], AnyEnv]) -> bytes:
+    try:
+        return dumps(make_env)
+    except Exception as error:
+        raise ArgumentError(
+            f"executor='processes' sends the env factory to other processes, but it cannot be pickled: "
+            f"{describe(error)}. "
+            "Make inside of the factory what it needs, or use executor='threads', which shares memory."
+        ) from error

@@ -1,0 +1,399 @@
+"""A helper process: it owns a share of the envs and does with them what the caller says.
+
+It is started as a script, so that it imports nothing of the caller's program: that needs no
+`if __name__ == "__main__":`. What it is to make comes pickled by value.
+"""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import sys
+
+if __name__ == "__main__":  # where modules are must be known before any but Python's own are imported
+    _connection = socket.socket(fileno=int(sys.argv[1]))
+    _size = int.from_bytes(_connection.recv(8, socket.MSG_WAITALL), "big")
+    if not _size:  # the caller is gone already
+        _connection.close()
+        sys.exit(1)
+    sys.path[:] = pickle.loads(_connection.recv(_size, socket.MSG_WAITALL))
+    _connection.detach()
+
+import contextlib
+import ctypes
+import decimal
+import faulthandler
+import gc
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import gymnasium
+import numpy as np
+from typing_extensions import override
+
+from runnerkit._core.faults import describe
+from runnerkit._core.spaces import Column, Rows
+from runnerkit._core.types import AnyEnv
+from runnerkit.errors import EnvError, RunnerKitError
+from runnerkit.executors.processes.handover import ControlWords, Mail, PeerGoneError, TurnLock
+from runnerkit.executors.processes.shared import Arena, Journal, Region, SharedBlock
+from runnerkit.executors.processes.transport import dumps, pack
+from runnerkit.executors.share import Share
+from runnerkit.history.block import Block, BlockLayout
+from runnerkit.history.log import EpisodeLog
+from runnerkit.records import EnvFacts, EpisodeStart, ShareOptions
+
+__all__ = ["NO_REWARD_YET", "BlockTicket", "Helper", "HelperShare", "Phase", "Surroundings"]
+
+_GRACE_S = 5.0  # for a step that is under way when the caller is gone
+
+
+NO_REWARD_YET: Final = 0xFFF8_1234_5678_9ABC - 2**64
+"""The bits of a NaN that no arithmetic makes: there is no reward yet."""
+
+
+class Phase:
+    """What a helper may be busy with when it dies."""
+
+    IDLE, MAKE, RESET, STEP, RENDER, CLOSE = range(6)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockTicket:
+    """What a helper needs to see a block, besides the file of its memory."""
+
+    number: int
+    """Under which the memory is to be known."""
+    known: list[int]
+    """What other memory is still in use; the rest may be forgotten."""
+    layout: BlockLayout
+    nbytes: int
+    most: int
+    window: bool
+    shares: list[int]
+    """How many envs each helper has."""
+    mine: int
+    """Which of these it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the caller has set that changes what envs do: helpers have it, too."""
+
+    log_level: int
+    float_errors: dict[str, Any]
+    decimals: decimal.Context
+
+    @classmethod
+    def here(cls) -> Surroundings:
+        """Return those of this thread."""
+        return cls(gymnasium.logger.min_level, dict(np.geterr()), decimal.getcontext())
+
+    def enter(self) -> None:
+        """Set them here."""
+        gymnasium.logger.min_level = self.log_level
+        np.seterr(**self.float_errors)
+        decimal.setcontext(self.decimals)
+
+
+class HelperShare(Share):
+    """A share that says at any time which env it is busy with, and in which episode, for the case of its death.
+
+    In a step it is the first one that has no reward yet: to say so by name would cost more than a percent.
+    """
+
+    def __init__(self, env_indices: Sequence[int], words: memoryview[int], n_envs: int) -> None:
+        super().__init__(env_indices)
+        self._words = words
+        self._episodes = ControlWords.FIRST_ARRAY
+        self._episode_seeds = ControlWords.FIRST_ARRAY + n_envs
+        self._n_envs = n_envs
+        self._no_reward_yet: memoryview[int] = np.full(n_envs, NO_REWARD_YET, np.int64).data
+        self.journal: Journal | None = None
+
+    @override
+    def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> list[int]:
+        self._words[ControlWords.PHASE] = Phase.STEP
+        first = at * self._n_envs + active[0]
+        n = active[-1] + 1 - active[0]
+        self._reward_bits[first : first + n] = self._no_reward_yet[:n]
+        return super().step(at, row, actions, active, restart)
+
+    @override
+    def attach(self, block: Block | None, /) -> None:
+        super().attach(block)
+        if block is not None:
+            self._reward_bits: memoryview[int] = block.rewards.reshape(-1).view(np.int64).data
+
+    @override
+    def render(self, env_indices: Sequence[int], /) -> list[object]:
+        frames = []
+        for i in env_indices:
+            self._mark(Phase.RENDER, i)
+            frames += super().render([i])
+        return frames
+
+    def rest_of_log(self) -> EpisodeLog:
+        """Return, and forget, what the journal does not show."""
+        log = self.drain()
+        if log is not self.journal:
+            return log
+        rest = EpisodeLog(self._layout)
+        rest.infos, rest.reset_infos = self._told
+        return rest
+
+    @property
+    def has_more_to_tell(self) -> bool:
+        """Whether there is such a rest."""
+        log = self._log
+        return bool(log.infos or log.reset_infos or len(log))
+
+    def _mark(self, phase: int, i: int) -> None:
+        self._words[ControlWords.PHASE], self._words[ControlWords.ENV] = phase, i
+
+    @override
+    def _make(self, make_env: Callable[[int], AnyEnv], i: int) -> EnvFacts:
+        self._mark(Phase.MAKE, i)
+        return super()._make(make_env, i)
+
+    @override
+    def _reset(self, i: int, row: int, episode_index: int, seed: int | None, options: Mapping[str, Any] | None) -> None:
+        self._words[self._episodes + i] = episode_index
+        self._words[self._episode_seeds + i] = seed if seed is not None and 0 <= seed < 2**63 else -1
+        self._mark(Phase.RESET, i)
+        super()._reset(i, row, episode_index, seed, options)
+
+    @override
+    def _close_env(self, i: int, env: AnyEnv) -> None:
+        self._mark(Phase.CLOSE, i)
+        super()._close_env(i, env)
+
+    @override
+    def _new_log(self) -> EpisodeLog:
+        if self.journal is None:
+            return EpisodeLog(self._layout)
+        self._told = self.journal.infos, self.journal.reset_infos
+        self.journal.infos, self.journal.reset_infos = [], []
+        return self.journal
+
+
+class Helper:
+    """Serves the calls of the other side, one at a time."""
+
+    def __init__(self, share: HelperShare, words: memoryview[int], lane: TurnLock, mail: Mail, n_envs: int) -> None:
+        self._share, self._words, self._lane, self._mail = share, words, lane, mail
+        self._first_ended = ControlWords.FIRST_ARRAY + 2 * n_envs
+        self._tells_more = False
+        self._block: SharedBlock | None = None
+        self._blocks: dict[int, SharedBlock] = {}
+        self._mine = 0
+        self._actions: Column | None = None  # those of the block, where the rows of the only column are the actions
+        self._calls: dict[str, Callable[..., object]] = {
+            "open": self._open,
+            "attach": self._attach,
+            "detach": self._detach,
+            "activate": self._activate,
+            "reset": self._reset,
+            "step": self._step_by_mail,
+            "drain": share.rest_of_log,
+            "render": share.render,
+            "close": share.close,
+        }
+
+    def serve(self) -> None:
+        """Work until told to close; raise PeerGoneError when the caller is gone."""
+        name = ""
+        while name != "close":
+            self._lane.wait()
+            command = self._words[ControlWords.COMMAND]
+            if command <= ControlWords.RESTARTING_STEP:
+                self._step(command == ControlWords.RESTARTING_STEP)
+            elif command == ControlWords.CALL:
+                name = self._call()
+            else:
+                self._reattach(self._words[ControlWords.AT])
+                self._give(ControlWords.FINE)
+
+    def close(self) -> None:
+        """Close what is open, as nobody else will."""
+        with contextlib.suppress(Exception):  # there is nobody left to tell
+            self._share.close()
+
+    def _call(self) -> str:
+        pickled, fd = self._mail.receive()
+        name = ""
+        try:
+            name, args = pickle.loads(pickled)
+            self._answer(ControlWords.FINE, self._calls[name](*args, *([fd] if fd >= 0 else [])))
+        except PeerGoneError:
+            raise
+        except BaseException as fault:
+            self._answer(ControlWords.FAULT, pack(fault))
+        return name
+
+    def _answer(self, status: int, answer: object) -> None:
+        try:
+            pickled = dumps(answer)
+        except Exception as error:
+            raise RunnerKitError(
+                f"What the envs gave cannot be sent to the calling process: {describe(error)}. "
+                "executor='threads' keeps them in one process."
+            ) from error
+        self._give(status)
+        self._mail.send_pickled(pickled)
+
+    def _give(self, status: int) -> None:
+        words = self._words
+        words[ControlWords.STATUS] = status
+        if self._tells_more and self._block is not None:
+            words[ControlWords.HAS_MAIL] = self._share.has_more_to_tell
+        words[ControlWords.PHASE] = (
+            Phase.IDLE
+        )  # before it is the caller's turn: a death in its next step is not in this one
+        self._lane.give()
+
+    # ---- steps
+
+    def _step(self, restart: bool) -> None:
+        """Make a step of which all is in shared memory."""
+        words = self._words
+        at = words[ControlWords.AT]
+        actions: Rows
+        if self._actions is not None:
+            actions = self._actions[at, self._where].copy()  # as an env may write into it
+        else:
+            block = self._attached()
+            columns = [column[at, self._where].copy() for column in block.env_actions]
+            actions = block.layout.env_action.rows(columns, len(self._active))
+        try:
+            ended = self._share.step(at, words[ControlWords.ROW], actions, self._active, restart)
+        except BaseException as fault:
+            self._answer(ControlWords.FAULT, pack(fault))
+            return
+        for k, i in enumerate(ended, self._first_ended):
+            words[k] = i
+        self._give(len(ended))
+
+    def _step_by_mail(
+        self, at: int, row: int, actions: Rows, restart: bool
+    ) -> tuple[list[int], list[list[object]], EpisodeLog]:
+        """Make a step with objects in its actions or observations."""
+        ended = self._share.step(at, row, actions, self._active, restart)
+        return ended, self._objects(row, self._active), self._share.rest_of_log()
+
+    def _reset(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]]) -> list[list[object]]:
+        self._share.reset(row, starts)
+        return self._objects(row, list(starts))
+
+    def _objects(self, row: int, env_indices: list[int]) -> list[list[object]]:
+        """Return the objects in a row of observations, and keep them no longer."""
+        found = []
+        for column in self._attached().raw:
+            if column.dtype == object:
+                found.append([column[row, i] for i in env_indices])
+                column[row, env_indices] = None
+        return found
+
+    def _attached(self) -> SharedBlock:
+        assert self._block is not None
+        return self._block
+
+    # ---- before and after
+
+    def _open(self, factory: bytes, options: ShareOptions, surroundings: Surroundings) -> list[EnvFacts]:
+        surroundings.enter()
+        self._tells_more = options.keep_infos
+        try:
+            make_env = pickle.loads(factory)
+        except Exception as error:
+            what = f"could not be made: its factory cannot be loaded in the helper process: {describe(error)}"
+            raise EnvError(what, env_index=self._share.env_indices[0]) from error
+        facts = self._share.open(make_env, options)
+        gc.freeze()  # what is here now is here to stay
+        return facts
+
+    def _attach(self, ticket: BlockTicket, fd: int) -> None:
+        for number in self._blocks.keys() - ticket.known:
+            del self._blocks[number]
+        region = Region(ticket.nbytes, fd)
+        region.close_file()
+        most = ticket.most
+        block = SharedBlock(ticket.layout, None, most, ticket.window, Arena(region.memory()), ticket.shares)
+        self._mine = ticket.mine
+        self._blocks[ticket.number] = block
+        self._reattach(ticket.number)
+
+    def _reattach(self, number: int) -> None:
+        self._let_go()
+        self._block = block = self._blocks[number]
+        action = block.layout.env_action
+        is_plain = action.is_array and not action.leaves[0].is_scalar_box
+        self._actions = block.env_actions[0] if is_plain else None
+        self._share.journal = block.journals[self._mine] if block.journals else None
+        self._share.attach(block)
+        self._activate(self._share.env_indices)
+
+    def _let_go(self) -> None:
+        if self._block is not None:
+            self._share.attach(None)
+            self._block = self._actions = self._share.journal = None
+
+    def _detach(self, number: int) -> None:
+        """Let go of memory that will not be used again."""
+        self._let_go()
+        del self._blocks[number]
+
+    def _activate(self, env_indices: list[int]) -> None:
+        self._active = env_indices
+        first, last = (env_indices[0], env_indices[-1]) if env_indices else (0, -1)
+        is_range = last - first + 1 == len(env_indices)
+        self._where: slice | list[int] = slice(first, last + 1) if is_range else env_indices
+
+
+def main(mail_fd: int, bell_fd: int, words_fd: int, caller: int, n_envs: int, low: int, high: int) -> None:
+    """Be the helper for envs `low` to `high - 1`."""
+    _die_with(caller)
+    _name_process(f"rk-envs-{low}-{high - 1}")
+    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C goes to the whole group; it is for the caller to act on
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # see _interrupts_blocked
+    faulthandler.enable()
+    n_words = ControlWords.count(n_envs)
+    region = Region(n_words * 8, words_fd)
+    region.close_file()
+    words: memoryview[int] = region.memory().view(np.int64).data
+    share = HelperShare(range(low, high), words, n_envs)
+    with socket.socket(fileno=bell_fd) as bell, socket.socket(fileno=mail_fd) as mail:
+        lane = TurnLock(words, bell, is_caller=False, is_alive=lambda: os.getppid() == caller)
+        helper = Helper(share, words, lane, Mail(mail), n_envs)
+        try:
+            helper.serve()
+        except PeerGoneError:
+            helper.close()
+
+
+def _die_with(caller: int) -> None:
+    """End this process some seconds after the caller's, even if an env hangs."""
+
+    def watch() -> None:
+        while os.getppid() == caller:
+            time.sleep(1.0)
+        time.sleep(_GRACE_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="runnerkit-watch", daemon=True).start()
+
+
+def _name_process(name: str) -> None:
+    """Set what `ps` and `top` show (Linux)."""
+    if sys.platform == "linux":
+        set_name = 15
+        ctypes.CDLL(None).prctl(set_name, name.encode(), 0, 0, 0)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:8]))

@@ -1,0 +1,359 @@
+"""A helper process as the caller sees it: it is started, asked, waited for, ended, and mourned."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import time
+import warnings
+import weakref
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runnerkit._core.faults import describe
+from runnerkit.errors import EnvError, RunnerKitError
+from runnerkit.executors.processes import helper as helper_script
+from runnerkit.executors.processes.handover import ControlWords, Mail, PeerGoneError, TurnLock
+from runnerkit.executors.processes.helper import NO_REWARD_YET, BlockTicket, Phase
+from runnerkit.executors.processes.shared import Region, SharedBlock
+from runnerkit.executors.processes.transport import dumps, unpack
+
+__all__ = ["WorkerHandle"]
+
+_EXIT_S: Final = 5.0  # how long an interpreter may take to end
+_GO: Final = "go"  # a step of which all is in shared memory; all other calls have the names of methods
+_REATTACH: Final = "reattach"
+_PREPARING: Final = ("attach", "detach", "activate", _REATTACH)  # posted without waiting for the answer
+# what a step reads and writes: to look them up in their class costs a tenth of a microsecond each
+_COMMAND, _AT, _ROW, _STATUS = ControlWords.COMMAND, ControlWords.AT, ControlWords.ROW, ControlWords.STATUS
+_STEP, _RESTARTING_STEP, _FAULT = ControlWords.STEP, ControlWords.RESTARTING_STEP, ControlWords.FAULT
+_DOING: Final = {
+    Phase.MAKE: "was being made",
+    Phase.RESET: "was in reset",
+    Phase.STEP: "was in step",
+    Phase.RENDER: "was in render",
+    Phase.CLOSE: "was in close",
+}
+# Each worker has a core: libraries that start a thread per core would only be in each other's way.
+_ONE_THREAD: Final = dict.fromkeys(
+    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)
+
+
+class WorkerHandle:
+    """The helper process of envs `low` to `high - 1`."""
+
+    def __init__(self, env_indices: range, n_envs: int, shares: list[int], number: int) -> None:
+        low, high = env_indices.start, env_indices.stop
+        self._shares, self._number = shares, number
+        self._regions: weakref.WeakKeyDictionary[Region, int] = weakref.WeakKeyDictionary()
+        """Memory that the helper has mapped, by the number under which it knows it."""
+        self._n_attached = 0
+        self.low: int = low
+        self.high: int = high
+        self._n_envs = n_envs
+        self._first_ended = ControlWords.FIRST_ARRAY + 2 * n_envs
+        self._active: Sequence[int] = range(low, high)
+        self._rewards: NDArray[np.int64] | None = None
+        """The rewards of the block, as bits: they tell how far a step got."""
+        self._is_open = False
+        self._pending = ""
+        """The call that was not answered yet."""
+        self._is_talking = False
+        """Whether a message is half sent or half received."""
+        self._death_error: EnvError | None = None
+        n_words = ControlWords.count(n_envs)
+        region = Region(n_words * 8)
+        self._words: memoryview[int] = region.memory().view(np.int64).data
+        for k in range(ControlWords.FIRST_ARRAY, ControlWords.FIRST_ARRAY + 2 * n_envs):
+            self._words[k] = -1  # no episode yet
+        self._words[ControlWords.ENV] = low
+        with contextlib.ExitStack() as undo:
+            mail, other_mail = map(undo.enter_context, socket.socketpair())
+            bell, other_bell = map(undo.enter_context, socket.socketpair())
+            fds = [other_mail.fileno(), other_bell.fileno(), region.fd]
+            self._process = undo.enter_context(_start(fds, n_envs, low, high))
+            undo.callback(self._process.kill)
+            path = pickle.dumps(sys.path)
+            with contextlib.suppress(ConnectionError):  # whoever waits for it will notice
+                mail.sendall(len(path).to_bytes(8, "big") + path)
+            undo.pop_all()
+            other_mail.close()
+            other_bell.close()
+        region.close_file()
+        self._sockets = mail, bell
+        self._mail = Mail(mail)
+        self._lane = TurnLock(self._words, bell, is_caller=True, is_alive=lambda: self._process.poll() is None)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process was alive when it was last needed."""
+        return self._death_error is None
+
+    @property
+    def has_more_to_tell(self) -> bool:
+        """Whether infos were kept that no journal shows."""
+        return self.is_alive and bool(self._words[ControlWords.HAS_MAIL])
+
+    def require_life(self) -> None:
+        """Raise what the process died of, should it have done so before."""
+        if self._death_error is not None:
+            raise EnvError(
+                f"has no process any more. What was said then: {self._death_error}",
+                env_index=self._death_error.env_index,
+            ) from self._death_error
+
+    def let_spin(self, may: bool) -> None:
+        """Say whether both sides may wait without sleeping."""
+        self._words[ControlWords.SPIN] = may
+
+    # ---- calls
+
+    def go(self, at: int, row: int, restart: bool) -> None:
+        """Begin a step of which all is in shared memory."""
+        if self._pending:
+            self.settle()
+        words = self._words
+        words[_COMMAND], words[_AT], words[_ROW] = _RESTARTING_STEP if restart else _STEP, at, row
+        self._pending = _GO
+        self._lane.give()
+
+    def stepped(self) -> Sequence[int]:
+        """Wait for the end of that step and return which episodes ended."""
+        n = self._hear()
+        return self._words[self._first_ended : self._first_ended + n].tolist() if n else ()
+
+    def call(self, name: str, *args: object) -> Any:
+        """Call a method of the helper and wait for its answer."""
+        self.post(name, *args)
+        return self._hear()
+
+    def post(self, name: str, *args: object, fd: int | None = None) -> None:
+        """Begin a call."""
+        self.settle()
+        self.require_life()
+        try:
+            pickled = dumps((name, args))
+        except Exception as error:
+            raise RunnerKitError(
+                f"What envs {self.low} to {self.high - 1} are to get cannot be sent to their process: "
+                f"{describe(error)}. executor='threads' keeps everything in one process."
+            ) from error
+        self._words[ControlWords.COMMAND] = ControlWords.CALL
+        self._pending, self._is_talking = name, True
+        self._lane.give()
+        try:
+            self._mail.send_pickled(pickled, fd)
+        except PeerGoneError:
+            raise self._reap() from None
+        self._is_talking = False
+
+    def answer(self) -> Any:
+        """Wait for the answer to the call that was posted."""
+        return self._hear()
+
+    def settle(self) -> None:
+        """Wait until nothing is under way: Ctrl-C may have left an answer unheard."""
+        name = self._pending
+        if not name:
+            return
+        try:
+            self._hear()
+        except Exception:
+            if name in _PREPARING:  # of all else nobody wants to know any more
+                raise
+
+    def attach(self, block: SharedBlock, region: Region) -> None:
+        """Begin to write into a block in that memory."""
+        self._rewards = block.all_rewards.view(np.int64)
+        number = self._regions.get(region)
+        if number is not None:
+            self.settle()
+            self._words[_COMMAND], self._words[_AT] = ControlWords.REATTACH, number
+            self._pending = _REATTACH
+            self._lane.give()
+        else:
+            number = self._n_attached = self._n_attached + 1
+            ticket = BlockTicket(
+                number=number,
+                known=list(self._regions.values()),
+                layout=block.layout,
+                nbytes=region.nbytes,
+                most=region.most,
+                window=region.window,
+                shares=self._shares,
+                mine=self._number,
+            )
+            self.post("attach", ticket, fd=region.fd)
+            self._regions[region] = number
+        self._active = range(self.low, self.high)
+
+    def knows(self, region: Region) -> bool:
+        """Whether the helper has mapped that memory."""
+        return region in self._regions
+
+    def detach(self, region: Region, keep: bool) -> None:
+        """Let go of the block; unless its memory is to be kept, so does the helper."""
+        self._rewards = None
+        number = None if keep else self._regions.pop(region, None)
+        if number is not None and self.is_alive:
+            self.post("detach", number)
+
+    def activate(self, env_indices: Sequence[int]) -> None:
+        """Let the next steps be of these envs."""
+        if list(env_indices) != list(self._active):
+            self.post("activate", list(env_indices))
+            self._active = env_indices
+
+    def _hear(self, seconds: float | None = None) -> Any:
+        if self._death_error is not None:
+            raise self._death_error
+        if self._is_talking:  # Ctrl-C broke off a message: all that followed would be garbled
+            self._process.kill()
+            raise self._reap()
+        try:
+            self._lane.wait(seconds)
+            status = self._words[_STATUS]
+            answer: Any = status
+            if self._pending is _GO and status != _FAULT:
+                self._pending = ""
+                return answer
+            is_fault, pickled = status == _FAULT, None
+            if is_fault or self._pending != _REATTACH:
+                self._is_talking = True
+                pickled, _ = self._mail.receive()
+        except PeerGoneError:
+            raise self._reap() from None
+        name, self._pending, self._is_talking = self._pending, "", False
+        if pickled is not None:
+            answer = self._loaded(pickled)
+        if is_fault:
+            if name == "attach":  # what has that number is not there
+                self._regions = weakref.WeakKeyDictionary(
+                    {region: number for region, number in self._regions.items() if number != self._n_attached}
+                )
+            raise unpack(answer)
+        self._is_open = True
+        return answer
+
+    def _loaded(self, pickled: bytearray) -> Any:
+        try:
+            return pickle.loads(pickled)
+        except Exception as error:
+            raise RunnerKitError(
+                f"What envs {self.low} to {self.high - 1} gave cannot be loaded in the calling process: "
+                f"{describe(error)}. executor='threads' keeps everything in one process."
+            ) from error
+
+    # ---- the end
+
+    def begin_to_close(self, end: float) -> None:
+        """Tell the helper to close its envs as soon as what is under way is done; until `end`, else it is killed."""
+        if not self.is_alive:
+            return
+        try:
+            if self._pending:
+                self._hear(max(0.0, end - time.monotonic()))
+        except TimeoutError:
+            self._give_up("did not answer in time as the runner closed")
+            return
+        except Exception as fault:
+            if not self.is_alive:
+                raise fault from None
+        self.post("close")
+
+    def end(self, end: float) -> None:
+        """Wait for the helper to close its envs and to end; raise what went wrong."""
+        try:
+            if self._pending:
+                self._hear(max(0.0, end - time.monotonic()))
+        except TimeoutError:
+            self._give_up("did not close in time")
+        finally:
+            for connection in self._sockets:
+                connection.close()
+            try:
+                self._process.wait(_EXIT_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def kill(self) -> None:
+        """Kill the process, whatever it is doing."""
+        self._process.kill()
+        if self.is_alive:
+            self._reap()
+
+    def _give_up(self, why: str) -> None:
+        pid, env = self._process.pid, self._words[ControlWords.ENV]
+        self._process.kill()
+        self._reap()
+        warnings.warn(f"Env {env} {why}; its process {pid} was killed.", RuntimeWarning, stacklevel=2)
+
+    def _reap(self) -> EnvError:
+        """Take note of the death of the process, and return what is to be said of it."""
+        self._pending, self._is_talking = "", False
+        try:
+            code = self._process.wait(1.0)
+        except subprocess.TimeoutExpired:  # it has closed its sockets, and will not be of use again
+            self._process.kill()
+            code = self._process.wait()
+        self._death_error = self._error(_cause_of_death(code))
+        return self._death_error
+
+    def _error(self, how: str) -> EnvError:
+        words = self._words
+        phase, i = words[ControlWords.PHASE], words[ControlWords.ENV]
+        if phase == Phase.STEP and self._rewards is not None:
+            row = self._rewards[words[ControlWords.AT]]
+            i = next((k for k in self._active if row[k] == NO_REWARD_YET), self.high - 1)
+        episode, seed = words[ControlWords.FIRST_ARRAY + i], words[ControlWords.FIRST_ARRAY + self._n_envs + i]
+        process = f"its process ({self._process.pid}, envs {self.low} to {self.high - 1}) {how}"
+        if phase == Phase.IDLE and not self._is_open:
+            what = f"could not be made: {process} as it started; what it wrote to stderr says why"
+        else:
+            what = f"{_DOING.get(phase, 'was waiting')} when {process}. Build a new runner to go on"
+        return EnvError(
+            what,
+            env_index=i,
+            episode_index=None if episode < 0 else episode,
+            seed=None if seed < 0 else seed,
+            after_step=phase in (Phase.RESET, Phase.RENDER),
+        )
+
+
+def _cause_of_death(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:  # a real-time signal
+        return f"was killed by signal {-code}"
+
+
+def _start(fds: Sequence[int], n_envs: int, low: int, high: int) -> subprocess.Popen[bytes]:
+    """Start the interpreter that runs this one, with the same flags; its arguments tell what it is for."""
+    numbers = [*fds, os.getpid(), n_envs, low, high]
+    command = [sys.executable, *_flags(), "-P", helper_script.__file__, *map(str, numbers)]
+    return subprocess.Popen(
+        [*command, f"runnerkit: envs {low} to {high - 1}"],
+        pass_fds=fds,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **_ONE_THREAD},
+    )
+
+
+def _flags() -> list[str]:
+    flags = [f"-W{option}" for option in sys.warnoptions]
+    flags += [f"-X{name}" if value is True else f"-X{name}={value}" for name, value in sys._xoptions.items()]
+    flags += ["-O"] * sys.flags.optimize
+    given = {"-B": sys.flags.dont_write_bytecode, "-E": sys.flags.ignore_environment, "-s": sys.flags.no_user_site}
+    return flags + [flag for flag, is_given in given.items() if is_given]

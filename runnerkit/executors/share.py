@@ -1,0 +1,330 @@
+"""The lives of envs: seed, reset, step, end. Nothing else calls `env.reset` or `env.step`."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from runnerkit._core.faults import close_after, describe
+from runnerkit._core.spaces import Column, Layout, MisfitError, Rows, RowWriter, ScalarRows, Write
+from runnerkit._core.types import AnyEnv
+from runnerkit.errors import EnvError, EnvSpaceError, RunnerKitError
+from runnerkit.history.block import Block
+from runnerkit.history.log import EpisodeLog
+from runnerkit.records import EnvFacts, EpisodeStart, ShareOptions
+
+__all__ = ["SeedSchedule", "Share", "first_fault"]
+
+_FIRST_CHUNK = 64
+_UNPACKED = object()
+_FLAGS = (bool, np.bool_)  # made once: as a union in the call it would be made for each end of an episode
+
+
+class SeedSchedule:
+    """The default schedule: every episode has a seed of its own, drawn from the run's seed::
+
+        SeedSchedule(seed=0)(env_index, episode_index).seed
+
+    The seed, below 2**63, is a pure function of (run seed, env index, episode index), whatever the number of
+    envs, the executor and what was run before. Streams come from NumPy's `SeedSequence` with the env index as
+    spawn key, so that runs and envs share none; `seed + i`, as is usual, would overlap between runs.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed: int = seed
+        self._seeds: dict[int, NDArray[np.uint64]] = {}
+
+    def __call__(self, env_index: int, episode_index: int, /) -> EpisodeStart:
+        """Return the start of that episode."""
+        return EpisodeStart(self.episode_seed(env_index, episode_index))
+
+    def episode_seed(self, env_index: int, episode_index: int) -> int:
+        """Return the seed of that episode."""
+        seeds = self._seeds.get(env_index)
+        if seeds is None or episode_index >= len(seeds):
+            seeds = self._draw(env_index, max(_FIRST_CHUNK, episode_index + episode_index // 4 + 1))
+        seed: int = seeds.item(episode_index)
+        return seed
+
+    def env_seed(self, env_index: int) -> int:
+        """Return the seed that `make_env` gets for an env, from a stream of its own."""
+        state = np.random.SeedSequence(self.seed, spawn_key=(1, env_index)).generate_state(1, np.uint64)
+        return int(state[0] >> np.uint64(1))
+
+    def _draw(self, env_index: int, count: int) -> NDArray[np.uint64]:
+        # generate_state is prefix-stable: a longer draw begins with the shorter one
+        state = np.random.SeedSequence(self.seed, spawn_key=(0, env_index)).generate_state(count, np.uint64)
+        seeds = self._seeds[env_index] = state >> np.uint64(1)
+        return seeds  # not what is kept, where another thread may have put a shorter draw: histories ask, too
+
+
+class Share:
+    """The envs that one worker owns: it alone makes, resets, steps, renders and closes them.
+
+    All executors step through this class, so that what they write is the same.
+    """
+
+    def __init__(self, env_indices: Sequence[int]) -> None:
+        self.env_indices: list[int] = list(env_indices)
+        self._envs: dict[int, AnyEnv] = {}
+        self._episode: dict[int, int] = {}
+        self._seed: dict[int, int | None] = {}
+        self._block: Block | None = None
+        self._layout: Layout
+        self._log: EpisodeLog
+        self._active: Sequence[int] = ()  # the last envs that were stepped, and all it takes to step them
+        self._stepped: list[tuple[int, AnyEnv, Any]] = []
+
+    # ---- life
+
+    def open(self, make_env: Callable[[int], AnyEnv], options: ShareOptions, /) -> list[EnvFacts]:
+        """Make the envs; on a fault, close those already made and raise EnvError."""
+        self._seeds: SeedSchedule = SeedSchedule(options.seed)
+        self._keep_infos: bool = options.keep_infos
+        try:
+            return [self._make(make_env, i) for i in self.env_indices]
+        except BaseException as error:
+            close_after(error, self.close)
+            raise
+
+    def _make(self, make_env: Callable[[int], AnyEnv], i: int) -> EnvFacts:
+        try:
+            env = make_env(i)
+            if not isinstance(env, gymnasium.Env):
+                raise TypeError(f"the env factory returned a {type(env).__name__}, not a gymnasium.Env")
+            self._envs[i] = env
+            return EnvFacts(
+                env.observation_space, env.action_space, env.spec, env.render_mode, identity=(os.getpid(), id(env))
+            )
+        except RunnerKitError:
+            raise  # an unknown env id, say, is no fault of env 0
+        except Exception as error:
+            raise EnvError(f"could not be made: {describe(error)}", env_index=i) from error
+
+    def attach(self, block: Block | None, /) -> None:
+        """Write into this block from now on; None lets go of the last one."""
+        self._active, self._stepped = (), []
+        if block is None:
+            self._block = None
+            del self._raw, self._write, self._rows, self._open_row, self._open_rewards, self._flags
+            return
+        if block is not self._block:  # one that has only grown goes on with its log
+            self._block, self._layout = block, block.layout.raw
+            self._log = self._new_log()
+        self._raw: list[Column] = block.raw
+        self._write: Write = self._layout.writer(block.raw)
+        self._rows: RowWriter = self._layout.row_writer(block.raw, block.n_envs)
+        self._open_row: Callable[[int], Any] = self._rows.open
+        self._open_rewards: Callable[[int], memoryview[Any]] = ScalarRows(block.rewards).open
+        self._flags: tuple[Column, Column] = block.terminated, block.truncated
+
+    def drain(self) -> EpisodeLog:
+        """Return, and forget, what was logged since the last call."""
+        log, self._log = self._log, self._new_log()
+        return log
+
+    def _new_log(self) -> EpisodeLog:
+        return EpisodeLog(self._layout)
+
+    def part(self, env_indices: Sequence[int]) -> Share:
+        """Return a share of some of these envs, through which another thread may step them while this one does not.
+
+        Both know the same envs and episodes; each is attached, and keeps a log, by itself.
+        """
+        part = Share(env_indices)
+        # No two threads touch the same key at a time, and what is done to a dict is atomic, with the GIL or without.
+        part._envs, part._episode, part._seed = self._envs, self._episode, self._seed
+        part._seeds, part._keep_infos = SeedSchedule(self._seeds.seed), self._keep_infos
+        return part
+
+    def take_log(self, log: EpisodeLog) -> None:
+        """Go on with the log of those who stepped these envs before."""
+        log.extend(self._log)
+        self._log = log
+
+    def close(self) -> None:
+        """Close all envs, even if some fail to; raise the first fault at the end."""
+        fault: EnvError | None = None
+        self._active, self._stepped = (), []  # keep no env alive that is closed
+        for i in self.env_indices:
+            env = self._envs.pop(i, None)
+            if env is None:
+                continue
+            try:
+                self._close_env(i, env)
+            except Exception as error:
+                fault = fault or EnvError(f"failed to close: {describe(error)}", env_index=i)
+                fault.__cause__ = fault.__cause__ or error
+        if fault is not None:
+            raise fault
+
+    def _close_env(self, i: int, env: AnyEnv) -> None:
+        env.close()
+
+    def render(self, env_indices: Sequence[int], /) -> list[object]:
+        """Return what each env's `render()` returns."""
+        frames: list[object] = []
+        for i in env_indices:
+            try:
+                frames.append(self._envs[i].render())
+            except Exception as error:
+                raise self._after(self._error(i, f"failed to render: {describe(error)}")) from error
+        return frames
+
+    # ---- episodes
+
+    def reset(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]], /) -> None:
+        """Begin the given episodes: {env index: (episode index, start)}; all of them, whatever happens to one."""
+        faults: list[EnvError] = []
+        for i, (episode_index, start) in starts.items():
+            try:
+                self._reset(i, row, episode_index, start.seed, start.options)
+            except EnvError as fault:
+                faults.append(fault)
+        if faults:
+            raise first_fault(faults)
+
+    def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> list[int]:
+        """Step the given envs, `actions[k]` for env `active[k]`; return those whose episode ended."""
+        if active is not self._active:
+            self._stepped, self._active = [(i, self._envs[i], self._rows.slots[i]) for i in active], active
+        ended: list[int] = []
+        target, rewards = self._open_row(row), self._open_rewards(at)
+        i = -1
+        action: Any = None
+        result: Any = None
+        reward: Any = None
+        terminated: Any = None
+        truncated: Any = None
+        try:
+            for (i, env, slot), action in zip(self._stepped, actions):  # noqa: B905  (strict costs)
+                try:
+                    result = env.step(action)
+                except Exception as error:
+                    raise self._error(i, f"raised in step: {describe(error)}") from error
+                observation, reward, terminated, truncated, info = result
+                result = _UNPACKED  # and not kept alive: the next env then finds its memory warm
+                try:
+                    target[slot] = observation
+                except Exception:  # a MisfitError that says what is wrong, unless only the form differs
+                    self._write(row, i, observation)
+                rewards[i] = reward  # whatever float() takes
+                if terminated or truncated:
+                    if not (_is_flag(terminated) and _is_flag(truncated)):
+                        raise TypeError("terminated and truncated must be bools")
+                    # rows begin as False, so that only ends need a write
+                    self._flags[0][at, i], self._flags[1][at, i] = bool(terminated), bool(truncated)
+                    ended.append(i)
+                if info and self._keep_infos:
+                    self._log.infos.append((i, at, _kept(info)))
+        except EnvError as raised:
+            raised.action = copy.deepcopy(action)
+            raise
+        except Exception as error:
+            fault = self._bad_step(i, result, (reward, terminated, truncated), error)
+            fault.action = copy.deepcopy(action)
+            raise fault from error
+        if restart and ended:
+            self._begin_again(ended, at, row)
+        return ended
+
+    def _begin_again(self, env_indices: Sequence[int], at: int, row: int) -> None:
+        """Begin the next episode of each; all of them, as other workers would not know of a fault, either."""
+        faults: list[EnvError] = []
+        for i in env_indices:
+            episode_index = self._episode[i] + 1
+            self._log.begin(i, at + 1, episode_index, self._raw, (row, i))
+            try:
+                self._reset(i, row, episode_index, self._seeds.episode_seed(i, episode_index), None)
+            except EnvError as fault:
+                faults.append(fault)
+        if faults:
+            raise first_fault(faults)
+
+    def _reset(self, i: int, row: int, episode_index: int, seed: int | None, options: Mapping[str, Any] | None) -> None:
+        self._episode[i], self._seed[i] = episode_index, seed
+        try:
+            result: Any = self._envs[i].reset(seed=seed, options=None if options is None else dict(options))
+        except Exception as error:
+            raise self._after(self._error(i, f"raised in reset: {describe(error)}")) from error
+        try:
+            if not isinstance(result, tuple):  # an array of two would unpack, too
+                raise TypeError("not a tuple")
+            observation, info = result
+            try:
+                self._open_row(row)[self._rows.slots[i]] = observation
+            except Exception:  # as in step
+                self._write(row, i, observation)
+            if info and self._keep_infos:
+                self._log.reset_infos.append((i, episode_index, _kept(info)))
+        except Exception as error:
+            raise self._after(self._bad_reset(i, result, error)) from error
+
+    # ---- faults
+
+    def _bad_step(self, i: int, result: Any, kept: tuple[Any, Any, Any], error: Exception) -> EnvError:
+        if isinstance(error, MisfitError):
+            return self._misfit(i, f"returned from step what does not fit its observation space: {error}")
+        if result is not _UNPACKED:
+            what = "(observation, reward, terminated, truncated, info)"
+            return self._misfit(i, f"returned {_kind(result)} from step, not {what}")
+        what = f"returned the reward {kept[0]!r} and the flags {kept[1:]!r} from step"
+        wanted = "A reward must be a number, terminated and truncated bools, the info a dict. Mend the env, or wrap it."
+        return self._error(i, f"{what}; something of it cannot be kept: {describe(error)}. {wanted}", EnvSpaceError)
+
+    def _bad_reset(self, i: int, result: Any, error: Exception) -> EnvError:
+        if isinstance(error, MisfitError):
+            return self._misfit(i, f"returned from reset what does not fit its observation space: {error}")
+        if isinstance(result, tuple) and len(result) == 2:
+            return self._error(i, f"returned from reset what cannot be kept: {describe(error)}", EnvSpaceError)
+        return self._misfit(i, f"returned {_kind(result)} from reset, not (observation, info)")
+
+    @staticmethod
+    def _after(error: EnvError) -> EnvError:
+        error.after_step = True
+        return error
+
+    def _misfit(self, i: int, what: str) -> EnvError:
+        way_out = "Mend the env, or wrap it so that its spaces tell the truth (gymnasium.wrappers.TransformObservation)"
+        return self._error(i, f"{what}. {way_out}.", EnvSpaceError)
+
+    def _error(self, i: int, what: str, kind: type[EnvError] = EnvError) -> EnvError:
+        return kind(what, env_index=i, episode_index=self._episode.get(i), seed=self._seed.get(i))
+
+
+def first_fault(faults: Sequence[BaseException]) -> BaseException:
+    """Return the fault that a single worker would have met first, with a note of each of the others."""
+
+    def order(fault: BaseException) -> tuple[bool, bool, int]:
+        if isinstance(fault, EnvError):
+            return True, fault.after_step, fault.env_index
+        return isinstance(fault, Exception), False, -1
+
+    first, *others = sorted(faults, key=order)
+    for other in others:
+        first.add_note(f"Besides: {describe(other)}")
+    return first
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, _FLAGS)
+
+
+def _kept(info: object) -> dict[str, Any]:
+    """Copy an info that is kept, as the env may change it."""
+    if not isinstance(info, Mapping):
+        raise TypeError(f"the info must be a dict, not a {type(info).__name__}")
+    try:
+        return dict(copy.deepcopy(info))
+    except Exception as error:
+        raise TypeError(f"the info cannot be copied ({describe(error)}): leave keep_infos out") from error
+
+
+def _kind(result: object) -> str:
+    return f"a tuple of {len(result)}" if isinstance(result, tuple) else f"a {type(result).__name__}"

@@ -1,0 +1,1 @@
+"""The executor of envs that step all at once: native vector envs."""

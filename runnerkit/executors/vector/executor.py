@@ -1,0 +1,480 @@
+"""The executor of native vector envs: one `gymnasium.vector.VectorEnv` steps all envs by itself.
+
+Not asked for by name: a runner uses it when the factory makes a vector env. Whatever the env's auto-reset mode,
+each env's transitions are the same:
+
+* NEXT_STEP: the step in which an env resets itself is none of the agent's; the env *rests* in it.
+* SAME_STEP: the final observation is read from the infos; where they do not have it, or the reset may have written over
+  it, it is marked as unknown.
+* DISABLED: an env whose episode ended is reset alone, by a mask, with the seed and options of its next episode.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+from numpy.typing import NDArray
+
+from runnerkit._core.faults import describe
+from runnerkit._core.spaces import Column, Layout, MisfitError, Rows
+from runnerkit._core.types import AnyEnv, AnyVectorEnv
+from runnerkit.errors import EnvError, EnvSpaceError
+from runnerkit.executors.share import SeedSchedule
+from runnerkit.executors.vector.seeding import Resets
+from runnerkit.executors.vector.unpacking import NUMBERS, Finals, Infos, Unpacker
+from runnerkit.executors.vector.validation import autoreset_mode, check
+from runnerkit.history.block import Block, BlockLayout
+from runnerkit.history.log import EpisodeLog
+from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, Provenance, ShareOptions
+
+__all__ = ["VectorExecutor"]
+
+_BOOL: Final = np.dtype(np.bool_)
+_Step: TypeAlias = "Callable[[int, int, Any], tuple[NDArray[np.bool_], Any]]"
+_WAY_OUT = "Mend the env, or wrap it so that its spaces tell the truth (gymnasium.wrappers.vector)"
+
+
+class VectorExecutor:
+    """Steps all envs of a `gymnasium.vector.VectorEnv` with one call, and copies what it returns into the block."""
+
+    workers: int = 1
+
+    def __init__(self, env: AnyVectorEnv, n_envs: int) -> None:
+        self._env: Any = env
+        self._n: int = n_envs
+        self._mode: AutoresetMode = autoreset_mode(env)
+        # envs whose episode is over: the env resets them in the next step, or waits for us to do it
+        self._over: NDArray[np.bool_] = np.zeros(n_envs, np.bool_)
+        self._rests: bool = self._mode is AutoresetMode.NEXT_STEP
+        self._resets_itself: bool = self._mode is not AutoresetMode.DISABLED
+        self._first: dict[int, tuple[list[Any], dict[str, Any]]] = {}  # what begins episodes not yet asked for
+        self._is_reset: bool = False
+        self._episode: NDArray[np.int64] = np.zeros(n_envs, np.int64)
+        self._block: Block | None = None
+        self._has_learned: bool = False
+        self._failed: bool = False
+
+    # ---- what it is
+
+    def report(self, name: str, /) -> ExecutorReport:
+        """Return that there was nothing to choose."""
+        return ExecutorReport(name, "vector", self.workers, f"{type(self._env).__name__} steps all its envs itself")
+
+    @property
+    def provenance(self) -> Provenance:
+        """What can be told of the envs."""
+        return Provenance(seeded=self._resets.seeded, every_step=not self.rests)
+
+    @property
+    def rests(self) -> bool:
+        """Whether an env rests for a step before its next episode."""
+        return self._rests
+
+    @property
+    def begins_alone(self) -> bool:
+        """Whether some envs can begin an episode while others go on with theirs."""
+        return not self._resets_itself
+
+    @property
+    def takes_schedule(self) -> bool:
+        """Whether each episode can be given its own seed and options."""
+        return self.begins_alone and self._resets.takes_seeds
+
+    @property
+    def _waiting(self) -> NDArray[np.intp]:
+        return self._over.nonzero()[0]
+
+    # ---- life
+
+    def open(self, make_env: Callable[[int], AnyEnv], options: ShareOptions, /) -> list[EnvFacts]:
+        """Look at the env, which is there already: nothing is made."""
+        env = self._env
+        check(env, self._n)
+        self._keep_infos: bool = options.keep_infos
+        self._schedule = SeedSchedule(options.seed)
+        self._resets: Resets = Resets(env, self._schedule, each=self.begins_alone)
+        spec = env.spec if isinstance(env.spec, EnvSpec) else None
+        mode = env.render_mode
+        return [
+            EnvFacts(env.single_observation_space, env.single_action_space, spec, mode, (os.getpid(), id(env) + i))
+            for i in range(self._n)
+        ]
+
+    def attach(self, block: Block | None, /) -> None:
+        """Write into this block from now on; None lets go of the last one."""
+        if block is None:
+            self._block = None
+            del self._raw, self._actions, self._advance
+            return
+        if block is not self._block:  # one that has only grown goes on with its log
+            self._block, self._log = block, EpisodeLog(block.layout.raw)
+        if not self._has_learned:
+            self._learn(block.layout)
+        self._raw: list[Column] = block.raw
+        self._actions: list[Column] = block.env_actions
+        self._advance: _Step = self._make_stepper(block)
+
+    def _learn(self, layout: BlockLayout) -> None:
+        """Prepare for the spaces of the env, once they are laid out."""
+        self._layout, self._action_layout = layout.raw, layout.env_action
+        self._has_learned = True
+        self._unpack = Unpacker(layout.raw, self._n)
+        self._finals = Finals(layout.raw, self._env)
+        self._infos = Infos(self._n)
+        self._idle_action = _any_action(layout.env_action)
+
+    def drain(self) -> EpisodeLog:
+        """Return, and forget, what was logged since the last call."""
+        log, self._log = self._log, EpisodeLog(self._layout)
+        return log
+
+    def close(self) -> None:
+        """Close the env."""
+        env, self._env = self._env, None
+        if env is None:
+            return
+        helpers = env.unwrapped.processes if self._failed and isinstance(env.unwrapped, AsyncVectorEnv) else []
+        for process in helpers:  # it would wait for answers that do not come
+            process.terminate()
+            process.join()
+        try:
+            env.close()
+        except Exception as error:
+            if not helpers:
+                raise EnvError(f"failed to close: {describe(error)}") from error
+            env.unwrapped.closed = True  # or it would try again when it is let go
+
+    def render(self, env_indices: Sequence[int], /) -> list[object]:
+        """Return what the env renders for each of these envs."""
+        try:
+            frames = self._env.render()
+        except Exception as error:
+            raise EnvError(f"failed to render: {describe(error)}", after_step=True) from error
+        if not isinstance(frames, (tuple, list, np.ndarray)) or len(frames) != self._n:
+            raise EnvError(
+                f"rendered {_kind(frames)}, not one frame for each of its {self._n} envs. Leave render out.",
+                after_step=True,
+            )
+        return [frames[i] for i in env_indices]
+
+    # ---- episodes
+
+    def reset(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]], /) -> None:
+        """Begin the given episodes, where they do not rest first."""
+        self.begin(row, starts, False)
+
+    def begin(
+        self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]], alone: bool, /
+    ) -> dict[int, EpisodeStart]:
+        """Begin the given episodes and return how; what is missing rests first, as the env resets it in a step."""
+        for i, (episode_index, _) in starts.items():
+            self._episode[i] = episode_index
+        if self._is_reset:
+            if self._first and all(i in self._first for i in starts):
+                return self._begin_prepared(row, starts)
+            if self.rests and len(starts) < self._n and set(self._waiting.tolist()).issuperset(starts):
+                self._episode[list(starts)] -= 1  # counted when they begin
+                return {}
+            if self.begins_alone:
+                return self._begin_masked(row, starts)
+        if not alone:
+            raise EnvError(
+                f"can only begin new episodes in all of its envs, as its auto-reset mode is {self._mode.name}; others "
+                "than the given ones go on with theirs"
+            )
+        return self._begin_all(row, starts)
+
+    def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> list[int]:
+        """Step all envs; return those of the active ones whose episode ended, see `LockstepExecutor`."""
+        idle = self._waiting
+        some_ignored = len(active) + (len(idle) if self.rests else 0) != self._n
+        if some_ignored:
+            idle = np.setdiff1d(np.arange(self._n), np.fromiter(active, np.intp, len(active)))
+        if not self._resets_itself and len(self._waiting):  # nobody asks for them, but they must not go over their end
+            self._reset_ignored(self._waiting)
+        waited, batch = self._waiting, self._batch_of_actions(at, idle)
+        self._first.clear()
+        over, infos = self._advance(at, row, batch)
+        ended: list[int] = over.nonzero()[0].tolist()
+        if some_ignored:
+            mine = set(active)
+            ended = [i for i in ended if i in mine]
+        if self._rests and not set(ended).isdisjoint(waited.tolist()):
+            raise self.never_rested()
+        self._is_reset = False  # until all is done: who knows where the envs stand after a fault
+        self._settle(at, row, idle, waited, ended, infos, restart)
+        self._is_reset = True
+        return ended
+
+    def never_rested(self) -> EnvError:
+        """Return what is wrong with an env that ended an episode in the step in which it was to begin it."""
+        return self._misfit("ended an episode in the step in which it resets, by its auto-reset mode NEXT_STEP")
+
+    def stepper(self) -> _Step:
+        """Return what steps all envs: (row of rewards, row of observations, actions) -> (whose episode ended, infos).
+
+        For the block that is attached, and for envs that rest where nobody asks for infos: all else needs `step`.
+        """
+        return self._advance
+
+    def _make_stepper(self, block: Block) -> _Step:
+        """Make a function of all that a step takes, as a microsecond counts here."""
+        step, unpack, put = self._env.step, self._unpack, self._put
+        is_array, items = self._layout.is_array, (self._n,)
+        leaf = self._layout.leaves[0] if is_array else None
+        shape, dtype = (None, None) if leaf is None else ((self._n, *leaf.shape), leaf.dtype)
+        first = block.raw[0] if is_array else block.rewards
+        all_rewards, all_terminated, all_truncated = block.rewards, block.terminated, block.truncated
+
+        def advance(at: int, row: int, actions: Any) -> tuple[NDArray[np.bool_], Any]:
+            try:
+                try:
+                    result = step(actions)
+                except Exception as error:
+                    raise self._fault(f"raised in step: {describe(error)}") from error
+                try:
+                    observations, rewards, terminated, truncated, infos = result
+                except (TypeError, ValueError):
+                    what = "(observations, rewards, terminations, truncations, infos)"
+                    raise self._misfit(f"returned {_kind(result)} from step, not {what}") from None
+                try:
+                    if type(observations) is np.ndarray and observations.shape == shape and observations.dtype == dtype:
+                        first[row] = observations
+                    else:
+                        put(row, unpack.observations(observations))
+                    if not (
+                        type(rewards) is type(terminated) is type(truncated) is np.ndarray
+                        and rewards.shape == terminated.shape == truncated.shape == items
+                        and terminated.dtype is truncated.dtype is _BOOL
+                        and rewards.dtype.kind in NUMBERS
+                    ):
+                        rewards = unpack.rewards(rewards)
+                        terminated = unpack.flags(terminated, "terminations")
+                        truncated = unpack.flags(truncated, "truncations")
+                except MisfitError as error:
+                    raise self._misfit(f"returned from step what does not fit: {error}") from error
+                all_rewards[at] = rewards
+                all_terminated[at] = terminated
+                all_truncated[at] = truncated
+                self._over = over = terminated | truncated
+            except BaseException:
+                self._is_reset = False  # who knows where the envs stand
+                raise
+            return over, infos
+
+        return advance
+
+    def _put(self, row: int, values: Sequence[Column]) -> None:
+        for column, value in zip(self._raw, values, strict=True):
+            column[row] = value
+
+    def _settle(
+        self,
+        at: int,
+        row: int,
+        idle: NDArray[np.intp],
+        waited: NDArray[np.intp],
+        ended: list[int],
+        infos: Any,
+        restart: bool,
+    ) -> None:
+        """Do what is left to do after a step, but for envs that rest and are not asked for infos."""
+        if self._rests:
+            self._episode[waited] += 1
+        elif self._mode is AutoresetMode.SAME_STEP:
+            self._over = np.zeros(self._n, np.bool_)
+            if ended:
+                self._end_in_step(ended, at, row, infos, restart)
+        if infos and self._keep_infos:
+            self._log_infos(infos, at, idle, waited, ended)
+        if self.begins_alone and restart and ended:
+            self._begin_again(ended, at, row)
+
+    # ---- how episodes begin
+
+    def _begin_all(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]]) -> dict[int, EpisodeStart]:
+        given = {i: start for i, (_, start) in starts.items()} if self.takes_schedule else None
+        seeds = {i: self._schedule.episode_seed(i, k) for i, (k, _) in starts.items()}
+        self._over, self._first = np.zeros(self._n, np.bool_), {}
+        values, infos, how = self._ask(lambda: self._resets.all_at_once(seeds, given))
+        self._put(row, values)
+        self._is_reset, self._failed = True, False
+        rest = {i: starts[i] for i in starts if i not in how}
+        if rest:  # those with options of their own
+            how |= self._begin_masked(row, rest)
+        self._log_reset_infos(infos, [i for i in starts if i not in rest], after_step=True)
+        return how
+
+    def _begin_masked(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]]) -> dict[int, EpisodeStart]:
+        begun = {i: start for i, (_, start) in starts.items()}
+        for group in self._resets.groups(begun):
+            values, infos, how = self._ask(functools.partial(self._resets.masked, group))
+            which = list(group)
+            for column, value in zip(self._raw, values, strict=True):
+                column[row, which] = value[which]
+            self._log_reset_infos(infos, which, after_step=True)
+            begun |= how
+        self._over[list(starts)] = False
+        return begun
+
+    def _begin_prepared(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]]) -> dict[int, EpisodeStart]:
+        """Hand out first observations that the env gave together with the final ones."""
+        for i, (episode_index, _) in starts.items():
+            values, info = self._first.pop(i)
+            for column, value in zip(self._raw, values, strict=True):
+                column[row, i] = value
+            if info:
+                self._log.reset_infos.append((i, episode_index, info))
+        return dict.fromkeys(starts, EpisodeStart())
+
+    def _begin_again(self, env_indices: list[int], at: int, row: int) -> None:
+        """Begin the next episode of each in the step in which the last one ended, as `Share` does."""
+        starts = {}
+        for i in env_indices:
+            episode_index = int(self._episode[i]) + 1
+            self._episode[i] = episode_index
+            self._log.begin(i, at + 1, episode_index, self._raw, (row, i))
+            starts[i] = episode_index, self._schedule(i, episode_index)
+        self._begin_masked(row, starts)
+
+    def _reset_ignored(self, waiting: NDArray[np.intp]) -> None:
+        try:
+            self._ask(lambda: self._resets.masked(dict.fromkeys(waiting.tolist(), EpisodeStart())))
+        except EnvError as fault:
+            fault.after_step = False  # it comes before the next one
+            raise
+        self._over = np.zeros(self._n, np.bool_)
+
+    def _end_in_step(self, env_indices: list[int], at: int, row: int, infos: Any, restart: bool) -> None:
+        """Put final observations where they belong, as the env has already begun the next episodes."""
+        assert self._block is not None
+        for i in env_indices:
+            final = self._final(infos, i, row)
+            if final is None and self._block.layout.preprocessed:
+                raise self._misfit(
+                    f"did not say how the episode of env {i} ended: there is no infos['final_obs'] for it, or it was "
+                    "written over, and preprocessors have to see it. Leave these out, or use another auto-reset mode"
+                )
+            if final is None:
+                self._log.unknown.append((i, at + 1))
+                final = self._finals.unknown()
+            if restart:
+                self._episode[i] += 1
+                self._log.begin(i, at + 1, int(self._episode[i]), final, (0, 0))
+            else:
+                info = self._own_info(self._infos.of_reset, infos, i) if self._keep_infos and infos else {}
+                self._first[i] = [copy.deepcopy(column[row, i]) for column in self._raw], info
+                for column, value in zip(self._raw, final, strict=True):
+                    column[row, i] = value[0, 0]
+
+    def _final(self, infos: Any, i: int, row: int) -> list[Column] | None:
+        try:
+            final = self._finals.of(infos, i)
+        except MisfitError as error:
+            raise self._misfit(f"returned a final observation for env {i} that does not fit: {error}") from error
+        except Exception as error:
+            raise self._misfit(
+                f"returned infos['final_obs'] that has nothing for env {i}: {describe(error)}"
+            ) from error
+        return None if final is None or self._finals.is_doubtful(i, self._raw, row) else final
+
+    # ---- asking the env
+
+    def any_actions(self) -> Column:
+        """Return a batch of valid actions, the same for all envs; only of a space that is one array."""
+        return np.array([self._idle_action[0]] * self._n, self._actions[0].dtype)
+
+    def _batch_of_actions(self, at: int, idle: NDArray[np.intp]) -> Any:
+        """Return the actions of a row as the env's own, with any action for those of which none was asked."""
+        values: list[Any] = []
+        for column, leaf, any_action in zip(self._actions, self._action_layout.leaves, self._idle_action, strict=True):
+            batch = column[at].copy()
+            if len(idle):
+                if leaf.is_object:
+                    for i in idle:
+                        batch[i] = any_action
+                else:
+                    batch[idle] = any_action
+            values.append(copy.deepcopy(tuple(batch)) if leaf.is_object else batch)
+        return values[0] if self._action_layout.is_single else self._action_layout.join(values)
+
+    def _ask(
+        self, reset: Callable[[], tuple[Any, dict[int, EpisodeStart]]]
+    ) -> tuple[list[Column], Any, dict[int, EpisodeStart]]:
+        """Reset envs; return what they observe as one array per leaf, the infos, and how they began."""
+        try:
+            result, how = reset()
+        except Exception as error:
+            raise self._fault(f"raised in reset: {describe(error)}", after_step=True) from error
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise self._misfit(f"returned {_kind(result)} from reset, not (observations, infos)", after_step=True)
+        try:
+            return self._unpack.observations(result[0]), result[1], how
+        except MisfitError as error:
+            raise self._misfit(f"returned from reset what does not fit: {error}", after_step=True) from error
+
+    # ---- infos
+
+    def _log_infos(
+        self, infos: Any, at: int, idle: NDArray[np.intp], waited: NDArray[np.intp], ended: list[int]
+    ) -> None:
+        same_step = self._mode is AutoresetMode.SAME_STEP
+        left_out, over = set(idle.tolist()), set(ended if same_step else ())
+        for i in range(self._n):
+            if i in left_out:
+                continue
+            info = self._own_info(self._infos.of_end if i in over else self._infos.of_step, infos, i)
+            if info:
+                self._log.infos.append((i, at, info))
+        if same_step:
+            self._log_reset_infos(infos, [i for i in ended if i not in self._first])
+        elif self.rests:
+            self._log_reset_infos(infos, waited.tolist())
+
+    def _log_reset_infos(self, infos: Any, env_indices: Sequence[int], *, after_step: bool = False) -> None:
+        if not infos or not self._keep_infos:
+            return
+        for i in env_indices:
+            info = self._own_info(self._infos.of_reset, infos, i, after_step=after_step)
+            if info:
+                self._log.reset_infos.append((i, int(self._episode[i]), info))
+
+    def _own_info(
+        self, read: Callable[[Mapping[str, Any], int], dict[str, Any]], infos: Any, i: int, *, after_step: bool = False
+    ) -> dict[str, Any]:
+        """Return a copy of what is of one env in the infos, however odd they are."""
+        if not isinstance(infos, Mapping):
+            raise self._misfit(f"returned {_kind(infos)} as infos, not a dict", after_step=after_step)
+        try:
+            return read(infos, i)
+        except Exception as error:
+            what = f"returned infos of which those of env {i} cannot be kept ({describe(error)}): leave keep_infos out"
+            raise self._misfit(what, after_step=after_step) from error
+
+    # ---- faults
+
+    def _fault(self, what: str, *, after_step: bool = False) -> EnvError:
+        self._failed = True
+        return EnvError(f"{what}. It does not say which of its {self._n} envs it was.", after_step=after_step)
+
+    @staticmethod
+    def _misfit(what: str, *, after_step: bool = False) -> EnvError:
+        return EnvSpaceError(f"{what}. {_WAY_OUT}.", after_step=after_step)
+
+
+def _any_action(layout: Layout) -> list[Any]:
+    """Return some valid action, always the same, as one value per leaf."""
+    space = copy.deepcopy(layout.space)
+    space.seed(0)
+    return layout.split(space.sample())
+
+
+def _kind(result: object) -> str:
+    return f"a tuple of {len(result)}" if isinstance(result, tuple) else f"a {type(result).__name__}"

@@ -1,0 +1,127 @@
+"""The house: imports run one way, from what users see down to what all stand on. CONTRIBUTING.md is the map."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CORE = "runnerkit"
+
+# From the bottom to the top: a wing imports from itself and from those before it.
+WINGS = (
+    *("_sentences", "errors", "records", "_core", "keys", "history", "_checks", "processors", "agents", "executors"),
+    *("hooks", "typing", "_plugins", "_envs", "_rollout", "registry", "tuning", "_cli", "__main__"),
+)
+
+# What is still to be turned round.
+LEFT = {
+    "runnerkit._plugins.builtin -> runnerkit._envs.vector",
+    "runnerkit.history.compaction -> runnerkit.history.block",
+}
+
+
+def modules(package: Path) -> dict[str, ast.Module]:
+    """Return the trees of all modules of a package, by dotted name."""
+    found = {}
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = ast.parse(path.read_text("utf-8"))
+    return found
+
+
+def imports(trees: dict[str, ast.Module]) -> dict[str, set[str]]:
+    """Return which modules of the package each imports: at its top, in functions, and for types only."""
+
+    def of(tree: ast.Module) -> Iterator[str]:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                for alias in node.names:
+                    submodule = f"{node.module}.{alias.name}"
+                    yield submodule if submodule in trees else node.module
+
+    return {name: {found for found in of(tree) if found in trees and found != name} for name, tree in trees.items()}
+
+
+def wing(module: str) -> int:
+    """Return how high the wing of a module lies."""
+    name = module.removeprefix(f"{CORE}.").split(".")[0]
+    return WINGS.index(name)
+
+
+def upward(graph: dict[str, set[str]]) -> list[str]:
+    """Return the imports that run back up, or into the mypy plugin, which stands beside the house."""
+    wrong = []
+    for module, others in graph.items():
+        for other in others - {CORE}:
+            beside = [name.split(".")[1:2] == ["mypy"] for name in (module, other)]
+            if any(beside):
+                if not all(beside) and other != f"{CORE}._sentences":
+                    wrong.append(f"{module} -> {other}")
+            elif module != CORE and wing(other) > wing(module):
+                wrong.append(f"{module} -> {other}")
+    return [arrow for arrow in wrong if arrow not in LEFT]
+
+
+@pytest.fixture(scope="module")
+def graph() -> dict[str, set[str]]:
+    return imports(modules(ROOT / CORE))
+
+
+def test_no_import_runs_back_up(graph: dict[str, set[str]]) -> None:
+    assert upward(graph) == []
+
+
+def test_every_wing_is_listed_once_and_there(graph: dict[str, set[str]]) -> None:
+    there = {module.split(".")[1] for module in graph if module != CORE}
+    assert there == {*WINGS, "mypy"}
+    assert len(set(WINGS)) == len(WINGS)
+
+
+@pytest.mark.parametrize(
+    "package",
+    [ROOT / CORE, *sorted(path.parent for path in ROOT.glob("plugins/*/src/*/__init__.py"))],
+    ids=lambda path: path.name,
+)
+def test_no_modules_import_each_other_in_a_circle(package: Path) -> None:
+    graph = imports(modules(package))
+    for arrow in LEFT:
+        module, _, other = arrow.partition(" -> ")
+        graph.get(module, set()).discard(other)
+    # A package's __init__ hands out what its modules define; what they import of each other is the circle to look for.
+    facades = {module for module in graph if any(other.startswith(f"{module}.") for other in graph)}
+    graphlib.TopologicalSorter({module: others - facades for module, others in graph.items()}).prepare()
+
+
+@pytest.mark.parametrize(
+    ("module", "statement"),
+    [
+        ("runnerkit.history.block", "from runnerkit._rollout.loop import Rollout"),
+        ("runnerkit._core.spaces", "def late():\n    import runnerkit.registry"),
+        ("runnerkit.errors", "if TYPE_CHECKING:\n    from runnerkit.executors import Share"),
+        ("runnerkit.tuning", "from runnerkit.mypy import plugin"),
+        ("runnerkit.mypy.texts", "from runnerkit.errors import PluginError"),
+    ],
+)
+def test_an_upward_import_is_found(module: str, statement: str) -> None:
+    trees = modules(ROOT / CORE)
+    trees[module].body += ast.parse(statement).body
+    target = next(iter(sorted(set(imports(trees)[module]) - imports(modules(ROOT / CORE))[module])))
+    assert upward(imports(trees)) == [f"{module} -> {target}"]
+
+
+def test_only_hooks_and_plugins_know_pluggy() -> None:
+    knowing = {
+        name.split(".")[1]
+        for name, tree in modules(ROOT / CORE).items()
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Import) and any(alias.name == "pluggy" for alias in node.names))
+        or (isinstance(node, ast.ImportFrom) and node.module == "pluggy")
+    }
+    assert knowing == {"hooks", "_plugins"}
