@@ -23,8 +23,10 @@ __all__ = [
 ]
 
 ObsT = TypeVar("ObsT")
+"""A batch of observations, as the agent gets it."""
 
 ActT = TypeVar("ActT")
+"""A batch of actions, as the agent gives it."""
 
 ObsT_co = TypeVar("ObsT_co", covariant=True)
 

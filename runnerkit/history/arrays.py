@@ -53,3 +53,4 @@ class ArrayRecorder:
 
 
 HistoryT = TypeVar("HistoryT", default=ArrayHistory[ObsT, ActT])
+"""What a rollout returns per env; `ArrayHistory` unless something else is said."""
