@@ -12,6 +12,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 _MOST_NAMES = 40
+_NEARLY = 0.88  # begin_epsiode; a letter more would make `rendered` a misspelt `render`
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -26,6 +27,17 @@ def unknown(kind: str, name: str, known: Sequence[str], hint: str = "", *, brief
     rest = f" and {len(known) - _MOST_NAMES} more" if len(known) > _MOST_NAMES else ""
     there = f" Known: {', '.join(known[:_MOST_NAMES])}{rest}." if known else f" No {kind} is known."
     return f"No {kind} is called {name!r}.{guess}{' ' + hint if hint else ''}{'' if brief and guess else there}"
+
+
+def nearly(name: str, meant: str) -> bool:
+    """Whether a name is so close to another that it was surely meant to be it: `begin_episode`, `beginEpisodes`.
+
+    The first letter must be the same: `get_active_envs` is not `set_active_envs`, nor `deallocate` `allocate`.
+    """
+    first, second = (text.replace("_", "").lower() for text in (name, meant))
+    if name == meant or first[:1] != second[:1]:
+        return False
+    return sorted(first) == sorted(second) or difflib.SequenceMatcher(None, first, second).ratio() >= _NEARLY
 
 
 # ---- hook implementations
@@ -91,6 +103,7 @@ PROCESS_OBSERVATIONS = "__call__(observations)"
 PROCESS_ACTIONS = "__call__(actions)"
 OPEN = "open(spec)"
 FINISH = "finish(block)"
+APPEND = "append(history, transition)"
 CLOSE = "close()"
 EXECUTOR = (
     "open(make_env, options)",
@@ -100,6 +113,9 @@ EXECUTOR = (
     "drain()",
     "close()",
 )
+RENDER = "render(env_indices)"
+ALLOCATE = "allocate(layout, steps, most, window)"
+REPORT = "report(name)"
 # A function is called by its own name: make_lake(env_id, *, seed, **options).
 MAKE_ENV = "__call__(env_id, *, seed, **options)"
 MAKE_EXECUTOR = "__call__(n_envs, workers)"
@@ -115,6 +131,14 @@ def lacks_method(what: str, who: str, call: str, there: Iterable[str] = ()) -> s
     name = call.partition("(")[0]
     others = [other for other in there if other != name]  # what is called so may be no method
     return f"{what} {who} has no method {call}.{did_you_mean(name, others) or ' Give it one.'}"
+
+
+def near_miss(what: str, who: str, method: str, meant: str) -> str:
+    """Say that a method is named almost as one that it need not have; `meant` is how that one is called."""
+    return (
+        f"{what} {who}: {method} is never called. Did you mean {meant}? "
+        "Rename it. If it is your own, start its name with an underscore."
+    )
 
 
 def not_callable_so(what: str, who: str, call: str, given: str) -> str:
