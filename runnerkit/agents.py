@@ -15,7 +15,7 @@ from runnerkit._core.spaces import Column, Layout, Leaf
 from runnerkit._core.types import ActT_co, ObsT_contra
 from runnerkit.errors import ArgumentError
 
-__all__ = ["Agent", "StatefulAgent", "SupportsActiveEnvs", "RandomAgent"]
+__all__ = ["Agent", "SupportsBeginEpisodes", "SupportsSetActiveEnvs", "RandomAgent"]
 
 
 class Agent(Protocol[ObsT_contra, ActT_co]):
@@ -37,7 +37,7 @@ class Agent(Protocol[ObsT_contra, ActT_co]):
 
 
 @runtime_checkable
-class StatefulAgent(Protocol):
+class SupportsBeginEpisodes(Protocol):
     """An agent that wants to know when episodes begin, to clear recurrent state for instance."""
 
     def begin_episodes(self, env_indices: Sequence[int], /) -> None:
@@ -46,7 +46,7 @@ class StatefulAgent(Protocol):
 
 
 @runtime_checkable
-class SupportsActiveEnvs(Protocol):
+class SupportsSetActiveEnvs(Protocol):
     """An agent that wants to know which env each row of its batches belongs to."""
 
     def set_active_envs(self, env_indices: Sequence[int], /) -> None:

@@ -14,10 +14,10 @@ from typing import Any, Protocol, TypedDict
 from typing_extensions import TypeVar
 
 from runnerkit._core.types import ActT, ActT_contra, AnyEnv, AnyVectorEnv, MakeEnv, ObsT, ObsT_co, TensorLike
-from runnerkit.agents import Agent, StatefulAgent, SupportsActiveEnvs
-from runnerkit.executors.base import AllocatesBlocks, Executor, ReportingExecutor
+from runnerkit.agents import Agent, SupportsBeginEpisodes, SupportsSetActiveEnvs
+from runnerkit.executors.base import Executor, SupportsAllocate, SupportsReport
 from runnerkit.history.arrays import HistoryT
-from runnerkit.history.base import AppendingRecorder, HistoryFormat, Recorder
+from runnerkit.history.base import HistoryFormat, Recorder, SupportsAppend
 from runnerkit.hooks import EnvFactory
 from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
 from runnerkit.records import EpisodeSchedule, ProgressCallback, Transition
@@ -27,10 +27,8 @@ __all__ = [
     "ActionPostprocessor",
     "ActionPreprocessor",
     "Agent",
-    "AllocatesBlocks",
     "AnyEnv",
     "AnyVectorEnv",
-    "AppendingRecorder",
     "EnvFactory",
     "EpisodeSchedule",
     "Executor",
@@ -41,12 +39,14 @@ __all__ = [
     "PlainOptions",
     "ProgressCallback",
     "Recorder",
-    "ReportingExecutor",
     "Runner",
     "RunnerOptions",
-    "StatefulAgent",
-    "SupportsActiveEnvs",
+    "SupportsAllocate",
+    "SupportsAppend",
+    "SupportsBeginEpisodes",
+    "SupportsReport",
     "SupportsRollout",
+    "SupportsSetActiveEnvs",
     "TensorLike",
 ]
 

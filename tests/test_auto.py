@@ -23,7 +23,7 @@ from runnerkit.errors import ArgumentError, EnvError
 from runnerkit.executors import SerialExecutor, auto, trial
 from runnerkit.executors.trial import Trial, Way
 from runnerkit.executors.waiting import has_gil
-from runnerkit.typing import ReportingExecutor
+from runnerkit.typing import SupportsReport
 
 MS = 1e-3
 
@@ -473,8 +473,8 @@ def test_executors_of_others_may_tell_too() -> None:
     plugins.register(Offer())
     with build(Fleet(), n_envs=3, executor="telling", plugins=plugins) as runner:
         assert runner.executor_report == ExecutorReport("telling", "cluster", 7, "it was there")
-    tellers: list[ReportingExecutor] = [auto.AutoExecutor(2), Telling(2)]
-    assert all(isinstance(teller, ReportingExecutor) for teller in tellers)
+    tellers: list[SupportsReport] = [auto.AutoExecutor(2), Telling(2)]
+    assert all(isinstance(teller, SupportsReport) for teller in tellers)
 
 
 def test_the_report_is_a_snapshot(clock: Clock) -> None:

@@ -27,7 +27,7 @@ from runnerkit._core.types import AnyEnv, AnyVectorEnv, MakeEnv
 from runnerkit._envs.resolve import resolve_env
 from runnerkit._plugins.manager import Kind, Plugins
 from runnerkit.errors import ArgumentError, EnvError, PluginError, RunnerKitError, SpaceError
-from runnerkit.executors.base import AllocatesBlocks, Executor, MakeExecutor
+from runnerkit.executors.base import Executor, MakeExecutor, SupportsAllocate
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.executors.share import SeedSchedule
 from runnerkit.executors.vector.executor import VectorExecutor
@@ -87,7 +87,7 @@ class Assembly:
 
     def block(self, steps: int, most: int | None = None, *, window: bool = False) -> Block:
         """Return a new block of so many steps, which may be resized to as many as `most`."""
-        if isinstance(self.executor, AllocatesBlocks):
+        if isinstance(self.executor, SupportsAllocate):
             return self.executor.allocate(self.layout, steps, most or steps, window)
         return Block(self.layout, steps, window=window)
 

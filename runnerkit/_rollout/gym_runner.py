@@ -24,9 +24,9 @@ from runnerkit._rollout.rendering import Screen
 from runnerkit._rollout.runner import BaseRunner
 from runnerkit.agents import Agent
 from runnerkit.errors import ArgumentError, ClosedError
-from runnerkit.executors.base import ReportingExecutor
+from runnerkit.executors.base import SupportsReport
 from runnerkit.history.arrays import ArrayHistory, HistoryT
-from runnerkit.history.base import AppendingRecorder, HistoryFormat
+from runnerkit.history.base import HistoryFormat, SupportsAppend
 from runnerkit.keys import EnvKey, HistoryKey
 from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
 from runnerkit.records import EpisodeSchedule, ExecutorReport, ProgressCallback, Transition
@@ -297,7 +297,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     def executor_report(self) -> ExecutorReport:
         """Who steps the envs: of `"auto"`, also what was measured and chosen, and why."""
         name, executor = self._blueprint.executor, self._parts.executor
-        if isinstance(executor, ReportingExecutor):
+        if isinstance(executor, SupportsReport):
             return executor.report(name)
         return ExecutorReport(name, name, executor.workers)
 
@@ -342,7 +342,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         (as with `episodes=1` in three envs) is None.
         """
         recorder = self._parts.recorder
-        if not isinstance(recorder, AppendingRecorder):
+        if not isinstance(recorder, SupportsAppend):
             raise ArgumentError(
                 "This history format takes whole rollouts, so that there is no default process_transition to call. "
                 "Build the runner with history='transitions', or return a history of your own."
@@ -384,7 +384,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         Envs go on where the last rollout left them; the record of an episode that goes on says so.
 
         Args:
-            agent: anything with `act(observations)`; see `Agent`, `StatefulAgent` and `SupportsActiveEnvs`.
+            agent: anything with `act(observations)`; see `Agent`, `SupportsBeginEpisodes` and `SupportsSetActiveEnvs`.
             steps: per env; MAX_STEPS, if neither steps nor episodes are given.
             render: draw every step; see `render_mode`.
             fps: how many steps a second are drawn at the most.

@@ -18,7 +18,7 @@ from runnerkit._rollout.env_states import EnvStates
 from runnerkit._rollout.plan import Plan
 from runnerkit._rollout.progress import Reporter
 from runnerkit._rollout.rendering import Screen
-from runnerkit.agents import StatefulAgent, SupportsActiveEnvs
+from runnerkit.agents import SupportsBeginEpisodes, SupportsSetActiveEnvs
 from runnerkit.errors import AgentError, EnvError, ProcessorError, RolloutError
 from runnerkit.history.arrays import ArrayRecorder
 from runnerkit.history.block import Block
@@ -45,8 +45,8 @@ class Rollout:
         progress: ProgressCallback | None,
     ) -> None:
         self._parts, self._standing, self._plan, self._screen = parts, standing, plan, screen
-        self._stateful = agent if isinstance(agent, StatefulAgent) else None
-        self._row_aware = agent if isinstance(agent, SupportsActiveEnvs) else None
+        self._stateful = agent if isinstance(agent, SupportsBeginEpisodes) else None
+        self._row_aware = agent if isinstance(agent, SupportsSetActiveEnvs) else None
         self._block = self._allocate()
         self._histories: list[object] = [None] * parts.spec.n_envs
         self._t = 0

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from runnerkit._core.cores import share_out
 from runnerkit.executors.auto import AutoExecutor
-from runnerkit.executors.base import AllocatesBlocks, Executor, MakeExecutor, ReportingExecutor
+from runnerkit.executors.base import Executor, MakeExecutor, SupportsAllocate, SupportsReport
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.executors.share import SeedSchedule, Share, first_fault
 from runnerkit.executors.threads import ThreadsExecutor
@@ -22,18 +22,18 @@ from runnerkit.executors.vector.executor import VectorExecutor
 from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, ShareOptions
 
 __all__ = [
-    "AllocatesBlocks",
     "AutoExecutor",
     "EnvFacts",
     "EpisodeStart",
     "Executor",
     "ExecutorReport",
     "MakeExecutor",
-    "ReportingExecutor",
     "SeedSchedule",
     "SerialExecutor",
     "Share",
     "ShareOptions",
+    "SupportsAllocate",
+    "SupportsReport",
     "ThreadsExecutor",
     "VectorExecutor",
     "first_fault",

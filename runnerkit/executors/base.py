@@ -14,7 +14,7 @@ from runnerkit.history.block import Block, BlockLayout
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, Provenance, ShareOptions
 
-__all__ = ["AllocatesBlocks", "Executor", "LockstepExecutor", "MakeExecutor", "ReportingExecutor"]
+__all__ = ["Executor", "LockstepExecutor", "MakeExecutor", "SupportsAllocate", "SupportsReport"]
 
 
 class Executor(Protocol):
@@ -65,7 +65,7 @@ class Executor(Protocol):
 
 
 @runtime_checkable
-class AllocatesBlocks(Protocol):
+class SupportsAllocate(Protocol):
     """An executor that brings the memory of blocks itself, so as to share it with other processes for instance."""
 
     def allocate(self, layout: BlockLayout, steps: int, most: int, window: bool, /) -> Block:
@@ -129,7 +129,7 @@ class LockstepExecutor(Executor, Protocol):
 
 
 @runtime_checkable
-class ReportingExecutor(Protocol):
+class SupportsReport(Protocol):
     """An executor that can tell what it chose and why, for `runner.executor_report`."""
 
     def report(self, name: str, /) -> ExecutorReport:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from runnerkit._core.spaces import Layout, Leaf, Rows
 from runnerkit.history.arrays import ArrayFormat, ArrayHistory
-from runnerkit.history.base import AppendingRecorder, HistoryFormat, Recorder
+from runnerkit.history.base import HistoryFormat, Recorder, SupportsAppend
 from runnerkit.history.block import Block, BlockLayout, Mark
 from runnerkit.history.columns import ColumnHistory, EpisodeColumns, stack
 from runnerkit.history.log import EpisodeLog
@@ -17,7 +17,6 @@ from runnerkit.history.transitions import TransitionFormat
 from runnerkit.records import EndReason, Episode, EpisodeStart, RunSpec
 
 __all__ = [
-    "AppendingRecorder",
     "ArrayFormat",
     "ArrayHistory",
     "Block",
@@ -35,6 +34,7 @@ __all__ = [
     "Recorder",
     "Rows",
     "RunSpec",
+    "SupportsAppend",
     "TransitionFormat",
     "stack",
 ]

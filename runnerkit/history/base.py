@@ -10,7 +10,7 @@ from typing_extensions import TypeVar
 from runnerkit.history.block import Block
 from runnerkit.records import RunSpec, Transition
 
-__all__ = ["AppendingRecorder", "HistoryFormat", "Recorder"]
+__all__ = ["HistoryFormat", "Recorder", "SupportsAppend"]
 
 HistoryT_co = TypeVar("HistoryT_co", covariant=True)
 
@@ -28,7 +28,7 @@ class Recorder(Protocol[HistoryT_co]):
 
 
 @runtime_checkable
-class AppendingRecorder(Protocol):
+class SupportsAppend(Protocol):
     """A recorder that can also take one transition at a time: the default of `GymRunner.process_transition`."""
 
     def append(self, history: Any, transition: Transition[Any, Any], /) -> object:
