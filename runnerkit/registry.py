@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from typing_extensions import TypeVar, Unpack
 
-from runnerkit._core.types import ActT, MakeEnv, ObsT
+from runnerkit._core.types import ActArrayT, ActT, MakeEnv, ObsArrayT, ObsT
 from runnerkit._plugins.manager import (
     EnvOffer,
     ExecutorOffer,
@@ -24,11 +24,12 @@ from runnerkit.errors import ArgumentError
 from runnerkit.history.arrays import ArrayHistory
 from runnerkit.history.base import HistoryFormat
 from runnerkit.keys import EnvKey, HistoryKey
+from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
 from runnerkit.records import Transition
 from runnerkit.typing import PlainOptions, RunnerOptions
 
 if TYPE_CHECKING:
-    from runnerkit.history.torch import TorchHistory
+    from runnerkit.history.torch import TensorActT, TensorObsT, TorchHistory
 
 __all__ = ["Registry", "default_registry", "make"]
 
@@ -120,6 +121,17 @@ class Registry:
     @overload
     def build(
         self,
+        env: EnvKey[ObsArrayT, ActArrayT],
+        *,
+        history: Literal["torch"],
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        **options: Unpack[PlainOptions],
+    ) -> GymRunner[ObsArrayT, ActArrayT, TorchHistory[TensorObsT, TensorActT]]: ...
+    @overload
+    def build(
+        self,
         env: EnvKey[ObsT, ActT],
         *,
         history: Literal["torch"],
@@ -127,7 +139,7 @@ class Registry:
         n_envs: int = 1,
         log_level: int = 40,
         **options: Unpack[PlainOptions],
-    ) -> GymRunner[ObsT, ActT, TorchHistory]: ...
+    ) -> GymRunner[ObsT, ActT, TorchHistory[Any, Any]]: ...
     @overload
     def build(
         self,
@@ -142,7 +154,7 @@ class Registry:
     @overload
     def build(
         self,
-        env: str | EnvKey[Any, Any] | MakeEnv,
+        env: str | MakeEnv,
         *,
         history: Literal["arrays"] = "arrays",
         seed: int | None = None,
@@ -151,7 +163,32 @@ class Registry:
         **options: Unpack[RunnerOptions],
     ) -> GymRunner[Any, Any, ArrayHistory[Any, Any]]: ...
     @overload
-    def build(  # pyright: ignore[reportOverlappingOverload]  (as above)
+    def build(
+        self,
+        env: EnvKey[Any, Any],
+        *,
+        history: Literal["arrays"] = "arrays",
+        preprocessors: Sequence[str | ActionPreprocessor],
+        postprocessors: Sequence[str | ActionPostprocessor] = (),
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        **options: Unpack[PlainOptions],
+    ) -> GymRunner[Any, Any, ArrayHistory[Any, Any]]: ...
+    @overload
+    def build(
+        self,
+        env: EnvKey[Any, Any],
+        *,
+        history: Literal["arrays"] = "arrays",
+        postprocessors: Sequence[str | ActionPostprocessor],
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        **options: Unpack[PlainOptions],
+    ) -> GymRunner[Any, Any, ArrayHistory[Any, Any]]: ...
+    @overload
+    def build(
         self,
         env: str | EnvKey[Any, Any] | MakeEnv,
         *,
@@ -171,7 +208,7 @@ class Registry:
         n_envs: int = 1,
         log_level: int = 40,
         **options: Unpack[RunnerOptions],
-    ) -> GymRunner[Any, Any, TorchHistory]: ...
+    ) -> GymRunner[Any, Any, TorchHistory[Any, Any]]: ...
     @overload
     def build(
         self,

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from typing_extensions import TypeVar
 
 __all__ = [
+    "ActArrayT",
     "ActT",
     "ActT_co",
     "ActT_contra",
     "AnyEnv",
     "AnyVectorEnv",
     "MakeEnv",
+    "ObsArrayT",
     "ObsT",
     "ObsT_co",
     "ObsT_contra",
@@ -27,6 +29,12 @@ ObsT = TypeVar("ObsT")
 
 ActT = TypeVar("ActT")
 """A batch of actions, as the agent gives it."""
+
+ObsArrayT = TypeVar("ObsArrayT", bound=NDArray[Any])
+"""A batch of observations that is one array, as of Box, Discrete, MultiBinary and MultiDiscrete."""
+
+ActArrayT = TypeVar("ActArrayT", bound=NDArray[Any])
+"""A batch of actions that is one array."""
 
 ObsT_co = TypeVar("ObsT_co", covariant=True)
 

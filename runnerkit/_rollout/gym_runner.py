@@ -14,7 +14,7 @@ from typing_extensions import TypeVar, Unpack, override
 
 from runnerkit._core.interrupts import Interrupt
 from runnerkit._core.loglevel import gymnasium_log_level
-from runnerkit._core.types import ActT, AnyEnv, MakeEnv, ObsT, TensorLike
+from runnerkit._core.types import ActArrayT, ActT, AnyEnv, MakeEnv, ObsArrayT, ObsT, TensorLike
 from runnerkit._plugins.manager import Plugins, installed_plugins
 from runnerkit._rollout.assembly import Assembly, AssemblyOptions, Blueprint, Named, close_dropped, is_count
 from runnerkit._rollout.env_states import EnvStates
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["GymRunner"]
 
-# For the overloads of the constructor, which say of which types the runner is: a class's own may not be used there.
+# For the overloads of the constructor that say of which types the runner is: a class's own may not be used there. Those
+# that leave `self` alone hold for derived runners, too.
 O = TypeVar("O")  # noqa: E741
 A = TypeVar("A")
 H = TypeVar("H")
@@ -88,8 +89,8 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
 
     @overload
     def __init__(
-        self: GymRunner[O, A, ArrayHistory[O, A]],
-        env_id: EnvKey[O, A],
+        self,
+        env_id: EnvKey[ObsT, ActT],
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -112,7 +113,19 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     ) -> None: ...
     @overload
     def __init__(
-        self: GymRunner[O, A, TorchHistory],
+        self: GymRunner[ObsArrayT, ActArrayT, TorchHistory],
+        env_id: EnvKey[ObsArrayT, ActArrayT],
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: Literal["torch"],
+        plugins: Plugins | None = None,
+        **options: Unpack[PlainOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: GymRunner[O, A, TorchHistory[Any, Any]],
         env_id: EnvKey[O, A],
         seed: int | None = None,
         n_envs: int = 1,
@@ -124,20 +137,20 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     ) -> None: ...
     @overload
     def __init__(
-        self: GymRunner[O, A, H],
-        env_id: EnvKey[O, A],
+        self,
+        env_id: EnvKey[ObsT, ActT],
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
         *,
-        history: HistoryKey[H] | HistoryFormat[H],
+        history: HistoryKey[HistoryT] | HistoryFormat[HistoryT],
         plugins: Plugins | None = None,
         **options: Unpack[PlainOptions],
     ) -> None: ...
     @overload
     def __init__(
         self: GymRunner[Any, Any, ArrayHistory[Any, Any]],
-        env_id: str | EnvKey[Any, Any] | MakeEnv,
+        env_id: str | MakeEnv,
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -145,6 +158,33 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         history: Literal["arrays"] = "arrays",
         plugins: Plugins | None = None,
         **options: Unpack[RunnerOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: GymRunner[Any, Any, ArrayHistory[Any, Any]],
+        env_id: EnvKey[Any, Any],
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: Literal["arrays"] = "arrays",
+        preprocessors: Sequence[str | ActionPreprocessor],
+        postprocessors: Sequence[str | ActionPostprocessor] = (),
+        plugins: Plugins | None = None,
+        **options: Unpack[PlainOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: GymRunner[Any, Any, ArrayHistory[Any, Any]],
+        env_id: EnvKey[Any, Any],
+        seed: int | None = None,
+        n_envs: int = 1,
+        log_level: int = 40,
+        *,
+        history: Literal["arrays"] = "arrays",
+        postprocessors: Sequence[str | ActionPostprocessor],
+        plugins: Plugins | None = None,
+        **options: Unpack[PlainOptions],
     ) -> None: ...
     @overload
     def __init__(
@@ -160,7 +200,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     ) -> None: ...
     @overload
     def __init__(
-        self: GymRunner[Any, Any, TorchHistory],
+        self: GymRunner[Any, Any, TorchHistory[Any, Any]],
         env_id: str | EnvKey[Any, Any] | MakeEnv,
         seed: int | None = None,
         n_envs: int = 1,

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import runnerkit
-from runnerkit import BaseRunner, Contribution, EnvKey, GymRunner
+from runnerkit import BaseRunner, Contribution, EnvKey, GymRunner, HistoryKey, Transition
 from runnerkit.history.arrays import ArrayHistory
 from runnerkit.typing import ActionPreprocessor, HistoryFormat
 
@@ -14,6 +14,9 @@ Obs = NDArray[np.float32]
 Act = NDArray[np.int64]
 
 CARTPOLE: EnvKey[Obs, Act] = EnvKey("CartPole-v1")
+PENDULUM: EnvKey[Obs, Obs] = EnvKey("Pendulum-v1")
+BLACKJACK: EnvKey[tuple[Act, Act, Act], Act] = EnvKey("Blackjack-v1")
+NUMBERS: HistoryKey[int] = HistoryKey("numbers")
 
 
 class WrongAction:
@@ -43,6 +46,31 @@ class NoBind:
 
 class NoOpen:
     name = "none"
+
+
+class Returns(GymRunner[Obs, Act, float]):
+    def process_transition(  # type: ignore[explicit-override]
+        self, history: float | None, transition: Transition[Obs, Act]
+    ) -> float:
+        return (history or 0.0) + transition.reward
+
+
+class Plain(GymRunner[Obs, Act]):
+    pass
+
+
+def runners_of_ones_own_with_the_key_of_another_env() -> None:
+    Returns(PENDULUM)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    Plain(PENDULUM)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    Plain(BLACKJACK, 0, 2)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    GymRunner[Obs, Obs](CARTPOLE)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+def other_types_than_those_declared() -> None:
+    built: GymRunner[Obs, Obs] = GymRunner(CARTPOLE)  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
+    made: GymRunner[Obs, Obs] = runnerkit.make(CARTPOLE)  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
+    numbers: GymRunner[Obs, Act] = runnerkit.make(CARTPOLE, history=NUMBERS)  # type: ignore[arg-type]  # pyright: ignore
+    print(built, made, numbers)
 
 
 def agents_of_the_wrong_batch_type() -> None:

@@ -19,12 +19,19 @@ Obs = NDArray[np.float32]
 Act = NDArray[np.int64]
 
 CARTPOLE: EnvKey[Obs, Act] = EnvKey("CartPole-v1")
+Hand = tuple[Act, Act, Act]
+BLACKJACK: EnvKey[Hand, Act] = EnvKey("Blackjack-v1")
 TORCH: HistoryKey[TorchHistory] = HistoryKey("torch")
 
 
 class Left:
     def act(self, observations: Obs) -> Act:
         return np.zeros(len(observations), np.int64)
+
+
+class Stick:
+    def act(self, observations: Hand) -> Act:
+        return np.zeros(len(observations[0]), np.int64)
 
 
 class TensorLeft:
@@ -76,6 +83,16 @@ def histories_are_exact_for_built_in_names_keys_and_objects() -> None:
         assert_type(by_object, GymRunner[Obs, Act, ArrayHistory[Any, Any]])
 
 
+def tensors_are_as_nested_as_the_batches_of_the_env() -> None:
+    with runnerkit.make(BLACKJACK, history="torch") as runner:
+        assert_type(runner, GymRunner[Hand, Act, TorchHistory[Any, Any]])
+        assert_type(runner.rollout(Stick(), steps=2)[0].rewards, torch.Tensor)
+        observations: tuple[torch.Tensor, ...] = runner.rollout(Stick(), steps=2)[0].observations
+        assert isinstance(observations, tuple)
+    with runnerkit.make("CartPole-v1", history="torch") as by_name:
+        assert_type(by_name, GymRunner[Any, Any, TorchHistory[Any, Any]])
+
+
 def names_and_factories_leave_the_batches_open() -> None:
     for runner in (runnerkit.make("CartPole-v1"), runnerkit.make(make_cartpole), GymRunner("CartPole-v1", 0, 1)):
         assert_type(runner, GymRunner[Any, Any, ArrayHistory[Any, Any]])
@@ -100,5 +117,6 @@ def the_abc_and_the_protocols_go_together() -> None:
 if __name__ == "__main__":
     keys_carry_the_types_of_batches()
     histories_are_exact_for_built_in_names_keys_and_objects()
+    tensors_are_as_nested_as_the_batches_of_the_env()
     names_and_factories_leave_the_batches_open()
     the_abc_and_the_protocols_go_together()

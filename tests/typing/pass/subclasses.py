@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import assert_type
+from typing import TypeVar, assert_type
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from runnerkit import BaseRunner, GymRunner, Transition
+from runnerkit import BaseRunner, EnvKey, GymRunner, Transition
+from runnerkit.history.arrays import ArrayHistory
 from runnerkit.typing import Agent, AnyEnv
 
 Obs = NDArray[np.float32]
 Act = NDArray[np.int64]
+O = TypeVar("O")  # noqa: E741
+A = TypeVar("A")
+
+CARTPOLE: EnvKey[Obs, Act] = EnvKey("CartPole-v1")
 
 
 class Up:
@@ -25,6 +30,16 @@ class Returns(GymRunner[Obs, Act, float]):
     @override
     def process_transition(self, history: float | None, transition: Transition[Obs, Act]) -> float:
         return (history or 0.0) + transition.reward
+
+
+class Counts(GymRunner[O, A, int]):
+    @override
+    def process_transition(self, history: int | None, transition: Transition[O, A]) -> int:
+        return (history or 0) + 1
+
+
+class Plain(GymRunner[Obs, Act]):
+    pass
 
 
 class OneEnv(BaseRunner[Obs, Act, list[float]]):
@@ -66,6 +81,15 @@ class OneEnv(BaseRunner[Obs, Act, list[float]]):
 def own_histories_keep_their_type() -> None:
     with Returns("CartPole-v1", n_envs=2) as runner:
         assert_type(runner.rollout(Up(), steps=5), list[float])
+    with Returns(CARTPOLE, preprocessors=["normalize"]) as runner:
+        assert_type(runner.rollout(Up(), steps=5), list[float])
+    with Counts(CARTPOLE) as counts:
+        assert_type(counts, Counts[Obs, Act])
+        assert_type(counts.rollout(Up(), steps=5), list[int])
+    with Counts[Obs, Act]("CartPole-v1") as named:
+        assert_type(named.rollout(Up(), steps=5), list[int])
+    with Plain(CARTPOLE) as plain:
+        assert_type(plain.rollout(Up(), steps=5), list[ArrayHistory[Obs, Act]])
     with OneEnv() as one:
         assert_type(one.rollout(Up(), steps=5), list[list[float]])
 
