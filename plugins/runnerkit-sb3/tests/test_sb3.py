@@ -1,0 +1,149 @@
+"""Models, buffers and statistics of Stable-Baselines3: what RunnerKit gives is what SB3 itself would have got."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from runnerkit_sb3 import (
+    SB3Agent,
+    collect,
+    fill_replay_buffer,
+    fill_rollout_buffer,
+    load_model,
+    normalize_from,
+    vec_normalize_from,
+)
+from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+
+import runnerkit
+from runnerkit.errors import ArgumentError
+from runnerkit.processors import Normalize
+
+
+@pytest.fixture(scope="module")
+def trained() -> PPO:
+    """A model that has learned something: its episodes are longer than those of chance."""
+    torch.set_num_threads(1)
+    model = PPO("MlpPolicy", make_vec_env("CartPole-v1", n_envs=4, seed=0), n_steps=256, seed=0, device="cpu")
+    return model.learn(8192)
+
+
+def test_a_trained_model_has_the_returns_of_evaluate_policy_seed_by_seed(trained: PPO) -> None:
+    with runnerkit.make("CartPole-v1", n_envs=3, seed=7) as runner:
+        histories = runner.rollout(SB3Agent(trained), episodes=10)
+    records = [record for history in histories for record in history.episodes]
+    assert len(records) == 10
+    for record in records:
+        env = DummyVecEnv([lambda: gymnasium.make("CartPole-v1")])
+        env.seed(record.seed)  # the seed of the next reset
+        returns, lengths = evaluate_policy(trained, env, n_eval_episodes=1, return_episode_rewards=True, warn=False)
+        assert (returns, lengths) == ([record.total_return], [record.total_length])
+    assert np.mean([record.total_return for record in records]) > 50
+
+
+@pytest.mark.parametrize("kind", [PPO, A2C, DQN, SAC, TD3, DDPG])
+def test_a_saved_model_is_loaded_without_naming_its_algorithm(kind: Any, tmp_path: Path) -> None:
+    env = "CartPole-v1" if kind in (PPO, A2C, DQN) else "Pendulum-v1"
+    small = {"buffer_size": 100} if kind in (DQN, SAC, TD3, DDPG) else {}
+    model = kind("MlpPolicy", env, device="cpu", **small)
+    model.save(tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+    assert type(loaded) is (TD3 if kind is DDPG else kind)
+    with runnerkit.make(env, n_envs=2, seed=0) as runner:
+        (first, _) = runner.rollout(SB3Agent.load(tmp_path / "model.zip"), steps=5)
+        again, _ = model.predict(first.observations, deterministic=True)
+    np.testing.assert_array_equal(first.actions, again)
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.zip").write_text("nothing")
+    with pytest.raises(ArgumentError, match="is no model of Stable-Baselines3"):
+        load_model(tmp_path / "model.zip")
+    with pytest.raises(ArgumentError, match="is no model of Stable-Baselines3"):
+        load_model(tmp_path / "none.zip")
+
+
+def test_a_replay_buffer_gets_every_transition() -> None:
+    with runnerkit.make("Pendulum-v1", n_envs=2, seed=0) as runner:
+        spaces = runner.observation_space, runner.action_space
+        buffer = ReplayBuffer(1000, *spaces, device="cpu", n_envs=2)
+        histories = runner.rollout(runnerkit.RandomAgent(runner.action_space, seed=0), steps=250)
+    assert fill_replay_buffer(buffer, histories) == 500
+    for i, history in enumerate(histories):
+        np.testing.assert_array_equal(buffer.observations[:250, i], history.observations)
+        np.testing.assert_array_equal(buffer.next_observations[:250, i], history.next_observations)
+        np.testing.assert_array_equal(buffer.actions[:250, i], history.actions)
+        np.testing.assert_allclose(buffer.rewards[:250, i], history.rewards, rtol=1e-6)
+        np.testing.assert_array_equal(buffer.dones[:250, i], history.truncated)
+        np.testing.assert_array_equal(buffer.timeouts[:250, i], history.truncated)
+    with pytest.raises(ArgumentError, match="for 2 envs, but there are 1"):
+        fill_replay_buffer(buffer, histories[:1])
+
+
+def test_a_rollout_buffer_is_that_of_sb3_itself() -> None:
+    """The same actions, replayed through SB3's own collection, give the same values, advantages and returns."""
+    model = PPO("MlpPolicy", make_vec_env("CartPole-v1", n_envs=2, seed=0), n_steps=64, seed=0, device="cpu")
+    model.set_logger(configure(None, []))
+    with runnerkit.make("CartPole-v1", n_envs=2, seed=0, env_options={"max_episode_steps": 20}) as runner:
+        histories = runner.rollout(SB3Agent(model, deterministic=False), steps=64)
+    fill_rollout_buffer(model, histories)
+    batch = runnerkit.stack(histories)
+    assert batch.truncated.any()
+    assert batch.terminated.any()
+    buffer = model.rollout_buffer
+    with torch.no_grad():
+        values = np.array(
+            [model.policy.predict_values(torch.as_tensor(row))[:, 0].numpy() for row in batch.observations]
+        )
+        following = np.array(
+            [model.policy.predict_values(torch.as_tensor(row))[:, 0].numpy() for row in batch.next_observations]
+        )
+    np.testing.assert_allclose(buffer.values, values, atol=1e-5)
+    advantages = np.zeros((65, 2))
+    for t in reversed(range(64)):
+        delta = batch.rewards[t] + model.gamma * following[t] * ~batch.terminated[t] - values[t]
+        ended = batch.terminated[t] | batch.truncated[t]
+        advantages[t] = delta + model.gamma * model.gae_lambda * ~ended * advantages[t + 1]
+    np.testing.assert_allclose(buffer.advantages, advantages[:-1], atol=1e-4)
+    np.testing.assert_allclose(buffer.returns, advantages[:-1] + values, atol=1e-4)
+    assert buffer.episode_starts[0].tolist() == [1.0, 1.0]
+    model.train()
+
+
+def test_a_model_learns_from_what_is_collected() -> None:
+    torch.set_num_threads(1)
+    model = PPO("MlpPolicy", make_vec_env("CartPole-v1", n_envs=4, seed=0), n_steps=256, seed=0, device="cpu")
+    model.set_logger(configure(None, []))
+    lengths = []
+    with runnerkit.make("CartPole-v1", n_envs=4, seed=0) as runner:
+        for _ in range(8):
+            lengths.append(np.mean([r.total_length for h in collect(model, runner) for r in h.episodes if r.complete]))
+            model.train()
+    assert model.num_timesteps == 8192
+    assert lengths[-1] > 1.5 * lengths[0]
+
+
+def test_statistics_go_both_ways() -> None:
+    venv = VecNormalize(make_vec_env("Pendulum-v1", n_envs=2, seed=0))
+    venv.reset()
+    for _ in range(50):
+        venv.step(np.zeros((2, 1), np.float32))
+    observations = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
+    normalize = normalize_from(venv)
+    with runnerkit.make("Pendulum-v1", n_envs=1, seed=0, preprocessors=[normalize]):
+        np.testing.assert_allclose(normalize(observations), venv.normalize_obs(observations), rtol=1e-6)
+    counted = Normalize()
+    with runnerkit.make("Pendulum-v1", n_envs=2, seed=0, preprocessors=[counted]) as runner:
+        runner.rollout(runnerkit.RandomAgent(runner.action_space, seed=0), steps=50)
+    back = vec_normalize_from(counted, make_vec_env("Pendulum-v1", n_envs=1))
+    np.testing.assert_allclose(back.normalize_obs(observations), counted.frozen()(observations), rtol=1e-6)
