@@ -62,7 +62,7 @@ def test_a_saved_model_is_loaded_without_naming_its_algorithm(kind: Any, tmp_pat
     with runnerkit.make(env, n_envs=2, seed=0) as runner:
         (first, _) = runner.rollout(SB3Agent.load(tmp_path / "model.zip"), steps=5)
         again, _ = model.predict(first.observations, deterministic=True)
-    np.testing.assert_array_equal(first.actions, again)
+    np.testing.assert_allclose(first.actions, again, atol=1e-5)  # another batch size
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:

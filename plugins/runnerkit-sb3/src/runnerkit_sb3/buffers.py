@@ -68,8 +68,8 @@ def fill_rollout_buffer(model: OnPolicyAlgorithm, histories: Histories) -> None:
     batch, n_envs = _batch(histories, buffer)
     if len(batch) != buffer.buffer_size:
         raise ArgumentError(
-            f"The rollout buffer takes {buffer.buffer_size} steps per env, but the histories have {len(batch)}. Roll out "
-            "with steps=model.n_steps."
+            f"The rollout buffer takes {buffer.buffer_size} steps per env, but the histories have {len(batch)}. "
+            "Roll out with steps=model.n_steps."
         )
     policy = model.policy
     policy.set_training_mode(False)
