@@ -158,12 +158,14 @@ def wrong_method_result(what: str, who: str, method: str, given: str, wanted: st
 
 def takes_otherwise(what: str, who: str, takes: str, source: str, gives: str) -> str:
     """Say that an agent or processor does not take what it gets; `source` is "the env" or "Preprocessor Scale"."""
-    return f"{what} {who} takes {takes}, but {source} gives {gives}. Take that, or put a preprocessor between them."
+    fault = f"{what} {who} expects {takes}, but {source} provides {gives}."
+    return f"{fault} Change the annotation, or insert a preprocessor."
 
 
 def gives_otherwise(what: str, who: str, gives: str, sink: str, takes: str) -> str:
     """Say that what comes after an agent or postprocessor does not take what it returns."""
-    return f"{what} {who} gives {gives}, but {sink} takes {takes}. Give that, or put a postprocessor between them."
+    fault = f"{what} {who} provides {gives}, but {sink} expects {takes}."
+    return f"{fault} Change the annotation, or insert a postprocessor."
 
 
 def offered_itself(who: str) -> str:

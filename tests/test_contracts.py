@@ -396,7 +396,7 @@ def test_a_class_that_was_patched_is_looked_at_again() -> None:
 
     with runner_of() as runner:
         runner.rollout(Patched(), steps=1)
-        for wrong, says in ((of_words, "takes"), (Awaited.act, "act is async"), (Recurrent.act, "it is called as")):
+        for wrong, says in ((of_words, "expects"), (Awaited.act, "act is async"), (Recurrent.act, "it is called as")):
             Patched.act = wrong  # type: ignore[method-assign, assignment]
             with pytest.raises(ArgumentError, match=says):
                 runner.rollout(Patched(), steps=1)
@@ -467,7 +467,7 @@ WRONG_FOR_LISTS = (TEXT, dict[str, Any], "dict[str, Any]", "list[Any]")
 )
 def test_an_agent_that_takes_other_batches_is_refused(space: Space[Any], takes: object, taken: str, given: str) -> None:
     assert refusal(agent_of(DISCRETE, takes=takes), runner_of(space)) == (
-        f"Agent Mine takes {taken}, but the env gives {given}. Take that, or put a preprocessor between them."
+        f"Agent Mine expects {taken}, but the env provides {given}. Change the annotation, or insert a preprocessor."
     )
 
 
@@ -486,7 +486,7 @@ def test_an_agent_that_takes_other_batches_is_refused(space: Space[Any], takes: 
 )
 def test_an_agent_that_gives_other_batches_is_refused(space: Space[Any], gives: object, given: str, taken: str) -> None:
     assert refusal(agent_of(space, gives=gives), runner_of(action=space)) == (
-        f"Agent Mine gives {given}, but the env takes {taken}. Give that, or put a postprocessor between them."
+        f"Agent Mine provides {given}, but the env expects {taken}. Change the annotation, or insert a postprocessor."
     )
 
 
@@ -644,13 +644,14 @@ def test_a_preprocessor_that_takes_other_batches_than_the_env_gives_is_refused(
     with pytest.raises(SpaceError) as caught:
         runner_of(space, preprocessors=[processor_of(takes)])
     assert str(caught.value) == (
-        f"Preprocessor Mine takes {taken}, but the env gives {given}. Take that, or put a preprocessor between them."
+        f"Preprocessor Mine expects {taken}, but the env provides {given}. "
+        "Change the annotation, or insert a preprocessor."
     )
 
 
 def test_a_preprocessor_is_held_against_the_one_before_it() -> None:
     scaled = processor_of(NDArray[np.uint8])
-    with pytest.raises(SpaceError, match=r"^Preprocessor Mine takes NDArray\[uint8\], but Preprocessor ScaleImage giv"):
+    with pytest.raises(SpaceError, match=r"^Preprocessor Mine expects NDArray\[uint8\], but Preprocessor ScaleIm"):
         runner_of(PIXELS, preprocessors=["scale-image", scaled])
     runner_of(PIXELS, preprocessors=[scaled, "scale-image"]).close()
 
@@ -658,11 +659,11 @@ def test_a_preprocessor_is_held_against_the_one_before_it() -> None:
 def test_a_postprocessor_is_held_against_the_env_and_the_one_after_it() -> None:
     arrays, dicts = processor_of(gives=NDArray[np.float32]), processor_of(gives=dict[str, Any], name="Splits")
     with pytest.raises(
-        SpaceError, match=r"^Postprocessor Splits gives dict\[str, Any\], but the env takes NDArray\[fl"
+        SpaceError, match=r"^Postprocessor Splits provides dict\[str, Any\], but the env expects NDArray\[fl"
     ):
         runner_of(action=BOX, postprocessors=[arrays, dicts])
     with pytest.raises(
-        SpaceError, match=r"^Postprocessor Splits gives dict\[str, Any\], but Postprocessor Mine takes "
+        SpaceError, match=r"^Postprocessor Splits provides dict\[str, Any\], but Postprocessor Mine expects "
     ):
         runner_of(action=BOX, postprocessors=[dicts, arrays])
     runner_of(action=BOX, postprocessors=[arrays, "clip"]).close()
@@ -670,9 +671,9 @@ def test_a_postprocessor_is_held_against_the_env_and_the_one_after_it() -> None:
 
 def test_an_agent_is_held_against_the_processors_beside_it() -> None:
     says = refusal(agent_of(DISCRETE, takes=NDArray[np.uint8]), runner_of(PIXELS, preprocessors=["scale-image"]))
-    assert says.startswith("Agent Mine takes NDArray[uint8], but Preprocessor ScaleImage gives NDArray[float32].")
+    assert says.startswith("Agent Mine expects NDArray[uint8], but Preprocessor ScaleImage provides NDArray[float32].")
     says = refusal(agent_of(BOX, gives=str), runner_of(action=BOX, postprocessors=["clip", "rescale"]))
-    assert says.startswith("Agent Mine gives str, but Postprocessor Clip takes NDArray[float32].")
+    assert says.startswith("Agent Mine provides str, but Postprocessor Clip expects NDArray[float32].")
 
 
 @pytest.mark.parametrize(("space", "annotation"), RIGHT_BATCHES)

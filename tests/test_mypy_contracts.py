@@ -167,9 +167,9 @@ runner = make(KEY)
 Bytes = NDArray[np.uint8]
 """
 
-OTHERWISE = "Take that, or put a preprocessor between them."
-FROM_ENV = f"but the env gives NDArray[float32]. {OTHERWISE}"
-TO_ENV = "but the env takes NDArray[int64]. Give that, or put a postprocessor between them."
+OTHERWISE = "Change the annotation, or insert a preprocessor."
+FROM_ENV = f"but the env provides NDArray[float32]. {OTHERWISE}"
+TO_ENV = "but the env expects NDArray[int64]. Change the annotation, or insert a postprocessor."
 
 FAULTY = {
     # processors
@@ -191,27 +191,28 @@ FAULTY = {
     "make(KEY, preprocessors=[BindsNothing()])": (
         "Preprocessor BindsNothing: bind must return Space[Any], not Space[Any] | None."
     ),
-    "make(KEY, preprocessors=[OfBytes()])": f"Preprocessor OfBytes takes NDArray[uint8], {FROM_ENV}",
+    "make(KEY, preprocessors=[OfBytes()])": f"Preprocessor OfBytes expects NDArray[uint8], {FROM_ENV}",
     "make(KEY, preprocessors=[Scale(), ToBytes(), Scale(), Flatten()])": (
-        f"Preprocessor Scale takes NDArray[float32], but Preprocessor ToBytes gives NDArray[uint8]. {OTHERWISE}"
+        f"Preprocessor Scale expects NDArray[float32], but Preprocessor ToBytes provides NDArray[uint8]. {OTHERWISE}"
     ),
     "GymRunner('CartPole-v1', preprocessors=['normalize', OfBytes()])": (
-        f"Preprocessor OfBytes takes NDArray[uint8], but Preprocessor Normalize gives NDArray[float32]. {OTHERWISE}"
+        "Preprocessor OfBytes expects NDArray[uint8], but Preprocessor Normalize provides NDArray[float32]. "
+        f"{OTHERWISE}"
     ),
-    "Mine(KEY, preprocessors=[OfBytes()])": f"Preprocessor OfBytes takes NDArray[uint8], {FROM_ENV}",
+    "Mine(KEY, preprocessors=[OfBytes()])": f"Preprocessor OfBytes expects NDArray[uint8], {FROM_ENV}",
     "make(DICT, preprocessors=[Scale()])": (
-        f"Preprocessor Scale takes NDArray[float32], but the env gives dict[str, NDArray[float32]]. {OTHERWISE}"
+        f"Preprocessor Scale expects NDArray[float32], but the env provides dict[str, NDArray[float32]]. {OTHERWISE}"
     ),
-    "make(KEY, postprocessors=[ToFloats()])": f"Postprocessor ToFloats gives NDArray[float32], {TO_ENV}",
+    "make(KEY, postprocessors=[ToFloats()])": f"Postprocessor ToFloats provides NDArray[float32], {TO_ENV}",
     "make(KEY, postprocessors=[ToInts(), ToInts()])": (
-        "Postprocessor ToInts gives NDArray[int64], but Postprocessor ToInts takes NDArray[float32]. "
-        "Give that, or put a postprocessor between them."
+        "Postprocessor ToInts provides NDArray[int64], but Postprocessor ToInts expects NDArray[float32]. "
+        "Change the annotation, or insert a postprocessor."
     ),
     "with GymRunner(KEY, preprocessors=[OfBytes()]) as r1: r1.seed": (
-        f"Preprocessor OfBytes takes NDArray[uint8], {FROM_ENV}"
+        f"Preprocessor OfBytes expects NDArray[uint8], {FROM_ENV}"
     ),
     "print([make(KEY, preprocessors=[OfBytes()]).rollout(anything()) for _ in range(3)])": (
-        f"Preprocessor OfBytes takes NDArray[uint8], {FROM_ENV}"
+        f"Preprocessor OfBytes expects NDArray[uint8], {FROM_ENV}"
     ),
     # history formats
     "make(KEY, history=Returns)": "History format Returns is a class. Make one: Returns().",
@@ -243,13 +244,13 @@ FAULTY = {
     "runner.rollout(TwoActs(), steps=3)": (
         "Agent TwoActs: it is called as act(observations), not act(observations, state, *, key). Change its parameters."
     ),
-    "runner.rollout(TakesBytes())": f"Agent TakesBytes takes NDArray[uint8], {FROM_ENV}",
-    "runner.rollout(GivesFloats())": f"Agent GivesFloats gives NDArray[float64], {TO_ENV}",
-    "runner.rollout(GivesNothing())": f"Agent GivesNothing gives None, {TO_ENV}",
-    "Mine('CartPole-v1').rollout(TakesBytes())": f"Agent TakesBytes takes NDArray[uint8], {FROM_ENV}",
+    "runner.rollout(TakesBytes())": f"Agent TakesBytes expects NDArray[uint8], {FROM_ENV}",
+    "runner.rollout(GivesFloats())": f"Agent GivesFloats provides NDArray[float64], {TO_ENV}",
+    "runner.rollout(GivesNothing())": f"Agent GivesNothing provides None, {TO_ENV}",
+    "Mine('CartPole-v1').rollout(TakesBytes())": f"Agent TakesBytes expects NDArray[uint8], {FROM_ENV}",
     "make(KEY, preprocessors=[ToBytes()]).rollout(Left())": (
-        "Agent Left takes NDArray[float32], but the env gives NDArray[uint8]. "
-        "Take that, or put a preprocessor between them."
+        "Agent Left expects NDArray[float32], but the env provides NDArray[uint8]. "
+        "Change the annotation, or insert a preprocessor."
     ),
     "runner.rollout(BeginsAlone())": (
         "Agent BeginsAlone: it is called as begin_episodes(env_indices), not begin_episodes(). Change its parameters."

@@ -942,7 +942,7 @@ def test_what_cannot_be_made_without_arguments_is_refused_when_it_is_offered() -
 @pytest.mark.parametrize(
     ("bind", "said"),
     [
-        (lambda space: spaces.Box(0, 1, (2,)), "Preprocessor Mine takes NDArray[uint8], but the env gives"),
+        (lambda space: spaces.Box(0, 1, (2,)), "Preprocessor Mine expects NDArray[uint8], but the env provides"),
         (lambda space: None, "Preprocessor Mine: bind must return Space[Any], not None."),
         (lambda space: [][0], "preprocessor mine of plugin by_hand raised in bind("),
     ],
