@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import decimal
 import gc
 import os
@@ -25,6 +24,7 @@ from envs import summary
 from faulty_envs import Constant, build, collected
 from gymnasium import spaces
 from process_envs import DEATHS, RUN_SEED, SEEDS, Hanging, Mortals
+from programs import children, is_running, program
 from typing_extensions import override
 
 from runnerkit import EpisodeStart, GymRunner, RandomAgent
@@ -34,17 +34,6 @@ from runnerkit.executors.processes import handover
 from runnerkit.typing import AnyEnv
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_yield"), reason="needs a POSIX system")
-
-
-def children() -> set[int]:
-    """Return the child processes that there are, zombies included."""
-    found = set()
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has just ended
-            pid, rest = entry.parent.name, entry.read_text().rpartition(")")[2].split()
-            if int(rest[1]) == os.getpid():
-                found.add(int(pid))
-    return found
 
 
 def open_files() -> int:
@@ -626,15 +615,6 @@ def test_a_history_from_shared_memory_can_be_pickled_and_outlives_the_runner() -
 # ---- programs
 
 
-def program(text: str, *flags: str) -> subprocess.CompletedProcess[str]:
-    """Run a program of its own, given on the command line: its functions cannot be imported by anyone."""
-    return subprocess.run(
-        [sys.executable, *flags, "-c", textwrap.dedent(text)],
-        capture_output=True, text=True, check=False, timeout=100, cwd=Path(__file__).parent,
-        env={**os.environ, "PYTHONPATH": "support"},
-    )  # fmt: skip
-
-
 def test_a_script_needs_no_main_guard_and_its_own_classes_keep_their_identity(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(
@@ -725,13 +705,6 @@ def test_helpers_end_with_a_caller_that_is_killed() -> None:
     while any(is_running(pid) for pid in pids):
         assert time.monotonic() < end, "an orphan"
         time.sleep(0.05)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_a_program_that_ends_without_close_leaves_no_helper() -> None:

@@ -14,6 +14,7 @@ import itertools
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -23,11 +24,12 @@ from runnerkit._core.faults import close_after, describe
 from runnerkit._core.memory import total_bytes
 from runnerkit._core.spaces import Rows
 from runnerkit._core.types import AnyEnv
-from runnerkit.errors import ArgumentError, EnvError, RunnerKitError
-from runnerkit.executors.processes.handover import can_poll
-from runnerkit.executors.processes.helper import Surroundings
+from runnerkit.errors import ArgumentError, EnvError, MemoryBudgetError, RunnerKitError
+from runnerkit.executors.processes.handover import Patience, can_poll
 from runnerkit.executors.processes.shared import Arena, Pool, Region, SharedBlock, arena_bytes, has_objects
-from runnerkit.executors.processes.transport import dumps
+from runnerkit.executors.processes.standins import module_being_loaded
+from runnerkit.executors.processes.surroundings import Surroundings
+from runnerkit.executors.processes.transport import dumps_for_helper
 from runnerkit.executors.processes.worker import WorkerHandle
 from runnerkit.executors.share import Share, first_fault
 from runnerkit.history.block import Block, BlockLayout
@@ -53,6 +55,7 @@ class ProcessesExecutor:
         self._own: Share = Share(own)
         self._shares = [len(env_indices) for env_indices in self._others]
         self._helpers: list[WorkerHandle] = []
+        self._patience = Patience()
         self._pid = os.getpid()
         self._pool = Pool()
         self._block: SharedBlock | None = None
@@ -66,11 +69,18 @@ class ProcessesExecutor:
 
     def open(self, make_env: Callable[[int], AnyEnv], options: ShareOptions, /) -> list[EnvFacts]:
         """Start the helpers and make all envs, each in its own process."""
+        if self._others:
+            _require_no_import_by_a_helper()
         factory = _pickled(make_env) if self._others else b""
         try:
             with _interrupts_blocked():
-                for env_indices in self._others:
-                    self._helpers.append(WorkerHandle(env_indices, self._n_envs, self._shares, len(self._helpers)))
+                for number, env_indices in enumerate(self._others):
+                    self._helpers.append(
+                        WorkerHandle(
+                            env_indices, self._n_envs, self._shares, number,
+                            seed=options.seed, patience=self._patience,
+                        )
+                    )  # fmt: skip
             call = factory, options, Surroundings.here()
             parts = self._all((make_env, options), [call] * len(self._helpers), "open")
         except BaseException as error:
@@ -115,10 +125,11 @@ class ProcessesExecutor:
             used = None  # one of them failed to map it
         try:
             region = used or Region(nbytes, most=most, window=window)
-        except MemoryError:  # addresses may be limited, too: ulimit -v
-            if most == steps:
-                raise
-            return self.allocate(layout, steps, max(steps, most // 4), window)
+        except MemoryError as error:  # there are limits of addresses and of file sizes, too
+            if most > steps:
+                return self.allocate(layout, steps, max(steps, most // 4), window)
+            nbytes = arena_bytes(layout, most)
+            region = _exactly(nbytes, steps, window, error)
         is_small = nbytes <= (total_bytes() or 2**34) * _KEPT
         memory = self._pool.lend(region) if is_small else region.memory()
         block = SharedBlock(layout, steps, most, window, Arena(memory), self._shares)
@@ -142,6 +153,7 @@ class ProcessesExecutor:
                 f"The helper processes of this runner work for process {self._pid}, not for its fork {os.getpid()}. "
                 "Build a runner in each process."
             )
+        self._patience.regain()
         for helper in self._helpers:
             helper.require_life()
         if not isinstance(block, SharedBlock) or block.region is None:
@@ -197,6 +209,7 @@ class ProcessesExecutor:
                 ended = self._own.step(at, row, actions[where], own, restart)
         except BaseException as fault:  # the helpers must be waited for, Ctrl-C or not
             faults.append(fault)
+            self._be_impatient(fault)
         for helper, where in self._helping:
             try:
                 ended += helper.stepped()
@@ -262,6 +275,13 @@ class ProcessesExecutor:
             self._log.extend(log)
         return ended
 
+    def _be_impatient(self, fault: BaseException) -> None:
+        """Wait for the helpers, since the own share failed, but not for ever: one of their envs may hang."""
+        if isinstance(fault, EnvError):
+            self._patience.limit(_CLOSE_S)
+        else:
+            self._patience.lose(fault)
+
     def _put_objects(self, row: int, env_indices: Sequence[int], objects: list[list[object]]) -> None:
         assert self._block is not None
         columns = [column for column in self._block.raw if column.dtype == object]
@@ -311,9 +331,34 @@ def _interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def _exactly(nbytes: int, steps: int, window: bool, error: MemoryError) -> Region:
+    """Return memory for a rollout of that many steps, after no more of it was to be had."""
+    try:
+        return Region(nbytes, most=steps, window=window)
+    except MemoryError:
+        raise MemoryBudgetError(
+            f"A rollout of {steps} steps needs {nbytes / 2**20:,.0f} MiB of shared memory: {error}. Ask for fewer "
+            "steps at a time, raise the limit, or use executor='threads', which needs no shared memory."
+        ) from error
+
+
+def _require_no_import_by_a_helper() -> None:
+    """Refuse to start helpers for a module that is being imported for a helper, which would go on without end."""
+    process: Any = sys.modules.get("multiprocessing.process")
+    name = module_being_loaded()
+    if name is None and process is not None and getattr(process.current_process(), "_inheriting", False):
+        name = "the script"
+    if name is not None:
+        raise RunnerKitError(
+            f"A helper process imports {name} to find what the envs are made of, and as it is imported, "
+            "it builds a runner with executor='processes': each helper would start further helpers, without end. "
+            'Put that part of it under `if __name__ == "__main__":`, or into a function.'
+        )
+
+
 def _pickled(make_env: Callable[[int], AnyEnv]) -> bytes:
     try:
-        return dumps(make_env)
+        return dumps_for_helper(make_env)
     except Exception as error:
         raise ArgumentError(
             f"executor='processes' sends the env factory to other processes, but it cannot be pickled: "

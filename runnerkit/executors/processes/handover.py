@@ -11,6 +11,7 @@ sleeps until a bell rings, as what comes through the kernel comes after what was
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import platform
 import select
@@ -20,13 +21,18 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["TurnLock", "Mail", "PeerGoneError", "ControlWords", "can_poll"]
+from typing_extensions import TypeVar
+
+__all__ = ["TurnLock", "Mail", "Patience", "PeerGoneError", "ControlWords", "TooLateError", "can_poll"]
 
 _POLLS: Final = range(100)
 _YIELDS: Final = range(50)
 _SPIN_NS: Final = 1_000_000
 _NAP_MS: Final = 20  # a wake-up may be missed in a race of some nanoseconds; then it comes so late
+_ASK_MS: Final = 100  # after so long without a byte, the other side is asked for its life
+_CLOSED_ON_EXEC: Final[int] = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _give_way: Final[Callable[[], None]] = getattr(os, "sched_yield", lambda: time.sleep(0))
+T = TypeVar("T")
 _X86: Final = ("x86_64", "amd64", "i686")
 
 
@@ -37,6 +43,40 @@ def can_poll() -> bool:
 
 class PeerGoneError(Exception):
     """The process on the other side has ended."""
+
+
+class TooLateError(Exception):
+    """The other side did not answer in time. No TimeoutError, which a signal handler may raise in a wait."""
+
+
+class Patience:
+    """How long the caller waits for its helpers: without end, until something breaks a wait off.
+
+    Whoever presses Ctrl-C a second time, or sets an alarm, wants to get out, even if an env hangs.
+    """
+
+    _AFTER_CTRL_C_S = 0.5
+    _AFTER_EXCEPTION_S = 5.0
+
+    def __init__(self) -> None:
+        self._end: float | None = None
+
+    def left(self) -> float | None:
+        """Return the seconds that are left; None if there is no end."""
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+    def lose(self, fault: BaseException) -> None:
+        """Set an end, since this fault is to be raised."""
+        self.limit(self._AFTER_EXCEPTION_S if isinstance(fault, Exception) else self._AFTER_CTRL_C_S)
+
+    def limit(self, seconds: float) -> None:
+        """Set an end, unless there is a sooner one."""
+        end = time.monotonic() + seconds
+        self._end = end if self._end is None else min(end, self._end)
+
+    def regain(self) -> None:
+        """Wait without end again."""
+        self._end = None
 
 
 class ControlWords:
@@ -109,7 +149,7 @@ class TurnLock:
     def wait(self, seconds: float | None = None) -> None:
         """Return when the other side has given; again and again until one gives oneself.
 
-        Raises PeerGoneError if it never will, and TimeoutError after so many seconds.
+        Raises PeerGoneError if it never will, and TooLateError after so many seconds.
         """
         words, at = self._words, self._in
         turn = words[self._out] + self._ahead
@@ -133,7 +173,7 @@ class TurnLock:
             while not self._came(turn):
                 self._nap(turn)
                 if end is not None and time.monotonic() > end:
-                    raise TimeoutError
+                    raise TooLateError
         except PeerGoneError:
             if not self._came(turn):  # else its last answer still holds
                 raise
@@ -160,24 +200,29 @@ class TurnLock:
 
 
 class Mail:
-    """Pickled messages between two processes, and files with them."""
+    """Pickled messages between two processes, and files with them.
+
+    No end of the other side goes unnoticed: a process that an env started may keep the other side's socket open, so
+    that whoever waits asks whether the other side is alive, too.
+    """
 
     _HEADER = struct.Struct("!Q?")
 
-    def __init__(self, connection: socket.socket) -> None:
-        self._socket = connection
+    def __init__(self, connection: socket.socket, is_alive: Callable[[], bool]) -> None:
+        self._socket, self._is_alive = connection, is_alive
+        connection.setblocking(False)
+        self._readable, self._writable = select.poll(), select.poll()
+        self._readable.register(connection, select.POLLIN)
+        self._writable.register(connection, select.POLLOUT)
 
     def send_pickled(self, pickled: bytes, fd: int | None = None) -> None:
         """Send a message that is pickled already."""
         header = self._HEADER.pack(len(pickled), fd is not None)
-        try:
-            if fd is None:
-                self._socket.sendall(header)
-            else:
-                socket.send_fds(self._socket, [header], [fd])
-            self._socket.sendall(pickled)
-        except ConnectionError:
-            raise PeerGoneError from None
+        if fd is None:
+            self._send(header)
+        else:  # a header is one piece: it fits into the socket as a whole, or not at all
+            self._while_alive(self._writable, functools.partial(socket.send_fds, self._socket, [header], [fd]))
+        self._send(pickled)
 
     def receive(self) -> tuple[bytearray, int]:
         """Wait for a message and return it, pickled still, with the file that came along, or -1."""
@@ -186,23 +231,39 @@ class Mail:
         return self._receive(nbytes), fd if has_fd else -1
 
     def _receive_header(self) -> tuple[bytes, int]:
-        try:
-            begun, fds, _, _ = socket.recv_fds(self._socket, self._HEADER.size, 1)
-        except ConnectionError:
-            raise PeerGoneError from None
+        begun, fds, _, _ = self._while_alive(
+            self._readable, functools.partial(socket.recv_fds, self._socket, self._HEADER.size, 1, _CLOSED_ON_EXEC)
+        )
         if not begun:
             raise PeerGoneError
         return begun + self._receive(self._HEADER.size - len(begun)), fds[0] if fds else -1
+
+    def _send(self, data: bytes) -> None:
+        view, sent = memoryview(data), 0
+        while sent < len(view):
+            sent += self._while_alive(self._writable, functools.partial(self._socket.send, view[sent:]))
 
     def _receive(self, nbytes: int) -> bytearray:
         data = bytearray(nbytes)
         view, got = memoryview(data), 0
         while got < nbytes:
-            try:
-                more = self._socket.recv_into(view[got:])
-            except ConnectionError:
-                more = 0
+            more = self._while_alive(self._readable, functools.partial(self._socket.recv_into, view[got:]))
             if not more:
                 raise PeerGoneError
             got += more
         return data
+
+    def _while_alive(self, ready: select.poll, transfer: Callable[[], T]) -> T:
+        """Send or receive something as soon as it can be; raise PeerGoneError if it never will."""
+        is_alive = True
+        while True:
+            try:
+                return transfer()
+            except BlockingIOError:
+                pass
+            except ConnectionError:
+                raise PeerGoneError from None
+            if not ready.poll(_ASK_MS):
+                if not is_alive:
+                    raise PeerGoneError
+                is_alive = self._is_alive()  # what it sent just before its end is still to be received

@@ -1,38 +1,25 @@
 """A helper process: it owns a share of the envs and does with them what the caller says.
 
-It is started as a script, so that it imports nothing of the caller's program: that needs no
-`if __name__ == "__main__":`. What it is to make comes pickled by value.
+It imports nothing of the caller's program: that needs no `if __name__ == "__main__":`. What it is to make comes
+pickled by value.
 """
 
 from __future__ import annotations
 
-import pickle
-import socket
-import sys
-
-if __name__ == "__main__":  # where modules are must be known before any but Python's own are imported
-    _connection = socket.socket(fileno=int(sys.argv[1]))
-    _size = int.from_bytes(_connection.recv(8, socket.MSG_WAITALL), "big")
-    if not _size:  # the caller is gone already
-        _connection.close()
-        sys.exit(1)
-    sys.path[:] = pickle.loads(_connection.recv(_size, socket.MSG_WAITALL))
-    _connection.detach()
-
 import contextlib
 import ctypes
-import decimal
 import faulthandler
 import gc
 import os
 import signal
+import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import gymnasium
 import numpy as np
 from typing_extensions import override
 
@@ -42,13 +29,15 @@ from runnerkit._core.types import AnyEnv
 from runnerkit.errors import EnvError, RunnerKitError
 from runnerkit.executors.processes.handover import ControlWords, Mail, PeerGoneError, TurnLock
 from runnerkit.executors.processes.shared import Arena, Journal, Region, SharedBlock
-from runnerkit.executors.processes.transport import dumps, pack
+from runnerkit.executors.processes.standins import be_helper
+from runnerkit.executors.processes.surroundings import Surroundings, seed_generators
+from runnerkit.executors.processes.transport import dumps, loads_in_helper, pack
 from runnerkit.executors.share import Share
 from runnerkit.history.block import Block, BlockLayout
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, ShareOptions
 
-__all__ = ["NO_REWARD_YET", "BlockTicket", "Helper", "HelperShare", "Phase", "Surroundings"]
+__all__ = ["NO_REWARD_YET", "BlockTicket", "Helper", "HelperShare", "Phase", "main"]
 
 _GRACE_S = 5.0  # for a step that is under way when the caller is gone
 
@@ -79,26 +68,6 @@ class BlockTicket:
     """How many envs each helper has."""
     mine: int
     """Which of these it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the caller has set that changes what envs do: helpers have it, too."""
-
-    log_level: int
-    float_errors: dict[str, Any]
-    decimals: decimal.Context
-
-    @classmethod
-    def here(cls) -> Surroundings:
-        """Return those of this thread."""
-        return cls(gymnasium.logger.min_level, dict(np.geterr()), decimal.getcontext())
-
-    def enter(self) -> None:
-        """Set them here."""
-        gymnasium.logger.min_level = self.log_level
-        np.seterr(**self.float_errors)
-        decimal.setcontext(self.decimals)
 
 
 class HelperShare(Share):
@@ -228,7 +197,7 @@ class Helper:
         pickled, fd = self._mail.receive()
         name = ""
         try:
-            name, args = pickle.loads(pickled)
+            name, args = loads_in_helper(pickled)
             self._answer(ControlWords.FINE, self._calls[name](*args, *([fd] if fd >= 0 else [])))
         except PeerGoneError:
             raise
@@ -308,11 +277,14 @@ class Helper:
     def _open(self, factory: bytes, options: ShareOptions, surroundings: Surroundings) -> list[EnvFacts]:
         surroundings.enter()
         self._tells_more = options.keep_infos
+        first = self._share.env_indices[0]
+        seed_generators(options.seed, first)  # modules may draw, too, as they are imported
         try:
-            make_env = pickle.loads(factory)
+            make_env = loads_in_helper(factory)
         except Exception as error:
             what = f"could not be made: its factory cannot be loaded in the helper process: {describe(error)}"
-            raise EnvError(what, env_index=self._share.env_indices[0]) from error
+            raise EnvError(what, env_index=first) from error
+        seed_generators(options.seed, first)
         facts = self._share.open(make_env, options)
         gc.freeze()  # what is here now is here to stay
         return facts
@@ -357,6 +329,7 @@ class Helper:
 
 def main(mail_fd: int, bell_fd: int, words_fd: int, caller: int, n_envs: int, low: int, high: int) -> None:
     """Be the helper for envs `low` to `high - 1`."""
+    be_helper()
     _die_with(caller)
     _name_process(f"rk-envs-{low}-{high - 1}")
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C goes to the whole group; it is for the caller to act on
@@ -368,8 +341,12 @@ def main(mail_fd: int, bell_fd: int, words_fd: int, caller: int, n_envs: int, lo
     words: memoryview[int] = region.memory().view(np.int64).data
     share = HelperShare(range(low, high), words, n_envs)
     with socket.socket(fileno=bell_fd) as bell, socket.socket(fileno=mail_fd) as mail:
-        lane = TurnLock(words, bell, is_caller=False, is_alive=lambda: os.getppid() == caller)
-        helper = Helper(share, words, lane, Mail(mail), n_envs)
+
+        def is_alive() -> bool:
+            return os.getppid() == caller
+
+        lane = TurnLock(words, bell, is_caller=False, is_alive=is_alive)
+        helper = Helper(share, words, lane, Mail(mail, is_alive), n_envs)
         try:
             helper.serve()
         except PeerGoneError:
@@ -393,7 +370,3 @@ def _name_process(name: str) -> None:
     if sys.platform == "linux":
         set_name = 15
         ctypes.CDLL(None).prctl(set_name, name.encode(), 0, 0, 0)
-
-
-if __name__ == "__main__":
-    main(*map(int, sys.argv[1:8]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import math
 import mmap
 import os
@@ -26,7 +27,7 @@ from runnerkit.errors import MemoryBudgetError
 from runnerkit.history.block import Block, BlockLayout
 from runnerkit.history.log import EpisodeLog
 
-__all__ = ["Arena", "Journal", "Pool", "Region", "SharedBlock", "arena_bytes", "has_objects"]
+__all__ = ["Arena", "Journal", "Pool", "Region", "SharedBlock", "arena_bytes", "has_objects", "standard_streams_taken"]
 
 _ALIGNED = 64  # a cache line
 
@@ -45,7 +46,7 @@ class Region:
         self.fd: int = _nameless_file() if fd is None else fd
         self._closing = weakref.finalize(self, os.close, self.fd)
         if fd is None:
-            os.ftruncate(self.fd, nbytes)
+            _enlarge(self.fd, nbytes)
         self._address = _mapped(self.fd, nbytes)
         weakref.finalize(self, _LIBC.munmap, self._address, nbytes).atexit = False
 
@@ -181,10 +182,38 @@ def _mapped(fd: int, nbytes: int) -> int:
 
 
 def _nameless_file() -> int:
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("runnerkit")
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
+    with standard_streams_taken():
+        if hasattr(os, "memfd_create"):
+            return os.memfd_create("runnerkit")
+        with tempfile.TemporaryFile() as file:
+            return os.dup(file.fileno())
+
+
+def _enlarge(fd: int, nbytes: int) -> None:
+    try:
+        os.ftruncate(fd, nbytes)
+    except OSError as error:
+        if error.errno not in (errno.EFBIG, errno.ENOSPC, errno.ENOMEM):
+            raise
+        raise MemoryError(
+            f"cannot have a file of {nbytes} bytes in memory: {error.strerror} (the limit is that of `ulimit -f`)"
+        ) from error
+
+
+@contextlib.contextmanager
+def standard_streams_taken() -> Iterator[None]:
+    """Open files of ours under numbers above 2, even if stdin, stdout or stderr is closed.
+
+    Whoever reads or writes a standard stream, in this process or in one that it starts, would get ours otherwise.
+    """
+    taken = [os.open(os.devnull, os.O_RDWR)]
+    try:
+        while taken[-1] <= 2:
+            taken.append(os.open(os.devnull, os.O_RDWR))
+        yield
+    finally:
+        for fd in taken:
+            os.close(fd)
 
 
 class SharedBlock(Block):

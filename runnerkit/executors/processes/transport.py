@@ -3,26 +3,75 @@
 from __future__ import annotations
 
 import importlib
+import io
 import itertools
 import os
 import pickle
+import sys
+import threading
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from types import FunctionType
+from typing import Any, Final
 
 from typing_extensions import override
 
 from runnerkit._core.faults import describe
+from runnerkit.executors.processes.standins import Travelled, install, is_importable, loading, note
 
-__all__ = ["PackedError", "dumps", "pack", "unpack"]
+__all__ = ["PackedError", "dumps", "dumps_for_helper", "loads_in_helper", "pack", "unpack"]
 
-_cloudpickle_dumps: Callable[[object], bytes] = importlib.import_module("cloudpickle").dumps  # it has no types
+_cloudpickle: Final[Any] = importlib.import_module("cloudpickle")  # it has no types
+_registering: Final = threading.RLock()  # what cloudpickle sends by value is the same for the whole process
 
 
 def dumps(thing: object) -> bytes:
     """Pickle a thing; functions and classes that another process could not import are in it as a whole."""
-    return _cloudpickle_dumps(thing)
+    pickled: bytes = _cloudpickle.dumps(thing)
+    return pickled
+
+
+def dumps_for_helper(thing: object) -> bytes:
+    """Pickle a thing with the names under which a helper can look up what travels with it."""
+    with io.BytesIO() as file, _registering:
+        packer = _Packer(file)
+        try:
+            packer.dump((thing, packer.travelled))  # in this order: the names are known once the thing is written
+        finally:
+            packer.forget()
+        return file.getvalue()
+
+
+def loads_in_helper(pickled: bytes | bytearray) -> Any:
+    """Return what was pickled for helpers; what travelled with it can be looked up by name from now on."""
+    with loading():
+        thing, travelled = pickle.loads(pickled)
+        install(travelled)
+    return thing
+
+
+class _Packer(_cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
+        self.travelled: dict[str, Travelled] = {}
+        self._by_value: list[Any] = []
+
+    def reducer_override(self, thing: Any) -> Any:
+        if isinstance(thing, type | FunctionType) and not is_importable(thing.__module__):
+            self._send_by_value(thing.__module__)
+            note(self.travelled, thing)
+        return super().reducer_override(thing)
+
+    def _send_by_value(self, name: str) -> None:
+        module = sys.modules.get(name)
+        if module is not None and name not in _cloudpickle.list_registry_pickle_by_value():
+            _cloudpickle.register_pickle_by_value(module)
+            self._by_value.append(module)
+
+    def forget(self) -> None:
+        """Let cloudpickle treat modules as it did before."""
+        for module in self._by_value:
+            _cloudpickle.unregister_pickle_by_value(module)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runnerkit._core.faults import describe
-from runnerkit.errors import EnvError, RunnerKitError
-from runnerkit.executors.processes import helper as helper_script
-from runnerkit.executors.processes.handover import ControlWords, Mail, PeerGoneError, TurnLock
+from runnerkit.errors import EnvError, RolloutError, RunnerKitError
+from runnerkit.executors.processes import boot
+from runnerkit.executors.processes.handover import ControlWords, Mail, Patience, PeerGoneError, TooLateError, TurnLock
 from runnerkit.executors.processes.helper import NO_REWARD_YET, BlockTicket, Phase
-from runnerkit.executors.processes.shared import Region, SharedBlock
-from runnerkit.executors.processes.transport import dumps, unpack
+from runnerkit.executors.processes.shared import Region, SharedBlock, standard_streams_taken
+from runnerkit.executors.processes.surroundings import environment
+from runnerkit.executors.processes.transport import dumps_for_helper, unpack
 
 __all__ = ["WorkerHandle"]
 
@@ -42,16 +43,14 @@ _DOING: Final = {
     Phase.RENDER: "was in render",
     Phase.CLOSE: "was in close",
 }
-# Each worker has a core: libraries that start a thread per core would only be in each other's way.
-_ONE_THREAD: Final = dict.fromkeys(
-    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
-)
 
 
 class WorkerHandle:
     """The helper process of envs `low` to `high - 1`."""
 
-    def __init__(self, env_indices: range, n_envs: int, shares: list[int], number: int) -> None:
+    def __init__(
+        self, env_indices: range, n_envs: int, shares: list[int], number: int, *, seed: int, patience: Patience
+    ) -> None:
         low, high = env_indices.start, env_indices.stop
         self._shares, self._number = shares, number
         self._regions: weakref.WeakKeyDictionary[Region, int] = weakref.WeakKeyDictionary()
@@ -69,18 +68,19 @@ class WorkerHandle:
         """The call that was not answered yet."""
         self._is_talking = False
         """Whether a message is half sent or half received."""
-        self._death_error: EnvError | None = None
+        self._death_error: RolloutError | None = None
+        self._patience = patience
         n_words = ControlWords.count(n_envs)
         region = Region(n_words * 8)
         self._words: memoryview[int] = region.memory().view(np.int64).data
         for k in range(ControlWords.FIRST_ARRAY, ControlWords.FIRST_ARRAY + 2 * n_envs):
             self._words[k] = -1  # no episode yet
         self._words[ControlWords.ENV] = low
-        with contextlib.ExitStack() as undo:
+        with standard_streams_taken(), contextlib.ExitStack() as undo:
             mail, other_mail = map(undo.enter_context, socket.socketpair())
             bell, other_bell = map(undo.enter_context, socket.socketpair())
             fds = [other_mail.fileno(), other_bell.fileno(), region.fd]
-            self._process = undo.enter_context(_start(fds, n_envs, low, high))
+            self._process = undo.enter_context(_start(fds, n_envs, low, high, seed))
             undo.callback(self._process.kill)
             path = pickle.dumps(sys.path)
             with contextlib.suppress(ConnectionError):  # whoever waits for it will notice
@@ -90,8 +90,13 @@ class WorkerHandle:
             other_bell.close()
         region.close_file()
         self._sockets = mail, bell
-        self._mail = Mail(mail)
-        self._lane = TurnLock(self._words, bell, is_caller=True, is_alive=lambda: self._process.poll() is None)
+        process = self._process
+        self._mail = Mail(mail, lambda: process.poll() is None)
+        self._lane = TurnLock(self._words, bell, is_caller=True, is_alive=lambda: process.poll() is None)
+
+    @property
+    def _envs(self) -> str:
+        return f"Env {self.low}" if self.high - self.low == 1 else f"Envs {self.low} to {self.high - 1}"
 
     @property
     def is_alive(self) -> bool:
@@ -105,11 +110,12 @@ class WorkerHandle:
 
     def require_life(self) -> None:
         """Raise what the process died of, should it have done so before."""
-        if self._death_error is not None:
-            raise EnvError(
-                f"has no process any more. What was said then: {self._death_error}",
-                env_index=self._death_error.env_index,
-            ) from self._death_error
+        earlier = self._death_error
+        if isinstance(earlier, EnvError):
+            what = f"has no process any more: its worker process ended earlier, with this error: {earlier}"
+            raise EnvError(what, env_index=earlier.env_index) from earlier
+        if earlier is not None:
+            raise RolloutError(f"{self._envs} have no process any more. {earlier}") from earlier
 
     def let_spin(self, may: bool) -> None:
         """Say whether both sides may wait without sleeping."""
@@ -141,7 +147,7 @@ class WorkerHandle:
         self.settle()
         self.require_life()
         try:
-            pickled = dumps((name, args))
+            pickled = dumps_for_helper((name, args))
         except Exception as error:
             raise RunnerKitError(
                 f"What envs {self.low} to {self.high - 1} are to get cannot be sent to their process: "
@@ -216,11 +222,10 @@ class WorkerHandle:
     def _hear(self, seconds: float | None = None) -> Any:
         if self._death_error is not None:
             raise self._death_error
-        if self._is_talking:  # Ctrl-C broke off a message: all that followed would be garbled
-            self._process.kill()
-            raise self._reap()
+        if self._is_talking:  # all that followed would be garbled
+            raise self._ended_by_us("Ctrl-C, or an exception of a signal handler, broke off a message between the two")
         try:
-            self._lane.wait(seconds)
+            self._wait(seconds)
             status = self._words[_STATUS]
             answer: Any = status
             if self._pending is _GO and status != _FAULT:
@@ -244,6 +249,22 @@ class WorkerHandle:
         self._is_open = True
         return answer
 
+    def _wait(self, seconds: float | None) -> None:
+        """Wait for the answer, for as long as there is patience where no number of seconds is given."""
+        try:
+            self._lane.wait(self._patience.left() if seconds is None else seconds)
+        except PeerGoneError:
+            raise
+        except TooLateError:
+            if seconds is not None:
+                raise
+            raise self._ended_by_us(
+                "it did not answer soon after the rollout was broken off (a step of an env hangs, or is slow)"
+            ) from None
+        except BaseException as fault:  # of a signal handler, as that of Ctrl-C
+            self._patience.lose(fault)
+            raise
+
     def _loaded(self, pickled: bytearray) -> Any:
         try:
             return pickle.loads(pickled)
@@ -262,7 +283,7 @@ class WorkerHandle:
         try:
             if self._pending:
                 self._hear(max(0.0, end - time.monotonic()))
-        except TimeoutError:
+        except TooLateError:
             self._give_up("did not answer in time as the runner closed")
             return
         except Exception as fault:
@@ -275,7 +296,7 @@ class WorkerHandle:
         try:
             if self._pending:
                 self._hear(max(0.0, end - time.monotonic()))
-        except TimeoutError:
+        except TooLateError:
             self._give_up("did not close in time")
         finally:
             for connection in self._sockets:
@@ -288,17 +309,25 @@ class WorkerHandle:
 
     def kill(self) -> None:
         """Kill the process, whatever it is doing."""
-        self._process.kill()
         if self.is_alive:
-            self._reap()
+            self._ended_by_us("Ctrl-C broke off the closing of the runner")
 
     def _give_up(self, why: str) -> None:
         pid, env = self._process.pid, self._words[ControlWords.ENV]
-        self._process.kill()
-        self._reap()
+        self._ended_by_us(f"env {env} {why}")
         warnings.warn(f"Env {env} {why}; its process {pid} was killed.", RuntimeWarning, stacklevel=2)
 
-    def _reap(self) -> EnvError:
+    def _ended_by_us(self, why: str) -> RolloutError:
+        """Kill the process, and return what is to be said: no env is to blame for that."""
+        self._process.kill()
+        self._reap()
+        self._death_error = RolloutError(
+            f"RunnerKit ended process {self._process.pid} of {self._envs.replace('E', 'e', 1)}: {why}. "
+            "Build a new runner to go on."
+        )
+        return self._death_error
+
+    def _reap(self) -> RolloutError:
         """Take note of the death of the process, and return what is to be said of it."""
         self._pending, self._is_talking = "", False
         try:
@@ -339,16 +368,23 @@ def _cause_of_death(code: int) -> str:
         return f"was killed by signal {-code}"
 
 
-def _start(fds: Sequence[int], n_envs: int, low: int, high: int) -> subprocess.Popen[bytes]:
+def _start(fds: Sequence[int], n_envs: int, low: int, high: int, seed: int) -> subprocess.Popen[bytes]:
     """Start the interpreter that runs this one, with the same flags; its arguments tell what it is for."""
     numbers = [*fds, os.getpid(), n_envs, low, high]
-    command = [sys.executable, *_flags(), "-P", helper_script.__file__, *map(str, numbers)]
+    command = [sys.executable, *_flags(), "-P", boot.__file__, *map(str, numbers)]
     return subprocess.Popen(
         [*command, f"runnerkit: envs {low} to {high - 1}"],
         pass_fds=fds,
         stdin=subprocess.DEVNULL,
-        env={**os.environ, **_ONE_THREAD},
+        stdout=_output(1),
+        stderr=_output(2),
+        env=environment(seed),
     )
+
+
+def _output(fd: int) -> int | None:
+    """Return where a helper's output goes: where this process's does, but nowhere if that is closed."""
+    return None if os.get_inheritable(fd) else subprocess.DEVNULL
 
 
 def _flags() -> list[str]:
