@@ -737,7 +737,6 @@ def test_ctrl_c_to_the_whole_group_returns_what_was_collected_and_the_helpers_go
                     os.killpg(0, signal.SIGINT)
                 return super().act(observations)
 
-        os.setpgid(0, 0)
         with mortal("never", 0, workers=3) as runner:
             pids = children()
             histories = runner.rollout(Interrupting(), steps=1000)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import platform
 import select
@@ -59,11 +60,13 @@ class Patience:
     _AFTER_EXCEPTION_S = 5.0
 
     def __init__(self) -> None:
-        self._end: float | None = None
+        self.is_limited: bool = False
+        """Whether there is an end."""
+        self._end: float = math.inf
 
-    def left(self) -> float | None:
-        """Return the seconds that are left; None if there is no end."""
-        return None if self._end is None else max(0.0, self._end - time.monotonic())
+    def left(self) -> float:
+        """Return the seconds that are left."""
+        return max(0.0, self._end - time.monotonic())
 
     def lose(self, fault: BaseException) -> None:
         """Set an end, since this fault is to be raised."""
@@ -71,12 +74,11 @@ class Patience:
 
     def limit(self, seconds: float) -> None:
         """Set an end, unless there is a sooner one."""
-        end = time.monotonic() + seconds
-        self._end = end if self._end is None else min(end, self._end)
+        self._end, self.is_limited = min(self._end, time.monotonic() + seconds), True
 
     def regain(self) -> None:
         """Wait without end again."""
-        self._end = None
+        self._end, self.is_limited = math.inf, False
 
 
 class ControlWords:

@@ -224,8 +224,9 @@ class WorkerHandle:
             raise self._death_error
         if self._is_talking:  # all that followed would be garbled
             raise self._ended_by_us("Ctrl-C, or an exception of a signal handler, broke off a message between the two")
+        patience = self._patience
         try:
-            self._wait(seconds)
+            self._lane.wait(patience.left() if seconds is None and patience.is_limited else seconds)
             status = self._words[_STATUS]
             answer: Any = status
             if self._pending is _GO and status != _FAULT:
@@ -237,6 +238,14 @@ class WorkerHandle:
                 pickled, _ = self._mail.receive()
         except PeerGoneError:
             raise self._reap() from None
+        except TooLateError:
+            if seconds is not None:
+                raise
+            why = "it did not answer soon after the rollout was broken off (a step of an env hangs, or is slow)"
+            raise self._ended_by_us(why) from None
+        except BaseException as fault:  # of a signal handler, as that of Ctrl-C
+            patience.lose(fault)
+            raise
         name, self._pending, self._is_talking = self._pending, "", False
         if pickled is not None:
             answer = self._loaded(pickled)
@@ -248,22 +257,6 @@ class WorkerHandle:
             raise unpack(answer)
         self._is_open = True
         return answer
-
-    def _wait(self, seconds: float | None) -> None:
-        """Wait for the answer, for as long as there is patience where no number of seconds is given."""
-        try:
-            self._lane.wait(self._patience.left() if seconds is None else seconds)
-        except PeerGoneError:
-            raise
-        except TooLateError:
-            if seconds is not None:
-                raise
-            raise self._ended_by_us(
-                "it did not answer soon after the rollout was broken off (a step of an env hangs, or is slow)"
-            ) from None
-        except BaseException as fault:  # of a signal handler, as that of Ctrl-C
-            self._patience.lose(fault)
-            raise
 
     def _loaded(self, pickled: bytearray) -> Any:
         try:
