@@ -80,7 +80,7 @@ def _compare(i: int, k: int, t: int, recorded: tuple[float, bool, bool], again: 
         if before != now and not (before != before and now != now):  # two NaNs are equal here
             raise ReplayError(
                 f"Episode {k} of env {i} goes another way at step {t}: {name} was {before}, and is {now} now. Either "
-                "the env is made in another way (env_options, wrappers, version), or it does not follow from its seed alone."
+                "the env is made in another way (env_options, wrappers, version), or it is no function of its seed."
             )
 
 
