@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Transition,
     )
     from runnerkit.registry import Registry, default_registry, make
+    from runnerkit.values import discounted_returns, gae
 
 __all__ = [
     "BaseRunner",
@@ -52,6 +53,8 @@ __all__ = [
     "RunSpec",
     "Transition",
     "default_registry",
+    "discounted_returns",
+    "gae",
     "hookimpl",
     "make",
     "stack",
@@ -74,6 +77,7 @@ _HOMES = {
         "Transition",
     ],
     "registry": ["Registry", "default_registry", "make"],
+    "values": ["discounted_returns", "gae"],
     "_rollout.runner": ["BaseRunner"],
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

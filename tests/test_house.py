@@ -14,7 +14,19 @@ CORE = "runnerkit"
 
 # From the bottom to the top: a wing imports from itself and from those before it.
 WINGS = (
-    *("_sentences", "errors", "records", "_core", "keys", "history", "_checks", "processors", "agents", "executors"),
+    *(
+        "_sentences",
+        "errors",
+        "records",
+        "_core",
+        "keys",
+        "history",
+        "values",
+        "_checks",
+        "processors",
+        "agents",
+        "executors",
+    ),
     *("hooks", "typing", "_plugins", "_envs", "_rollout", "registry", "tuning", "_cli", "__main__"),
 )
 

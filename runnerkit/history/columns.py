@@ -181,6 +181,10 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
         """Return the block and the env index in it, for each env that this history is of."""
         return [(self._block, i) for i in self._env_indices]
 
+    def as_column(self, array: NDArray[Any]) -> RewardsT:
+        """Return a column of your own, such as advantages, as this kind of history has them: a tensor for tensors."""
+        return cast(RewardsT, self._array(array))
+
     # ---- inside
 
     def _array(self, array: Column) -> Any:

@@ -1,0 +1,188 @@
+"""Targets for learners: advantages and discounted returns, right wherever the rows of an episode break off.
+
+The rows of an episode end in one of three ways. The env *terminated* the episode: what follows is worth zero. The env
+*truncated* it, or the rollout *cut* it: what follows is worth the value of the final observation, which the history has
+(Pardo et al., "Time Limits in Reinforcement Learning", 2018). `ColumnHistory.bootstrap` marks these rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import TypeVar
+
+from runnerkit._core.types import TensorLike
+from runnerkit.errors import ArgumentError
+from runnerkit.history.columns import ColumnHistory
+
+__all__ = ["Targets", "ValueFunction", "discounted_returns", "gae"]
+
+ColumnT = TypeVar("ColumnT", default=NDArray[np.float64])
+
+ValueFunction: TypeAlias = Callable[[Any], "NDArray[Any] | TensorLike"]
+"""Returns the values `[n]` or `[n, 1]` of a batch of n observations, as an array or a tensor."""
+
+AnyHistory: TypeAlias = ColumnHistory[Any, Any, ColumnT, Any]
+
+
+@dataclass(frozen=True)
+class Targets(Generic[ColumnT]):
+    """What a learner needs besides the history itself, each float64 `[T]`, or `[T, N]` for stacked histories."""
+
+    advantages: ColumnT
+    returns: ColumnT
+    """Advantages plus values: what the value function should learn (TD(lambda) returns)."""
+    values: ColumnT
+
+
+@overload
+def gae(
+    histories: AnyHistory[ColumnT], gamma: float = 0.99, lam: float = 0.95, *, value: ValueFunction
+) -> Targets[ColumnT]: ...
+@overload
+def gae(
+    histories: Iterable[AnyHistory[ColumnT]], gamma: float = 0.99, lam: float = 0.95, *, value: ValueFunction
+) -> list[Targets[ColumnT]]: ...
+def gae(
+    histories: AnyHistory[ColumnT] | Iterable[AnyHistory[ColumnT]],
+    gamma: float = 0.99,
+    lam: float = 0.95,
+    *,
+    value: ValueFunction,
+) -> Targets[ColumnT] | list[Targets[ColumnT]]:
+    """Return advantages by generalized advantage estimation (Schulman et al., 2016, arXiv:1506.02438)::
+
+        batch = runnerkit.stack(runner.rollout(agent, steps=128))
+        targets = runnerkit.gae(batch, gamma=0.99, lam=0.95, value=critic)
+        targets.advantages, targets.returns, targets.values          # [128, 8] each
+
+    Args:
+        histories: one history of columns, a stacked one, or several; arrays give arrays, tensors give tensors.
+        gamma: the discount per step, in [0, 1].
+        lam: lambda, in [0, 1]: 0 trusts the values, 1 the rewards.
+        value: is called with all observations as one batch, then with all final ones where rows break off without a
+            terminal state. No gradient is kept.
+
+    Raises:
+        ArgumentError: gamma or lam outside of [0, 1], or `value` did not return one number per observation.
+
+    """
+    _check_fraction("gamma", gamma)
+    _check_fraction("lam", lam)
+    if not isinstance(histories, ColumnHistory):
+        return [gae(history, gamma, lam, value=value) for history in histories]
+    rewards, end = _rewards(histories), _ends(histories)
+    values = _values(value, histories.observations, rewards.shape)
+    following = _following(histories, value, values, end)
+    advantages = rewards + gamma * following - values
+    _accumulate(advantages, gamma * lam, end)
+    return Targets(*(histories.as_column(column) for column in (advantages, advantages + values, values)))
+
+
+@overload
+def discounted_returns(
+    histories: AnyHistory[ColumnT], gamma: float = 0.99, *, value: ValueFunction | None = None
+) -> ColumnT: ...
+@overload
+def discounted_returns(
+    histories: Iterable[AnyHistory[ColumnT]], gamma: float = 0.99, *, value: ValueFunction | None = None
+) -> list[ColumnT]: ...
+def discounted_returns(
+    histories: AnyHistory[ColumnT] | Iterable[AnyHistory[ColumnT]],
+    gamma: float = 0.99,
+    *,
+    value: ValueFunction | None = None,
+) -> ColumnT | list[ColumnT]:
+    """Return the discounted sum of the rewards from each row to the end of its episode, float64 `[T]`::
+
+        returns = runnerkit.discounted_returns(history, gamma=0.99, value=critic)
+
+    Where rows break off without a terminal state, the value of the final observation stands for what follows. Without
+    `value` it counts as zero there, which is right for terminated episodes only. See `gae` for the arguments.
+    """
+    _check_fraction("gamma", gamma)
+    if not isinstance(histories, ColumnHistory):
+        return [discounted_returns(history, gamma, value=value) for history in histories]
+    returns, end = _rewards(histories), _ends(histories)
+    if value is not None:
+        returns += gamma * _at_breaks(histories, value, returns.shape)
+    _accumulate(returns, gamma, end)
+    column: ColumnT = histories.as_column(returns)
+    return column
+
+
+def _following(
+    history: AnyHistory[Any], value: ValueFunction, values: NDArray[np.float64], end: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return the value of what follows each row: zero after a terminal state."""
+    following = np.zeros_like(values)
+    following[:-1] = values[1:]
+    following[end] = 0.0
+    return following + _at_breaks(history, value, values.shape)
+
+
+def _at_breaks(history: AnyHistory[Any], value: ValueFunction, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return the values of final observations in the rows of `bootstrap`, zero elsewhere."""
+    found = np.zeros(shape)
+    where = _array(history.bootstrap)
+    if where.any():
+        found[where] = _values(value, history.last_observations, (int(where.sum()),))
+    return found
+
+
+def _accumulate(column: NDArray[np.float64], decay: float, end: NDArray[np.bool_]) -> None:
+    """Add to each row the decayed next one, unless an episode ends between them; in place, from the last row on."""
+    keep = decay * ~end
+    for t in range(len(column) - 2, -1, -1):
+        column[t] += keep[t] * column[t + 1]
+
+
+def _rewards(history: AnyHistory[Any]) -> NDArray[np.float64]:
+    return _array(history.rewards).astype(np.float64)
+
+
+def _ends(history: AnyHistory[Any]) -> NDArray[np.bool_]:
+    """Return in which rows an episode, or what there is of it, ends."""
+    columns = (history.terminated, history.truncated, history.bootstrap)
+    ends: NDArray[np.bool_] = np.logical_or.reduce([_array(column) for column in columns])
+    ends |= ~_array(history.next_known)
+    return ends
+
+
+def _values(value: ValueFunction, observations: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Ask for the values of observations with these leading dimensions, as one batch."""
+    count = int(np.prod(shape))
+    given: Any = value(_flat(observations, len(shape))) if count else np.zeros(0)
+    values = _array(given).astype(np.float64)
+    if values.shape not in ((count,), (count, 1)):
+        raise ArgumentError(
+            f"value must return one number per observation, of shape ({count},) or ({count}, 1), not {values.shape}."
+        )
+    return values.reshape(shape)
+
+
+def _array(column: Any) -> NDArray[Any]:
+    """Return a column of either kind as an array."""
+    return np.asarray(column.detach().cpu().numpy() if hasattr(column, "detach") else column)
+
+
+def _flat(tree: Any, dimensions: int) -> Any:
+    """Merge the leading dimensions of a batch into one."""
+    if dimensions == 1:
+        return tree
+    if isinstance(tree, dict):
+        return {key: _flat(sub, dimensions) for key, sub in tree.items()}
+    if isinstance(tree, tuple):
+        return tuple(_flat(sub, dimensions) for sub in tree)
+    if isinstance(tree, list):
+        return [item for row in tree for item in row]
+    return tree.reshape(-1, *tree.shape[dimensions:])
+
+
+def _check_fraction(name: str, given: float) -> None:
+    if not 0 <= given <= 1:
+        raise ArgumentError(f"{name} must be a number in [0, 1], not {given!r}.")
