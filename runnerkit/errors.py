@@ -21,10 +21,14 @@ Every error names the thing that is wrong, what was expected, what was given, an
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
 from runnerkit._sentences import unknown
+
+if TYPE_CHECKING:
+    from runnerkit.records import EndReason
 
 __all__ = [
     "AgentError",
@@ -119,6 +123,9 @@ class EnvError(RolloutError):
     `env_index`, `episode_index`, `seed`, `step` (steps that the episode had behind it) and `action` tell
     where. They are None where there is nothing to tell, as for an env that could not even be made. `env_index` is
     -1 where a vector env failed, which does not say in which of its envs.
+
+    `end_reason` says how the episode is recorded that breaks off: as `EndReason.CRASHED` if None. An executor with
+    deadlines says `EndReason.TIMED_OUT`.
     """
 
     def __init__(
@@ -131,6 +138,7 @@ class EnvError(RolloutError):
         step: int | None = None,
         action: object = None,
         after_step: bool = False,
+        end_reason: EndReason | None = None,
     ) -> None:
         super().__init__(what)
         self.env_index: int = env_index
@@ -139,6 +147,7 @@ class EnvError(RolloutError):
         self.step: int | None = step
         self.action: object = action
         self.after_step: bool = after_step
+        self.end_reason: EndReason | None = end_reason
 
     @override
     def __str__(self) -> str:

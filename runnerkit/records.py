@@ -77,7 +77,7 @@ class EndReason(enum.StrEnum):
     CRASHED = "crashed"
     """The env itself failed."""
     TIMED_OUT = "timed out"
-    """The env did not answer in time (for executors that know deadlines; the built-in ones wait)."""
+    """The env did not answer in time. Executors that have deadlines say so; the built-in ones wait."""
 
 
 @dataclass(frozen=True, slots=True)

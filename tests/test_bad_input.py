@@ -924,7 +924,7 @@ def test_the_number_of_steps_that_a_memory_error_proposes_fits(monkeypatch: pyte
 
 def test_a_rollout_that_outgrows_the_memory_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runnerkit._core.memory._NEVER_MIND", 0)
-    free = iter([10**9, 10**9])
+    free = iter([10**9] * 4)  # asked twice as it begins, and twice as it grows
     monkeypatch.setattr("runnerkit._core.memory.available_bytes", lambda: next(free, 10))
     with build(Fleet(length=1000), n_envs=2) as runner:
         with pytest.raises(MemoryBudgetError) as caught:
@@ -933,6 +933,17 @@ def test_a_rollout_that_outgrows_the_memory_keeps_what_it_has(monkeypatch: pytes
         assert collected_steps[0] == collected_steps[1] > 256
         assert all(h.episodes[-1].end_reason is EndReason.INTERRUPTED for h in collected(caught.value))
         assert "steps=0" not in str(caught.value)
+
+
+def test_a_rollout_of_episodes_begins_with_the_steps_that_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runnerkit._core.memory._NEVER_MIND", 0)
+    room = 20_000  # for some 200 steps, and not for 256
+    monkeypatch.setattr("runnerkit._core.memory.available_bytes", lambda: room)
+    with build(Fleet(length=5), n_envs=2) as runner:
+        assert [len(history) for history in runner.rollout(Constant(), episodes=4)] == [10, 10]
+        room = 9
+        with pytest.raises(MemoryBudgetError, match=r"1 steps x 2 envs"):
+            runner.rollout(Constant(), episodes=2)
 
 
 # ---- the errors themselves

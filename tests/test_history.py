@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import gc
+import pickle
 import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -618,3 +620,24 @@ def test_an_agent_may_answer_with_tensors(dtype: str) -> None:
     with sample_runner("float32", "float32", n_envs=2) as runner:
         for history in runner.rollout(Torch(), steps=4):
             assert exact(history.actions) == exact(np.ones((4, 3), np.float32))
+
+
+# ---- pickles
+
+
+@pytest.mark.parametrize("history", ["arrays", "torch"])
+def test_a_pickled_history_takes_its_own_rows_along_and_no_others(history: str) -> None:
+    if history == "torch":
+        pytest.importorskip("torch")
+    with GymRunner("CartPole-v1", 0, 16, history=history, preprocessors=[Plus(1.0)]) as runner:
+        histories: list[Any] = list(runner.rollout(RandomAgent(runner.action_space, seed=0), steps=100))
+    size = len(pickle.dumps(histories[3]))
+    assert size < 100 * (16 + 8 + 8 + 2) * 2 + 8000
+    for one in (pickle.loads(pickle.dumps(histories[3])), copy.deepcopy(histories[3])):
+        assert exact(one.observations) == exact(histories[3].observations)
+        assert exact(one.next_observations) == exact(histories[3].next_observations)
+        assert (one.episodes, one.provenance, repr(one)) == (
+            histories[3].episodes, histories[3].provenance, repr(histories[3])
+        )  # fmt: skip
+    whole = stack(histories)
+    assert exact(pickle.loads(pickle.dumps(whole)).rewards) == exact(whole.rewards)

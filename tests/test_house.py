@@ -16,8 +16,8 @@ CORE = "runnerkit"
 WINGS = (
     *(
         "_sentences",
-        "errors",
         "records",
+        "errors",
         "_core",
         "keys",
         "history",
@@ -33,7 +33,6 @@ WINGS = (
 # What is still to be turned round.
 LEFT = {
     "runnerkit._plugins.builtin -> runnerkit._envs.vector",
-    "runnerkit.history.compaction -> runnerkit.history.block",
 }
 
 

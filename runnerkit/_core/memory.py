@@ -6,7 +6,7 @@ import os
 
 from runnerkit.errors import MemoryBudgetError
 
-__all__ = ["available_bytes", "require_bytes", "total_bytes"]
+__all__ = ["available_bytes", "fitting", "require_bytes", "total_bytes"]
 
 _NEVER_MIND = 64 * 2**20  # asking costs more than so little is worth
 _CGROUP = "/sys/fs/cgroup/"
@@ -32,6 +32,17 @@ def require_bytes(needed: int, steps: int, n_envs: int) -> None:
         f"{available / 1e9:,.1f} GB are available. Ask for fewer steps{again}; or use fewer envs, "
         "or override process_transition to keep less."
     )
+
+
+def fitting(steps: int, bytes_per_step: int) -> int:
+    """Return how many of these steps take no more than half of the memory there is; 1 at least.
+
+    For memory that is taken in advance: whether more is needed, nobody knows yet.
+    """
+    if steps * bytes_per_step < _NEVER_MIND:
+        return steps
+    available = available_bytes()
+    return steps if available is None else max(1, min(steps, available // 2 // bytes_per_step))
 
 
 def _meminfo() -> int | None:

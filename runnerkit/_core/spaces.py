@@ -54,7 +54,7 @@ class MisfitError(Exception):
 class Leaf:
     """One column of a space: where it stands in the space (`path`), its dtype and the shape of one sample."""
 
-    __slots__ = ("dtype", "is_object", "is_scalar_box", "path", "shape", "space")
+    __slots__ = ("dtype", "is_object", "is_scalar_box", "nbytes", "path", "shape", "space")
 
     def __init__(self, path: str, space: spaces.Space[Any]) -> None:
         self.path: str = path
@@ -62,6 +62,8 @@ class Leaf:
         self.is_object: bool = not isinstance(space, _ARRAYS)
         self.dtype: np.dtype[Any] = np.dtype(object) if self.is_object else np.dtype(space.dtype)
         self.shape: tuple[int, ...] = () if self.is_object else tuple(space.shape or ())
+        self.nbytes: int = self.dtype.itemsize * int(np.prod(self.shape))
+        """Bytes of one sample; an object counts as the pointer that its column holds."""
         self.is_scalar_box: bool = isinstance(space, spaces.Box) and not self.shape
         """NumPy makes scalars of its items; to Gymnasium they are arrays of shape ()."""
 
@@ -100,7 +102,7 @@ class Layout:
     @property
     def nbytes(self) -> int:
         """Bytes of one sample; an object counts as the pointer that its column holds."""
-        return sum(leaf.dtype.itemsize * int(np.prod(leaf.shape)) for leaf in self.leaves)
+        return sum(leaf.nbytes for leaf in self.leaves)
 
     def join(self, values: Sequence[T]) -> Tree[T]:
         """Put one value per leaf together as the space is."""

@@ -11,7 +11,7 @@ from gymnasium.spaces import Box
 
 from runnerkit._core.faults import describe
 from runnerkit._core.interrupts import Interrupt
-from runnerkit._core.memory import require_bytes
+from runnerkit._core.memory import fitting, require_bytes
 from runnerkit._core.spaces import Column, MisfitError, Rows, put_rows
 from runnerkit._rollout.assembly import Assembly
 from runnerkit._rollout.env_states import EnvStates
@@ -59,6 +59,7 @@ class Rollout:
         # Up to here envs may begin again within a step: at the last one it is left to the next rollout.
         self._last_restart = plan.limit - 1 if plan.auto_reset and standing.restarts_in_step else 0
         self._crashed: int | None = None
+        self._how = EndReason.CRASHED
         self._faulty_row: int | None = None
         self._drawing = False
         # Episodes that begin in a step are looked at when the rollout is over, unless someone waits for them.
@@ -127,7 +128,9 @@ class Rollout:
         layout, plan = self._parts.layout, self._plan
         if plan.process_transition is not None:
             return self._block_of(1, window=True)
-        steps = min(plan.limit, _FIRST_STEPS) if plan.is_open_ended else plan.limit
+        steps = plan.limit
+        if plan.is_open_ended:
+            steps = fitting(min(plan.limit, _FIRST_STEPS), layout.bytes_per_step)
         require_bytes(layout.bytes_per_step * steps, steps, layout.n_envs)
         return self._block_of(steps, plan.limit)
 
@@ -162,7 +165,7 @@ class Rollout:
             block.lengths[i] = t
         # an env may have come to rest in the very step that a fault broke off
         block.lengths = [min(length, t) for length in block.lengths]
-        block.tails = [tail if i != self._crashed else EndReason.CRASHED for i in range(block.n_envs)]
+        block.tails = [tail if i != self._crashed else self._how for i in range(block.n_envs)]
         self._standing.keep(block, t)  # before rows move
         if self._own is None:
             block.trim(t)  # what a step left that a fault broke off is not to move along
@@ -210,7 +213,7 @@ class Rollout:
             return
         i, standing = error.env_index, self._standing
         if not self._drawing:
-            self._crashed = i
+            self._crashed, self._how = i, error.end_reason or EndReason.CRASHED
         if self._own is None:
             self._take(self._parts.executor.drain(), upto=self._t)
         if error.action is not None and i in self._block.first_marks:
@@ -436,10 +439,10 @@ class Rollout:
 
     def _grow(self) -> None:
         block = self._block
-        steps = min(self._plan.limit, int(block.steps * _GROWTH) + 1)
-        more = steps - block.steps
+        more = min(self._plan.limit, int(block.steps * _GROWTH) + 1) - block.steps
+        more = fitting(more, block.layout.bytes_per_step)
         require_bytes(block.layout.bytes_per_step * more, more, block.n_envs)
-        block.resize(steps)
+        block.resize(block.steps + more)
         self._parts.executor.attach(block)
 
     # ---- what only some rollouts do
@@ -457,8 +460,8 @@ class Rollout:
         block = self._block
         self._take(self._parts.executor.drain(), upto=self._t + 1)
         infos = {i: info for i, _, info in block.log.infos}
-        columns, table = block.log.finals(block.layout.observation), block.log.table().tolist()
-        finals = {i: [column[k] for column in columns] for k, (i, _, _) in enumerate(table)}
+        columns, envs = block.log.finals(block.layout.observation), block.log.table()[:, 0].tolist()
+        finals = {i: [column[k] for column in columns] for k, i in enumerate(envs)}
         for i in env_indices:
             step = transition(block, i, self._t, finals.get(i), infos.get(i, {}), known=(i, 1) not in block.log.unknown)
             try:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from runnerkit._core.spaces import Column, Layout
 from runnerkit.errors import ArgumentError
 from runnerkit.history import compaction
-from runnerkit.history.log import EpisodeLog
+from runnerkit.history.log import EpisodeLog, reason_of
 from runnerkit.records import EndReason, Episode, EpisodeSchedule, EpisodeStart, Provenance
 
 __all__ = ["Block", "BlockLayout", "Mark"]
@@ -88,7 +88,7 @@ class Block:
         self.lengths: list[int] = [0] * layout.n_envs
         """How many steps each env took."""
         self.tails: list[EndReason] = [EndReason.CUT] * layout.n_envs
-        """Why the last episode of each env ends, if the env did not end it."""
+        """How the last episode of each env ends, if neither terminated nor truncated; of others the log says it."""
         self.first_marks: dict[int, Mark] = {}
         """The episodes that the first rows are of, by env."""
         self.log: EpisodeLog = EpisodeLog(layout.observation)
@@ -165,6 +165,9 @@ class Block:
                 into[:, k] = of[: len(into), i]
             block.provenance = block.provenance.and_(source.provenance)
             block._take_episodes(k, source, i, steps)
+        if block.layout.preprocessed and not block.layout.keep_raw:
+            for column in block.raw:  # of which nothing is kept; not what the memory happens to hold
+                column[...] = np.zeros((), column.dtype)
         return block
 
     def _columns(self) -> list[Column]:
@@ -179,10 +182,29 @@ class Block:
     def drop(self, rows: NDArray[np.intp], env_indices: NDArray[np.intp]) -> None:
         """Drop steps in which envs rested, `(rows[k], env_indices[k])` in the order of the rows, and close the gaps.
 
-        After each of them but in row 0 an episode begins, which is noted in the log. Rows of what rests on the
-        dropped ones change: marks, lengths and infos. Only for a block of which nobody has a view yet.
+        After each of them but in row 0 an episode begins, which is noted in the log. Lengths and the rows of infos
+        change. Only for a block of which nobody has a view yet.
         """
-        compaction.drop(self, self._columns(), rows, env_indices)
+        self._log_after_rests(rows, env_indices)
+        rests_of = {i: rows[env_indices == i] for i in {i for i, _, _ in self.log.infos}}
+        self.log.infos = [(i, row - int(rests_of[i].searchsorted(row)), info) for i, row, info in self.log.infos]
+        compaction.drop(self._columns(), rows, env_indices)
+        counts = np.bincount(env_indices, minlength=self.n_envs)
+        self.lengths = [length - count for length, count in zip(self.lengths, counts.tolist(), strict=True)]
+
+    def _log_after_rests(self, rows: NDArray[np.intp], envs: NDArray[np.intp]) -> None:
+        """Note the episodes that began after rests, with the observations in which those before them ended."""
+        before = compaction.rank(envs, self.n_envs)
+        late = set(envs[rows == 0].tolist())  # what begins after row 0 is the first episode of the env
+        marks = self.first_marks
+        first = np.array([marks[i].episode_index + (i not in late) if i in marks else 0 for i in range(self.n_envs)])
+        which = rows > 0
+        rows, envs, before = rows[which], envs[which], before[which]
+        table = np.stack([envs, rows - before, first[envs] + before, np.zeros_like(rows)], axis=1)
+        where = rows * self.n_envs + envs
+        self.log.begin_many(table, [compaction.as_items(column)[where] for column in self.observations])
+        if self.raw_log is not None:
+            self.raw_log.begin_many(table, [compaction.as_items(column)[where] for column in self.raw])
 
     def unknown_after(self, env_index: int) -> list[int]:
         """Return the steps of an env of which nobody knows where they led."""
@@ -197,7 +219,7 @@ class Block:
 
     @cached_property
     def begun(self) -> NDArray[np.int64]:
-        """The episodes that began after the first rows, `[n, 3]`: env index, first row, episode index."""
+        """The episodes that began after the first rows, `[n, 4]`, as `EpisodeLog.table` has them."""
         return self.log.table()
 
     @cached_property
@@ -217,28 +239,48 @@ class Block:
         mine = (self.begun[:, 0] == env_index) & (self.begun[:, 1] <= self.lengths[env_index])
         return np.flatnonzero(mine)
 
+    def ends_of(self, env_index: int) -> NDArray[np.int64]:
+        """Return which rows of `begun` tell of the end of an episode that had steps: after a crash it may have none."""
+        which = self.begun_of(env_index)
+        has_steps: NDArray[np.bool_] = np.diff(self.begun[which, 1], prepend=0) > 0
+        return which[has_steps]
+
     def final_at(self, env_index: int) -> dict[int, int]:
         """Return where in `final_columns` the final observations of an env are, by step.
 
         Of steps that are missing, the next row has the next observation.
         """
-        which = self.begun_of(env_index)
+        which = self.ends_of(env_index)
         return dict(zip((self.begun[which, 1] - 1).tolist(), which.tolist(), strict=True))
 
     def marks(self, env_index: int) -> list[Mark]:
         """Return where an env's episodes begin, in order."""
-        first = self.first_marks.get(env_index)
-        marks = [] if first is None else [first]
-        for _, row, episode_index in self.begun[self.begun_of(env_index)].tolist():
+        return [mark for mark, _, _ in self._spans(env_index)]
+
+    def _spans(self, env_index: int) -> list[tuple[Mark, int, EndReason | None]]:
+        """Return where each episode begins and ends, and how if no flag says so; those without a step are none."""
+        if env_index not in self.first_marks:
+            return []
+        marks, reasons = [self.first_marks[env_index]], []
+        for _, row, episode_index, number in self.begun[self.begun_of(env_index)].tolist():
             marks.append(Mark(row, episode_index, self.start_of(env_index, episode_index)))
-        # an episode that a fault left without a step is none
-        return [mark for mark in marks if mark.row < self.lengths[env_index]]
+            reasons.append(reason_of(number))
+        stops = [*(mark.row for mark in marks[1:]), self.lengths[env_index]]
+        spans = zip(marks, stops, [*reasons, self.tails[env_index]], strict=True)
+        return [(mark, stop, reason) for mark, stop, reason in spans if mark.row < stop]
 
     def episodes(self, env_index: int) -> list[Episode]:
         """Return the records of an env's episodes, in order."""
-        length, marks = self.lengths[env_index], self.marks(env_index)
-        stops = [mark.row for mark in marks[1:]] + [length] * bool(marks)
-        return [self._episode(env_index, mark, stop) for mark, stop in zip(marks, stops, strict=True)]
+        return [self._episode(env_index, *span) for span in self._spans(env_index)]
+
+    def broken_off(self, env_index: int) -> list[int]:
+        """Return the last steps of an env's episodes that ended in the middle of the rollout without a flag."""
+        if not self.begun[:, 3].any():
+            return []
+        which = self.ends_of(env_index)
+        steps = self.begun[which[self.begun[which, 3] > 0], 1] - 1
+        over = self.terminated[steps, env_index] | self.truncated[steps, env_index]
+        return [step for step, was_over in zip(steps.tolist(), over.tolist(), strict=True) if not was_over]
 
     def _take_episodes(self, env_index: int, source: Block, source_index: int, steps: int) -> None:
         """Take over what is known of the episodes of another block's env."""
@@ -247,9 +289,9 @@ class Block:
         if source_index in source.first_marks:
             self.first_marks[env_index] = source.first_marks[source_index]
         for k in source.begun_of(source_index).tolist():
-            _, row, episode_index = source.begun[k].tolist()
+            _, row, episode_index, number = source.begun[k].tolist()
             self.given[env_index, episode_index] = source.start_of(source_index, episode_index)
-            self.log.begin(env_index, row, episode_index, source.final_columns, k)
+            self.log.begin(env_index, row, episode_index, source.final_columns, k, reason_of(number))
             if self.raw_log is not None:
                 self.raw_log.begin(env_index, row, episode_index, source.raw_final_columns, k)
         self.log.unknown += [(env_index, row) for i, row in source.log.unknown if i == source_index]
@@ -259,13 +301,13 @@ class Block:
         ):
             entries += [(env_index, row, info) for i, row, info in others if i == source_index]
 
-    def _episode(self, env_index: int, mark: Mark, stop: int) -> Episode:
+    def _episode(self, env_index: int, mark: Mark, stop: int, otherwise: EndReason | None) -> Episode:
         if self.terminated[stop - 1, env_index]:
             reason = EndReason.TERMINATED
         elif self.truncated[stop - 1, env_index]:
             reason = EndReason.TRUNCATED
         else:
-            reason = self.tails[env_index]
+            reason = otherwise or EndReason.CUT
         return Episode(
             env_index=self.env_indices[env_index],
             episode_index=mark.episode_index,

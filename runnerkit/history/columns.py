@@ -54,6 +54,8 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
     `env_actions` are what postprocessors made of them, `raw_observations` what preprocessors were given.
 
     A history of several envs, as `stack` returns it, has columns `[T, N]` instead.
+
+    Pickle and `copy` take along its own rows only, and not those of the other envs of the rollout.
     """
 
     def __init__(self, block: Block, index: int | slice, length: int) -> None:
@@ -65,8 +67,19 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
         return self._length
 
     @override
+    def __reduce__(self) -> tuple[Any, ...]:
+        block, index = self._block, self._index
+        if isinstance(index, int):  # the rows of one env: the block has those of all
+            block, index = Block.merged([(block, index)], self._length), 0
+        return type(self), (block, index, self._length)
+
+    @override
     def __repr__(self) -> str:
-        envs = f"env_index={self._index}" if isinstance(self._index, int) else f"n_envs={self._block.n_envs}"
+        envs = (
+            f"env_index={self._block.env_indices[self._index]}"
+            if isinstance(self._index, int)
+            else f"n_envs={self._block.n_envs}"
+        )
         return f"<{type(self).__name__} {envs} steps={self._length} episodes={len(self.episodes)}>"
 
     # ---- columns
@@ -166,8 +179,9 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
         """Where the rows break off though the episode does not end in a terminal state, bool `[T]`.
 
         There, and only there, a value target needs the value of `next_observations[t]` from outside of the
-        rows: at every truncation, and at the last row of an episode that the rollout cut (if `next_known`). A target is
-        then `rewards[t] + gamma * (0 if terminated[t] else V(next_observations[t]))` at every break.
+        rows: at every truncation, and at the last row of an episode that the rollout cut, or that broke off since its
+        env crashed (if `next_known`). A target is then
+        `rewards[t] + gamma * (0 if terminated[t] else V(next_observations[t]))` at every break.
         """
         return cast(FlagsT, self._array(self._bootstrap))
 
@@ -220,10 +234,10 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
     def _next_columns(self) -> list[Column]:
         shifted = [column[1 : self._length + 1, self._index] for column in self._block.observations]
         block = self._block
-        which = np.concatenate([block.begun_of(i) for i in self._env_indices])
+        which = np.concatenate([block.ends_of(i) for i in self._env_indices])
         if not len(which):
             return shifted
-        envs, rows, _ = block.begun[which].T
+        envs, rows, _, _ = block.begun[which].T
         where = rows - 1 if isinstance(self._index, int) else (rows - 1, envs)
         columns = [np.array(column) for column in shifted]
         for column, finals in zip(columns, block.final_columns, strict=True):
@@ -236,6 +250,10 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
         where = self._block.truncated[: self._length, self._index] & ~terminated
         if self._length:
             where[-1] = ~terminated[-1]
+        for i in self._env_indices:  # what ended without a flag, in the middle
+            broken = self._block.broken_off(i)
+            if broken:
+                (where if isinstance(self._index, int) else where[:, i])[broken] = True
         if self._block.log.unknown:
             where &= self._next_known
         return where

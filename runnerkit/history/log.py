@@ -4,31 +4,47 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runnerkit._core.spaces import Column, Layout
+from runnerkit.records import EndReason
 
-__all__ = ["EpisodeLog", "InfoEntry"]
+__all__ = ["EpisodeLog", "InfoEntry", "number_of", "reason_of"]
 
 InfoEntry: TypeAlias = "tuple[int, int, dict[str, Any]]"
 """(env index, row, info)"""
 
+_WIDTH: Final = 4  # numbers per episode
+_REASONS: Final[tuple[EndReason | None, ...]] = (None, *EndReason)
+_NUMBERS: Final = {reason: number for number, reason in enumerate(_REASONS)}
+
+
+def reason_of(number: int) -> EndReason | None:
+    """Return the end reason that a table has as a number; None if the flags of the last step say it."""
+    return _REASONS[number]
+
+
+def number_of(reason: EndReason | None) -> int:
+    """Return the number that a table has for an end reason."""
+    return _NUMBERS[reason]
+
 
 class EpisodeLog:
-    """The episodes that began in a step, the final observations of those before them, and infos.
+    """The episodes that began in a step, how those before them ended, and infos.
 
-    An env whose episode ends begins the next one at once, and its first observation takes the row in which the
-    final one stood; so this is where final observations are kept, as the bytes of their leaves.
+    When an episode ends and the next one begins, the first observation takes the row of the final one. So final
+    observations are kept here, as the bytes of their leaves.
     """
 
-    __slots__ = ("_begun", "_finals", "infos", "reset_infos", "unknown")
+    __slots__ = ("_begun", "_finals", "_sizes", "infos", "reset_infos", "unknown")
 
     def __init__(self, layout: Layout) -> None:
-        self._begun: array[int] = array("i")  # env index, first row, episode index; and again
+        self._begun: array[int] = array("i")  # env index, first row, episode index, end reason; and again
         self._finals: list[Any] = [[] if leaf.is_object else bytearray() for leaf in layout.leaves]
+        self._sizes: list[int] = [1 if leaf.is_object else leaf.nbytes for leaf in layout.leaves]
         self.infos: list[InfoEntry] = []
         """Infos that were kept, by the row of their step."""
         self.reset_infos: list[InfoEntry] = []
@@ -37,62 +53,89 @@ class EpisodeLog:
         """(env index, row) where an episode ended in an observation that the env did not tell."""
 
     def __len__(self) -> int:
-        return len(self._begun) // 3
+        return len(self._begun) // _WIDTH
 
-    def begin(self, env_index: int, row: int, episode_index: int, columns: Sequence[Column], where: Any) -> None:
-        """Note that an episode begins in `row`; `column[where]` is where the one before it ended, for each leaf."""
+    def begin(
+        self,
+        env_index: int,
+        row: int,
+        episode_index: int,
+        columns: Sequence[Column],
+        where: Any,
+        end_reason: EndReason | None = None,
+    ) -> None:
+        """Note that an episode begins in `row`; `column[where]` is where the one before it ended, for each leaf.
+
+        `end_reason` says how the one before it ended, if the env neither terminated nor truncated it: an executor that
+        makes an env anew in the middle of a rollout says `EndReason.CRASHED` or `EndReason.TIMED_OUT`.
+        """
         for k, kept in enumerate(self._finals):
             kept += [columns[k][where]] if type(kept) is list else columns[k][where].tobytes()
-        begun = self._begun  # three appends are faster than to extend by a tuple
+        begun = self._begun  # appends are faster than to extend by a tuple; the last one makes the entry count
         begun.append(env_index)
         begun.append(row)
         begun.append(episode_index)
+        begun.append(0 if end_reason is None else number_of(end_reason))
 
     def begin_many(self, table: NDArray[np.int64], finals: Sequence[Column]) -> None:
-        """Note episodes by their table, `[n, 3]`, with the final observations before them."""
-        self._begun.frombytes(table.astype(np.intc).tobytes())
+        """Note episodes by their table, `[n, 4]`, with the final observations before them."""
         for k, kept in enumerate(self._finals):
             kept += list(finals[k]) if type(kept) is list else finals[k].tobytes()
+        self._begun.frombytes(table.astype(np.intc).tobytes())
 
     def table(self) -> NDArray[np.int64]:
-        """Return the episodes that began as `[n, 3]`: env index, first row, episode index."""
+        """Return the episodes that began, `[n, 4]`: env index, first row, episode index, end reason before it.
+
+        The last one is a number for `reason_of`; it is 0 where the flags of the step before say how the episode ended.
+        """
         return self._view().astype(np.int64)
 
     def _view(self) -> NDArray[np.intc]:
         """Return the table without a copy; for a moment only, as the log cannot grow while it is looked at."""
-        return np.frombuffer(self._begun, np.intc).reshape(-1, 3)
+        return np.frombuffer(self._begun, np.intc, len(self) * _WIDTH).reshape(-1, _WIDTH)
 
     def last(self, before: int | None = None) -> list[tuple[int, int, int]]:
-        """Return the last entry of the table, in a row before the given one, for each env that has one."""
+        """Return (env index, first row, episode index) of the last episode of each env, in a row before the given."""
         view = self._view()[::-1]
         view = view if before is None else view[view[:, 1] < before]
         _, where = np.unique(view[:, 0], return_index=True)
-        return [(i, row, episode_index) for i, row, episode_index in view[where].tolist()]
+        return [(i, row, episode_index) for i, row, episode_index, _ in view[where].tolist()]
 
     def finals(self, layout: Layout) -> list[Column]:
         """Return the final observations in the order of the table, one array `[n, *shape]` per leaf, as copies."""
+        n = len(self)
         return [
-            _objects(kept) if leaf.is_object else _array(kept, leaf.dtype).reshape(len(self), *leaf.shape)
-            for leaf, kept in zip(layout.leaves, self._finals, strict=True)
+            _objects(kept[:n]) if leaf.is_object else _array(kept[: n * size], leaf.dtype).reshape(n, *leaf.shape)
+            for leaf, kept, size in zip(layout.leaves, self._finals, self._sizes, strict=True)
         ]
 
     def extend(self, other: EpisodeLog) -> None:
         """Append what another worker, or another step, logged; `other` is not to be used any more."""
+        other._drop_half_entry()
         if self._begun and other._begun:
-            self._begun += other._begun
+            self._drop_half_entry()
             for kept, more in zip(self._finals, other._finals, strict=True):
                 kept += more
+            self._begun += other._begun
         elif other._begun:
             self._begun, self._finals = other._begun, other._finals
         self.infos += other.infos
         self.reset_infos += other.reset_infos
         self.unknown += other.unknown
 
+    def _drop_half_entry(self) -> None:
+        """Drop what `begin` had written when an exception of a signal handler broke it off: it may come at any time."""
+        n = len(self)
+        del self._begun[n * _WIDTH :]
+        for kept, size in zip(self._finals, self._sizes, strict=True):
+            del kept[n * size :]
+
     def extend_by_arrays(self, table: NDArray[np.int32], finals: Sequence[Column]) -> None:
         """Append what a worker without objects logged as arrays."""
-        self._begun.frombytes(table.astype(np.intc, copy=False).tobytes())
+        self._drop_half_entry()
         for kept, more in zip(self._finals, finals, strict=True):
             kept += more.tobytes()
+        self._begun.frombytes(table.astype(np.intc, copy=False).tobytes())
 
     def until(self, layout: Layout, row: int) -> EpisodeLog:
         """Return the log without episodes that began after a row."""
@@ -111,8 +154,7 @@ class EpisodeLog:
     ) -> EpisodeLog:
         """Return this log with other final observations, and other episodes if a table of them is given."""
         log = EpisodeLog(layout)
-        for k, (i, row, episode_index) in enumerate((self.table() if table is None else table).tolist()):
-            log.begin(i, row, episode_index, finals, k)
+        log.begin_many(self.table() if table is None else table, finals)
         log.infos, log.reset_infos, log.unknown = self.infos, self.reset_infos, self.unknown
         return log
 

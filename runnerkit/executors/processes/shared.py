@@ -25,7 +25,8 @@ from typing_extensions import override
 from runnerkit._core.spaces import Column, Layout, Leaf
 from runnerkit.errors import MemoryBudgetError
 from runnerkit.history.block import Block, BlockLayout
-from runnerkit.history.log import EpisodeLog
+from runnerkit.history.log import EpisodeLog, number_of
+from runnerkit.records import EndReason
 
 __all__ = ["Arena", "Journal", "Pool", "Region", "SharedBlock", "arena_bytes", "has_objects", "standard_streams_taken"]
 
@@ -334,17 +335,26 @@ class Journal(EpisodeLog):
     def __init__(self, arena: Arena, layout: Layout, capacity: int) -> None:
         super().__init__(layout)
         self._count: memoryview[int] = arena.empty((1,), np.dtype(np.int64)).data
-        self._table: NDArray[np.int32] = arena.empty((capacity, 3), np.dtype(np.int32))
+        self._table: NDArray[np.int32] = arena.empty((capacity, 4), np.dtype(np.int32))
         self._entries: memoryview[int] = self._table.reshape(-1).data
         self._columns: list[Column] = [arena.empty((capacity, *leaf.shape), leaf.dtype) for leaf in layout.leaves]
 
     @override
-    def begin(self, env_index: int, row: int, episode_index: int, columns: Sequence[Column], where: Any) -> None:
+    def begin(
+        self,
+        env_index: int,
+        row: int,
+        episode_index: int,
+        columns: Sequence[Column],
+        where: Any,
+        end_reason: EndReason | None = None,
+    ) -> None:
         k = self._count[0]
         for kept, column in zip(self._columns, columns, strict=True):
             kept[k] = column[where]
-        entries = self._entries  # three of these are faster than one row of an array
-        entries[3 * k], entries[3 * k + 1], entries[3 * k + 2] = env_index, row, episode_index
+        entries = self._entries  # four of these are faster than one row of an array
+        entries[4 * k], entries[4 * k + 1], entries[4 * k + 2] = env_index, row, episode_index
+        entries[4 * k + 3] = 0 if end_reason is None else number_of(end_reason)
         self._count[0] = k + 1  # last, so that no half-written entry counts
 
     def clear(self) -> None:
@@ -365,7 +375,7 @@ def arena_bytes(layout: BlockLayout, most: int) -> int:
     leaves = sum(len(part.leaves) for part in (layout.raw, layout.observation, layout.action, layout.env_action))
     needed = layout.bytes_per_step * (most + 1)
     needed += 2 * layout.raw.nbytes * layout.n_envs  # a ring, where raw observations are not kept
-    needed += (layout.raw.nbytes + 12) * entries
+    needed += (layout.raw.nbytes + 16) * entries
     return needed + 2 * _ALIGNED * (layout.n_envs + 1) * (leaves + 8)
 
 
