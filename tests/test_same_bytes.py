@@ -221,6 +221,62 @@ def test_a_random_agent_gives_the_same_run_on_every_executor(
     assert all(result == found[0] for result in found)
 
 
+class Drawing(gymnasium.Env[Any, Any]):
+    """Draws what it does from its own spaces, as envs do that play against a random opponent."""
+
+    def __init__(self) -> None:
+        self.observation_space, self.action_space = spaces.Box(0, 1, (1,)), spaces.Discrete(1000)
+
+    @override
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    @override
+    def step(self, action: Any) -> Any:
+        drawn = float(self.action_space.sample())
+        return self.observation_space.sample(), drawn, drawn < 100, False, {}
+
+
+class NewSpaces(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Has spaces of its own, so that those of the env are hidden."""
+
+    def __init__(self, env: AnyEnv) -> None:
+        super().__init__(env)
+        self.observation_space, self.action_space = spaces.Box(0, 1, (1,)), spaces.Discrete(1000)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_an_env_that_draws_from_its_own_spaces_does_the_same_in_every_run_and_on_every_executor(wrapped: bool) -> None:
+    def make(seed: int | None) -> AnyEnv:
+        return NewSpaces(Drawing()) if wrapped else Drawing()
+
+    rollouts = [("steps", 20), ("episodes", 5)]
+    found = [
+        summaries(run(make, rollouts, executor=e, workers=w, seed=2, n_envs=3, plugins=RESTLESS))
+        for e, w in (*EXECUTORS, EXECUTORS[0])
+    ]
+    assert all(result == found[0] for result in found)
+    assert found[0] != summaries(run(make, rollouts, seed=3, n_envs=3))
+
+
+def test_the_spaces_of_an_env_are_seeded_alike_by_id_by_function_and_in_a_vector_env() -> None:
+    gymnasium.register("Drawing-v0", lambda **_: Drawing())
+
+    def vector(seed: int | None) -> Any:
+        return gymnasium.vector.SyncVectorEnv([Drawing] * 3)
+
+    try:
+        envs: list[Any] = ["Drawing-v0", lambda seed: Drawing(), vector]
+        found = [[h.rewards[:2].tolist() for h in run(env, [("steps", 4)], seed=2, n_envs=3)[0]] for env in envs]
+        with runner_of("Drawing-v0", seed=2) as by_id, runner_of(lambda seed: Drawing()) as by_function:
+            drawn = [runner.make_env(5).action_space.sample() for runner in (by_id, by_function)]
+    finally:
+        del gymnasium.registry["Drawing-v0"]
+    assert found[0] == found[1] == found[2]
+    assert drawn[0] == drawn[1]
+
+
 @pytest.mark.parametrize("rollouts", [[("steps", 30)], [("steps", 7), ("episodes", 9), ("once", 5), ("steps", 4)]])
 def test_the_default_schedule_given_by_hand_changes_nothing(rollouts: Rollouts) -> None:
     make = sample_env(SPACES["nested"], SPACES["Discrete"])

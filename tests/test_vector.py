@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib.util
 import os
+import signal
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -1046,7 +1048,7 @@ def test_an_async_env_of_which_a_helper_died_leaves_no_helper_behind() -> None:
         return made[-1]
 
     runner = runner_of(make, 2)
-    with pytest.raises(EnvError, match="The vector env raised in step"):
+    with pytest.raises(EnvError, match=r"Env 1 lived in a worker process .* exit code 1. Build a new runner"):
         runner.rollout(Zeros(), steps=3)
     runner.close()
     assert not any(process.is_alive() for process in made[0].processes)
@@ -1092,3 +1094,28 @@ def test_infos_of_nobody_in_particular_are_in_all_of_them() -> None:
         first, second = runner.rollout(Zeros(), steps=2)
     assert first.infos[0] == {"both": 5, "each": "x", 3: 4}
     assert second.infos[0] == {"both": 5, "one": "b", "each": "y", 3: 4}
+
+
+class Leaving(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Ends its process at its third step."""
+
+    t = 0
+
+    @override
+    def step(self, action: Any) -> Any:
+        self.t += 1
+        if self.t == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().step(action)
+
+
+def test_a_worker_of_an_async_vector_env_that_died_is_named_and_a_new_runner_asked_for() -> None:
+    def make(seed: int | None) -> Any:
+        steady = functools.partial(gymnasium.make, "CartPole-v1")
+        return gymnasium.vector.AsyncVectorEnv([steady, lambda: Leaving(steady())])
+
+    with GymRunner(make, n_envs=2, seed=0) as runner:
+        agent = RandomAgent(runner.action_space, seed=0)
+        for _ in range(2):
+            with pytest.raises(EnvError, match=r"Env 1 lived in a worker process .* SIGKILL. Build a new runner"):
+                runner.rollout(agent, steps=9)

@@ -1,10 +1,11 @@
-"""What is done with an exception besides raising it: putting it into words, and closing what it leaves open."""
+"""What is done with faults besides raising them: putting them into words, and closing what they leave open."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 
-__all__ = ["close_after", "describe"]
+__all__ = ["cause_of_death", "close_after", "describe"]
 
 
 def describe(error: BaseException) -> str:
@@ -22,3 +23,13 @@ def close_after(error: BaseException, close: Callable[[], None]) -> None:
         close()
     except Exception as fault:
         error.add_note(f"Besides, closing failed: {describe(fault)}")
+
+
+def cause_of_death(code: int) -> str:
+    """Return how a process ended, by its exit code."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:  # a real-time signal
+        return f"was killed by signal {-code}"

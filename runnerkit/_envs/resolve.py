@@ -6,9 +6,9 @@ import functools
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec, get_env_id, parse_env_id, registry
@@ -20,7 +20,7 @@ from runnerkit.errors import ArgumentError, UnknownNameError
 from runnerkit.hooks import EnvFactory
 from runnerkit.keys import EnvKey
 
-__all__ = ["require_known", "resolve_env"]
+__all__ = ["require_known", "resolve_env", "seed_spaces", "seed_vector_spaces"]
 
 # Namespaces whose envs Gymnasium knows only after an import that users forget: (module, distribution).
 _NAMESPACES: Final[Mapping[str, tuple[str, str]]] = {"ALE": ("ale_py", "ale-py")}
@@ -118,10 +118,29 @@ class _GymnasiumEnv:
 
     def __call__(self, seed: int | None) -> AnyEnv:
         env: AnyEnv = gymnasium.make(self.spec, **self.options)
-        if seed is not None:  # the episodes are seeded by reset; this is for those who sample the spaces
-            env.action_space.seed(seed)
-            env.observation_space.seed(seed)
         return env
+
+
+def seed_spaces(env: AnyEnv, seed: int) -> None:
+    """Seed the spaces of an env, and of all it wraps: `reset` seeds the env, but envs may draw from their spaces."""
+    layer = env
+    while True:
+        layer.action_space.seed(seed)
+        layer.observation_space.seed(seed)
+        if not isinstance(layer, gymnasium.Wrapper):
+            return
+        layer = layer.env
+
+
+def seed_vector_spaces(env: AnyVectorEnv, seed_of: Callable[[int], int]) -> None:
+    """Seed the spaces of a vector env, and those of its envs if they live in this process."""
+    for space in (env.single_action_space, env.single_observation_space, env.action_space, env.observation_space):
+        space.seed(seed_of(0))
+    envs: object = getattr(env.unwrapped, "envs", ())
+    if isinstance(envs, list | tuple):
+        for i, part in enumerate(cast("Sequence[object]", envs)):
+            if isinstance(part, gymnasium.Env):
+                seed_spaces(part, seed_of(i))
 
 
 def require_known(env_id: str, plugins: Plugins) -> EnvSpec:

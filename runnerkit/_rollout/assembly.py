@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
+import gymnasium
 import numpy as np
 from gymnasium import Space
 from gymnasium.vector import VectorEnv
@@ -24,7 +25,7 @@ from runnerkit._core.batches import BatchReader
 from runnerkit._core.faults import close_after, describe
 from runnerkit._core.spaces import Layout
 from runnerkit._core.types import AnyEnv, AnyVectorEnv, MakeEnv
-from runnerkit._envs.resolve import resolve_env
+from runnerkit._envs.resolve import resolve_env, seed_spaces, seed_vector_spaces
 from runnerkit._plugins.manager import Kind, Plugins
 from runnerkit.errors import ArgumentError, EnvError, PluginError, RunnerKitError, SpaceError
 from runnerkit.executors.base import Executor, MakeExecutor, SupportsAllocate
@@ -145,6 +146,8 @@ class Blueprint:
         def make(i: int) -> AnyEnv:
             env = make_env(schedule.env_seed(i))
             if not isinstance(env, VectorEnv):
+                if isinstance(env, gymnasium.Env):  # what else it may be is refused by the executor
+                    seed_spaces(env, schedule.env_seed(i))
                 return env
             # a vector env, even if it is an Env, too, as those of EnvPool are
             if refused is None:
@@ -175,6 +178,7 @@ class Blueprint:
             instead_of.close()
             executor = VectorExecutor(env, self.n_envs)
             facts = executor.open(_make_none, ShareOptions(self.seed, self.keep_infos))
+            seed_vector_spaces(env, schedule.env_seed)
             if self.scheduled and not executor.takes_schedule:
                 raise ArgumentError(
                     f"schedule= needs envs that can be reset one by one with a seed each, but {type(env).__name__} "

@@ -9,12 +9,14 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
+import gymnasium
 from gymnasium import Space
 from typing_extensions import TypeVar, Unpack, override
 
 from runnerkit._core.interrupts import Interrupt
 from runnerkit._core.loglevel import gymnasium_log_level
 from runnerkit._core.types import ActArrayT, ActT, AnyEnv, MakeEnv, ObsArrayT, ObsT, TensorLike
+from runnerkit._envs.resolve import seed_spaces
 from runnerkit._plugins.manager import Plugins, installed_plugins
 from runnerkit._rollout.assembly import Assembly, AssemblyOptions, Blueprint, Named, close_dropped, is_count
 from runnerkit._rollout.env_states import EnvStates
@@ -370,7 +372,10 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
 
         The seed goes to factories that build at random; episodes are seeded when they are reset.
         """
-        return cast(AnyEnv, self._blueprint.make_env(seed))  # or a vector env, if the factory makes one
+        env = self._blueprint.make_env(seed)
+        if seed is not None and isinstance(env, gymnasium.Env):
+            seed_spaces(env, seed)
+        return cast(AnyEnv, env)  # or a vector env, if the factory makes one
 
     @override
     def process_transition(self, history: HistoryT | None, transition: Transition[ObsT, ActT]) -> HistoryT:

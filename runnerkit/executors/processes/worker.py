@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from runnerkit._core.faults import describe
+from runnerkit._core.faults import cause_of_death, describe
 from runnerkit.errors import EnvError, RolloutError, RunnerKitError
 from runnerkit.executors.processes import boot
 from runnerkit.executors.processes.handover import ControlWords, Mail, Patience, PeerGoneError, TooLateError, TurnLock
@@ -328,7 +327,7 @@ class WorkerHandle:
         except subprocess.TimeoutExpired:  # it has closed its sockets, and will not be of use again
             self._process.kill()
             code = self._process.wait()
-        self._death_error = self._error(_cause_of_death(code))
+        self._death_error = self._error(cause_of_death(code))
         return self._death_error
 
     def _error(self, how: str) -> EnvError:
@@ -350,15 +349,6 @@ class WorkerHandle:
             seed=None if seed < 0 else seed,
             after_step=phase in (Phase.RESET, Phase.RENDER),
         )
-
-
-def _cause_of_death(code: int) -> str:
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:  # a real-time signal
-        return f"was killed by signal {-code}"
 
 
 def _start(fds: Sequence[int], n_envs: int, low: int, high: int, seed: int) -> subprocess.Popen[bytes]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import functools
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -30,6 +31,7 @@ from runnerkit.executors.share import SeedSchedule
 from runnerkit.executors.vector.seeding import Resets
 from runnerkit.executors.vector.unpacking import NUMBERS, Finals, Infos, Unpacker
 from runnerkit.executors.vector.validation import autoreset_mode, check
+from runnerkit.executors.vector.workers import death_among
 from runnerkit.history.block import Block, BlockLayout
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, Provenance, ShareOptions
@@ -462,6 +464,11 @@ class VectorExecutor:
 
     def _fault(self, what: str, *, after_step: bool = False) -> EnvError:
         self._failed = True
+        death = death_among(self._env, sys.exception())
+        if death is not None:
+            i, how = death
+            what = f"lived in a worker process of AsyncVectorEnv that {how}. Build a new runner to go on"
+            return EnvError(what, env_index=i, after_step=after_step)
         return EnvError(f"{what}. It does not say which of its {self._n} envs it was.", after_step=after_step)
 
     @staticmethod
