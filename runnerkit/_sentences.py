@@ -40,6 +40,12 @@ def nearly(name: str, meant: str) -> bool:
     return sorted(first) == sorted(second) or difflib.SequenceMatcher(None, first, second).ratio() >= _NEARLY
 
 
+def unknown_option(name: str, known: Sequence[str]) -> str:
+    """Say that a runner has no such option; what is for the env goes another way."""
+    way_out = did_you_mean(name, known) or f" What is for the env itself goes into env_options={{{name!r}: ...}}."
+    return f"A runner has no option {name!r}.{way_out}"
+
+
 # ---- hook implementations
 
 

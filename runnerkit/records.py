@@ -21,9 +21,9 @@ __all__ = [
     "ExecutorReport",
     "Progress",
     "Provenance",
+    "RunOptions",
     "RunSpec",
     "Seeded",
-    "ShareOptions",
     "Transition",
 ]
 
@@ -168,6 +168,22 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The options of a runner that are plain values, as executors and history formats are told them.
+
+    `GymRunner` explains them. A new one is a field here and an entry of `runnerkit.typing.PlainOptions`.
+    """
+
+    seed: int
+    """Of the run, the drawn one if none was given."""
+    keep_infos: bool = False
+    keep_raw: bool = False
+    thread_safe: bool | None = None
+    isolate: bool = False
+    strict_spaces: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RunSpec:
     """What a history format is told when a runner is built: enough to prepare for, or to refuse, its data.
 
@@ -176,21 +192,24 @@ class RunSpec:
     """
 
     env_id: str
-    seed: int
+    options: RunOptions
     n_envs: int
     observation_space: Space[Any]
     action_space: Space[Any]
     env_observation_space: Space[Any]
     env_action_space: Space[Any]
     env_spec: EnvSpec | None
-    keep_infos: bool
-    keep_raw: bool
     preprocessed: bool = False
     """Whether preprocessors stand between the env and the agent, even such as keep the space."""
     postprocessed: bool = False
     """Whether postprocessors stand between the agent and the env."""
     provenance: Provenance = field(default_factory=Provenance)
     """What the env can tell, as far as it is known before the first step."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run."""
+        return self.options.seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,14 +257,6 @@ class EnvFacts:
     render_mode: str | None
     identity: tuple[int, int]
     """Process and object: a factory that returns the same env twice is found out by it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShareOptions:
-    """What an executor must know of its runner besides how to make envs."""
-
-    seed: int
-    keep_infos: bool = False
 
 
 class EpisodeSchedule(Protocol):

@@ -21,7 +21,7 @@ from runnerkit._core.cores import available_cores
 from runnerkit._core.types import MakeEnv
 from runnerkit._core.wording import count
 from runnerkit._plugins.manager import Plugins, installed_plugins
-from runnerkit._rollout.assembly import Named, is_count
+from runnerkit._rollout.config import Named, is_count
 from runnerkit._rollout.gym_runner import GymRunner
 from runnerkit.agents import Agent
 from runnerkit.errors import ArgumentError, UnknownNameError

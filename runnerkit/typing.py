@@ -107,6 +107,9 @@ class PlainOptions(TypedDict, total=False):
     schedule: EpisodeSchedule | None
     keep_infos: bool
     keep_raw: bool
+    thread_safe: bool | None
+    isolate: bool
+    strict_spaces: bool
     render_mode: str | None
     env_options: Mapping[str, Any] | None
 

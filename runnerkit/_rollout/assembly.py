@@ -7,14 +7,12 @@ Whatever does not fit is refused here, before the first step.
 
 from __future__ import annotations
 
-import secrets
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import gymnasium
-import numpy as np
 from gymnasium import Space
 from gymnasium.vector import VectorEnv
 from typing_extensions import TypeVar
@@ -27,6 +25,7 @@ from runnerkit._core.spaces import Layout
 from runnerkit._core.types import AnyEnv, AnyVectorEnv, MakeEnv
 from runnerkit._envs.resolve import resolve_env, seed_spaces, seed_vector_spaces
 from runnerkit._plugins.manager import Kind, Plugins
+from runnerkit._rollout.config import Named, RunnerConfig
 from runnerkit.errors import ArgumentError, EnvError, PluginError, RunnerKitError, SpaceError
 from runnerkit.executors.base import Executor, MakeExecutor, SupportsAllocate
 from runnerkit.executors.serial import SerialExecutor
@@ -35,38 +34,15 @@ from runnerkit.executors.vector.executor import VectorExecutor
 from runnerkit.history.arrays import ArrayFormat
 from runnerkit.history.base import HistoryFormat, Recorder
 from runnerkit.history.block import Block, BlockLayout
-from runnerkit.keys import EnvKey, HistoryKey
+from runnerkit.keys import HistoryKey
 from runnerkit.processors import ActionPostprocessor, ActionPreprocessor, Chain, bind_postprocessors, bind_preprocessors
-from runnerkit.records import EnvFacts, EpisodeSchedule, EpisodeStart, Provenance, RunSpec, Seeded, ShareOptions
+from runnerkit.records import EnvFacts, EpisodeSchedule, EpisodeStart, Provenance, RunSpec, Seeded
 
-__all__ = ["Assembly", "AssemblyOptions", "Blueprint", "Named", "close_dropped", "is_count"]
+__all__ = ["Assembly", "Blueprint", "close_dropped"]
 
 T = TypeVar("T")
 
 _DEFAULT_EXECUTORS: Final = ("auto", "serial")  # names that leave to the runner how a vector env is stepped
-
-Named: TypeAlias = "str | T"
-"""A thing, or the name under which a plugin offers it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AssemblyOptions:
-    """What is to be put together; the arguments of `GymRunner` that say so."""
-
-    env: str | EnvKey[Any, Any] | MakeEnv
-    seed: int | None
-    n_envs: int
-    history: str | HistoryKey[Any] | HistoryFormat[Any]
-    executor: str
-    workers: int | None
-    preprocessors: Sequence[Named[ActionPreprocessor]]
-    postprocessors: Sequence[Named[ActionPostprocessor]]
-    keep_infos: bool
-    keep_raw: bool
-    render_mode: str | None
-    env_options: Mapping[str, Any] | None
-    scheduled: bool = False
-    """Whether the caller has a schedule of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,51 +73,35 @@ class Assembly:
 class Blueprint:
     """What a runner will be of: everything is looked up and checked, nothing is made yet."""
 
+    config: RunnerConfig
     env_id: str
     make_env: MakeEnv
-    seed: int
-    n_envs: int
-    workers: int | None
-    executor: str
     history: HistoryFormat[Any]
     make_executor: MakeExecutor
-    scheduled: bool
     preprocessors: Sequence[tuple[str, ActionPreprocessor]]
     postprocessors: Sequence[tuple[str, ActionPostprocessor]]
-    keep_infos: bool
-    keep_raw: bool
 
     @classmethod
-    def resolve(cls, plugins: Plugins, options: AssemblyOptions, *, own_make_env: bool) -> Blueprint:
+    def resolve(cls, plugins: Plugins, config: RunnerConfig, *, own_make_env: bool) -> Blueprint:
         """Look everything up. With `own_make_env`, the runner makes envs itself, so that the id may be unknown."""
-        _check_numbers(options)
-        env_id, make_env = resolve_env(
-            options.env, plugins, _env_options(options), int(options.n_envs), lazily=own_make_env
-        )
-        pre, post = _listed(options.preprocessors, "preprocessors"), _listed(options.postprocessors, "postprocessors")
-        if not isinstance(options.executor, str):
+        env_id, make_env = resolve_env(config.env, plugins, config.all_env_options, config.n_envs, lazily=own_make_env)
+        if not isinstance(config.executor, str):
             raise ArgumentError(
-                f"executor must be a name such as 'auto', 'serial' or 'threads', not {options.executor!r}."
+                f"executor must be a name such as 'auto', 'serial' or 'threads', not {config.executor!r}."
             )
         return cls(
+            config=config,
             env_id=env_id,
             make_env=make_env,
-            seed=secrets.randbits(63) if options.seed is None else int(options.seed),
-            n_envs=int(options.n_envs),
-            workers=None if options.workers is None else int(options.workers),
-            executor=options.executor,
-            history=_history_format(options.history, plugins),
-            make_executor=plugins.get("executors", options.executor).make(),
-            scheduled=options.scheduled,
-            preprocessors=[_named(processor, "action_preprocessors", plugins) for processor in pre],
-            postprocessors=[_named(processor, "action_postprocessors", plugins) for processor in post],
-            keep_infos=options.keep_infos,
-            keep_raw=options.keep_raw,
+            history=_history_format(config.history, plugins),
+            make_executor=plugins.get("executors", config.executor).make(),
+            preprocessors=[_named(part, "action_preprocessors", plugins) for part in config.preprocessors],
+            postprocessors=[_named(part, "action_postprocessors", plugins) for part in config.postprocessors],
         )
 
     def build(self, make_env: MakeEnv) -> Assembly:
         """Make all envs and fit the parts to their spaces; leave nothing behind if something does not fit."""
-        schedule, refused = SeedSchedule(self.seed), self._refused_to_vectors()
+        schedule, refused = SeedSchedule(self.config.run.seed), self._refused_to_vectors()
 
         def make(i: int) -> AnyEnv:
             env = make_env(schedule.env_seed(i))
@@ -160,7 +120,7 @@ class Blueprint:
 
         executor = self._made_executor()
         try:
-            facts = executor.open(make, ShareOptions(self.seed, self.keep_infos))
+            facts = executor.open(make, self.config.run)
             return self._fit(facts, schedule, executor, Provenance())
         except _VectorEnvMade as made:
             env = made.env
@@ -171,15 +131,21 @@ class Blueprint:
 
     def for_envs(self) -> Blueprint:
         """Return all that is needed of it to make envs in another process."""
-        return replace(self, history=ArrayFormat(), make_executor=SerialExecutor, preprocessors=(), postprocessors=())
+        needed = replace(
+            self.config, env=self.env_id, history="arrays", preprocessors=(), postprocessors=(), schedule=None
+        )
+        parts = ArrayFormat(), SerialExecutor
+        return replace(
+            self, config=needed, history=parts[0], make_executor=parts[1], preprocessors=(), postprocessors=()
+        )
 
     def _build_lockstep(self, env: AnyVectorEnv, schedule: SeedSchedule, instead_of: Executor) -> Assembly:
         try:
             instead_of.close()
-            executor = VectorExecutor(env, self.n_envs)
-            facts = executor.open(_make_none, ShareOptions(self.seed, self.keep_infos))
+            executor = VectorExecutor(env, self.config.n_envs)
+            facts = executor.open(_make_none, self.config.run)
             seed_vector_spaces(env, schedule.env_seed)
-            if self.scheduled and not executor.takes_schedule:
+            if self.config.schedule is not None and not executor.takes_schedule:
                 raise ArgumentError(
                     f"schedule= needs envs that can be reset one by one with a seed each, but {type(env).__name__} "
                     "resets its envs by itself, or takes one seed for all. Leave schedule out, or make it with "
@@ -192,17 +158,17 @@ class Blueprint:
             raise
 
     def _made_executor(self) -> Executor:
-        executor = self.make_executor(self.n_envs, self.workers)
+        executor = self.make_executor(self.config.n_envs, self.config.workers)
         fault = EXECUTOR.look(executor).fault
         if fault:
-            raise PluginError(f"executor {self.executor!r}: {fault}")
+            raise PluginError(f"executor {self.config.executor!r}: {fault}")
         return executor
 
     def _refused_to_vectors(self) -> str | None:
         """Return what was asked for that cannot be of a vector env, as it would have to be shared out."""
-        if self.workers is not None:
-            return f"workers={self.workers}"
-        return None if self.executor in _DEFAULT_EXECUTORS else f"executor={self.executor!r}"
+        if self.config.workers is not None:
+            return f"workers={self.config.workers}"
+        return None if self.config.executor in _DEFAULT_EXECUTORS else f"executor={self.config.executor!r}"
 
     def _fit(
         self,
@@ -217,26 +183,24 @@ class Blueprint:
         postprocess, action, sink = bind_postprocessors(self.postprocessors, first.action_space)
         env_action = Layout(first.action_space, "action")
         layout = BlockLayout(
-            n_envs=self.n_envs,
+            n_envs=self.config.n_envs,
             raw=Layout(first.observation_space, "observation"),
             observation=observation,
             action=action,
             env_action=env_action,
             preprocessed=bool(preprocess),
             postprocessed=bool(postprocess),
-            keep_raw=self.keep_raw,
+            keep_raw=self.config.run.keep_raw,
         )
         spec = RunSpec(
             env_id=self.env_id,
-            seed=self.seed,
-            n_envs=self.n_envs,
+            options=self.config.run,
+            n_envs=self.config.n_envs,
             observation_space=observation.space,
             action_space=action.space,
             env_observation_space=first.observation_space,
             env_action_space=first.action_space,
             env_spec=first.spec,
-            keep_infos=self.keep_infos,
-            keep_raw=self.keep_raw,
             preprocessed=bool(preprocess),
             postprocessed=bool(postprocess),
             provenance=provenance,
@@ -295,28 +259,6 @@ def _opened(history: HistoryFormat[Any], spec: RunSpec) -> Recorder[Any]:
     return recorder
 
 
-def _check_numbers(options: AssemblyOptions) -> None:
-    for what, value in (("n_envs", options.n_envs), ("workers", options.workers)):
-        if value is not None and not is_count(value):
-            raise ArgumentError(f"{what} must be a whole number of at least 1, not {value!r}.")
-    seed = options.seed
-    if seed is not None and not is_count(seed, least=0):
-        raise ArgumentError(f"seed must be a whole number of at least 0, or None to draw one, not {seed!r}.")
-
-
-def is_count(value: object, least: int = 1) -> bool:
-    """Whether a value is a whole number of at least `least`; True is none."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= least
-
-
-def _env_options(options: AssemblyOptions) -> dict[str, Any]:
-    given = {} if options.env_options is None else options.env_options
-    if not isinstance(given, Mapping):
-        raise ArgumentError(f"env_options must be a dict of keyword arguments, not {given!r}.")
-    rendering = {} if options.render_mode is None else {"render_mode": options.render_mode}
-    return {**given, **rendering}
-
-
 def _history_format(history: str | HistoryKey[Any] | HistoryFormat[Any], plugins: Plugins) -> HistoryFormat[Any]:
     if isinstance(history, HistoryKey):
         history = history.name
@@ -327,16 +269,6 @@ def _history_format(history: str | HistoryKey[Any] | HistoryFormat[Any], plugins
         raise ArgumentError(f"history must be a name, a HistoryKey or a HistoryFormat object, not {history!r}.")
     _refuse(HISTORY_FORMAT.look(history).fault)
     return history
-
-
-def _listed(processors: Sequence[Named[T]], what: str) -> Sequence[Named[T]]:
-    if isinstance(processors, str):
-        raise ArgumentError(sentences.string_for_list(what, processors))
-    if not isinstance(processors, Sequence):
-        raise ArgumentError(
-            f"{what} must be a list of names and objects, such as [{processors!r}], not {processors!r}."
-        )
-    return processors
 
 
 def _named(processor: Named[T], kind: Kind, plugins: Plugins) -> tuple[str, T]:

@@ -1,4 +1,4 @@
-"""GymRunner: rolls out agents in Gymnasium envs. The rollout loop, and nothing else."""
+"""GymRunner: what a runner is made of, what may be overridden of it, and what it does."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import functools
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import gymnasium
@@ -18,7 +18,8 @@ from runnerkit._core.loglevel import gymnasium_log_level
 from runnerkit._core.types import ActArrayT, ActT, AnyEnv, MakeEnv, ObsArrayT, ObsT, TensorLike
 from runnerkit._envs.resolve import seed_spaces
 from runnerkit._plugins.manager import Plugins, installed_plugins
-from runnerkit._rollout.assembly import Assembly, AssemblyOptions, Blueprint, Named, close_dropped, is_count
+from runnerkit._rollout.assembly import Assembly, Blueprint, close_dropped
+from runnerkit._rollout.config import RunnerConfig, check_callable
 from runnerkit._rollout.env_states import EnvStates
 from runnerkit._rollout.lockstep import rollout_of
 from runnerkit._rollout.plan import Plan, limit_of
@@ -31,7 +32,7 @@ from runnerkit.history.arrays import ArrayHistory, HistoryT
 from runnerkit.history.base import HistoryFormat, SupportsAppend
 from runnerkit.keys import EnvKey, HistoryKey
 from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
-from runnerkit.records import EpisodeSchedule, ExecutorReport, ProgressCallback, Transition
+from runnerkit.records import ExecutorReport, ProgressCallback, Transition
 from runnerkit.typing import PlainOptions, RunnerOptions
 
 if TYPE_CHECKING:
@@ -77,6 +78,9 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             seeds that follow from the run's, `SeedSchedule`.
         keep_infos: keep the infos of the envs that are not empty.
         keep_raw: keep observations as they were before preprocessors, too.
+        thread_safe: whether the envs may be stepped in several threads at once; None if you do not know.
+        isolate: keep every env out of the calling process, so that an env that crashes cannot end it (processes).
+        strict_spaces: refuse an env that breaks its own spaces in a way that loses nothing, instead of a warning.
         render_mode: what to make envs with; "rgb_array" or "human" for `rollout(render=True)`.
         env_options: further keyword arguments for `gymnasium.make`, or for the factory.
         plugins: where names are looked up; by default what is installed.
@@ -268,50 +272,24 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         log_level: int = 40,
         *,
         history: str | HistoryKey[Any] | HistoryFormat[Any] = "arrays",
-        executor: str = "auto",
-        workers: int | None = None,
-        auto_reset: bool = True,
-        preprocessors: Sequence[Named[ActionPreprocessor]] = (),
-        postprocessors: Sequence[Named[ActionPostprocessor]] = (),
-        schedule: EpisodeSchedule | None = None,
-        keep_infos: bool = False,
-        keep_raw: bool = False,
-        render_mode: str | None = None,
-        env_options: Mapping[str, Any] | None = None,
         plugins: Plugins | None = None,
+        **options: Unpack[RunnerOptions],
     ) -> None:
-        options = AssemblyOptions(
-            env=env_id,
-            seed=seed,
-            n_envs=n_envs,
-            history=history,
-            executor=executor,
-            workers=workers,
-            preprocessors=preprocessors,
-            postprocessors=postprocessors,
-            keep_infos=keep_infos,
-            keep_raw=keep_raw,
-            render_mode=render_mode,
-            env_options=env_options,
-            scheduled=schedule is not None,
-        )
-        _check_callable(schedule, "schedule", "a function (env index, episode index) -> EpisodeStart")
-        if not is_count(log_level, least=0):
-            raise ArgumentError(f"log_level must be a number such as 30 or 40, not {log_level!r}.")
-        self.log_level: int = log_level
-        self.auto_reset: bool = auto_reset
+        config = RunnerConfig.of(env_id, seed, n_envs, log_level, history, **options)
+        self.log_level: int = config.log_level
+        self.auto_reset: bool = config.auto_reset
         self.interrupted: bool = False
         """Whether Ctrl-C ended the last rollout early."""
         with gymnasium_log_level(log_level):
             own_make_env = not _is(self.make_env, GymRunner.make_env)
             self._blueprint: Blueprint = Blueprint.resolve(
-                plugins or installed_plugins(), options, own_make_env=own_make_env
+                plugins or installed_plugins(), config, own_make_env=own_make_env
             )
             make_env = self.make_env if own_make_env else self._blueprint.make_env  # which travels lighter
             self._parts: Assembly = self._blueprint.build(make_env)
         self._busy = threading.Lock()
         self._finalizer = weakref.finalize(self, close_dropped, self._parts.executor, self._parts.recorder, repr(self))
-        self._standing: EnvStates = EnvStates(self._parts, schedule)
+        self._standing: EnvStates = EnvStates(self._parts, config.schedule)
 
     # ---- what it is
 
@@ -323,12 +301,12 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     @property
     def seed(self) -> int:
         """The seed of the run, the drawn one if none was given."""
-        return self._blueprint.seed
+        return self._blueprint.config.run.seed
 
     @property
     def n_envs(self) -> int:
         """How many envs there are."""
-        return self._blueprint.n_envs
+        return self._blueprint.config.n_envs
 
     @property
     def workers(self) -> int:
@@ -338,7 +316,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     @property
     def executor_report(self) -> ExecutorReport:
         """Who steps the envs: of `"auto"`, also what was measured and chosen, and why."""
-        name, executor = self._blueprint.executor, self._parts.executor
+        name, executor = self._blueprint.config.executor, self._parts.executor
         if isinstance(executor, SupportsReport):
             return executor.report(name)
         return ExecutorReport(name, name, executor.workers)
@@ -450,7 +428,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         step, and raises KeyboardInterrupt.
 
         """
-        _check_callable(progress, "progress", "a function that takes a Progress")
+        check_callable(progress, "progress", "a function that takes a Progress")
         plan = Plan(
             limit=limit_of(steps, episodes, self.auto_reset, self.n_envs, self.MAX_STEPS),
             episodes=None if episodes is None else int(episodes),
@@ -515,11 +493,6 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
                 yield
         finally:
             self._busy.release()
-
-
-def _check_callable(given: object, what: str, wanted: str) -> None:
-    if given is not None and not callable(given):
-        raise ArgumentError(f"{what} must be {wanted}, not {given!r}.")
 
 
 def _is(bound: object, function: object) -> bool:

@@ -103,7 +103,7 @@ class LockstepRollout(Rollout):
         if not self._executor.rests:
             super()._run_plainly(interrupt)
             return
-        if read is None or self._parts.spec.keep_infos:
+        if read is None or self._parts.spec.options.keep_infos:
             return
         block, choose, executor = self._block, self._plan.compute_action, self._executor
         advance, any_actions = executor.stepper(), executor.any_actions()

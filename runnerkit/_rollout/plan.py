@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from runnerkit._rollout.assembly import is_count
+from runnerkit._rollout.config import is_count
 from runnerkit.errors import ArgumentError
 from runnerkit.records import Transition
 

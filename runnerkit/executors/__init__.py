@@ -19,7 +19,7 @@ from runnerkit.executors.serial import SerialExecutor
 from runnerkit.executors.share import SeedSchedule, Share, first_fault
 from runnerkit.executors.threads import ThreadsExecutor
 from runnerkit.executors.vector.executor import VectorExecutor
-from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, ShareOptions
+from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, RunOptions
 
 __all__ = [
     "AutoExecutor",
@@ -28,10 +28,10 @@ __all__ = [
     "Executor",
     "ExecutorReport",
     "MakeExecutor",
+    "RunOptions",
     "SeedSchedule",
     "SerialExecutor",
     "Share",
-    "ShareOptions",
     "SupportsAllocate",
     "SupportsReport",
     "ThreadsExecutor",

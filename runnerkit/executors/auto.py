@@ -14,7 +14,7 @@ from runnerkit.executors.threads import ThreadsExecutor
 from runnerkit.executors.trial import Trial, Way
 from runnerkit.history.block import Block
 from runnerkit.history.log import EpisodeLog
-from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, ShareOptions
+from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, RunOptions
 
 __all__ = ["AutoExecutor"]
 
@@ -69,7 +69,7 @@ class AutoExecutor:
             reason = f"not decided yet, {trial.timed()} steps of all envs were timed"
         return ExecutorReport(name, trial.choice, self.workers, reason, trial.seconds())
 
-    def open(self, make_env: Callable[[int], AnyEnv], options: ShareOptions, /) -> list[EnvFacts]:
+    def open(self, make_env: Callable[[int], AnyEnv], options: RunOptions, /) -> list[EnvFacts]:
         """Make all envs in the calling thread."""
         facts = self._serial.open(make_env, options)
         if self._trial.choice is None:

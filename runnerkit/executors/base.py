@@ -12,7 +12,7 @@ from runnerkit._core.spaces import Rows
 from runnerkit._core.types import AnyEnv
 from runnerkit.history.block import Block, BlockLayout
 from runnerkit.history.log import EpisodeLog
-from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, Provenance, ShareOptions
+from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, Provenance, RunOptions
 
 __all__ = ["Executor", "LockstepExecutor", "MakeExecutor", "SupportsAllocate", "SupportsReport"]
 
@@ -30,7 +30,7 @@ class Executor(Protocol):
         """How many workers step envs, the calling thread included."""
         ...
 
-    def open(self, make_env: Callable[[int], AnyEnv], options: ShareOptions, /) -> Sequence[EnvFacts]:
+    def open(self, make_env: Callable[[int], AnyEnv], options: RunOptions, /) -> Sequence[EnvFacts]:
         """Make all envs, by env index, and return what each says about itself."""
         ...
 

@@ -17,7 +17,7 @@ from runnerkit._core.types import AnyEnv
 from runnerkit.errors import EnvError, EnvSpaceError, RunnerKitError
 from runnerkit.history.block import Block
 from runnerkit.history.log import EpisodeLog
-from runnerkit.records import EnvFacts, EpisodeStart, ShareOptions
+from runnerkit.records import EnvFacts, EpisodeStart, RunOptions
 
 __all__ = ["SeedSchedule", "Share", "first_fault"]
 
@@ -83,7 +83,7 @@ class Share:
 
     # ---- life
 
-    def open(self, make_env: Callable[[int], AnyEnv], options: ShareOptions, /) -> list[EnvFacts]:
+    def open(self, make_env: Callable[[int], AnyEnv], options: RunOptions, /) -> list[EnvFacts]:
         """Make the envs; on a fault, close those already made and raise EnvError."""
         self._seeds: SeedSchedule = SeedSchedule(options.seed)
         self._keep_infos: bool = options.keep_infos

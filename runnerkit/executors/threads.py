@@ -20,7 +20,7 @@ from runnerkit.executors.share import Share, first_fault
 from runnerkit.executors.waiting import SpinQueue, has_gil
 from runnerkit.history.block import Block
 from runnerkit.history.log import EpisodeLog
-from runnerkit.records import EnvFacts, EpisodeStart, ShareOptions
+from runnerkit.records import EnvFacts, EpisodeStart, RunOptions
 
 __all__ = ["ThreadsExecutor"]
 
@@ -55,7 +55,7 @@ class ThreadsExecutor:
         """The envs that live in other threads than the calling one."""
         return [i for helper in self._helpers for i in helper.share.env_indices]
 
-    def open(self, make_env: Callable[[int], AnyEnv], options: ShareOptions, /) -> list[EnvFacts]:
+    def open(self, make_env: Callable[[int], AnyEnv], options: RunOptions, /) -> list[EnvFacts]:
         """Make each env in its own thread, one after the other: factories need not be thread-safe."""
         try:
             facts = self._own.open(make_env, options)

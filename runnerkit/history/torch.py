@@ -49,7 +49,7 @@ class TorchFormat:
         _check(Layout(spec.observation_space, "observation"))
         _check(Layout(spec.action_space, "action"))
         _check(Layout(spec.env_action_space, "env action"))
-        if spec.keep_raw:
+        if spec.options.keep_raw:
             _check(Layout(spec.env_observation_space, "raw observation"))
         return TorchRecorder()
 

@@ -34,7 +34,7 @@ from runnerkit.executors.processes.worker import WorkerHandle
 from runnerkit.executors.share import Share, first_fault
 from runnerkit.history.block import Block, BlockLayout
 from runnerkit.history.log import EpisodeLog
-from runnerkit.records import EnvFacts, EpisodeStart, ShareOptions
+from runnerkit.records import EnvFacts, EpisodeStart, RunOptions
 
 __all__ = ["ProcessesExecutor"]
 
@@ -67,7 +67,7 @@ class ProcessesExecutor:
 
     # ---- life
 
-    def open(self, make_env: Callable[[int], AnyEnv], options: ShareOptions, /) -> list[EnvFacts]:
+    def open(self, make_env: Callable[[int], AnyEnv], options: RunOptions, /) -> list[EnvFacts]:
         """Start the helpers and make all envs, each in its own process."""
         if self._others:
             _require_no_import_by_a_helper()

@@ -35,7 +35,7 @@ from runnerkit.executors.processes.transport import dumps, loads_in_helper, pack
 from runnerkit.executors.share import Share
 from runnerkit.history.block import Block, BlockLayout
 from runnerkit.history.log import EpisodeLog
-from runnerkit.records import EnvFacts, EpisodeStart, ShareOptions
+from runnerkit.records import EnvFacts, EpisodeStart, RunOptions
 
 __all__ = ["NO_REWARD_YET", "BlockTicket", "Helper", "HelperShare", "Phase", "main"]
 
@@ -274,7 +274,7 @@ class Helper:
 
     # ---- before and after
 
-    def _open(self, factory: bytes, options: ShareOptions, surroundings: Surroundings) -> list[EnvFacts]:
+    def _open(self, factory: bytes, options: RunOptions, surroundings: Surroundings) -> list[EnvFacts]:
         surroundings.enter()
         self._tells_more = options.keep_infos
         first = self._share.env_indices[0]

@@ -34,7 +34,7 @@ from runnerkit.executors.vector.validation import autoreset_mode, check
 from runnerkit.executors.vector.workers import death_among
 from runnerkit.history.block import Block, BlockLayout
 from runnerkit.history.log import EpisodeLog
-from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, Provenance, ShareOptions
+from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, Provenance, RunOptions
 
 __all__ = ["VectorExecutor"]
 
@@ -95,7 +95,7 @@ class VectorExecutor:
 
     # ---- life
 
-    def open(self, make_env: Callable[[int], AnyEnv], options: ShareOptions, /) -> list[EnvFacts]:
+    def open(self, make_env: Callable[[int], AnyEnv], options: RunOptions, /) -> list[EnvFacts]:
         """Look at the env, which is there already: nothing is made."""
         env = self._env
         check(env, self._n)

@@ -35,7 +35,7 @@ def space_columns(spec: RunSpec) -> list[ColumnSpec]:
     """Return the columns for the spaces of a run. Raises SpaceError for a sub-space that Arrow cannot hold."""
     columns = [*_columns(spec.observation_space, "observation", on_last=True)]
     columns += _columns(spec.action_space, "action", on_last=False)
-    if spec.preprocessed and spec.keep_raw:
+    if spec.preprocessed and spec.options.keep_raw:
         columns += _columns(spec.env_observation_space, "raw_observation", on_last=True)
     if spec.postprocessed:
         columns += _columns(spec.env_action_space, "env_action", on_last=False)

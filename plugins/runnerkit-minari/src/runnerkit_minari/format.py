@@ -99,7 +99,7 @@ class MinariFormat:
         return MinariRecorder(writer, self.view, keep_incomplete=self.incomplete == "truncate")
 
     def _check(self, spec: RunSpec) -> None:
-        if self.view == "env" and spec.preprocessed and not spec.keep_raw:
+        if self.view == "env" and spec.preprocessed and not spec.options.keep_raw:
             raise ArgumentError(
                 "history='minari' records the env's own observations, which preprocessors replace. Build the runner "
                 "with keep_raw=True, or record what the agent saw: history=MinariFormat(view='agent')."

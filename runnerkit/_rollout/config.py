@@ -1,0 +1,120 @@
+"""What a runner is asked for: the arguments of `GymRunner`, checked one by one, in one frozen value."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from typing_extensions import TypeVar, Unpack
+
+from runnerkit import _sentences as sentences
+from runnerkit._core.types import MakeEnv
+from runnerkit.errors import ArgumentError
+from runnerkit.history.base import HistoryFormat
+from runnerkit.keys import EnvKey, HistoryKey
+from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
+from runnerkit.records import EpisodeSchedule, RunOptions
+from runnerkit.typing import RunnerOptions
+
+__all__ = ["Named", "RunnerConfig", "check_callable", "is_count"]
+
+T = TypeVar("T")
+
+Named: TypeAlias = "str | T"
+"""A thing, or the name under which a plugin offers it."""
+
+_PLAIN: Final = frozenset(field.name for field in dataclasses.fields(RunOptions)) - {"seed"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerConfig:
+    """The arguments of `GymRunner`, which explains them.
+
+    Those that are plain values, and that executors and history formats are told, are in `run`. A new one is a field of
+    `RunOptions` and an entry of `PlainOptions`; a part is a field here and an entry of `RunnerOptions`.
+    """
+
+    env: str | EnvKey[Any, Any] | MakeEnv
+    n_envs: int
+    history: str | HistoryKey[Any] | HistoryFormat[Any]
+    log_level: int
+    run: RunOptions
+    executor: str = "auto"
+    workers: int | None = None
+    auto_reset: bool = True
+    preprocessors: Sequence[Named[ActionPreprocessor]] = ()
+    postprocessors: Sequence[Named[ActionPostprocessor]] = ()
+    schedule: EpisodeSchedule | None = None
+    render_mode: str | None = None
+    env_options: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        env: str | EnvKey[Any, Any] | MakeEnv,
+        seed: int | None,
+        n_envs: int,
+        log_level: int,
+        history: str | HistoryKey[Any] | HistoryFormat[Any],
+        **options: Unpack[RunnerOptions],
+    ) -> RunnerConfig:
+        """Return the config that these arguments make; raises ArgumentError where one cannot be."""
+        given: dict[str, Any] = {**options}
+        _check_known(given)
+        _check_count("n_envs", n_envs)
+        if given.get("workers") is not None:
+            _check_count("workers", given["workers"])
+            given["workers"] = int(given["workers"])
+        if seed is not None and not is_count(seed, least=0):
+            raise ArgumentError(f"seed must be a whole number of at least 0, or None to draw one, not {seed!r}.")
+        if not is_count(log_level, least=0):
+            raise ArgumentError(f"log_level must be a number such as 30 or 40, not {log_level!r}.")
+        check_callable(given.get("schedule"), "schedule", "a function (env index, episode index) -> EpisodeStart")
+        for what in ("preprocessors", "postprocessors"):
+            _check_list(given.get(what, ()), what)
+        plain = {name: given.pop(name) for name in _PLAIN & given.keys()}
+        run = RunOptions(secrets.randbits(63) if seed is None else int(seed), **plain)
+        return cls(env=env, n_envs=int(n_envs), history=history, log_level=log_level, run=run, **given)
+
+    @property
+    def all_env_options(self) -> dict[str, Any]:
+        """The keyword arguments for `gymnasium.make`, or for the factory."""
+        given = {} if self.env_options is None else self.env_options
+        if not isinstance(given, Mapping):
+            raise ArgumentError(f"env_options must be a dict of keyword arguments, not {given!r}.")
+        return {**given, **({} if self.render_mode is None else {"render_mode": self.render_mode})}
+
+
+def is_count(value: object, least: int = 1) -> bool:
+    """Whether a value is a whole number of at least `least`; True is none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= least
+
+
+def check_callable(given: object, what: str, wanted: str) -> None:
+    """Raise ArgumentError if an argument that may be None is neither that nor callable."""
+    if given is not None and not callable(given):
+        raise ArgumentError(f"{what} must be {wanted}, not {given!r}.")
+
+
+def _check_count(what: str, value: object) -> None:
+    if not is_count(value):
+        raise ArgumentError(f"{what} must be a whole number of at least 1, not {value!r}.")
+
+
+def _check_list(given: object, what: str) -> None:
+    if isinstance(given, str):
+        raise ArgumentError(sentences.string_for_list(what, given))
+    if not isinstance(given, Sequence):
+        raise ArgumentError(f"{what} must be a list of names and objects, such as [{given!r}], not {given!r}.")
+
+
+def _check_known(given: Mapping[str, object]) -> None:
+    """Refuse options that there are not, as Python itself would, but with a way out."""
+    known = sorted({"seed", "n_envs", "log_level", "history", *RunnerOptions.__annotations__})
+    for name in given:
+        if name not in RunnerOptions.__annotations__:
+            raise TypeError(sentences.unknown_option(name, known))

@@ -1,0 +1,63 @@
+"""The options of a runner: written once for type checkers, once as values, and told to all who need them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from typing_extensions import override
+
+import runnerkit
+from runnerkit import GymRunner, RunSpec
+from runnerkit._rollout.config import RunnerConfig
+from runnerkit.executors import EnvFacts, RunOptions, SerialExecutor
+from runnerkit.history.arrays import ArrayFormat, ArrayRecorder
+from runnerkit.typing import AnyEnv, PlainOptions, RunnerOptions
+
+
+def names(of: type) -> set[str]:
+    return {field.name for field in dataclasses.fields(of)}
+
+
+def test_every_typed_option_is_a_field_of_the_config_and_the_other_way_round() -> None:
+    positional = {"env", "seed", "n_envs", "log_level", "history", "run"}
+    assert set(RunnerOptions.__annotations__) == (names(RunnerConfig) | names(RunOptions)) - positional
+    assert set(PlainOptions.__annotations__) < set(RunnerOptions.__annotations__)
+
+
+def test_every_option_is_explained_where_users_look() -> None:
+    lines = [line.strip() for line in (GymRunner.__doc__ or "").splitlines()]
+    missing = [
+        name for name in RunnerOptions.__annotations__ if not any(line.startswith(f"{name}: ") for line in lines)
+    ]
+    assert not missing
+
+
+@pytest.mark.parametrize("option", [{"thread_safe": True}, {"isolate": True}, {"strict_spaces": True}], ids=str)
+def test_an_option_reaches_executors_and_formats(option: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[RunOptions] = []
+    plainly = SerialExecutor.open
+
+    def open_(self: SerialExecutor, make: Callable[[int], AnyEnv], options: RunOptions, /) -> Sequence[EnvFacts]:
+        told.append(options)
+        return plainly(self, make, options)
+
+    class Format(ArrayFormat):
+        @override
+        def open(self, spec: RunSpec, /) -> ArrayRecorder:
+            told.append(spec.options)
+            return super().open(spec)
+
+    monkeypatch.setattr(SerialExecutor, "open", open_)
+    with runnerkit.make("CartPole-v1", seed=3, executor="serial", history=Format(), **option):
+        assert told == [RunOptions(3, **option)] * 2
+
+
+@pytest.mark.parametrize("build", [runnerkit.make, GymRunner])
+def test_an_unknown_option_is_answered_with_the_one_that_was_meant(build: Callable[..., object]) -> None:
+    with pytest.raises(TypeError, match=r"A runner has no option 'n_env'. Did you mean 'n_envs'\?"):
+        build("CartPole-v1", n_env=4)
+    with pytest.raises(TypeError, match=r"What is for the env itself goes into env_options=\{'sutton_barto_reward'"):
+        build("CartPole-v1", sutton_barto_reward=True)
