@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from runnerkit._rollout.gym_runner import GymRunner
     from runnerkit._rollout.runner import BaseRunner
     from runnerkit.agents import RandomAgent
+    from runnerkit.evaluation import compare, evaluate
     from runnerkit.history.columns import stack
     from runnerkit.hooks import Contribution, hookimpl
     from runnerkit.keys import EnvKey, HistoryKey
@@ -52,8 +53,10 @@ __all__ = [
     "Registry",
     "RunSpec",
     "Transition",
+    "compare",
     "default_registry",
     "discounted_returns",
+    "evaluate",
     "gae",
     "hookimpl",
     "make",
@@ -62,6 +65,7 @@ __all__ = [
 
 _HOMES = {
     "agents": ["RandomAgent"],
+    "evaluation": ["compare", "evaluate"],
     "_rollout.gym_runner": ["GymRunner"],
     "history.columns": ["stack"],
     "hooks": ["Contribution", "hookimpl"],

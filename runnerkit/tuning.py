@@ -25,13 +25,11 @@ from runnerkit._rollout.config import Named, is_count
 from runnerkit._rollout.gym_runner import GymRunner
 from runnerkit.agents import Agent
 from runnerkit.errors import ArgumentError, UnknownNameError
+from runnerkit.evaluation import AgentMaker
 from runnerkit.keys import EnvKey
 from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
 
 __all__ = ["AgentMaker", "Measurement", "Recommendation", "TellShare", "Tuning", "measure"]
-
-AgentMaker: TypeAlias = Callable[[GymRunner[Any, Any, Any]], Agent[Any, Any]]
-"""Returns the agent for a runner."""
 
 TellShare: TypeAlias = Callable[[float, str], None]
 """Gets told which share of the time has passed, from 0 to 1, and who was measured last."""

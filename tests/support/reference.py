@@ -30,6 +30,7 @@ PUBLIC = {
     "runnerkit.records": "The values of a rollout",
     "runnerkit.keys": "Names that carry types",
     "runnerkit.registry": "Contributions by name, and runners made of them",
+    "runnerkit.evaluation": "How good an agent is",
     "runnerkit.tuning": "Which executor is the fastest",
     "runnerkit.mypy": "The mypy plugin",
 }

@@ -1,0 +1,272 @@
+"""How good an agent is: the returns of the same episodes each time, and how certain their mean is.
+
+Episode k of an evaluation begins with the k-th seed that follows from the evaluation's seed, whichever env plays it. So
+the episodes do not depend on `n_envs` or the executor, and several agents can be compared on common episodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Unpack
+
+from runnerkit._core.cores import available_cores
+from runnerkit._core.types import MakeEnv
+from runnerkit._plugins.manager import Plugins
+from runnerkit._rollout.assembly import is_count
+from runnerkit._rollout.gym_runner import GymRunner
+from runnerkit.agents import Agent
+from runnerkit.errors import ArgumentError, RolloutError
+from runnerkit.executors.share import SeedSchedule
+from runnerkit.history.block import Block
+from runnerkit.keys import EnvKey
+from runnerkit.records import EndReason, Episode, EpisodeStart, RunSpec
+from runnerkit.typing import RunnerOptions
+
+__all__ = ["AgentMaker", "Comparison", "Difference", "Evaluation", "Interval", "compare", "evaluate"]
+
+AgentMaker: TypeAlias = Callable[[GymRunner[Any, Any, Any]], Agent[Any, Any]]
+"""Returns the agent for a runner, whose spaces it may ask for."""
+
+Interval: TypeAlias = tuple[float, float]
+"""The lower and the upper bound."""
+
+_RESAMPLES: Final = 10_000
+_CHUNK: Final = 128  # steps per rollout: so many rows are in memory at a time
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The episodes of an evaluation, in the order of their seeds::
+
+    found = runnerkit.evaluate(agent, "CartPole-v1", episodes=20, seed=0)
+    print(found.mean, found.interval(0.95))
+    """
+
+    env: str
+    seed: int
+    episodes: tuple[Episode, ...]
+    """The record of each episode."""
+
+    @property
+    def returns(self) -> NDArray[np.float64]:
+        """The undiscounted return of each episode, float64 `[episodes]`."""
+        return np.array([episode.total_return for episode in self.episodes])
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """The number of steps of each episode, int64 `[episodes]`."""
+        return np.array([episode.total_length for episode in self.episodes], np.int64)
+
+    @property
+    def seeds(self) -> list[int | None]:
+        """The seed that each episode began with."""
+        return [episode.seed for episode in self.episodes]
+
+    @property
+    def end_reasons(self) -> list[EndReason]:
+        """How each episode ended."""
+        return [episode.end_reason for episode in self.episodes]
+
+    @property
+    def mean(self) -> float:
+        """The mean return."""
+        return float(self.returns.mean())
+
+    @property
+    def std(self) -> float:
+        """The standard deviation of the returns, over n - 1; 0 for one episode."""
+        return float(self.returns.std(ddof=1)) if len(self.episodes) > 1 else 0.0
+
+    def interval(self, confidence: float = 0.95) -> Interval:
+        """Return the percentile bootstrap interval of the mean (Efron, 1979), the same each time it is asked for."""
+        return _interval(self.returns, confidence)
+
+    def to_json(self) -> dict[str, object]:
+        """Return all of it as JSON has it."""
+        low, high = self.interval()
+        return {
+            "env": self.env,
+            "seed": self.seed,
+            "mean": self.mean,
+            "std": self.std,
+            "interval95": [low, high],
+            "returns": self.returns.tolist(),
+            "lengths": self.lengths.tolist(),
+            "seeds": self.seeds,
+            "end_reasons": [str(reason) for reason in self.end_reasons],
+        }
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much better an agent is than the first one, episode by episode."""
+
+    agent: str
+    baseline: str
+    differences: NDArray[np.float64]
+    """Return minus the baseline's return, for each common episode."""
+
+    @property
+    def mean(self) -> float:
+        """The mean difference; above 0, the agent is better than the baseline."""
+        return float(self.differences.mean())
+
+    def interval(self, confidence: float = 0.95) -> Interval:
+        """Return the percentile bootstrap interval of the mean difference."""
+        return _interval(self.differences, confidence)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several agents on common episodes."""
+
+    evaluations: Mapping[str, Evaluation]
+
+    @property
+    def differences(self) -> list[Difference]:
+        """Each agent but the first, against the first."""
+        (baseline, first), *others = self.evaluations.items()
+        return [Difference(name, baseline, found.returns - first.returns) for name, found in others]
+
+    def to_json(self) -> dict[str, object]:
+        """Return all of it as JSON has it."""
+        return {
+            "agents": {name: found.to_json() for name, found in self.evaluations.items()},
+            "differences": [
+                {"agent": d.agent, "baseline": d.baseline, "mean": d.mean, "interval95": list(d.interval())}
+                for d in self.differences
+            ],
+        }
+
+
+def evaluate(
+    agent: Agent[Any, Any] | None,
+    env: str | EnvKey[Any, Any] | MakeEnv,
+    episodes: int = 20,
+    seed: int = 0,
+    *,
+    make_agent: AgentMaker | None = None,
+    n_envs: int | None = None,
+    plugins: Plugins | None = None,
+    **options: Unpack[RunnerOptions],
+) -> Evaluation:
+    """Play whole episodes with an agent and return their returns, lengths, seeds and end reasons::
+
+        found = runnerkit.evaluate(agent, "CartPole-v1", episodes=20, seed=0)
+
+    The episodes are the same each time, whatever `n_envs` and the executor are, as long as a row of the agent's actions
+    depends on the same row of observations alone. Only `episodes` counts: memory does not grow with them.
+
+    Args:
+        agent: anything with `act(observations)`; None, if `make_agent` makes it.
+        env: as for `runnerkit.make`.
+        episodes: how many.
+        seed: of the evaluation; episode k begins with its k-th seed.
+        make_agent: makes the agent for the runner, for agents that need its spaces.
+        n_envs: how many envs are stepped side by side; by default four per core, at most `episodes`.
+        plugins: where names are looked up; by default what is installed.
+        **options: those of `GymRunner`, such as `executor` and `preprocessors` (frozen ones, as a rule).
+
+    Raises:
+        ArgumentError: an argument cannot be; a schedule is given, or the env cannot be reset with given seeds.
+        RolloutError: an episode does not end within `GymRunner.MAX_STEPS` steps, or the rollout failed.
+
+    """
+    for what, given, least in (("episodes", episodes, 1), ("seed", seed, 0)):
+        if not is_count(given, least=least):
+            raise ArgumentError(f"{what} must be a whole number of at least {least}, not {given!r}.")
+    if (agent is None) is (make_agent is None):
+        raise ArgumentError("Give evaluate an agent, or make_agent, which makes one for the runner.")
+    if options.get("schedule") is not None or options.get("auto_reset") is False:
+        raise ArgumentError("evaluate sets schedule and auto_reset itself. Leave them out, and choose a seed.")
+    schedule = _InOrder(seed)
+    options["schedule"] = schedule
+    n_envs = min(episodes, 4 * available_cores()) if n_envs is None else n_envs
+    with GymRunner(env, seed, n_envs, history=_Records(), plugins=plugins, **options) as runner:
+        chosen = agent if make_agent is None else make_agent(runner)
+        assert chosen is not None
+        found: dict[int, Episode] = {}
+        for records in _rollouts(runner, chosen):
+            for record in records:
+                k = schedule.number[record.env_index, record.episode_index]
+                if record.complete and k < episodes:
+                    found[k] = record
+            if len(found) == episodes:
+                break
+        return Evaluation(runner.env_id, seed, tuple(found[k] for k in range(episodes)))
+
+
+def compare(
+    agents: Mapping[str, Agent[Any, Any]],
+    env: str | EnvKey[Any, Any] | MakeEnv,
+    episodes: int = 20,
+    seed: int = 0,
+    *,
+    n_envs: int | None = None,
+    **options: Unpack[RunnerOptions],
+) -> Comparison:
+    """Evaluate several agents on common episodes, which makes differences show sooner::
+
+        found = runnerkit.compare({"old": old, "new": new}, "CartPole-v1", episodes=50, seed=0)
+        for difference in found.differences:
+            print(difference.agent, difference.mean, difference.interval())
+
+    The first agent is the baseline. See `evaluate` for the arguments.
+    """
+    if not agents:
+        raise ArgumentError("compare needs at least one agent, by name.")
+    return Comparison(
+        {name: evaluate(agent, env, episodes, seed, n_envs=n_envs, **options) for name, agent in agents.items()}
+    )
+
+
+class _InOrder:
+    """A schedule that numbers the episodes by order of start, and gives number k the k-th seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._seeds = SeedSchedule(seed)
+        self.number: dict[tuple[int, int], int] = {}
+
+    def __call__(self, env_index: int, episode_index: int, /) -> EpisodeStart:
+        k = self.number.setdefault((env_index, episode_index), len(self.number))
+        return EpisodeStart(self._seeds.episode_seed(0, k))
+
+
+class _Records:
+    """A history format that keeps the records of episodes and lets go of the arrays."""
+
+    def open(self, spec: RunSpec, /) -> _Records:
+        return self
+
+    def finish(self, block: Block, /) -> list[list[Episode]]:
+        return [block.episodes(i) for i in range(block.n_envs)]
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _rollouts(runner: GymRunner[Any, Any, list[Episode]], agent: Agent[Any, Any]) -> Iterator[list[Episode]]:
+    """Roll out on and on, until nobody asks for more; raise RolloutError after MAX_STEPS steps without an end."""
+    idle = 0
+    while idle < runner.MAX_STEPS:
+        records = [record for history in runner.rollout(agent, steps=_CHUNK) for record in history]
+        idle = 0 if any(record.complete for record in records) else idle + _CHUNK
+        yield records
+    raise RolloutError(
+        f"No episode ended within MAX_STEPS, {runner.MAX_STEPS} steps per env. Give the env a time limit "
+        "(max_episode_steps)."
+    )
+
+
+def _interval(values: NDArray[np.float64], confidence: float) -> Interval:
+    if not 0 < confidence < 1:
+        raise ArgumentError(f"confidence must be a number between 0 and 1, not {confidence!r}.")
+    chosen = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(values[chosen].mean(axis=1), [tail, 1 - tail])
+    return float(low), float(high)
