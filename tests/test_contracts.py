@@ -8,7 +8,7 @@ import inspect
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict, TypeVar
 from unittest.mock import MagicMock, Mock, create_autospec
 
@@ -19,9 +19,10 @@ from gymnasium import Space, spaces
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from runnerkit import GymRunner, RandomAgent
+from runnerkit import Contribution, GymRunner, RandomAgent, Registry, hookimpl
 from runnerkit._checks.annotations import text
-from runnerkit.errors import ArgumentError, SpaceError
+from runnerkit.errors import ArgumentError, PluginError, SpaceError
+from runnerkit.executors import SerialExecutor
 
 if TYPE_CHECKING:
     from collections.abc import Hashable as KnownToTypeCheckersOnly
@@ -440,6 +441,112 @@ def agent_of_wrong_types() -> Any:
             return zeros(observations)
 
     return Mine()
+
+
+# ---- methods that need not be there
+
+
+def method_of(name: str, base: type = Plain) -> Any:
+    """Return an object that has a method of that name besides those of a base."""
+    return type("Mine", (base,), {name: lambda self, *given: None})()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("begin_episode", "begin_episodes(env_indices)"),
+        ("begin_epsiodes", "begin_episodes(env_indices)"),
+        ("beginEpisodes", "begin_episodes(env_indices)"),
+        ("set_active_env", "set_active_envs(env_indices)"),
+        ("setActiveEnvs", "set_active_envs(env_indices)"),
+    ],
+)
+def test_a_misspelt_method_that_would_never_be_called_is_refused(name: str, meant: str) -> None:
+    says = f"Agent Mine: {name} is never called. Did you mean {meant}? Rename it."
+    assert refusal(method_of(name), runner_of()).startswith(says)
+
+
+def test_a_misspelt_method_is_refused_where_the_runner_calls_the_agent_in_its_own_way() -> None:
+    class Own(GymRunner[Any, Any, Any]):
+        def compute_action(self, agent: Any, obs_list: Any) -> Any:
+            return agent.act(obs_list)
+
+    assert "begin_episode is never called" in refusal(method_of("begin_episode"), runner_of(make=Own))
+
+
+class _Recorder:
+    def finish(self, block: Any) -> list[int]:
+        return [0] * block.n_envs
+
+    def close(self) -> None: ...
+
+
+class _Format:
+    def __init__(self, recorder: Any) -> None:
+        self.recorder = recorder
+
+    def open(self, spec: Any) -> Any:
+        return self.recorder
+
+
+def test_a_misspelt_method_of_a_recorder_is_refused() -> None:
+    says = r"History format _Format: Recorder Mine: appends is never called. Did you mean append\(history, transition\)"
+    with pytest.raises(PluginError, match=says):
+        runner_of(history=_Format(method_of("appends", _Recorder)))
+
+
+@pytest.mark.parametrize("name", ["renders", "alocate", "reports"])
+def test_a_misspelt_method_of_an_executor_is_refused(name: str) -> None:
+    members = {"render": property(), name: lambda self, *given: None}  # of the base class, it is there no more
+    unfit = type("Mine", (SerialExecutor,), members)
+    registry = Registry()
+    plugin: Any = ModuleType("by_hand")
+    plugin.executors = hookimpl(lambda: [Contribution("mine", lambda: unfit)])
+    registry.register(plugin)
+    with pytest.raises(PluginError, match=f"Executor Mine: {name} is never called. Did you mean "):
+        registry.build(lambda seed: SampleEnv(BOX, DISCRETE), executor="mine")
+
+
+class Both(Plain):
+    """Has the right one, too."""
+
+    def begin_episodes(self, env_indices: Sequence[int]) -> None: ...
+    def begin_episode(self) -> None: ...
+
+
+class Declines(Plain):
+    begin_episodes = None
+
+    def begin_episode(self) -> None: ...
+
+
+class Similar(Plain):
+    """Has nothing that was meant to be called by a runner."""
+
+    begin_episode_number = 3
+    begin_episode: Any = None
+
+    def _begin_episode(self) -> None: ...
+    def get_active_envs(self) -> list[int]:
+        return []
+
+    def end_episodes(self) -> None: ...
+
+    @property
+    def set_active_env(self) -> int:
+        raise RuntimeError("asked for")
+
+
+@pytest.mark.parametrize("agent", [Both(), Declines(), Similar()], ids=lambda agent: type(agent).__name__)
+def test_names_that_are_merely_similar_are_not_refused(agent: Any) -> None:
+    with runner_of() as runner:
+        assert len(runner.rollout(agent, steps=2)) == 2
+
+
+@pytest.mark.parametrize("name", ["appended", "append_row", "_appends", "finishes"])
+def test_methods_of_a_recorders_own_are_not_refused(name: str) -> None:
+    with runner_of(history=_Format(method_of(name, _Recorder))) as runner:
+        assert runner.rollout(Plain(), steps=1) == [0, 0]
 
 
 # ---- batches that agents take and give

@@ -94,7 +94,8 @@ class Contract:
     Args:
         what: it is, "Agent".
         calls: how its methods are called, `act(observations)`.
-        optional: how methods are called that it need not have.
+        optional: how methods are called that it need not have; they are checked where they are there.
+        elsewhere: how methods are called that it need not have, and that may mean something else.
         batches: the method through which batches pass, if any.
         results: what methods must return: a class or Protocol, and the same as text.
         may_be_class: whether it is only called, so that a class will do.
@@ -106,6 +107,7 @@ class Contract:
         what: str,
         *calls: str,
         optional: tuple[str, ...] = (),
+        elsewhere: tuple[str, ...] = (),
         batches: str = "",
         results: Mapping[str, tuple[type, str]] = MappingProxyType({}),
         may_be_class: bool = False,
@@ -113,6 +115,7 @@ class Contract:
         self.what: str = what
         self.calls: tuple[str, ...] = calls
         self._optional = optional
+        self._not_needed = (*optional, *elsewhere)
         self._batches = batches
         self._results = results
         self._may_be_class = may_be_class
@@ -174,7 +177,16 @@ class Contract:
             otherwise = called_otherwise(_method(given, call), said)
             if otherwise:
                 return sentences.not_callable_so(self.what, who, said, otherwise)
-        return self._result_fault(given, who)
+        return self._near_miss(given, who) or self._result_fault(given, who)
+
+    def _near_miss(self, given: object, who: str) -> str:
+        """Return what is wrong if it has a method that is named almost as one that it need not have, and has not."""
+        missing = [call for call in self._not_needed if not hasattr(given, name_of(call))]
+        for method in _public_methods(given) if missing else ():
+            for call in missing:
+                if sentences.nearly(method, name_of(call)):
+                    return sentences.near_miss(self.what, who, method, call)
+        return ""
 
     def _is_a_class(self, given: object) -> bool:
         """Whether it is a class where there should be an object; some classes are as good as one."""
@@ -210,10 +222,16 @@ POSTPROCESSOR: Final = Contract(
 )
 HISTORY_FORMAT: Final = Contract("History format", sentences.OPEN)
 RECORDER: Final = Contract(
-    "Recorder", sentences.FINISH, sentences.CLOSE, results={"finish": (_Rows, "Sequence[object]")}
+    "Recorder",
+    sentences.FINISH,
+    sentences.CLOSE,
+    elsewhere=(sentences.APPEND,),
+    results={"finish": (_Rows, "Sequence[object]")},
 )
 
-EXECUTOR: Final = Contract("Executor", *sentences.EXECUTOR, optional=("render(env_indices)",))
+EXECUTOR: Final = Contract(
+    "Executor", *sentences.EXECUTOR, optional=(sentences.RENDER, sentences.ALLOCATE, sentences.REPORT)
+)
 """What is made for a runner, by what is contributed."""
 
 CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
@@ -265,6 +283,13 @@ def is_plain_value(given: object) -> bool:
 def _public(given: object) -> list[str]:
     kind = given if isinstance(given, type) else type(given)
     return [name for name in dir(kind) if not name.startswith("_")]
+
+
+def _public_methods(given: object) -> list[str]:
+    """Return the names of an object's methods: no properties, no classes, no values."""
+    kind = given if isinstance(given, type) else type(given)
+    static = {name: inspect.getattr_static(kind, name, None) for name in _public(given)}
+    return [name for name, found in static.items() if isinstance(found, (FunctionType, *_STATIC))]
 
 
 def _is(noted: ref[FunctionType] | bool, method: object) -> bool:
