@@ -401,10 +401,10 @@ def helper() -> Iterator[WorkerThread]:
 
 def test_an_answer_that_ctrl_c_got_in_the_way_of_is_not_waited_for() -> None:
     with helper() as helped:
-        helped.submit(int, "1")
+        helped.begin(int, "1")
         helped._answers.take()  # and here Ctrl-C is raised, before anyone can make a note of it
         in_another_thread(helped.settle)
-        helped.submit(int, "2")
+        helped.begin(int, "2")
         assert helped.answer() == 2
 
 
@@ -412,16 +412,16 @@ def test_a_call_that_ctrl_c_kept_from_being_made_is_not_waited_for() -> None:
     with helper() as helped:
         helped._may_be_busy = True  # as it is noted, but before the call is made
         in_another_thread(helped.settle)
-        helped.submit(int, "2")
+        helped.begin(int, "2")
         assert helped.answer() == 2
 
 
 def test_what_is_under_way_is_waited_for_before_the_next_call() -> None:
     with helper() as helped:
         go_on = threading.Event()
-        helped.submit(go_on.wait, LONG)
+        helped.begin(go_on.wait, LONG)
         threading.Timer(0.0, go_on.set).start()
-        helped.submit(go_on.is_set)
+        helped.begin(go_on.is_set)
         assert helped.answer() is True
 
 

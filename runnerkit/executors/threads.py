@@ -9,25 +9,25 @@ from __future__ import annotations
 import contextvars
 import functools
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from runnerkit._core.cores import share_out, spinners
 from runnerkit._core.faults import close_after
-from runnerkit._core.spaces import Rows
 from runnerkit._core.types import AnyEnv
-from runnerkit.executors.share import Share, first_fault
+from runnerkit.executors.share import Share
+from runnerkit.executors.sharing import SharingExecutor
 from runnerkit.executors.waiting import SpinQueue, has_gil
 from runnerkit.history.block import Block
 from runnerkit.history.log import EpisodeLog
-from runnerkit.records import EnvFacts, EpisodeStart, RunOptions
+from runnerkit.records import EnvFacts, RunOptions
 
 __all__ = ["ThreadsExecutor"]
 
 _Call: TypeAlias = "tuple[Callable[..., Any], tuple[Any, ...]] | None"
 
 
-class ThreadsExecutor:
+class ThreadsExecutor(SharingExecutor["WorkerThread"]):
     """Steps n envs in `workers` threads, `min(n_envs, cores)` by default, the calling one included.
 
     `make_share` may be the `part` of a share whose envs are made already; `open` is then not to be called.
@@ -38,10 +38,7 @@ class ThreadsExecutor:
     ) -> None:
         own, *others = share_out(n_envs, workers)
         self.workers: int = 1 + len(others)
-        self._own: Share = make_share(own)
-        self._helpers: list[WorkerThread] = []
-        self._parts_of: Sequence[int] = ()
-        self._parts: list[tuple[slice, Sequence[int]]] = []
+        super().__init__(make_share(own))
         try:
             for env_indices in others:
                 self._helpers.append(WorkerThread(make_share(env_indices)))
@@ -60,7 +57,7 @@ class ThreadsExecutor:
         try:
             facts = self._own.open(make_env, options)
             for helper in self._helpers:
-                helper.submit(helper.share.open, make_env, options)
+                helper.submit("open", make_env, options)
                 facts += helper.answer()
         except BaseException as error:
             close_after(error, self.close)
@@ -84,21 +81,6 @@ class ThreadsExecutor:
         for helper in self._helpers:
             helper.let_poll(may and not has_gil())
 
-    def reset(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]], /) -> None:
-        """Begin the given episodes."""
-        parts = [{i: starts[i] for i in share.env_indices if i in starts} for share in self._shares()]
-        self._all([(row, part) if part else None for part in parts], "reset")
-
-    def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> Sequence[int]:
-        """Step the active envs and return those whose episode ended."""
-        if active is not self._parts_of:
-            self._split(active)
-        calls = [(at, row, actions[where], indices, restart) if indices else None for where, indices in self._parts]
-        ended: list[int] = []
-        for part in self._all(calls, "step"):
-            ended += part
-        return ended
-
     def drain(self) -> EpisodeLog:
         """Return what was logged since the last call."""
         for helper in self._helpers:
@@ -111,20 +93,6 @@ class ThreadsExecutor:
     def take_log(self, log: EpisodeLog) -> None:
         """Go on with the log of those who stepped these envs before."""
         self._own.take_log(log)  # which is drained first, so that the entries of each env stay in order
-
-    def render(self, env_indices: Sequence[int], /) -> list[object]:
-        """Return what each env renders, drawn in the thread where the env lives, one after the other."""
-        frames: list[object] = []
-        for where, share in zip([None, *self._helpers], self._shares(), strict=True):
-            mine = [i for i in env_indices if i in share.env_indices]
-            if not mine:
-                continue
-            if where is None:
-                frames += share.render(mine)
-            else:
-                where.submit(share.render, mine)
-                frames += where.answer()
-        return frames
 
     def close(self) -> None:
         """Close all envs, each in its own thread, and end the threads."""
@@ -151,38 +119,6 @@ class ThreadsExecutor:
     def _shares(self) -> list[Share]:
         return [self._own, *(helper.share for helper in self._helpers)]
 
-    def _split(self, active: Sequence[int]) -> None:
-        """Find which rows of a batch belong to which share; both are in ascending order."""
-        self._parts, begin = [], 0
-        for share in self._shares():
-            mine = [i for i in active if i in share.env_indices]
-            self._parts.append((slice(begin, begin + len(mine)), mine))
-            begin += len(mine)
-        self._parts_of = active
-
-    def _all(self, calls: Sequence[tuple[Any, ...] | None], method: str) -> list[Any]:
-        """Call a method of each share that has arguments, all at once; wait for all, then raise the first fault."""
-        for helper, call in zip(self._helpers, calls[1:], strict=True):
-            if call is not None:
-                helper.submit(getattr(helper.share, method), *call)
-        answers: list[Any] = []
-        faults: list[BaseException] = []
-        try:
-            if calls[0] is not None:
-                answers.append(getattr(self._own, method)(*calls[0]))
-        except BaseException as fault:  # the helpers must be waited for, Ctrl-C or not
-            faults.append(fault)
-        for helper, call in zip(self._helpers, calls[1:], strict=True):
-            if call is None:
-                continue
-            try:
-                answers.append(helper.answer())
-            except BaseException as fault:
-                faults.append(fault)
-        if faults:
-            raise first_fault(faults)
-        return answers
-
 
 class WorkerThread:
     """A thread that does for its share what it is told, one call at a time."""
@@ -201,6 +137,11 @@ class WorkerThread:
         target = functools.partial(contextvars.copy_context().run, work)
         self._thread: threading.Thread = threading.Thread(target=target, name=name, daemon=True)
 
+    @property
+    def env_indices(self) -> Sequence[int]:
+        """The envs that live there."""
+        return self.share.env_indices
+
     def start(self) -> None:
         self._thread.start()
 
@@ -216,12 +157,18 @@ class WorkerThread:
                 pass
             self._may_be_busy = False
 
-    def submit(self, function: Callable[..., Any], *args: Any) -> None:
+    def submit(self, method: str, /, *args: Any) -> None:
+        """Begin a call of a method of the share."""
+        self.begin(getattr(self.share, method), *args)
+
+    def begin(self, function: Callable[..., Any], *args: Any) -> None:
+        """Begin a call of any function."""
         self.settle()
         self._may_be_busy = True
         self._calls.put((function, args))
 
     def answer(self) -> Any:
+        """Wait for the end of the call that was begun, and return or raise what it did."""
         value, fault = self._answers.take()
         self._may_be_busy = False
         if fault is not None:

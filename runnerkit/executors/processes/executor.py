@@ -11,13 +11,14 @@ import contextlib
 import copy
 import functools
 import itertools
-import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
+
+from typing_extensions import override
 
 from runnerkit._core.cores import share_out, spinners
 from runnerkit._core.faults import close_after, describe
@@ -32,9 +33,10 @@ from runnerkit.executors.processes.surroundings import Surroundings
 from runnerkit.executors.processes.transport import dumps_for_helper
 from runnerkit.executors.processes.worker import WorkerHandle
 from runnerkit.executors.share import Share, first_fault
+from runnerkit.executors.sharing import SharingExecutor
 from runnerkit.history.block import Block, BlockLayout
 from runnerkit.history.log import EpisodeLog
-from runnerkit.records import EnvFacts, EpisodeStart, RunOptions
+from runnerkit.records import EnvFacts, RunOptions
 
 __all__ = ["ProcessesExecutor"]
 
@@ -43,7 +45,7 @@ _CLOSE_S: Final = 30.0  # how long envs may take to close
 _KEPT: Final = 1 / 16  # memory of a rollout is kept for the next one up to this part of all there is
 
 
-class ProcessesExecutor:
+class ProcessesExecutor(SharingExecutor[WorkerHandle]):
     """Steps n envs in `workers` processes, `min(n_envs, cores)` by default, the calling one included."""
 
     def __init__(self, n_envs: int, workers: int | None = None) -> None:
@@ -52,17 +54,13 @@ class ProcessesExecutor:
         own, *self._others = share_out(n_envs, workers)
         self.workers: int = 1 + len(self._others)
         self._n_envs = n_envs
-        self._own: Share = Share(own)
+        super().__init__(Share(own))
         self._shares = [len(env_indices) for env_indices in self._others]
-        self._helpers: list[WorkerHandle] = []
         self._patience = Patience()
-        self._pid = os.getpid()
         self._pool = Pool()
         self._block: SharedBlock | None = None
         self._by_mail = False
         self._log: EpisodeLog  # what came by mail
-        self._parts_of: Sequence[int] = ()
-        self._own_part: tuple[slice, list[int]] = slice(0), []
         self._helping: list[tuple[WorkerHandle, slice]] = []
 
     # ---- life
@@ -82,7 +80,7 @@ class ProcessesExecutor:
                         )
                     )  # fmt: skip
             call = factory, options, Surroundings.here()
-            parts = self._all((make_env, options), [call] * len(self._helpers), "open")
+            parts = self._all("open", [(make_env, options), *[call] * len(self._helpers)])
         except BaseException as error:
             close_after(error, self.close)
             raise
@@ -90,7 +88,7 @@ class ProcessesExecutor:
 
     def close(self) -> None:
         """Close all envs, each in its own process, and end the helpers, whatever state they are in."""
-        if os.getpid() != self._pid:
+        if self._is_forked():
             return  # a fork of the caller: the helpers are not its own
         spinners.leave(self)
         self._pool.close()
@@ -148,17 +146,13 @@ class ProcessesExecutor:
             self._attach(block)
 
     def _attach(self, block: Block) -> None:
-        if os.getpid() != self._pid:
-            raise RunnerKitError(
-                f"The helper processes of this runner work for process {self._pid}, not for its fork {os.getpid()}. "
-                "Build a runner in each process."
-            )
+        self._require_own_process()
         self._patience.regain()
         for helper in self._helpers:
             helper.require_life()
         if not isinstance(block, SharedBlock) or block.region is None:
             raise TypeError(f"{type(self).__name__} writes into blocks of its own allocate(), not into {block!r}")
-        self._block, self._log, self._parts_of = block, EpisodeLog(block.layout.raw), ()
+        self._block, self._log, self._split_for = block, EpisodeLog(block.layout.raw), ()
         self._by_mail = has_objects(block.layout.raw) or has_objects(block.layout.env_action)
         for helper in self._helpers:
             helper.attach(block, block.region)
@@ -181,29 +175,22 @@ class ProcessesExecutor:
         for helper in self._helpers:
             helper.let_spin(may and can_poll())
 
-    def reset(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]], /) -> None:
-        """Begin the given episodes."""
-        own = {i: starts[i] for i in self._own.env_indices if i in starts}
-        parts = [{i: start for i, start in starts.items() if helper.low <= i < helper.high} for helper in self._helpers]
-        calls = [(row, part) if part else None for part in parts]
-        answers = self._all((row, own), calls, "reset")[1:]
-        for part, objects in zip([part for part in parts if part], answers, strict=True):
-            self._put_objects(row, list(part), objects)
-
+    @override
     def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> Sequence[int]:
         """Step the active envs and return those whose episode ended.
 
         `actions` are in row `at` of the block, too, where the helpers find theirs.
         """
-        if active is not self._parts_of:
-            self._split(active)
         if self._by_mail:
-            return self._step_by_mail(at, row, actions, restart)
+            return super().step(at, row, actions, active, restart)
+        if active is not self._split_for:
+            self._split(active)
+            self._split_for = active
         faults: list[BaseException] = []
         ended: list[int] = []
         for helper, _ in self._helping:
             helper.go(at, row, restart)
-        where, own = self._own_part
+        where, own = self._parts[0]
         try:
             if own:
                 ended = self._own.step(at, row, actions[where], own, restart)
@@ -234,44 +221,24 @@ class ProcessesExecutor:
         log.extend(mailed)
         return log
 
-    def render(self, env_indices: Sequence[int], /) -> list[object]:
-        """Return what each env renders, drawn in the process where the env lives, one after the other."""
-        frames = self._own.render([i for i in env_indices if i in self._own.env_indices])
-        for helper in self._helpers:
-            mine = [i for i in env_indices if helper.low <= i < helper.high]
-            if mine:
-                frames += helper.call("render", mine)
-        return frames
-
     # ---- inside
 
+    @override
     def _split(self, active: Sequence[int]) -> None:
-        """Find which rows of a batch belong to whom; both are in ascending order."""
-        own = [i for i in active if i < len(self._own.env_indices)]
-        self._own_part, self._helping = (slice(0, len(own)), own), []
-        begin = len(own)
-        for helper in self._helpers:
-            mine = [i for i in active if helper.low <= i < helper.high]
+        """Find which rows of a batch belong to whom, and tell the helpers which of their envs are active."""
+        super()._split(active)
+        parts = [(helper, where, mine) for helper, (where, mine) in zip(self._helpers, self._parts[1:], strict=True)]
+        self._helping = [(helper, where) for helper, where, mine in parts if mine]
+        for helper, _, mine in parts:
             if mine:
                 helper.activate(mine)
-                self._helping.append((helper, slice(begin, begin + len(mine))))
-            begin += len(mine)
-        self._parts_of = active
 
-    def _step_by_mail(self, at: int, row: int, actions: Rows, restart: bool) -> Sequence[int]:
-        where, own = self._own_part
-        helping = {id(helper): part for helper, part in self._helping}
-        calls = [
-            (at, row, actions[helping[id(helper)]], restart) if id(helper) in helping else None
-            for helper in self._helpers
-        ]
-        ended: list[int] = []
-        own_call = (at, row, actions[where], own, restart)
-        answers = self._all(own_call, calls, "step")
-        ended += answers[0]
-        for (_, part), (more, objects, log) in zip(self._helping, answers[1:], strict=True):
-            ended += more
-            self._put_objects(row, self._parts_of[part], objects)
+    @override
+    def _received(self, answer: Any, row: int, env_indices: Sequence[int], /) -> Sequence[int]:
+        ended: Sequence[int]
+        ended, objects, log = answer
+        self._put_objects(row, env_indices, objects)
+        if log is not None:
             self._log.extend(log)
         return ended
 
@@ -295,30 +262,6 @@ class ProcessesExecutor:
             by_env = dict(zip(env_indices, actions, strict=True))
             fault.action = copy.deepcopy(by_env.get(fault.env_index))
         return fault
-
-    def _all(self, own: tuple[Any, ...], calls: Sequence[tuple[Any, ...] | None], method: str) -> list[Any]:
-        """Call a method of the own share and of each helper that has arguments, all at once.
-
-        All are waited for, then the first fault is raised.
-        """
-        faults: list[BaseException] = []
-        asked: list[WorkerHandle] = []
-        for helper, call in zip(self._helpers, calls, strict=True):
-            try:
-                if call is not None:
-                    helper.post(method, *call)
-                    asked.append(helper)
-            except BaseException as fault:
-                faults.append(fault)
-        answers: list[Any] = []
-        for answer in (lambda: getattr(self._own, method)(*own), *(helper.answer for helper in asked)):
-            try:
-                answers.append(answer())
-            except BaseException as fault:
-                faults.append(fault)
-        if faults:
-            raise first_fault(faults)
-        return answers
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from typing_extensions import override
@@ -151,6 +151,10 @@ class HelperShare(Share):
         return self.journal
 
 
+_Mailed: TypeAlias = "tuple[list[int], list[list[object]], EpisodeLog | None]"
+"""Whose episode ended, what objects were observed, and what was logged that no journal shows."""
+
+
 class Helper:
     """Serves the calls of the other side, one at a time."""
 
@@ -248,16 +252,16 @@ class Helper:
             words[k] = i
         self._give(len(ended))
 
-    def _step_by_mail(
-        self, at: int, row: int, actions: Rows, restart: bool
-    ) -> tuple[list[int], list[list[object]], EpisodeLog]:
+    def _step_by_mail(self, at: int, row: int, actions: Rows, active: list[int], restart: bool) -> _Mailed:
         """Make a step with objects in its actions or observations."""
+        if active != self._active:  # else the same list: the share knows it by its identity
+            self._activate(active)
         ended = self._share.step(at, row, actions, self._active, restart)
         return ended, self._objects(row, self._active), self._share.rest_of_log()
 
-    def _reset(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]]) -> list[list[object]]:
+    def _reset(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]]) -> _Mailed:
         self._share.reset(row, starts)
-        return self._objects(row, list(starts))
+        return [], self._objects(row, list(starts)), None
 
     def _objects(self, row: int, env_indices: list[int]) -> list[list[object]]:
         """Return the objects in a row of observations, and keep them no longer."""

@@ -31,7 +31,7 @@ __all__ = ["WorkerHandle"]
 _EXIT_S: Final = 5.0  # how long an interpreter may take to end
 _GO: Final = "go"  # a step of which all is in shared memory; all other calls have the names of methods
 _REATTACH: Final = "reattach"
-_PREPARING: Final = ("attach", "detach", "activate", _REATTACH)  # posted without waiting for the answer
+_PREPARING: Final = ("attach", "detach", "activate", _REATTACH)  # begun without waiting for the answer
 # what a step reads and writes: to look them up in their class costs a tenth of a microsecond each
 _COMMAND, _AT, _ROW, _STATUS = ControlWords.COMMAND, ControlWords.AT, ControlWords.ROW, ControlWords.STATUS
 _STEP, _RESTARTING_STEP, _FAULT = ControlWords.STEP, ControlWords.RESTARTING_STEP, ControlWords.FAULT
@@ -98,6 +98,11 @@ class WorkerHandle:
         return f"Env {self.low}" if self.high - self.low == 1 else f"Envs {self.low} to {self.high - 1}"
 
     @property
+    def env_indices(self) -> range:
+        """The envs that live there."""
+        return range(self.low, self.high)
+
+    @property
     def is_alive(self) -> bool:
         """Whether the process was alive when it was last needed."""
         return self._death_error is None
@@ -138,10 +143,10 @@ class WorkerHandle:
 
     def call(self, name: str, *args: object) -> Any:
         """Call a method of the helper and wait for its answer."""
-        self.post(name, *args)
+        self.submit(name, *args)
         return self._hear()
 
-    def post(self, name: str, *args: object, fd: int | None = None) -> None:
+    def submit(self, name: str, /, *args: object, fd: int | None = None) -> None:
         """Begin a call."""
         self.settle()
         self.require_life()
@@ -162,7 +167,7 @@ class WorkerHandle:
         self._is_talking = False
 
     def answer(self) -> Any:
-        """Wait for the answer to the call that was posted."""
+        """Wait for the end of the call that was begun, and return or raise what it did."""
         return self._hear()
 
     def settle(self) -> None:
@@ -197,7 +202,7 @@ class WorkerHandle:
                 shares=self._shares,
                 mine=self._number,
             )
-            self.post("attach", ticket, fd=region.fd)
+            self.submit("attach", ticket, fd=region.fd)
             self._regions[region] = number
         self._active = range(self.low, self.high)
 
@@ -210,12 +215,12 @@ class WorkerHandle:
         self._rewards = None
         number = None if keep else self._regions.pop(region, None)
         if number is not None and self.is_alive:
-            self.post("detach", number)
+            self.submit("detach", number)
 
     def activate(self, env_indices: Sequence[int]) -> None:
         """Let the next steps be of these envs."""
         if list(env_indices) != list(self._active):
-            self.post("activate", list(env_indices))
+            self.submit("activate", list(env_indices))
             self._active = env_indices
 
     def _hear(self, seconds: float | None = None) -> Any:
@@ -281,7 +286,7 @@ class WorkerHandle:
         except Exception as fault:
             if not self.is_alive:
                 raise fault from None
-        self.post("close")
+        self.submit("close")
 
     def end(self, end: float) -> None:
         """Wait for the helper to close its envs and to end; raise what went wrong."""

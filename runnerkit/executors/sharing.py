@@ -1,0 +1,153 @@
+"""Sharing envs out among workers: what executors have in common whose envs do not all live in the calling thread."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeAlias
+
+from typing_extensions import TypeVar
+
+from runnerkit._core.spaces import Rows
+from runnerkit.errors import RunnerKitError
+from runnerkit.executors.share import Share, first_fault
+from runnerkit.records import EpisodeStart
+
+__all__ = ["Call", "SharingExecutor", "Worker"]
+
+Call: TypeAlias = "tuple[Any, ...] | None"
+"""The arguments of a call for one share; None leaves that share out."""
+
+
+class Worker(Protocol):
+    """The place of a share of the envs: a thread, a process, an actor elsewhere; it does one call at a time::
+
+    worker.submit("step", at, row, actions, active, restart)
+    ended = worker.answer()
+    """
+
+    @property
+    def env_indices(self) -> Sequence[int]:
+        """The envs that live there."""
+        ...
+
+    def submit(self, method: str, /, *args: Any) -> None:
+        """Begin a call of a method of the share."""
+        ...
+
+    def answer(self) -> Any:
+        """Wait for the call to end, and return or raise what it did."""
+        ...
+
+
+WorkerT = TypeVar("WorkerT", bound=Worker)
+
+
+class SharingExecutor(Generic[WorkerT]):
+    """Steps envs of several workers at once: the calling thread has a share of its own, each helper another one.
+
+    What is left to derive: `open`, `attach`, `drain` and `close`; and `_received`, where a helper does not write into
+    the memory of the block itself.
+    """
+
+    def __init__(self, own: Share) -> None:
+        self._own: Share = own
+        self._helpers: list[WorkerT] = []
+        self._pid: int = os.getpid()
+        self._split_for: Sequence[int] = ()
+        self._parts: list[tuple[slice, list[int]]] = []
+        """For each share, the caller's first: which rows of a batch are its own, and for which envs."""
+
+    def reset(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]], /) -> None:
+        """Begin the given episodes."""
+        parts = [{i: starts[i] for i in places if i in starts} for places in self._places()]
+        answers = self._all("reset", [(row, part) if part else None for part in parts])
+        for part, answer in zip(parts[1:], answers[1:], strict=True):
+            if part:
+                self._received(answer, row, list(part))
+
+    def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> Sequence[int]:
+        """Step the active envs and return those whose episode ended."""
+        if active is not self._split_for:
+            self._split(active)
+            self._split_for = active
+        calls = [(at, row, actions[where], mine, restart) if mine else None for where, mine in self._parts]
+        own, *answers = self._all("step", calls)
+        ended: list[int] = own or []
+        for (_, mine), answer in zip(self._parts[1:], answers, strict=True):
+            if mine:
+                ended += self._received(answer, row, mine)
+        return ended
+
+    def render(self, env_indices: Sequence[int], /) -> list[object]:
+        """Return what each env renders, drawn where the env lives, one after the other."""
+        self._require_own_process()
+        frames = self._own.render([i for i in env_indices if i in self._own.env_indices])
+        for helper in self._helpers:
+            mine = [i for i in env_indices if i in helper.env_indices]
+            if mine:
+                helper.submit("render", mine)
+                frames += helper.answer()
+        return frames
+
+    # ---- inside
+
+    def _received(self, answer: Any, row: int, env_indices: Sequence[int], /) -> Sequence[int]:
+        """Take what a helper answered to `reset` or `step` of these envs; return whose episode ended."""
+        del row, env_indices
+        ended: Sequence[int] = answer or ()
+        return ended
+
+    def _places(self) -> list[Sequence[int]]:
+        """Return the envs of each share, the caller's first."""
+        return [self._own.env_indices, *(helper.env_indices for helper in self._helpers)]
+
+    def _split(self, active: Sequence[int]) -> None:
+        """Find which rows of a batch belong to which share; both are in ascending order."""
+        self._parts, begin = [], 0
+        for place in self._places():
+            mine = [i for i in active if i in place]
+            self._parts.append((slice(begin, begin + len(mine)), mine))
+            begin += len(mine)
+
+    def _all(self, method: str, calls: Sequence[Call]) -> list[Any]:
+        """Call a method of each share that has arguments, all at once; wait for all, then raise the first fault.
+
+        There is an answer for each share; that of one without arguments is None.
+        """
+        answers: list[Any] = [None] * len(calls)
+        asked: list[tuple[int, WorkerT]] = []
+        faults: list[BaseException] = []
+        for k, helper in enumerate(self._helpers, start=1):
+            call = calls[k]
+            if call is None:
+                continue
+            try:
+                helper.submit(method, *call)
+                asked.append((k, helper))
+            except BaseException as fault:
+                faults.append(fault)
+        try:
+            if calls[0] is not None:
+                answers[0] = getattr(self._own, method)(*calls[0])
+        except BaseException as fault:  # the helpers must be waited for, Ctrl-C or not
+            faults.append(fault)
+        for k, helper in asked:
+            try:
+                answers[k] = helper.answer()
+            except BaseException as fault:
+                faults.append(fault)
+        if faults:
+            raise first_fault(faults)
+        return answers
+
+    def _require_own_process(self) -> None:
+        """Raise RunnerKitError in a fork of the process that the helpers work for."""
+        if self._is_forked():
+            raise RunnerKitError(
+                f"The workers of this runner belong to process {self._pid}, not to its fork {os.getpid()}. "
+                "Build a runner in each process."
+            )
+
+    def _is_forked(self) -> bool:
+        return os.getpid() != self._pid
