@@ -17,7 +17,7 @@ from typing_extensions import Unpack
 from runnerkit._core.cores import available_cores
 from runnerkit._core.types import MakeEnv
 from runnerkit._plugins.manager import Plugins
-from runnerkit._rollout.assembly import is_count
+from runnerkit._rollout.config import is_count
 from runnerkit._rollout.gym_runner import GymRunner
 from runnerkit.agents import Agent
 from runnerkit.errors import ArgumentError, RolloutError
