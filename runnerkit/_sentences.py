@@ -102,6 +102,7 @@ def no_function(given: str) -> str:
 
 # How their methods are called.
 ACT = "act(observations)"
+CHOOSE = "__call__(observations)"
 BEGIN_EPISODES = "begin_episodes(env_indices)"
 SET_ACTIVE_ENVS = "set_active_envs(env_indices)"
 BIND = "bind(space)"
@@ -137,6 +138,29 @@ def lacks_method(what: str, who: str, call: str, there: Iterable[str] = ()) -> s
     name = call.partition("(")[0]
     others = [other for other in there if other != name]  # what is called so may be no method
     return f"{what} {who} has no method {call}.{did_you_mean(name, others) or ' Give it one.'}"
+
+
+def predicts(who: str) -> str:
+    """Say how to make an agent of a model with a method `predict`, as those of Stable-Baselines3."""
+    return (
+        f"Agent {who} has no method {ACT}, but predict. Pass a function that returns its actions "
+        "(for Stable-Baselines3 also: runnerkit-sb3's SB3Agent):\n"
+        "    def act(observations):\n"
+        "        actions, _ = model.predict(observations)\n"
+        "        return actions"
+    )
+
+
+def forwards(who: str, discrete: bool) -> str:
+    """Say how to make an agent of a torch module; what it returns are logits where actions are discrete."""
+    chosen = "model(torch.from_numpy(observations))"
+    return (
+        f"Agent {who} is a torch module, and RunnerKit cannot know how its outputs become actions. "
+        "Pass a function that says so, for example:\n"
+        "    @torch.no_grad()\n"
+        "    def act(observations):\n"
+        f"        return {f'{chosen}.argmax(dim=1)' if discrete else chosen}"
+    )
 
 
 def near_miss(what: str, who: str, method: str, meant: str) -> str:

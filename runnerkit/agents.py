@@ -25,7 +25,8 @@ class Agent(Protocol[ObsT_contra, ActT_co]):
             def act(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
                 return self.q(observations).argmax(axis=1)
 
-    NumPy arrays, lists and torch tensors are all taken as actions.
+    NumPy arrays, lists and torch tensors are all taken as actions. `GymRunner.rollout` also takes a function of
+    observations instead.
     """
 
     def act(self, observations: ObsT_contra, /) -> ActT_co:

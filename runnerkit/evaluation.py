@@ -29,7 +29,7 @@ from runnerkit.typing import RunnerOptions
 
 __all__ = ["AgentMaker", "Comparison", "Difference", "Evaluation", "Interval", "compare", "evaluate"]
 
-AgentMaker: TypeAlias = Callable[[GymRunner[Any, Any, Any]], Agent[Any, Any]]
+AgentMaker: TypeAlias = Callable[[GymRunner[Any, Any, Any]], Agent[Any, Any] | Callable[[Any], Any]]
 """Returns the agent for a runner, whose spaces it may ask for."""
 
 Interval: TypeAlias = tuple[float, float]

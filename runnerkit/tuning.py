@@ -255,7 +255,7 @@ class _Contestant:
         self._executor, self._workers, self._n_envs = executor, workers, n_envs
         self._build, self._make_agent, self._steps = build, make_agent, steps
         self._runner: GymRunner[Any, Any, Any] | None = None
-        self._agent: Agent[Any, Any]
+        self._agent: Agent[Any, Any] | Callable[[Any], Any]
         self._rounds: list[float] = []
         self._error: Exception | None = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import inspect
+import textwrap
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -443,6 +444,112 @@ def agent_of_wrong_types() -> Any:
     return Mine()
 
 
+# ---- functions as agents, and models
+
+
+class Chooses:
+    """Called itself, and wants to be told when episodes begin."""
+
+    def __init__(self) -> None:
+        self.began: list[int] = []
+
+    def __call__(self, observations: Any) -> Any:
+        return zeros(observations)
+
+    def begin_episodes(self, env_indices: Sequence[int]) -> None:
+        self.began += env_indices
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [zeros, lambda observations: zeros(observations), Plain().act, functools.partial(zeros), Chooses()],
+    ids=["function", "lambda", "method", "partial", "object"],
+)
+def test_a_function_of_observations_is_an_agent(agent: Any) -> None:
+    with runner_of() as runner:
+        by_function = runner.rollout(agent, steps=5)
+    with runner_of() as runner:
+        by_method = runner.rollout(SimpleNamespace(act=agent), steps=5)
+    assert [h.actions.tobytes() for h in by_function] == [h.actions.tobytes() for h in by_method]
+
+
+def test_an_object_that_is_called_itself_is_told_of_episodes_too() -> None:
+    agent = Chooses()
+    with runner_of() as runner:
+        runner.rollout(agent, steps=1)
+    assert agent.began == [0, 1]
+
+
+@pytest.mark.parametrize("asks_itself", [True, False])
+def test_an_own_compute_action_gets_a_function_as_an_agent(asks_itself: bool) -> None:
+    class Own(GymRunner[Any, Any, Any]):
+        @override
+        def compute_action(self, agent: Any, obs_list: Any) -> Any:
+            return agent.act(obs_list) if asks_itself else super().compute_action(agent, obs_list)
+
+    with runner_of(make=Own) as runner:
+        assert [len(history) for history in runner.rollout(zeros, steps=3)] == [3, 3]
+
+
+def of_bytes(observations: NDArray[np.uint8]) -> NDArray[np.int64]:
+    return zeros(observations)
+
+
+async def later(observations: Any) -> Any:
+    return zeros(observations)
+
+
+@pytest.mark.parametrize(
+    ("agent", "says"),
+    [
+        (Chooses, "Agent Chooses is a class. Make one: Chooses()."),
+        (lambda: 0, "Agent <lambda>: it is called as <lambda>(observations), not <lambda>(). Change its parameters."),
+        (
+            Recurrent().act,
+            "Agent act: it is called as act(observations), not act(observations, state, *, greedy, **options). ",
+        ),
+        (later, "Agent later: later is async, but nothing awaits it. Make it a plain method."),
+        (of_bytes, "Agent of_bytes expects NDArray[uint8], but the env provides NDArray[float32]."),
+    ],
+)
+def test_a_function_that_cannot_be_an_agent_is_refused_before_a_step(agent: Any, says: str) -> None:
+    assert refusal(agent, runner_of()).startswith(says)
+
+
+class Model:
+    """As those of Stable-Baselines3."""
+
+    def predict(self, observation: Any, state: Any = None) -> tuple[Any, None]:
+        return zeros(observation), None
+
+
+def lines_in(message: str, model: object) -> Any:
+    """Return the agent whose lines stand in a message."""
+    import torch
+
+    names: dict[str, Any] = {"model": model, "torch": torch}
+    exec(textwrap.dedent(message.partition("\n")[2]), names)
+    return names["act"]
+
+
+def test_a_model_that_predicts_is_refused_with_lines_that_make_an_agent_of_it() -> None:
+    pytest.importorskip("torch")
+    says = refusal(Model(), runner_of())
+    assert says.startswith("Agent Model has no method act(observations), but predict. Pass a function that returns")
+    with runner_of() as runner:
+        assert len(runner.rollout(lines_in(says, Model()), steps=2)[0]) == 2
+
+
+@pytest.mark.parametrize(("action", "n"), [(DISCRETE, 2), (spaces.Box(-np.inf, np.inf, (2,), np.float32), 2)])
+def test_a_torch_module_is_refused_with_lines_that_make_an_agent_of_it(action: Space[Any], n: int) -> None:
+    nn = pytest.importorskip("torch").nn
+    module = nn.Sequential(nn.Linear(3, n))
+    says = refusal(module, runner_of(action=action))
+    assert says.startswith("Agent Sequential is a torch module, and RunnerKit cannot know how its outputs become")
+    with runner_of(action=action) as runner:
+        assert len(runner.rollout(lines_in(says, module), steps=2)[0]) == 2
+
+
 # ---- methods that need not be there
 
 
@@ -468,6 +575,7 @@ def test_a_misspelt_method_that_would_never_be_called_is_refused(name: str, mean
 
 def test_a_misspelt_method_is_refused_where_the_runner_calls_the_agent_in_its_own_way() -> None:
     class Own(GymRunner[Any, Any, Any]):
+        @override
         def compute_action(self, agent: Any, obs_list: Any) -> Any:
             return agent.act(obs_list)
 

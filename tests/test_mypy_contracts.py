@@ -232,8 +232,13 @@ FAULTY = {
     # agents
     "runner.rollout(Left)": "Agent Left is a class. Make one: Left().",
     "runner.rollout(None)": "Agent NoneType has no method act(observations). Give it one.",
-    "runner.rollout(lambda observations: 0)": "Agent function has no method act(observations). Give it one.",
-    "runner.rollout(Left().act)": "Agent method has no method act(observations). Give it one.",
+    "runner.rollout(lambda observations: 0)": f"Agent function provides int, {TO_ENV}",
+    "runner.rollout(lambda observations, state: 0)": (
+        "Agent function: it is called as function(observations), not function(observations, state). "
+        "Change its parameters."
+    ),
+    "runner.rollout(TakesBytes().act)": f"Agent act expects NDArray[uint8], {FROM_ENV}",
+    "runner.rollout(AsyncAct().act)": "Agent act: act is async, but nothing awaits it. Make it a plain method.",
     "runner.rollout(runnerkit)": "Agent module has no method act(observations). Give it one.",
     "runner.rollout(Acts())": "Agent Acts has no method act(observations). Give it one.",
     "runner.rollout(NoAct())": "Agent NoAct has no method act(observations). Did you mean 'acts'?",
@@ -287,6 +292,10 @@ RIGHT = """
     runner.rollout(Namespace)
     runner.rollout(Namespace())
     runner.rollout(Holds(Left().act))
+    runner.rollout(Left().act, steps=3)
+    runner.rollout(Unannotated().act)
+    runner.rollout(lambda observations: (observations[:, 2] > 0).astype(np.int64))
+    runner.rollout(lambda observations: [0 for _ in observations])
     runner.rollout(Delegating().agent)
     runner.rollout(anything())
     runner.rollout(NoAct())  # type: ignore[runnerkit-contract]

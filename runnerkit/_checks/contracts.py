@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from types import FunctionType, MappingProxyType, MethodWrapperType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, MethodWrapperType, ModuleType
 from typing import Any, Final, NamedTuple, Protocol
 from weakref import WeakKeyDictionary, ref
 
@@ -23,18 +23,17 @@ from runnerkit._checks.annotations import ALL_KINDS, MAPPING, NO_BATCH, SCALAR, 
 from runnerkit._checks.signatures import called_otherwise, first_parameter, is_async, name_of
 from runnerkit._core.batches import readable_kinds
 from runnerkit._core.spaces import Layout, Leaf
-from runnerkit.errors import ArgumentError
 
 __all__ = [
     "AGENT",
     "CONTRACTS",
     "EXECUTOR",
+    "FUNCTION_AGENT",
     "HISTORY_FORMAT",
     "POSTPROCESSOR",
     "PREPROCESSOR",
     "RECORDER",
     "THE_ENV",
-    "AgentGate",
     "Contract",
     "Facts",
     "is_plain_value",
@@ -43,6 +42,7 @@ __all__ = [
 THE_ENV: Final = "the env"
 
 _STATIC = (staticmethod, classmethod)
+_FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType)
 
 
 class Batch(NamedTuple):
@@ -59,6 +59,8 @@ class Facts(NamedTuple):
     who: str
     fault: str
     """What is wrong with it, whatever it is used with; empty if nothing is."""
+    near_miss: str = ""
+    """What is wrong with it even if it is called in another way: a method that is never called."""
     takes: Batch = Batch()
     gives: Batch = Batch()
 
@@ -151,15 +153,18 @@ class Contract:
 
     def _facts(self, given: object) -> Facts:
         who = self._who(given)
-        fault = self._fault(given, who)
+        near_miss = self._near_miss(given, who)
+        fault = self._fault(given, who) or near_miss or self._result_fault(given, who)
         if fault or not self._batches:
-            return Facts(self.what, who, fault)
+            return Facts(self.what, who, fault, near_miss)
         method = _method(given, self._batches)
-        return Facts(self.what, who, "", _batch(method, first_parameter(method)), _batch(method, "return"))
+        takes, gives = _batch(method, first_parameter(method)), _batch(method, "return")
+        return Facts(self.what, who, "", "", takes, gives)
 
     def _who(self, given: object) -> str:
         """Return the name of a class, that of a function where functions are meant to be, else that of its class."""
-        named = isinstance(given, type) or (self._may_be_class and isinstance(given, FunctionType))
+        called = all(name_of(call) == "__call__" for call in self.calls)
+        named = isinstance(given, (type, *_FUNCTIONS)) if called else isinstance(given, type)
         return str(getattr(given, "__name__", "")) if named else type(given).__name__
 
     def _fault(self, given: object, who: str) -> str:
@@ -171,13 +176,13 @@ class Contract:
                 return sentences.lacks_method(self.what, who, call, _public(given))
         for call in there:
             if is_async(_method(given, call)):
-                return sentences.async_method(self.what, who, name_of(call))
+                return sentences.async_method(self.what, who, name_of(_said(given, call, who)))
         for call in there:
-            said = call.replace("__call__", who) if isinstance(given, (type, FunctionType)) else call
+            said = _said(given, call, who)
             otherwise = called_otherwise(_method(given, call), said)
             if otherwise:
                 return sentences.not_callable_so(self.what, who, said, otherwise)
-        return self._near_miss(given, who) or self._result_fault(given, who)
+        return ""
 
     def _near_miss(self, given: object, who: str) -> str:
         """Return what is wrong if it has a method that is named almost as one that it need not have, and has not."""
@@ -214,6 +219,8 @@ _BINDS: Final = {"bind": (Space, "Space[Any]")}
 AGENT: Final = Contract(
     "Agent", sentences.ACT, optional=(sentences.BEGIN_EPISODES, sentences.SET_ACTIVE_ENVS), batches="act"
 )
+FUNCTION_AGENT: Final = Contract("Agent", sentences.CHOOSE, batches="__call__")
+"""What is called with observations itself, as it has no method `act`."""
 PREPROCESSOR: Final = Contract(
     "Preprocessor", sentences.BIND, sentences.PROCESS_OBSERVATIONS, batches="__call__", results=_BINDS
 )
@@ -246,30 +253,6 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
 """What is contributed through each hook."""
 
 
-class AgentGate:
-    """Lets agents pass that can act in one runner.
-
-    `source` and `sink` are what is before and after the agent: `THE_ENV`, or the title of a processor.
-    """
-
-    def __init__(self, observation: Layout, source: str, action: Layout, sink: str) -> None:
-        self._source = source, observation
-        self._sink = sink, action
-        self._passed: Facts | None = None  # a class has always the same
-
-    def check(self, agent: object, *, called_plainly: bool) -> None:
-        """Raise ArgumentError if the agent cannot act; little is known of one that is called in a way of its own."""
-        if not called_plainly and callable(getattr(agent, "act", None)):
-            return
-        facts = AGENT.look(agent)
-        if facts is self._passed:
-            return
-        fault = facts.fault or facts.takes_fault(*self._source) or facts.gives_fault(*self._sink)
-        if fault:
-            raise ArgumentError(fault)
-        self._passed = facts
-
-
 def is_plain_value(given: object) -> bool:
     """Whether it is a number, a list, None: nothing that anyone would take for a processor or a format."""
     if isinstance(given, ModuleType) or type(given) is object:
@@ -278,6 +261,11 @@ def is_plain_value(given: object) -> bool:
 
 
 # ---- methods
+
+
+def _said(given: object, call: str, who: str) -> str:
+    """Return how a call is written: a function is called by its own name."""
+    return call.replace("__call__", who) if isinstance(given, (type, *_FUNCTIONS)) else call
 
 
 def _public(given: object) -> list[str]:

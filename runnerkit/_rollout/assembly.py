@@ -18,7 +18,8 @@ from gymnasium.vector import VectorEnv
 from typing_extensions import TypeVar
 
 from runnerkit import _sentences as sentences
-from runnerkit._checks.contracts import CONTRACTS, EXECUTOR, HISTORY_FORMAT, RECORDER, AgentGate, is_plain_value
+from runnerkit._checks.agents import AgentGate
+from runnerkit._checks.contracts import CONTRACTS, EXECUTOR, HISTORY_FORMAT, RECORDER, is_plain_value
 from runnerkit._core.batches import BatchReader
 from runnerkit._core.faults import close_after, describe
 from runnerkit._core.spaces import Layout

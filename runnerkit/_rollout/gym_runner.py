@@ -394,7 +394,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     @override
     def rollout(
         self,
-        agent: Agent[ObsT, ActT | TensorLike | list[Any]],
+        agent: Agent[ObsT, ActT | TensorLike | list[Any]] | Callable[[ObsT], ActT | TensorLike | list[Any]],
         steps: int | None = None,
         render: bool = False,
         fps: int = 30,
@@ -407,7 +407,8 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         Envs go on where the last rollout left them; the record of an episode that goes on says so.
 
         Args:
-            agent: anything with `act(observations)`; see `Agent`, `SupportsBeginEpisodes` and `SupportsSetActiveEnvs`.
+            agent: anything with `act(observations)`, or a function of observations. See `Agent`,
+                `SupportsBeginEpisodes` and `SupportsSetActiveEnvs`.
             steps: per env; MAX_STEPS, if neither steps nor episodes are given.
             render: draw every step; see `render_mode`.
             fps: how many steps a second are drawn at the most.
@@ -465,12 +466,12 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     def _makes_own_history(self) -> bool:
         return not _is(self.process_transition, GymRunner.process_transition)
 
-    def _chooser(self, agent: Agent[Any, Any]) -> Callable[[Any], object]:
+    def _chooser(self, agent: object) -> Callable[[Any], object]:
         plainly = _is(self.compute_action, BaseRunner.compute_action)
-        self._parts.gate.check(agent, called_plainly=plainly)
+        acting: Agent[Any, Any] = self._parts.gate.admit(agent, called_plainly=plainly)
         if plainly:
-            return agent.act  # what the default does, a call less
-        return functools.partial(self.compute_action, agent)
+            return acting.act  # what the default does, a call less
+        return functools.partial(self.compute_action, acting)
 
     def _screen(self, render: bool, fps: int) -> contextlib.AbstractContextManager[Screen | None]:
         if not render:

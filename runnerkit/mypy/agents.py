@@ -44,8 +44,9 @@ class AgentsPart(Part):
 
     def _fault(self, agent: Thing, obs: Type, act: Type, api: CheckerPluginInterface) -> str:
         """Say what is wrong with an agent for such observations and actions, or nothing."""
-        fault = agent.fault(sentences.ACT, optional=_OPTIONAL)
-        ways = [] if fault else agent.methods(sentences.ACT)
+        call = sentences.CHOOSE if agent.is_function(sentences.ACT) else sentences.ACT
+        fault = agent.fault(call, optional=_OPTIONAL)
+        ways = [] if fault else agent.methods(call)
         taking = [way for way in ways if fits(obs, way.first)]
         if ways and not taking:
             takes, gives = text(ways[0].first, api.options), text(obs, api.options)

@@ -129,6 +129,13 @@ class Thing:
             return "module"  # as it calls itself
         return typ.type.name if isinstance(typ, Instance) else "NoneType"
 
+    def is_function(self, call: str) -> bool:
+        """Whether it is called itself, as it is no class and has no method that is called so."""
+        is_class = isinstance(self._type, TypeType) or (
+            isinstance(self._type, FunctionLike) and self._type.is_type_obj()
+        )
+        return not is_class and self._ways(call) is None and self._ways("__call__()") is not None
+
     def fault(self, *calls: str, optional: Sequence[str] = ()) -> str:
         """Say what is wrong with how its methods can be called, `act(observations)` for instance, or nothing."""
         typ = self._type
@@ -153,13 +160,17 @@ class Thing:
     def _misshapen(self, calls: Sequence[str]) -> str:
         for call in calls:
             if any(way.is_async for way in self._ways(call) or ()):
-                return sentences.async_method(self.what, self.who, _name(call))
+                return sentences.async_method(self.what, self.who, _name(self._said(call)))
         for call in calls:
             ways = self._ways(call) or ()
             if ways and not self.methods(call):
-                own = call.replace("__call__", self.who) if isinstance(self._type, FunctionLike) else call
+                own = self._said(call)
                 return sentences.not_callable_so(self.what, self.who, own, f"{_name(own)}({ways[0]})")
         return ""
+
+    def _said(self, call: str) -> str:
+        """Return how a call is written: a function is called by its own name."""
+        return call.replace("__call__", self.who) if isinstance(self._type, FunctionLike) else call
 
     def _ways(self, call: str) -> list[Method] | None:
         """Return all ways to call a method; None if it is not there, no way where nothing is known of it."""
@@ -200,7 +211,7 @@ class Thing:
 
     def _function(self, typ: FunctionLike) -> str:
         node = typ.items[0].definition
-        if self._may_be_class and isinstance(node, FuncDef | Decorator):
+        if (self._may_be_class or self.what == "Agent") and isinstance(node, FuncDef | Decorator):
             return node.name
         return "method" if typ.items[0].is_bound else "function"
 

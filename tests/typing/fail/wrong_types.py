@@ -78,6 +78,7 @@ def agents_of_the_wrong_batch_type() -> None:
     runner.rollout(WrongAction())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     runner.rollout(WrongObservation())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     runner.rollout(NoAct())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    runner.rollout(WrongAction().act)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     runner.rollout(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 

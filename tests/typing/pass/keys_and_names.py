@@ -62,6 +62,8 @@ def keys_carry_the_types_of_batches() -> None:
         assert_type(runnerkit.stack(histories), ArrayHistory[Obs, Act])
         runner.rollout(TensorLeft(), steps=3)
         runner.rollout(ListLeft(), steps=3)
+        runner.rollout(Left().act, steps=3)
+        runner.rollout(lambda observations: np.zeros(len(observations), np.int64), steps=3)
 
 
 def types_may_be_said_where_things_are_made() -> None:
