@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from gymnasium import Space
@@ -15,7 +15,7 @@ from runnerkit._core.spaces import Column, Layout, Leaf
 from runnerkit._core.types import ActT_co, ObsT_contra
 from runnerkit.errors import ArgumentError
 
-__all__ = ["Agent", "SupportsBeginEpisodes", "SupportsSetActiveEnvs", "RandomAgent"]
+__all__ = ["Agent", "AnyAgent", "SupportsBeginEpisodes", "SupportsSetActiveEnvs", "RandomAgent"]
 
 
 class Agent(Protocol[ObsT_contra, ActT_co]):
@@ -35,6 +35,10 @@ class Agent(Protocol[ObsT_contra, ActT_co]):
         Row i belongs to the i-th active env. The observations are the agent's own copy.
         """
         ...
+
+
+AnyAgent: TypeAlias = Agent[Any, Any] | Callable[[Any], Any]
+"""An agent, or a function of observations that chooses their actions."""
 
 
 @runtime_checkable

@@ -19,7 +19,7 @@ from runnerkit._core.types import MakeEnv
 from runnerkit._plugins.manager import Plugins
 from runnerkit._rollout.config import is_count
 from runnerkit._rollout.gym_runner import GymRunner
-from runnerkit.agents import Agent
+from runnerkit.agents import AnyAgent
 from runnerkit.errors import ArgumentError, RolloutError
 from runnerkit.executors.share import SeedSchedule
 from runnerkit.history.block import Block
@@ -29,7 +29,7 @@ from runnerkit.typing import RunnerOptions
 
 __all__ = ["AgentMaker", "Comparison", "Difference", "Evaluation", "Interval", "compare", "evaluate"]
 
-AgentMaker: TypeAlias = Callable[[GymRunner[Any, Any, Any]], Agent[Any, Any] | Callable[[Any], Any]]
+AgentMaker: TypeAlias = Callable[[GymRunner[Any, Any, Any]], AnyAgent]
 """Returns the agent for a runner, whose spaces it may ask for."""
 
 Interval: TypeAlias = tuple[float, float]
@@ -145,7 +145,7 @@ class Comparison:
 
 
 def evaluate(
-    agent: Agent[Any, Any] | None,
+    agent: AnyAgent | None,
     env: str | EnvKey[Any, Any] | MakeEnv,
     episodes: int = 20,
     seed: int = 0,
@@ -163,7 +163,7 @@ def evaluate(
     depends on the same row of observations alone. Only `episodes` counts: memory does not grow with them.
 
     Args:
-        agent: anything with `act(observations)`; None, if `make_agent` makes it.
+        agent: anything with `act(observations)`, or a function of observations; None, if `make_agent` makes it.
         env: as for `runnerkit.make`.
         episodes: how many.
         seed: of the evaluation; episode k begins with its k-th seed.
@@ -202,7 +202,7 @@ def evaluate(
 
 
 def compare(
-    agents: Mapping[str, Agent[Any, Any]],
+    agents: Mapping[str, AnyAgent],
     env: str | EnvKey[Any, Any] | MakeEnv,
     episodes: int = 20,
     seed: int = 0,
@@ -250,7 +250,7 @@ class _Records:
         """Nothing is open."""
 
 
-def _rollouts(runner: GymRunner[Any, Any, list[Episode]], agent: Agent[Any, Any]) -> Iterator[list[Episode]]:
+def _rollouts(runner: GymRunner[Any, Any, list[Episode]], agent: AnyAgent) -> Iterator[list[Episode]]:
     """Roll out on and on, until nobody asks for more; raise RolloutError after MAX_STEPS steps without an end."""
     idle = 0
     while idle < runner.MAX_STEPS:

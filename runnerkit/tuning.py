@@ -23,7 +23,7 @@ from runnerkit._core.wording import count
 from runnerkit._plugins.manager import Plugins, installed_plugins
 from runnerkit._rollout.config import Named, is_count
 from runnerkit._rollout.gym_runner import GymRunner
-from runnerkit.agents import Agent
+from runnerkit.agents import AnyAgent
 from runnerkit.errors import ArgumentError, UnknownNameError
 from runnerkit.evaluation import AgentMaker
 from runnerkit.keys import EnvKey
@@ -255,7 +255,7 @@ class _Contestant:
         self._executor, self._workers, self._n_envs = executor, workers, n_envs
         self._build, self._make_agent, self._steps = build, make_agent, steps
         self._runner: GymRunner[Any, Any, Any] | None = None
-        self._agent: Agent[Any, Any] | Callable[[Any], Any]
+        self._agent: AnyAgent
         self._rounds: list[float] = []
         self._error: Exception | None = None
 
