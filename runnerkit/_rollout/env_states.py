@@ -11,7 +11,7 @@ from runnerkit._core.faults import describe
 from runnerkit._core.spaces import Leaf
 from runnerkit._rollout.assembly import Assembly
 from runnerkit.errors import EnvError, EnvSpaceError, RolloutError
-from runnerkit.executors.base import LockstepExecutor
+from runnerkit.executors.vector.executor import VectorExecutor
 from runnerkit.history.block import Block, Mark
 from runnerkit.history.log import InfoEntry
 from runnerkit.records import EpisodeSchedule, EpisodeStart
@@ -51,8 +51,8 @@ class EnvStates:
         """Envs whose next episode begins with the next step, as they are reset by a vector env in it."""
         self.envs: list[EnvState] = [EnvState() for _ in range(n)]
         executor = parts.executor
-        self.lockstep: LockstepExecutor | None = executor if isinstance(executor, LockstepExecutor) else None
-        """The executor, if it is of that kind."""
+        self.vector: VectorExecutor | None = executor if isinstance(executor, VectorExecutor) else None
+        """The executor, if a vector env steps all envs at once."""
         self._parts = parts
         self._schedule: EpisodeSchedule = schedule or parts.schedule
         self._observations = parts.layout.observation.allocate(n)
@@ -98,8 +98,8 @@ class EnvStates:
 
     def _reset(self, starts: Mapping[int, tuple[int, EpisodeStart]], *, alone: bool) -> dict[int, EpisodeStart]:
         """Begin episodes, and return how those began that need not rest first."""
-        if self.lockstep is not None:
-            return self.lockstep.begin(0, starts, alone)
+        if self.vector is not None:
+            return self.vector.begin(0, starts, alone)
         self._parts.executor.reset(0, starts)
         return {i: start for i, (_, start) in starts.items()}
 

@@ -21,7 +21,7 @@ from runnerkit._plugins.manager import Plugins, installed_plugins
 from runnerkit._rollout.assembly import Assembly, Blueprint, close_dropped
 from runnerkit._rollout.config import RunnerConfig, check_callable
 from runnerkit._rollout.env_states import EnvStates
-from runnerkit._rollout.lockstep import rollout_of
+from runnerkit._rollout.loop import Rollout
 from runnerkit._rollout.plan import Plan, limit_of
 from runnerkit._rollout.rendering import Screen
 from runnerkit._rollout.runner import BaseRunner
@@ -439,7 +439,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         )
         with Interrupt() as interrupt, self._working(), self._screen(render, fps) as screen:
             try:
-                histories = rollout_of(self._parts, self._standing, plan, agent, screen, progress).run(interrupt)
+                histories = Rollout(self._parts, self._standing, plan, agent, screen, progress).run(interrupt)
             except KeyboardInterrupt:  # the second one may have come as the rollout was being finished
                 self._standing.abandon()
                 raise

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Protocol, runtime_checkable
 
 from runnerkit._core.spaces import Rows
 from runnerkit._core.types import AnyEnv
 from runnerkit.history.block import Block, BlockLayout
 from runnerkit.history.log import EpisodeLog
-from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, Provenance, RunOptions
+from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, RunOptions
 
-__all__ = ["Executor", "LockstepExecutor", "MakeExecutor", "SupportsAllocate", "SupportsReport"]
+__all__ = ["Executor", "MakeExecutor", "SupportsAllocate", "SupportsReport"]
 
 
 class Executor(Protocol):
@@ -47,7 +44,9 @@ class Executor(Protocol):
 
         `actions[i]` is for env `active[i]`; they are in row `at` of the block's `env_actions`, too. Rewards and
         flags go to row `at`, observations to `row`. With `restart`, an env whose episode ends begins its next one
-        at once; its final observation, whose row the first one takes, goes to the log that `drain` returns.
+        at once; its final observation, whose row the first one takes, goes to the log that `drain` returns. An executor
+        that makes an env anew in a step returns its index, too, and says in the log how its episode ended, see
+        `EpisodeLog.begin`.
         """
         ...
 
@@ -70,61 +69,6 @@ class SupportsAllocate(Protocol):
 
     def allocate(self, layout: BlockLayout, steps: int, most: int, window: bool, /) -> Block:
         """Return a block of `steps` steps that can be resized up to `most`."""
-        ...
-
-
-@runtime_checkable
-class LockstepExecutor(Executor, Protocol):
-    """An executor whose envs can only step all at once, as those of a `gymnasium.vector.VectorEnv` do.
-
-    Most of them begin their episodes by themselves, too, some of them a step late: such an env *rests* in the step
-    after its last one, and the agent is not asked for it. `reset` and `step` are as of any executor, but that
-    `step` returns envs that will rest as ended without beginning anew, whatever `restart` is.
-    """
-
-    @property
-    def provenance(self) -> Provenance:
-        """What can be told of the envs."""
-        ...
-
-    @property
-    def rests(self) -> bool:
-        """Whether an env rests for a step before its next episode."""
-        ...
-
-    @property
-    def begins_alone(self) -> bool:
-        """Whether some envs can begin an episode while others go on with theirs."""
-        ...
-
-    @property
-    def takes_schedule(self) -> bool:
-        """Whether each episode can be given its own seed and options."""
-        ...
-
-    def begin(
-        self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]], alone: bool, /
-    ) -> dict[int, EpisodeStart]:
-        """Begin episodes as `reset` does, and return how they began, as far as it is known.
-
-        Envs that are missing in what it returns rest first. `alone` says that no other env goes on with its episode.
-        """
-        ...
-
-    def any_actions(self) -> NDArray[Any]:
-        """Return a batch of valid actions for all envs, where the action space is one array."""
-        ...
-
-    def stepper(self) -> Callable[[int, int, Any], tuple[NDArray[np.bool_], Any]]:
-        """Return what steps all envs with a batch of actions, faster than `step`: (at, row, actions) -> (over, infos).
-
-        `over` says whose episode ended. What is chosen for an env that rests does not matter; it begins an episode with
-        this step. Good until another block is attached, and only for envs that rest, with `keep_infos` off.
-        """
-        ...
-
-    def never_rested(self) -> Exception:
-        """Return what to raise if an env that rested in a step ended in it."""
         ...
 
 

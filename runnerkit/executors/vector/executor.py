@@ -194,7 +194,10 @@ class VectorExecutor:
         return self._begin_all(row, starts)
 
     def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> list[int]:
-        """Step all envs; return those of the active ones whose episode ended, see `LockstepExecutor`."""
+        """Step all envs; return those of the active ones whose episode ended.
+
+        An env that rests before its next episode only ended, whatever `restart` is: it begins with the next step.
+        """
         idle = self._waiting
         some_ignored = len(active) + (len(idle) if self.rests else 0) != self._n
         if some_ignored:

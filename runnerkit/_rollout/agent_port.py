@@ -1,0 +1,82 @@
+"""The agent's side of a rollout: asking it, checking what it answers, and telling it of episodes and active envs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box
+
+from runnerkit._core.faults import describe
+from runnerkit._core.spaces import Column, MisfitError
+from runnerkit._rollout.assembly import Assembly
+from runnerkit._rollout.cursor import Cursor
+from runnerkit.agents import SupportsBeginEpisodes, SupportsSetActiveEnvs
+from runnerkit.errors import AgentError, ProcessorError
+
+__all__ = ["AgentPort"]
+
+
+class AgentPort:
+    """Asks one agent in one rollout. What the agent does wrong comes out as an AgentError that says where."""
+
+    def __init__(self, agent: object, choose: Callable[[Any], object], parts: Assembly, at: Cursor) -> None:
+        self._parts, self._at = parts, at
+        self.choose: Callable[[Any], object] = choose
+        self.stateful: SupportsBeginEpisodes | None = agent if isinstance(agent, SupportsBeginEpisodes) else None
+        self.row_aware: SupportsSetActiveEnvs | None = agent if isinstance(agent, SupportsSetActiveEnvs) else None
+        self._begun: Sequence[int] = ()
+
+    def note_begun(self, env_indices: Sequence[int]) -> None:
+        """Tell the agent, before it is asked again, that episodes have begun in these envs."""
+        self._begun = sorted({*self._begun, *env_indices}) if self._begun else env_indices
+
+    def tell_active(self, env_indices: Sequence[int]) -> None:
+        """Tell the agent which envs the rows of the next batches are of."""
+        if self.row_aware is not None:
+            self._tell(self.row_aware.set_active_envs, list(env_indices))
+
+    def ask(self, observations: object) -> list[Column]:
+        """Return the agent's actions for a batch, one array per leaf, checked."""
+        try:
+            return self._parts.read_actions(self.choose(observations), len(self._at.active))
+        except Exception as error:
+            raise self.error(error) from error
+
+    def tell_of_episodes(self) -> None:
+        """Tell a stateful agent of the episodes that have begun since it was asked last."""
+        if self.stateful is not None and self._begun:
+            self._tell(self.stateful.begin_episodes, list(self._begun))
+        self._begun = ()
+
+    def _tell(self, tell: Callable[[Sequence[int]], None], env_indices: list[int]) -> None:
+        try:
+            tell(env_indices)
+        except Exception as error:
+            raise self.error(error) from error
+
+    def postprocess(self, columns: list[Column]) -> list[Column]:
+        """Return env actions for the agent's, checked."""
+        parts, n = self._parts, len(self._at.active)
+        columns = parts.postprocess(columns, parts.layout.action)
+        try:
+            return parts.read_env_actions(parts.layout.env_action.present(columns), n)
+        except MisfitError as error:
+            of = self._of(error)
+            raise ProcessorError(f"The postprocessors made actions{of} that the env does not take: {error}.") from error
+
+    def error(self, error: Exception) -> AgentError:
+        """Return what to raise for what the agent raised, or for an answer that does not fit."""
+        if not isinstance(error, MisfitError):
+            return AgentError(f"The agent raised at step {self._at.t} of the rollout: {describe(error)}")
+        n, space = len(self._at.active), self._parts.spec.action_space
+        clip = isinstance(space, Box) and np.issubdtype(space.dtype, np.floating)
+        hint = "; postprocessors=['clip'], or ['rescale'], can make others fit" if clip else ""
+        return AgentError(
+            f"The agent's actions{self._of(error)} do not fit (step {self._at.t} of the rollout, {n} active envs): "
+            f"{error}. act() must return one action of {space} per row (runner.action_space){hint}."
+        )
+
+    def _of(self, error: MisfitError) -> str:
+        return "" if error.row is None else f" for env {self._at.active[error.row]}"

@@ -1,0 +1,30 @@
+"""Where a rollout is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import EllipsisType
+
+__all__ = ["Cursor"]
+
+
+@dataclass(slots=True)
+class Cursor:
+    """The next step, and the envs that take part in it; shared by the parts of a rollout.
+
+    All active envs are at the same row, so that a step reads and writes a slice. An env that takes no part in a step
+    leaves a gap in its rows, which is closed when the rollout is over. So rows belong to envs in the end, and nobody
+    pays for it in a step.
+    """
+
+    t: int = 0
+    active: list[int] = field(default_factory=list)
+    """The envs that the agent is asked for, in ascending order."""
+    rows: EllipsisType | list[int] = ...
+    """The same as an index of a row of a column: an ellipsis if it is all of them."""
+
+    def turn_to(self, env_indices: Sequence[int], n_envs: int) -> None:
+        """Let these envs be the active ones."""
+        self.active = list(env_indices)
+        self.rows = ... if len(self.active) == n_envs else self.active

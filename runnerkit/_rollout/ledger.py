@@ -1,0 +1,183 @@
+"""The episodes of one rollout: which began, which a fault broke off, and what of it is handed out in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from runnerkit._core.faults import describe
+from runnerkit._rollout.assembly import Assembly
+from runnerkit._rollout.cursor import Cursor
+from runnerkit._rollout.env_states import EnvStates
+from runnerkit._rollout.plan import Plan
+from runnerkit.errors import EnvError, RolloutError
+from runnerkit.history.arrays import ArrayRecorder
+from runnerkit.history.block import Block
+from runnerkit.history.log import EpisodeLog
+from runnerkit.history.transitions import transition
+from runnerkit.records import EndReason
+
+__all__ = ["Ledger"]
+
+
+class Ledger:
+    """Keeps account of the episodes of one rollout, and closes its block."""
+
+    def __init__(self, parts: Assembly, standing: EnvStates, block: Block, plan: Plan, at: Cursor) -> None:
+        self._parts, self._standing, self._block, self._plan, self._at = parts, standing, block, plan, at
+        self._own = plan.process_transition
+        self._histories: list[Any] = [None] * block.n_envs  # of a runner that makes its own
+        self._broken_off: dict[int, EndReason] = {}
+        self._faulty_row: int | None = None  # in which episodes began in a step of which a fault came after it
+        # Episodes that begin in a step are looked at when the rollout is over, unless someone waits for them.
+        self.is_awaited: bool = bool(parts.preprocess) or self._own is not None
+        """Whether it matters at once which episodes began in a step."""
+        self.makes_own: bool = self._own is not None
+        """Whether the runner makes its own histories, so that the block keeps the last step only."""
+
+    # ---- in a step
+
+    def take(self, upto: int) -> None:
+        """Note which episodes began, as the executor logged it; show final observations to the preprocessors.
+
+        What began after observation `upto` did so in a step that a fault broke off, and never was.
+        """
+        self.note(self._parts.executor.drain(), upto)
+        if self._own is not None and self._faulty_row is not None:
+            return
+        block = self._block
+        for i, _, episode_index in block.log.last(before=self._faulty_row):
+            self._standing.envs[i].begin(episode_index, block.start_of(i, episode_index))
+
+    def note(self, log: EpisodeLog, upto: int) -> None:
+        """Append to the log of the block, without looking at who is where now."""
+        layout, block = self._parts.layout, self._block
+        if self._own is None:
+            log = log.until(layout.raw, upto)
+        if self._parts.preprocess and len(log):  # as a batch in the order of the envs, whoever stepped them
+            log = log.by_env(layout.raw)
+            raw = log
+            log = raw.with_finals(layout.observation, self._parts.preprocess(raw.finals(layout.raw), layout.raw))
+            if block.raw_log is not None:
+                block.raw_log.extend(raw)
+        block.log.extend(log)
+
+    def note_fault_after(self, row: int) -> None:
+        """Note that all envs made a step, to `row`, and that what failed came after it: the next episode of an env.
+
+        The episodes that others began in the same step are not counted: with more workers there are more.
+        """
+        self._faulty_row = row
+
+    def count(self, at: int) -> None:
+        """Count steps and returns here, as a window of one step forgets the rewards."""
+        for i in self._at.active:
+            env = self._standing.envs[i]
+            env.steps += 1
+            env.return_ += float(self._block.rewards[at, i])
+
+    def process_transitions(self, env_indices: list[int]) -> None:
+        """Hand the last step to a runner that makes its own histories."""
+        block, t, process = self._block, self._at.t, self._own
+        assert process is not None
+        self.take(upto=t + 1)
+        infos = {i: info for i, _, info in block.log.infos}
+        columns, envs = block.log.finals(block.layout.observation), block.log.table()[:, 0].tolist()
+        finals = {i: [column[k] for column in columns] for k, i in enumerate(envs)}
+        for i in env_indices:
+            step = transition(block, i, t, finals.get(i), infos.get(i, {}), known=(i, 1) not in block.log.unknown)
+            try:
+                self._histories[i] = process(self._histories[i], step)
+            except Exception as error:
+                raise RolloutError(f"process_transition raised {describe(error)}, for env {i}") from error
+        block.log = EpisodeLog(block.layout.observation)
+        block.terminated[:], block.truncated[:] = False, False
+
+    # ---- faults
+
+    def locate(self, error: RolloutError, *, breaks_off: bool) -> None:
+        """Complete what an error says with what only the rollout knows, and settle the env's episode."""
+        if not isinstance(error, EnvError) or error.episode_index is None:
+            return
+        i = error.env_index
+        if breaks_off:
+            self._broken_off[i] = error.end_reason or EndReason.CRASHED
+        if self._own is None:
+            self.take(upto=self._at.t)
+        if error.action is not None and i in self._block.first_marks:
+            error.step = self._steps_of(i)
+        self._standing.skip(error)
+
+    def _steps_of(self, i: int) -> int:
+        """Return how many steps the episode of an env has behind it."""
+        if self._own is not None:
+            return self._standing.envs[i].steps
+        began = next((row for env, row, _ in self._block.log.last() if env == i), None)
+        return self._at.t - began if began is not None else self._at.t + self._block.first_marks[i].steps_before
+
+    # ---- at the end
+
+    def finish(self, tail: EndReason, waiting: Sequence[int], close_gaps: Callable[[int], None]) -> list[object]:
+        """Close the block after the last step and return the histories.
+
+        `tail` is how running episodes end; `waiting` are envs that go on though they are not active.
+        """
+        executor, block, t, standing = self._parts.executor, self._block, self._at.t, self._standing
+        if self._own is None:  # else all is taken but for what began in a step that a fault broke off
+            self.take(upto=t)
+        else:
+            executor.drain()
+        executor.attach(None)
+        for i in (*self._at.active, *waiting):
+            block.lengths[i] = t
+        block.lengths = [min(length, t) for length in block.lengths]  # a fault may have broken the last step off
+        if standing.vector is not None:
+            block.provenance = standing.vector.provenance
+            if tail is EndReason.CUT and self._plan.is_open_ended and not standing.vector.begins_alone:
+                tail = EndReason.INTERRUPTED  # the other envs cannot begin before these end, and are not to wait
+        block.tails = [self._broken_off.get(i, tail) for i in range(block.n_envs)]
+        standing.keep(block, t)  # before rows move
+        if self._own is None:
+            block.trim(t)  # what a step left that a fault broke off is not to move along
+            close_gaps(t)
+        if tail is EndReason.CUT:
+            self._hand_over()
+        else:
+            standing.abandon()
+        return self._histories if self._own is not None else self._record()
+
+    def _hand_over(self) -> None:
+        """Tell the runner where its envs stand now."""
+        block, envs = self._block, self._standing.envs
+        if self._own is None:  # else steps and returns were counted on the way
+            last = {i: (mark.row, mark.steps_before, mark.return_before) for i, mark in block.first_marks.items()}
+            last.update({i: (row, 0, 0.0) for i, row, _ in block.log.last()})
+            for i, (row, steps_before, return_before) in last.items():
+                length = block.lengths[i]
+                envs[i].steps = steps_before + length - row
+                envs[i].return_ = return_before + float(block.rewards[row:length, i].sum())
+        fresh = {i: envs[i].episode_index for i in self._at.active if not envs[i].steps}
+        self._standing.untold = list(fresh)
+        self._standing.reset_infos = [entry for entry in block.log.reset_infos if fresh.get(entry[0]) == entry[1]]
+
+    def _record(self) -> list[object]:
+        """Hand the block to the history format; should that fail, the error has the arrays."""
+        block, name = self._block, type(self._parts.recorder).__name__
+        try:
+            histories = list(self._parts.recorder.finish(block))
+        except Exception as error:
+            raise self._unrecorded(f"{name} failed to take the rollout: {describe(error)}") from error
+        if len(histories) != block.n_envs:
+            raise self._unrecorded(f"{name} returned {len(histories)} histories for {block.n_envs} envs")
+        return histories
+
+    def _unrecorded(self, what: str) -> RolloutError:
+        fault = RolloutError(f"The history format failed. {what}")
+        fault.histories = list(ArrayRecorder().finish(self._block))
+        return fault
+
+    def abandon(self) -> None:
+        """Leave the runner fit for another rollout, and this one behind."""
+        self._standing.abandon()
+        self._parts.executor.drain()
+        self._parts.executor.attach(None)

@@ -1,0 +1,115 @@
+"""How episodes begin within a rollout: all that the loop leaves to the kind of envs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from runnerkit._core.interrupts import Interrupt
+from runnerkit._core.spaces import Column
+from runnerkit._rollout.agent_port import AgentPort
+from runnerkit._rollout.assembly import Assembly
+from runnerkit._rollout.cursor import Cursor
+from runnerkit._rollout.env_states import EnvStates
+from runnerkit._rollout.ledger import Ledger
+from runnerkit.errors import EnvError
+from runnerkit.history.block import Block
+from runnerkit.history.log import EpisodeLog
+
+__all__ = ["PromptStarts", "Read", "Starts"]
+
+Read = Callable[[Any, int], Column]
+"""Checks the actions for so many envs, and returns them as one array."""
+
+
+class Starts(Protocol):
+    """What the loop asks of a kind of envs::
+
+    starts.start()                          # when the first observations are there
+    ended = executor.step(...)
+    begun = starts.begin(ended, ...)        # after each step in which an env ended, or waited
+    ...and at the end of the rollout:
+    starts.close_gaps(t)
+    """
+
+    @property
+    def waiting(self) -> Sequence[int]:
+        """The envs that take no part in the next step, and begin an episode with it."""
+        ...
+
+    def start(self) -> None:
+        """Note which envs wait as the rollout begins."""
+        ...
+
+    def begin(self, env_indices: Sequence[int], restarted: bool, /) -> Sequence[int]:
+        """Let envs whose episode has ended begin another one; return those whose first observation is there now.
+
+        `restarted` says that the executor was to do so within the step.
+        """
+        ...
+
+    def run_plainly(self, port: AgentPort, read: Read, last: int, interrupt: Interrupt, /) -> None:
+        """Make steps in a tight loop until `last`, or leave it to the loop, which then makes all of them."""
+        ...
+
+    def close_gaps(self, t: int, /) -> None:
+        """Drop the rows of the steps that envs waited in; `t` steps were made."""
+        ...
+
+
+class PromptStarts:
+    """Episodes begin in the step in which those before them end: single envs, and most vector envs."""
+
+    waiting: Sequence[int] = ()
+
+    def __init__(self, parts: Assembly, standing: EnvStates, block: Block, ledger: Ledger, at: Cursor) -> None:
+        self._parts, self._standing, self._block, self._ledger, self._at = parts, standing, block, ledger, at
+
+    def start(self) -> None:
+        """Do nothing: nobody waits."""
+
+    def begin(self, env_indices: Sequence[int], restarted: bool, /) -> Sequence[int]:
+        """Reset the envs, unless the executor has."""
+        if not env_indices or (restarted and not self._ledger.is_awaited):
+            return env_indices
+        next_t = self._at.t + 1
+        self._ledger.take(upto=next_t)
+        if not restarted:
+            self._reset(env_indices, next_t)
+        return env_indices
+
+    def _reset(self, env_indices: Sequence[int], next_t: int) -> None:
+        row, raw = self._block.raw_row(next_t), self._block.raw
+        starts = self._standing.next_starts(self._block, env_indices)
+        log = EpisodeLog(self._parts.layout.raw)
+        for i in env_indices:
+            log.begin(i, next_t, starts[i][0], raw, (row, i))
+        self._ledger.note(log, upto=next_t)  # before a first observation takes the final one's row
+        self._parts.executor.reset(row, starts)
+        for i, (episode_index, start) in starts.items():
+            self._standing.envs[i].begin(episode_index, start)
+
+    def run_plainly(self, port: AgentPort, read: Read, last: int, interrupt: Interrupt, /) -> None:
+        """Ask, step, ask: for envs of a few microseconds the general step would cost a tenth of the speed."""
+        at, block = self._at, self._block
+        observations, recorded, active, n = block.observations[0], block.actions[0], at.active, len(at.active)
+        choose, step = port.choose, self._parts.executor.step
+        for t in range(at.t, last):
+            if interrupt.requested:
+                return
+            try:
+                actions = read(choose(observations[t].copy()), n)
+            except Exception as error:
+                raise port.error(error) from error
+            recorded[t] = actions
+            try:
+                step(t, t + 1, actions, active, True)
+            except EnvError as fault:
+                if fault.after_step:
+                    at.t = t + 1
+                    self._ledger.note_fault_after(t + 1)
+                raise
+            at.t = t + 1
+
+    def close_gaps(self, t: int, /) -> None:
+        """Do nothing: nobody waits."""
