@@ -245,6 +245,8 @@ class ExecutorReport:
     """Why it was chosen."""
     seconds_per_step: Mapping[str, float] = field(default_factory=dict)
     """What was measured: the seconds that a step of all envs typically takes, for each executor that was tried."""
+    advice: str = ""
+    """What another executor would probably give, where that can be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +259,8 @@ class EnvFacts:
     render_mode: str | None
     identity: tuple[int, int]
     """Process and object: a factory that returns the same env twice is found out by it."""
+    thread_safe: bool = False
+    """Whether the env is known to be thread-safe: the user, or the env itself, says so."""
 
 
 class EpisodeSchedule(Protocol):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import random
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import faulty_envs
+import gymnasium
 import numpy as np
 import pytest
-from faulty_envs import GO_ON, AnyRunner, Constant, Faults, Fleet, ScriptedEnv, build, raising, runnerkit_threads
+from faulty_envs import GO_ON, AnyRunner, Constant, Faults, Fleet, ScriptedEnv, raising, runnerkit_threads
 from hypothesis import given
 from hypothesis import strategies as st
 from restless import RESTLESS, moving
@@ -21,11 +24,17 @@ from runnerkit import Contribution, ExecutorReport, hookimpl
 from runnerkit._plugins.manager import Plugins
 from runnerkit.errors import ArgumentError, EnvError
 from runnerkit.executors import SerialExecutor, auto, trial
+from runnerkit.executors.thread_safety import is_thread_safe
 from runnerkit.executors.trial import Trial, Way
 from runnerkit.executors.waiting import has_gil
 from runnerkit.typing import SupportsReport
 
 MS = 1e-3
+
+
+def build(env: Any, **options: Any) -> AnyRunner:
+    """Return a runner whose envs may be stepped in threads, unless it is said that they may not."""
+    return faulty_envs.build(env, **{"thread_safe": True, **options})
 
 
 @pytest.fixture(autouse=True)
@@ -152,11 +161,16 @@ class Clock:
     def __init__(self) -> None:
         self.serial, self.elsewhere = 1 * MS, 0.0
         self.now = 0.0
+        self.busy = 1.0
+        """Which part of its time an env computes."""
         self._lock = threading.Lock()
         self._home = threading.get_ident()
 
     def perf_counter(self) -> float:
         return self.now
+
+    def thread_time(self) -> float:
+        return self.now * self.busy
 
     def step(self, env: object) -> object:
         with self._lock:
@@ -341,6 +355,75 @@ def test_it_closes_in_every_phase(clock: Clock, steps: int) -> None:
         runner.rollout(Constant(), steps=steps)
     assert [env.calls("close") for env in fleet.envs] == [1] * 4
     assert runnerkit_threads() == []
+
+
+# ---- envs that are not known to be thread-safe
+
+
+@pytest.mark.parametrize("thread_safe", [None, False])
+def test_envs_that_are_not_known_to_be_thread_safe_are_never_moved(thread_safe: bool | None, clock: Clock) -> None:
+    fleet = fleet_by(clock)
+    with build(fleet, n_envs=4, workers=2, thread_safe=thread_safe) as runner:
+        runner.rollout(Constant(), steps=300)
+        assert runner_says(runner) == ("serial", "the envs are not known to be thread-safe")
+        assert runner.executor_report.advice == "executor='processes' could be up to 2.0 times faster"
+    assert all(env.threads == {threading.get_ident()} for env in fleet.envs)
+
+
+def test_the_report_tells_what_threads_would_give_to_envs_that_wait(clock: Clock) -> None:
+    clock.busy = 0.05
+    with build(fleet_by(clock, 8), n_envs=8, workers=2, thread_safe=None) as runner:
+        runner.rollout(Constant(), steps=20)
+        assert runner.executor_report.advice == (
+            "the envs wait 95% of the time: executor='threads' could be 8 times faster, if they are thread-safe"
+        )
+
+
+def test_there_is_no_advice_where_nothing_would_be_faster(clock: Clock) -> None:
+    clock.serial = 2e-6
+    with build(fleet_by(clock), n_envs=4, workers=2, thread_safe=None) as runner:
+        runner.rollout(Constant(), steps=20)
+        assert runner.executor_report.chosen == "serial"
+        assert runner.executor_report.advice == ""
+
+
+def test_envs_that_wait_get_a_thread_each_where_that_is_safe(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runnerkit._core.cores.available_cores", lambda: 2)
+    clock.busy = 0.05
+    with build(fleet_by(clock), n_envs=4) as runner:
+        runner.rollout(Constant(), steps=300)
+        assert (runner.executor_report.chosen, runner.workers) == ("threads", 4)
+
+
+class Said(gymnasium.Wrapper[Any, Any, Any, Any]):
+    metadata: dict[str, Any] = {"thread_safe": True}  # noqa: RUF012
+
+
+class Unsaid(gymnasium.Wrapper[Any, Any, Any, Any]):
+    pass
+
+
+class SafeEnv(ScriptedEnv):
+    metadata: dict[str, Any] = {"render_modes": [], "thread_safe": True}  # noqa: RUF012
+
+
+@pytest.mark.parametrize(
+    ("make", "known"),
+    [
+        (lambda: gymnasium.make("CartPole-v1"), True),
+        (lambda: gymnasium.make("CartPole-v1", render_mode="rgb_array"), False),
+        (lambda: gymnasium.wrappers.FlattenObservation(gymnasium.make("Blackjack-v1")), True),
+        (lambda: Unsaid(gymnasium.make("CartPole-v1")), False),
+        (lambda: Said(gymnasium.make("CartPole-v1")), True),
+        (lambda: Said(ScriptedEnv()), False),
+        (ScriptedEnv, False),
+        (SafeEnv, True),
+        (lambda: Unsaid(SafeEnv()), False),
+    ],
+)
+def test_an_env_is_thread_safe_if_each_layer_of_it_is_known_to_be(make: Callable[[], Any], known: bool) -> None:
+    with contextlib.closing(make()) as env:
+        assert is_thread_safe(env) is known
 
 
 # ---- envs that must stay where they are

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import textwrap
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -33,6 +35,7 @@ from runnerkit.history import ArrayFormat
 from runnerkit.history.arrays import ArrayRecorder
 from runnerkit.processors import Clip, Normalize
 
+SUPPORT = Path(__file__).parent / "support"
 LONG = 60  # seconds after which something has hung
 
 
@@ -441,6 +444,62 @@ def test_neither_imports_nor_rollouts_turn_the_gil_on() -> None:
         """
     )
     assert done == ["True"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize(
+    ("executor", "options"),
+    [("threads", "workers=2"), ("processes", "workers=2"), ("auto", "thread_safe=True, **RESTLESS")],
+)
+def test_a_fork_of_the_caller_is_told_at_once_and_ends(executor: str, options: str) -> None:
+    options = options if executor == "auto" else f"executor={executor!r}, {options}"
+    done = in_a_process(
+        f"""
+        import os, sys
+        sys.path[:0] = {[str(SUPPORT)]}
+        from faulty_envs import Constant, Fleet, build
+        from restless import RESTLESS
+        from runnerkit.errors import RunnerKitError
+        runner = build(Fleet(), n_envs=3, {options})
+        runner.rollout(Constant(), steps=20)
+        dropped = build(Fleet(), n_envs=3, {options})
+        dropped.rollout(Constant(), steps=20)
+        if not os.fork():
+            for call in (lambda: runner.rollout(Constant(), steps=4), runner.maybe_reset,
+                         lambda: runner._parts.executor.render([2])):
+                try:
+                    call()
+                except RunnerKitError as error:
+                    print("Build a runner in each process" in str(error))
+            runner.close()
+            del dropped
+            sys.stdout.flush()
+            os._exit(0)
+        os.wait()
+        print(*[len(history) for history in runner.rollout(Constant(), steps=4)])
+        runner.close(), dropped.close()
+        """
+    )
+    assert done == ["True", "True", "True", "4 4 4"]
+
+
+def test_a_fork_may_end_with_a_runner_that_nobody_closed() -> None:
+    done = in_a_process(
+        f"""
+        import os, sys, warnings
+        sys.path[:0] = {[str(SUPPORT)]}
+        from faulty_envs import Constant, Fleet, build
+        runner = build(Fleet(), n_envs=3, executor="threads", workers=3)
+        runner.rollout(Constant(), steps=4)
+        warnings.simplefilter("ignore")
+        if not os.fork():
+            sys.exit()
+        os.wait()
+        print("ended")
+        runner.close()
+        """
+    )
+    assert done == ["ended"]
 
 
 def in_a_process(program: str) -> list[str]:

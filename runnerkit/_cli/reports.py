@@ -87,6 +87,7 @@ class Summary:
             "executor_choice": {
                 "chosen": self.executor.chosen,
                 "reason": self.executor.reason,
+                "advice": self.executor.advice,
                 "seconds_per_step": dict(self.executor.seconds_per_step),
             },
             "history": self.history,
@@ -110,6 +111,8 @@ class Summary:
         yield "seed", str(self.seed)
         yield "n_envs", str(self.n_envs)
         yield "executor", _executor(self.executor)
+        if self.executor.advice:
+            yield "advice", self.executor.advice
         yield "history", self.history
         if self.preprocessors:
             yield "preprocessors", ", ".join(self.preprocessors)

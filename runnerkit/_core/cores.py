@@ -60,8 +60,12 @@ class Spinners:
     """All executors of the process that are in a rollout: they may spin while there are cores for all of them."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, as in a fork: whoever spins there, or held the lock, has no thread here."""
         # Reentrant, as the garbage collector may close a dropped runner in the midst of what its thread does here.
-        self._lock = threading.RLock()
+        self._lock: threading.RLock = threading.RLock()
         self._running: set[Spinner] = set()
 
     def enter(self, executor: Spinner) -> None:
@@ -85,3 +89,5 @@ class Spinners:
 
 spinners: Final = Spinners()
 """Those of this process."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=spinners.forget)

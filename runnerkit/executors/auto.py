@@ -1,7 +1,8 @@
-"""The default executor: measures the first steps, then steps serially or in threads, whichever is faster."""
+"""The default executor: steps serially, or in threads where these are known to be safe and found to be faster."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -10,8 +11,8 @@ from runnerkit._core.spaces import Rows
 from runnerkit._core.types import AnyEnv
 from runnerkit.errors import EnvError
 from runnerkit.executors.serial import SerialExecutor
-from runnerkit.executors.threads import ThreadsExecutor
-from runnerkit.executors.trial import Trial, Way
+from runnerkit.executors.threads import MOST_THREADS, ThreadsExecutor
+from runnerkit.executors.trial import WAITS, Trial, Way
 from runnerkit.history.block import Block
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, RunOptions
@@ -28,9 +29,12 @@ _MOVED = (
 class AutoExecutor:
     """Steps n envs serially or in up to `workers` threads, whichever turns out to be faster.
 
-    All envs are made in the calling thread and stepped serially at first. A thread is started only if one could pay;
-    then a few steps are made in threads, a few serially, and so on, across rollouts if these are short, until it
-    is decided once and for all. Envs that render are never moved. What is recorded depends on none of this.
+    All envs are made in the calling thread and stepped serially at first. They go on so, unless all of them are known
+    to be thread-safe (see `runnerkit.executors.thread_safety`, and `thread_safe=True` of a runner): what another
+    executor would probably give is only told then. A thread is started only if one could pay; then a few steps are
+    made in threads, a few serially, and so on, across rollouts if these are short, until it is decided once and for
+    all. Envs that wait most of the time get a thread each. Envs that render are never moved. What is recorded depends
+    on none of this.
 
     `make_trial` is called with the part of the envs that each thread would get, and is there for tests.
     """
@@ -41,6 +45,8 @@ class AutoExecutor:
         shares = share_out(n_envs, workers)
         self._n_envs = n_envs
         self._most_workers = len(shares)
+        self._may_add_workers = workers is None
+        self._pid = os.getpid()
         self._serial: SerialExecutor = SerialExecutor(n_envs)
         self._threads: ThreadsExecutor | None = None
         self._now: SerialExecutor | ThreadsExecutor = self._serial
@@ -67,11 +73,13 @@ class AutoExecutor:
         reason = trial.reason
         if trial.choice is None:
             reason = f"not decided yet, {trial.timed()} steps of all envs were timed"
-        return ExecutorReport(name, trial.choice, self.workers, reason, trial.seconds())
+        advice = trial.advise(self._n_envs) if trial.choice == "serial" else ""
+        return ExecutorReport(name, trial.choice, self.workers, reason, trial.seconds(), advice)
 
     def open(self, make_env: Callable[[int], AnyEnv], options: RunOptions, /) -> list[EnvFacts]:
         """Make all envs in the calling thread."""
         facts = self._serial.open(make_env, options)
+        self._trial.known_safe = all(fact.thread_safe for fact in facts)
         if self._trial.choice is None:
             if any(fact.render_mode is not None for fact in facts):
                 self._trial.choose("serial", "envs that render stay in the thread that made them")
@@ -82,6 +90,8 @@ class AutoExecutor:
     def attach(self, block: Block | None, /) -> None:
         """Write into this block from now on; None lets go of the last one."""
         self._block = block
+        if self._trial.choice is None and os.getpid() != self._pid:  # the threads, if there are some, are elsewhere
+            self._trial.choose("serial", "this process is a fork of the one that built the runner")
         self._now.attach(block)
 
     def reset(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]], /) -> None:
@@ -101,18 +111,18 @@ class AutoExecutor:
         counts = not is_decided and len(active) == self._n_envs
         if not is_decided:  # steps of fewer envs are no measure
             self._use(self._trial.way if counts else "serial")
-        began = time.perf_counter()
+        began, began_cpu = time.perf_counter(), time.thread_time()
         try:
             ended = self._now.step(at, row, actions, active, restart)
         except EnvError as fault:
             self._explain(fault)
             raise
-        seconds = time.perf_counter() - began
+        seconds, cpu = time.perf_counter() - began, time.thread_time() - began_cpu
         self._unstepped.difference_update(active)
         if restart:
             self._unreset.difference_update(ended)
         if counts:
-            self._note(seconds, bool(ended))
+            self._note(seconds, bool(ended), cpu)
         return ended
 
     def drain(self) -> EpisodeLog:
@@ -138,9 +148,9 @@ class AutoExecutor:
 
     # ---- the trial
 
-    def _note(self, seconds: float, ended: bool) -> None:
+    def _note(self, seconds: float, ended: bool, cpu: float) -> None:
         trial = self._trial
-        trial.note(seconds, ended)
+        trial.note(seconds, ended, cpu)
         if trial.choice is not None:
             self._use(trial.choice)
             if self._threads is not None and self._now is self._serial:
@@ -163,7 +173,9 @@ class AutoExecutor:
 
     def _start_threads(self) -> None:
         try:
-            self._threads = ThreadsExecutor(self._n_envs, self._most_workers, make_share=self._serial.part)
+            waits = self._trial.waiting >= WAITS and self._may_add_workers
+            workers = min(self._n_envs, MOST_THREADS) if waits else self._most_workers
+            self._threads = ThreadsExecutor(self._n_envs, workers, make_share=self._serial.part)
         except RuntimeError as error:  # there is a limit to the number of threads, in containers for instance
             self._trial.choose("serial", f"no thread could be started: {error}")
 

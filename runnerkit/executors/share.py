@@ -15,6 +15,7 @@ from runnerkit._core.faults import close_after, describe
 from runnerkit._core.spaces import Column, Layout, MisfitError, Rows, RowWriter, ScalarRows, Write
 from runnerkit._core.types import AnyEnv
 from runnerkit.errors import EnvError, EnvSpaceError, RunnerKitError
+from runnerkit.executors.thread_safety import is_thread_safe
 from runnerkit.history.block import Block
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, RunOptions
@@ -87,6 +88,7 @@ class Share:
         """Make the envs; on a fault, close those already made and raise EnvError."""
         self._seeds: SeedSchedule = SeedSchedule(options.seed)
         self._keep_infos: bool = options.keep_infos
+        self._thread_safe: bool | None = options.thread_safe
         try:
             return [self._make(make_env, i) for i in self.env_indices]
         except BaseException as error:
@@ -100,7 +102,12 @@ class Share:
                 raise TypeError(f"the env factory returned a {type(env).__name__}, not a gymnasium.Env")
             self._envs[i] = env
             return EnvFacts(
-                env.observation_space, env.action_space, env.spec, env.render_mode, identity=(os.getpid(), id(env))
+                env.observation_space,
+                env.action_space,
+                env.spec,
+                env.render_mode,
+                identity=(os.getpid(), id(env)),
+                thread_safe=is_thread_safe(env) if self._thread_safe is None else self._thread_safe,
             )
         except RunnerKitError:
             raise  # an unknown env id, say, is no fault of env 0

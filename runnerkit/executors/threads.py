@@ -10,7 +10,7 @@ import contextvars
 import functools
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from runnerkit._core.cores import share_out, spinners
 from runnerkit._core.faults import close_after
@@ -22,7 +22,10 @@ from runnerkit.history.block import Block
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, RunOptions
 
-__all__ = ["ThreadsExecutor"]
+__all__ = ["MOST_THREADS", "ThreadsExecutor"]
+
+MOST_THREADS: Final = 128
+"""How many threads there are at the most, unless a number of workers is asked for."""
 
 _Call: TypeAlias = "tuple[Callable[..., Any], tuple[Any, ...]] | None"
 
@@ -66,6 +69,7 @@ class ThreadsExecutor(SharingExecutor["WorkerThread"]):
 
     def attach(self, block: Block | None, /) -> None:
         """Write into this block from now on; None lets go of the last one."""
+        self._require_own_process()
         self._own.attach(block)
         for helper in self._helpers:
             helper.settle()
@@ -96,6 +100,8 @@ class ThreadsExecutor(SharingExecutor["WorkerThread"]):
 
     def close(self) -> None:
         """Close all envs, each in its own thread, and end the threads."""
+        if self._is_forked():
+            return  # neither the threads nor the envs are this process's own
         spinners.leave(self)
         for helper in self._helpers:
             helper.stop()

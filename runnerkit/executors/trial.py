@@ -19,6 +19,9 @@ Course: TypeAlias = Generator[Way, _Sample, Way]
 """Gives the way of each step, gets its sample, and returns what it chose."""
 
 HANDOVER: Final = 50e-6  # seconds that it takes to wake a thread that sleeps, and to be woken by it
+WAITS: Final = 0.5  # the part of its time that an env waits at least, if it is to have a thread of its own
+_PROCESS_HANDOVER: Final = 10e-6  # seconds, as both sides poll
+_ADVISED: Final = 1.1  # times as fast is the least that is worth a word
 _WARM_UP: Final = 2  # first steps of an env build what later ones find
 _WATCHED: Final = 6
 _CHUNK: Final = 5  # of which the first is not counted: memory moves from core to core
@@ -47,13 +50,20 @@ class Trial:
         """What was chosen; None as long as that is not known."""
         self.reason: str = ""
         """Why."""
+        self.waiting: float = 0.0
+        """Which part of their time envs waited in the first steps, from 0 to 1, instead of computing."""
+        self.known_safe: bool = True
+        """Whether the envs are known to be thread-safe; if not, they are only watched."""
         self._parallel = parallel
+        self._cpu: list[float] = []
         self._samples: dict[Way, list[_Sample]] = {"serial": [], "threads": []}
         self._course = self.course()
         self.way = next(self._course)
 
-    def note(self, seconds: float, ended: bool) -> None:
-        """Take note of what a step took, and whether an episode ended in it."""
+    def note(self, seconds: float, ended: bool, cpu: float | None = None) -> None:
+        """Take note of what a step took, whether an episode ended in it, and for how long it kept its core busy."""
+        if self.way == "serial" and len(self._cpu) < _WARM_UP + _WATCHED:
+            self._cpu.append(seconds if cpu is None else cpu)
         try:
             self.way = self._course.send((seconds, ended))
         except StopIteration as done:
@@ -76,7 +86,13 @@ class Trial:
     def course(self) -> Course:
         """Yield how the next step is to be made, be sent the sample of it, and return the choice."""
         watched = yield from self._chunk("serial", _WARM_UP + _WATCHED, _WARM_UP)
-        saving = _typical(watched, watched) * (1 - self._parallel)
+        total = sum(seconds for seconds, _ in watched)
+        self.waiting = max(0.0, 1 - sum(self._cpu[_WARM_UP:]) / max(total, 1e-9))
+        serial = _typical(watched, watched)
+        if not self.known_safe:
+            self.reason = "the envs are not known to be thread-safe"
+            return "serial"
+        saving = serial * (1 - self._parallel)
         if has_gil() and saving < HANDOVER:
             self.reason = (
                 f"threads could save {saving * 1e6:.0f} us per step at the most, and handing over costs about "
@@ -93,6 +109,23 @@ class Trial:
         self.reason = f"threads took {ratio:.2f} of serial's time per step"
         return "threads" if ratio < _WORTH else "serial"
 
+    def advise(self, n_envs: int) -> str:
+        """Return what another executor would probably give to this many envs that are stepped serially, if much."""
+        serial = self.seconds().get("serial")
+        if serial is None:
+            return ""
+        if self.waiting >= WAITS and not self.known_safe:
+            # Each in a thread of its own: they wait together, and compute one after the other.
+            in_threads = max(serial / n_envs, serial * (1 - self.waiting)) + HANDOVER
+            if serial / in_threads < _ADVISED:
+                return ""
+            return (
+                f"the envs wait {self.waiting:.0%} of the time: executor='threads' could be "
+                f"{_times(serial / in_threads)} faster, if they are thread-safe"
+            )
+        faster = serial / (serial * self._parallel + _PROCESS_HANDOVER)
+        return f"executor='processes' could be up to {_times(faster)} faster" if faster >= _ADVISED else ""
+
     def _round(self, lead: int, *, threads_lead: bool) -> Generator[Way, _Sample, float]:
         if threads_lead:
             serial = yield from self._chunk("serial", _CHUNK)
@@ -108,6 +141,10 @@ class Trial:
                 samples.append(sample)
                 self._samples[way].append(sample)
         return samples
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.0f} times" if ratio >= 3 else f"{ratio:.1f} times"
 
 
 def _is_clear(ratios: Sequence[float]) -> bool:

@@ -1,4 +1,6 @@
-"""Waiting for what another thread hands over: it is polled for, then yielded for, then slept for.
+"""Waiting for what another thread hands over, and what to do about envs that wait themselves.
+
+What is handed over is polled for, then yielded for, then slept for.
 
 To wake a sleeping thread takes 50 us, as long as several steps of a light env. A thread that polls, however, is in
 the way of those that need its core, or the GIL, so that it has to be allowed to.

@@ -1,0 +1,48 @@
+"""Which envs are known to be thread-safe: they may be stepped in any thread, while others of their kind are stepped.
+
+An env says so in its metadata; a wrapper of your own says so in its own::
+
+    class MyEnv(gymnasium.Env):
+        metadata = {"render_modes": [], "thread_safe": True}
+
+Without such a word, Gymnasium's own envs that keep all they write to in themselves are known, under Gymnasium's own
+wrappers. Nobody else is, Box2D and all that draws with pygame included: they share what a library keeps for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import gymnasium
+
+from runnerkit._core.types import AnyEnv
+
+__all__ = ["is_thread_safe"]
+
+_KEY: Final = "thread_safe"
+_SAFE_ENVS: Final = ("gymnasium.envs.mujoco.", "gymnasium.envs.classic_control.", "gymnasium.envs.toy_text.")
+_SAFE_WRAPPERS: Final = "gymnasium.wrappers."
+
+
+def is_thread_safe(env: AnyEnv) -> bool:
+    """Return whether an env, with each of its wrappers, is known to be thread-safe as long as it does not render."""
+    if env.render_mode is not None:
+        return False
+    layer: Any = env
+    while isinstance(layer, gymnasium.Wrapper):
+        if not _says(layer, _wrapper_metadata(layer), _SAFE_WRAPPERS):
+            return False
+        layer = layer.env
+    return _says(layer, getattr(layer, "metadata", None), _SAFE_ENVS)
+
+
+def _says(layer: object, metadata: object, safe: str | tuple[str, ...]) -> bool:
+    said = metadata.get(_KEY) if isinstance(metadata, Mapping) else None
+    return said is True if said is not None else type(layer).__module__.startswith(safe)
+
+
+def _wrapper_metadata(wrapper: Any) -> object:
+    """Return what a wrapper says of itself: `wrapper.metadata` would be that of the env where it says nothing."""
+    of_class = getattr(type(wrapper), "metadata", None)
+    return of_class if isinstance(of_class, Mapping) else getattr(wrapper, "_metadata", None)
