@@ -163,6 +163,110 @@ def test_a_helper_that_is_killed_while_the_caller_waits_for_it_ends_the_wait() -
         timer.join()
 
 
+# ---- envs that nobody trusts
+
+
+@pytest.mark.parametrize("death", DEATHS)
+@pytest.mark.parametrize("n_envs", [1, 3])
+def test_with_isolate_even_the_first_env_cannot_end_the_program(death: str, n_envs: int) -> None:
+    with mortal("step", 0, 1, 2, death, n_envs=n_envs, isolate=True) as runner:
+        with pytest.raises(EnvError, match=death) as caught:
+            runner.rollout(Constant(2), steps=50)
+        error = caught.value
+        assert (error.env_index, error.episode_index, error.step, error.action) == (0, 1, 1, 2)
+        assert [len(history) for history in collected(error)] == [5] * n_envs
+
+
+def test_with_isolate_every_env_is_made_stepped_and_drawn_in_a_helper_and_the_data_are_those_of_serial() -> None:
+    class Placed(gymnasium.Wrapper[Any, Any, Any, Any]):
+        @override
+        def step(self, action: Any) -> Any:
+            return *super().step(action)[:4], {"home": os.getpid() == home}
+
+    home = os.getpid()
+    options: dict[str, Any] = {"n_envs": 5, "seed": RUN_SEED, "keep_infos": True, "render_mode": "rgb_array"}
+
+    def placed(seed: int | None, render_mode: str) -> AnyEnv:
+        return Placed(Mortals("never", 0)(seed, render_mode))
+
+    with build(placed, executor="processes", isolate=True, workers=2, **options) as runner:
+        assert (runner.workers, len(children())) == (2, 2)
+        histories = runner.rollout(Constant(), steps=9)
+        assert [[info["home"] for info in history.infos.values()] for history in histories] == [[False] * 9] * 5
+        for history, there in zip(histories, serial_again(placed, options), strict=True):
+            assert np.array_equal(history.observations, there.observations)
+            assert np.array_equal(history.rewards, there.rewards)
+            assert [e.seed for e in history.episodes] == [e.seed for e in there.episodes]
+        assert len(runner._parts.executor.render(range(5))) == 5
+
+
+def serial_again(make: Any, options: dict[str, Any]) -> Any:
+    with build(make, executor="serial", **options) as serial:
+        return serial.rollout(Constant(), steps=9)
+
+
+@pytest.mark.parametrize("executor", ["auto", "serial", "threads"])
+def test_isolate_is_refused_by_executors_that_step_envs_in_the_calling_process(executor: str) -> None:
+    with pytest.raises(ArgumentError, match=r"isolate=True .* Add executor='processes'"):
+        build("CartPole-v1", n_envs=2, executor=executor, isolate=True)
+
+
+# ---- what RunnerKit ended itself
+
+
+@pytest.mark.parametrize("presses", [2, 0], ids=["two presses of Ctrl-C", "an alarm"])
+def test_a_rollout_with_an_env_that_hangs_can_be_left_and_the_env_is_not_blamed(presses: int) -> None:
+    done = program(
+        f"""
+        import os, signal, threading, time
+        from faulty_envs import Constant, build
+        from process_envs import Hanging, Mortals, RUN_SEED
+        from runnerkit.errors import EnvError, RolloutError
+
+        home = os.getpid()
+        def make(seed):
+            env = Mortals("never", 0)(seed)
+            return env if os.getpid() == home else Hanging(env)
+
+        def press():
+            for _ in range({presses}):
+                time.sleep(0.5)
+                times.append(time.monotonic())
+                os.kill(home, signal.SIGINT)
+
+        def alarm(*_):
+            times.append(time.monotonic())
+            raise TimeoutError("deadline")
+
+        times = []
+        with build(make, n_envs=3, workers=3, seed=RUN_SEED, executor="processes") as runner:
+            threading.Thread(target=press, daemon=True).start()
+            if not {presses}:
+                signal.signal(signal.SIGALRM, alarm)
+                signal.alarm(1)
+            try:
+                runner.rollout(Constant(), steps=9)
+            except (KeyboardInterrupt, TimeoutError) as error:
+                print(type(error).__name__, round(time.monotonic() - times[-1]))
+            try:
+                runner.rollout(Constant(), steps=9)
+            except RolloutError as error:
+                print(isinstance(error, EnvError), error)
+            begin = time.monotonic()
+        print(round(time.monotonic() - begin))
+        """
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3, (done.stdout, done.stderr)
+    name, seconds = lines[0].split()
+    assert (name, int(seconds) <= (2 if presses else 8)) == ("KeyboardInterrupt" if presses else "TimeoutError", True)
+    assert lines[1].startswith("False Env 1 cannot be stepped any more.")
+    assert "RunnerKit ended process" in lines[1]
+    assert "SIGKILL" not in lines[1]
+    assert lines[1].endswith("Build a new runner to go on.")
+    assert int(lines[2]) <= 3
+
+
 # ---- faults that are not deaths
 
 

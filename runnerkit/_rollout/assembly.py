@@ -43,6 +43,7 @@ __all__ = ["Assembly", "Blueprint", "close_dropped"]
 
 T = TypeVar("T")
 
+_IN_PROCESS: Final = ("auto", "serial", "threads")
 _DEFAULT_EXECUTORS: Final = ("auto", "serial")  # names that leave to the runner how a vector env is stepped
 
 
@@ -89,6 +90,11 @@ class Blueprint:
         if not isinstance(config.executor, str):
             raise ArgumentError(
                 f"executor must be a name such as 'auto', 'serial' or 'threads', not {config.executor!r}."
+            )
+        if config.run.isolate and config.executor in _IN_PROCESS:
+            raise ArgumentError(
+                f"isolate=True keeps every env out of the calling process, but executor={config.executor!r} steps envs "
+                "in it. Add executor='processes'."
             )
         return cls(
             config=config,

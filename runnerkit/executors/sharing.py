@@ -132,6 +132,7 @@ class SharingExecutor(Generic[WorkerT]):
                 answers[0] = getattr(self._own, method)(*calls[0])
         except BaseException as fault:  # the helpers must be waited for, Ctrl-C or not
             faults.append(fault)
+            self._own_failed(fault)
         for k, helper in asked:
             try:
                 answers[k] = helper.answer()
@@ -140,6 +141,9 @@ class SharingExecutor(Generic[WorkerT]):
         if faults:
             raise first_fault(faults)
         return answers
+
+    def _own_failed(self, fault: BaseException, /) -> None:
+        """Take note that the own share failed, before the helpers are waited for."""
 
     def _require_own_process(self) -> None:
         """Raise RunnerKitError in a fork of the process that the helpers work for."""

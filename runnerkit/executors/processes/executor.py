@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from typing_extensions import override
 
-from runnerkit._core.cores import share_out, spinners
+from runnerkit._core.cores import available_cores, share_out, spinners
 from runnerkit._core.faults import close_after, describe
 from runnerkit._core.memory import total_bytes
 from runnerkit._core.spaces import Rows
@@ -46,7 +46,11 @@ _KEPT: Final = 1 / 16  # memory of a rollout is kept for the next one up to this
 
 
 class ProcessesExecutor(SharingExecutor[WorkerHandle]):
-    """Steps n envs in `workers` processes, `min(n_envs, cores)` by default, the calling one included."""
+    """Steps n envs in `workers` processes, `min(n_envs, cores)` by default, the calling one included.
+
+    With the option `isolate`, the calling process has no env, so that no crash of an env can end it. There are as many
+    helpers as workers then, and the caller only waits for them.
+    """
 
     def __init__(self, n_envs: int, workers: int | None = None) -> None:
         if not hasattr(socket, "send_fds"):
@@ -55,7 +59,6 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
         self.workers: int = 1 + len(self._others)
         self._n_envs = n_envs
         super().__init__(Share(own))
-        self._shares = [len(env_indices) for env_indices in self._others]
         self._patience = Patience()
         self._pool = Pool()
         self._block: SharedBlock | None = None
@@ -67,6 +70,10 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
 
     def open(self, make_env: Callable[[int], AnyEnv], options: RunOptions, /) -> list[EnvFacts]:
         """Start the helpers and make all envs, each in its own process."""
+        if options.isolate:
+            self._others.insert(0, range(len(self._own.env_indices)))
+            self._own = Share(())
+        self._shares = [len(env_indices) for env_indices in self._others]
         if self._others:
             _require_no_import_by_a_helper()
         factory = _pickled(make_env) if self._others else b""
@@ -172,8 +179,9 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
 
     def let_spin(self, may: bool) -> None:
         """Say whether there are cores enough to wait without sleeping."""
+        has_core = self._own.env_indices or available_cores() > len(self._helpers)  # the caller, who waits, too
         for helper in self._helpers:
-            helper.let_spin(may and can_poll())
+            helper.let_spin(bool(may and has_core and can_poll()))
 
     @override
     def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> Sequence[int]:
@@ -196,7 +204,7 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
                 ended = self._own.step(at, row, actions[where], own, restart)
         except BaseException as fault:  # the helpers must be waited for, Ctrl-C or not
             faults.append(fault)
-            self._be_impatient(fault)
+            self._own_failed(fault)
         for helper, where in self._helping:
             try:
                 ended += helper.stepped()
@@ -242,7 +250,8 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
             self._log.extend(log)
         return ended
 
-    def _be_impatient(self, fault: BaseException) -> None:
+    @override
+    def _own_failed(self, fault: BaseException, /) -> None:
         """Wait for the helpers, since the own share failed, but not for ever: one of their envs may hang."""
         if isinstance(fault, EnvError):
             self._patience.limit(_CLOSE_S)

@@ -119,7 +119,7 @@ class WorkerHandle:
             what = f"has no process any more: its worker process ended earlier, with this error: {earlier}"
             raise EnvError(what, env_index=earlier.env_index) from earlier
         if earlier is not None:
-            raise RolloutError(f"{self._envs} have no process any more. {earlier}") from earlier
+            raise RolloutError(f"{self._envs} cannot be stepped any more. {earlier}") from earlier
 
     def let_spin(self, may: bool) -> None:
         """Say whether both sides may wait without sleeping."""
