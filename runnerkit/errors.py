@@ -9,6 +9,7 @@ Every error names the thing that is wrong, what was expected, what was given, an
     ├── PluginError                             a plugin cannot be registered, or what it offers does not work
     ├── MissingDependencyError  (ImportError)   an optional package is not installed
     ├── ClosedError                             the runner was closed
+    ├── ConformanceError        (AssertionError) a part failed a check of `runnerkit.testing`
     └── RolloutError                            a rollout broke off; `histories` holds what was collected
         ├── MemoryBudgetError   (MemoryError)   the arrays of a rollout would not fit into memory
         ├── RenderError                         there is nothing to draw, or nothing to draw on
@@ -34,6 +35,7 @@ __all__ = [
     "AgentError",
     "ArgumentError",
     "ClosedError",
+    "ConformanceError",
     "EnvError",
     "EnvSpaceError",
     "MemoryBudgetError",
@@ -85,6 +87,10 @@ class MissingDependencyError(RunnerKitError, ImportError):
 
 class ClosedError(RunnerKitError):
     """Raised when a runner is used after `close()`."""
+
+
+class ConformanceError(RunnerKitError, AssertionError):
+    """Raised when a part fails a check of `runnerkit.testing`; says what was checked, what was seen, and the fix."""
 
 
 class RolloutError(RunnerKitError):

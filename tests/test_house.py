@@ -27,7 +27,19 @@ WINGS = (
         "agents",
         "executors",
     ),
-    *("hooks", "typing", "_plugins", "_envs", "_rollout", "registry", "evaluation", "tuning", "_cli", "__main__"),
+    *(
+        "hooks",
+        "typing",
+        "_plugins",
+        "_envs",
+        "_rollout",
+        "registry",
+        "evaluation",
+        "testing",
+        "tuning",
+        "_cli",
+        "__main__",
+    ),
 )
 
 # What is still to be turned round.

@@ -20,7 +20,7 @@ from runnerkit.errors import ArgumentError, UnknownNameError
 from runnerkit.hooks import EnvFactory
 from runnerkit.keys import EnvKey
 
-__all__ = ["require_known", "resolve_env", "seed_spaces", "seed_vector_spaces"]
+__all__ = ["require_known", "resolve_env", "seed_spaces", "seed_vector_spaces", "wants_n_envs"]
 
 # Namespaces whose envs Gymnasium knows only after an import that users forget: (module, distribution).
 _NAMESPACES: Final[Mapping[str, tuple[str, str]]] = {"ALE": ("ale_py", "ale-py")}
@@ -95,7 +95,7 @@ def _by_name(env_id: str, plugins: Plugins, options: Mapping[str, Any], n_envs: 
 
 
 def _by_factory(factory: EnvFactory, env_id: str, options: Mapping[str, Any], n_envs: int) -> MakeEnv:
-    told = {"n_envs": n_envs} if _wants_n_envs(factory) else {}
+    told = {"n_envs": n_envs} if wants_n_envs(factory) else {}
 
     def make(seed: int | None) -> AnyEnv | AnyVectorEnv:
         return factory(env_id, seed=seed, **told, **options)
@@ -103,7 +103,8 @@ def _by_factory(factory: EnvFactory, env_id: str, options: Mapping[str, Any], n_
     return make
 
 
-def _wants_n_envs(factory: EnvFactory) -> bool:
+def wants_n_envs(factory: EnvFactory) -> bool:
+    """Whether a factory has a parameter `n_envs`, and so is told how many envs the runner has."""
     try:
         return "n_envs" in inspect.signature(factory).parameters
     except ValueError:  # written in C

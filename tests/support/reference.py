@@ -31,6 +31,7 @@ PUBLIC = {
     "runnerkit.keys": "Names that carry types",
     "runnerkit.registry": "Contributions by name, and runners made of them",
     "runnerkit.evaluation": "How good an agent is",
+    "runnerkit.testing": "The conformance kit",
     "runnerkit.tuning": "Which executor is the fastest",
     "runnerkit.mypy": "The mypy plugin",
 }
