@@ -46,6 +46,24 @@ def unknown_option(name: str, known: Sequence[str]) -> str:
     return f"A runner has no option {name!r}.{way_out}"
 
 
+def rivals(kind: str, name: str, offers: Sequence[tuple[str, str]]) -> str:
+    """Say that several distributions offer a name; an offer is its source, `another 0.1`, and its full name."""
+    sources = " and ".join(source for source, _ in offers)
+    choices = " or ".join(repr(full_name) for _, full_name in offers)
+    return f"{sources} offer the {kind} {name!r}. Ask for {choices}."
+
+
+def lost_name(kind: str, name: str, source: str, owner: str, full_name: str) -> str:
+    """Say that a name means what another one offers; `full_name` is what to ask for instead, if there is anything."""
+    way_out = f" Ask for {full_name!r} to get that of {source}." if full_name else " Give it another name."
+    return f"{source} offers the {kind} {name!r}, but that name means the one of {owner}.{way_out}"
+
+
+def comes_with(name: str, package: str) -> str:
+    """Say which package to install for a name."""
+    return f"{name!r} comes with another package: pip install {package}"
+
+
 # ---- hook implementations
 
 
@@ -83,6 +101,11 @@ def async_hook(hook: str) -> str:
 def wrapper_without_yield(hook: str) -> str:
     """Say that a wrapper is no generator function."""
     return f"A wrapper of hook {hook!r} must be a generator function. Yield once, where the hook itself is to run."
+
+
+def returned_none(hook: str) -> str:
+    """Say that an implementation returned None, as one does that forgets to yield."""
+    return f"Hook {hook!r} returned None. Yield its contributions, or return () if there is nothing to offer."
 
 
 def no_wrapper(hook: str) -> str:
@@ -196,11 +219,6 @@ def gives_otherwise(what: str, who: str, gives: str, sink: str, takes: str) -> s
     """Say that what comes after an agent or postprocessor does not take what it returns."""
     fault = f"{what} {who} provides {gives}, but {sink} expects {takes}."
     return f"{fault} Change the annotation, or insert a postprocessor."
-
-
-def offered_itself(who: str) -> str:
-    """Say that a contribution's `make` is the thing, not what returns it."""
-    return f"{who} is what make() is to return, not make() itself. Write lambda: {who}."
 
 
 def string_for_list(option: str, text: str) -> str:

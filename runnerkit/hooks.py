@@ -71,17 +71,36 @@ _mark: Final = pluggy.HookimplMarker(PROJECT)
 _hookspec: Final = pluggy.HookspecMarker(PROJECT)
 
 
-@dataclass(frozen=True)  # no slots: see keys
+@dataclass(frozen=True, init=False)  # no slots: see keys
 class Contribution(Generic[T_co]):
-    """One named thing that a plugin offers.
+    """One named thing that a plugin offers::
 
-    `make` is called without arguments whenever a runner asks for the name, and only then, so that it is the
-    place to import what is heavy. A class will do.
+        Contribution("arrow", ArrowFormat)                      # a class, or a function without arguments
+        Contribution("lake", make_lake)                         # an env factory itself
+        Contribution("pool", PoolExecutor)                      # an executor class: (n_envs, workers) -> Executor
+        Contribution("lake", "my_plugin.envs:make_lake")        # any of them, imported when it is asked for
+
+    What can be called as the runner calls it (an executor with `n_envs` and `workers`, an env factory with an env id
+    and `seed`) is offered as it is. Everything else is called without arguments whenever a runner asks for the name,
+    and what it returns is what is offered.
     """
 
     name: str
-    make: Callable[[], T_co]
-    summary: str = ""
+    make: str | Callable[..., Any]
+    summary: str
+
+    @overload
+    def __init__(self: Contribution[MakeExecutor], name: str, make: MakeExecutor, summary: str = "") -> None: ...
+    @overload
+    def __init__(self: Contribution[EnvFactory], name: str, make: EnvFactory, summary: str = "") -> None: ...
+    @overload
+    def __init__(self, name: str, make: Callable[[], T_co], summary: str = "") -> None: ...
+    @overload
+    def __init__(self, name: str, make: str, summary: str = "") -> None: ...
+    def __init__(self, name: str, make: str | Callable[..., Any], summary: str = "") -> None:
+        object.__setattr__(self, "name", name)  # as frozen dataclasses do
+        object.__setattr__(self, "make", make)
+        object.__setattr__(self, "summary", summary)
 
 
 class HookOptions(TypedDict, total=False):

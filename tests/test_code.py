@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from runnerkit import hooks
-from runnerkit._plugins.manager import KINDS
+from runnerkit._plugins.offers import KINDS
 
 ROOT = Path(__file__).parent.parent
 PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))

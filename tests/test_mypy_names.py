@@ -12,7 +12,7 @@ from mypy.modulefinder import compute_search_paths
 from mypy.options import Options
 from mypy_project import Project, install
 
-from runnerkit._plugins import manager as plugins
+from runnerkit._plugins import offers as plugins
 from runnerkit._plugins.manager import Plugins
 from runnerkit.errors import UnknownNameError
 from runnerkit.mypy.config import Config, ConfigError

@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -25,13 +26,15 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from runnerkit import Contribution, HistoryKey, Registry, hookimpl
-from runnerkit._plugins.manager import KINDS, Kind, Plugins
+from runnerkit._plugins.manager import Plugins
+from runnerkit._plugins.offers import KINDS, Kind
 from runnerkit.errors import ArgumentError, MissingDependencyError, PluginError, SpaceError, UnknownNameError
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.history.arrays import ArrayFormat, ArrayHistory
 from runnerkit.history.transitions import TransitionFormat
+from runnerkit.mypy.names import BUILTIN
 from runnerkit.processors import Clip, Flatten
-from runnerkit.typing import ActionPostprocessor, EnvFactory, Executor, HistoryFormat
+from runnerkit.typing import ActionPostprocessor, AnyEnv, EnvFactory, Executor, HistoryFormat
 
 BUILT_IN = {
     "env_factories": [],
@@ -137,7 +140,7 @@ def test_registering_twice_changes_nothing() -> None:
 def test_a_plugin_may_offer_nothing() -> None:
     plugins = Plugins()
     before = names(plugins)
-    plugins.register(module_of(history_formats=lambda: None, executors=lambda: ()))
+    plugins.register(module_of(history_formats=lambda: (), executors=lambda: ()))
     assert names(plugins) == before
 
 
@@ -377,8 +380,18 @@ def _raising_late() -> Any:
         ),
         (offering("arrays"), "offers 'arrays', which runnerkit"),
         (offering("twice", "twice"), "offers 'twice', which the same plugin has already"),
-        (offering("a:b"), "offers 'a:b', but a name needs a character and no ':'"),
-        (offering(""), "offers '', but a name needs"),
+        (offering("a:b"), "offers 'a:b', but a name has neither ':' nor '/'"),
+        (offering("a/b"), "offers 'a/b', but a name has neither ':' nor '/'"),
+        (offering(""), "offers '', but a name has"),
+        (module_of(history_formats=lambda: None), "Hook 'history_formats' returned None. Yield its contributions, or"),
+        (
+            module_of(action_preprocessors=lambda: [Contribution("mine", cast(Any, Flatten()))]),
+            "offers the object Flatten itself as 'mine', but each runner needs one of its own. Write lambda: Flatten(",
+        ),
+        (
+            module_of(history_formats=lambda: [Contribution("mine", "no_colon")]),
+            "'mine' with make='no_colon'. Write a string as 'module:attribute'.",
+        ),
         (types.ModuleType("by_hand"), "Plugin by_hand offers nothing: mark its functions with @hookimpl"),
         (
             module_of(
@@ -643,7 +656,11 @@ def test_functions_that_are_not_marked_offer_nothing() -> None:
 
 @pytest.mark.parametrize(
     "contribution",
-    [Contribution(3, ArrayFormat), Contribution("", ArrayFormat), Contribution("arrow", ArrayFormat())],  # type: ignore[arg-type]
+    [
+        Contribution(cast(Any, 3), ArrayFormat),
+        Contribution("", ArrayFormat),
+        Contribution("arrow", cast(Any, ArrayFormat())),
+    ],
     ids=["number for a name", "empty name", "make cannot be called"],
 )
 def test_a_contribution_that_could_never_work_is_refused_at_once(contribution: Any) -> None:
@@ -666,7 +683,7 @@ Install = Callable[..., None]
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Return a function that installs a distribution with a plugin module, as pip would leave it."""
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr("importlib.metadata.entry_points", _only_of(tmp_path, importlib.metadata.entry_points))
+    monkeypatch.setattr("importlib.metadata.distributions", _only_of(tmp_path, importlib.metadata.distributions))
     modules: list[str] = []
 
     def put(name: str, source: str, *, entry_point: str | None = None, version: str = "1.2") -> None:
@@ -684,11 +701,11 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         sys.modules.pop(module, None)
 
 
-def _only_of(folder: Path, entry_points: Callable[..., Any]) -> Callable[..., Any]:
+def _only_of(folder: Path, distributions: Callable[..., Any]) -> Callable[..., Any]:
     """Leave out the plugins that happen to be installed where the tests run."""
 
-    def found(**selection: str) -> Any:
-        return [e for e in entry_points(**selection) if str(e.dist.locate_file("")).startswith(str(folder))]
+    def found() -> Any:
+        return [known for known in distributions() if str(known.locate_file("")).startswith(str(folder))]
 
     return found
 
@@ -752,7 +769,6 @@ BROKEN = {
     "syntax": "def",
     "exit": "raise SystemExit(3)",
     "hook": GOOD.format(name="x").replace("history_formats", "history_format"),
-    "taken": GOOD.format(name="arrays"),
     "unmarked": GOOD.format(name="x").replace("@hookimpl", ""),
     "colon": GOOD.format(name="a:b"),
     "raises": GOOD.format(name="x") + "        raise ZeroDivisionError('hook')\n",
@@ -798,15 +814,115 @@ def test_an_unknown_env_of_a_broken_plugin_mentions_what_was_left_out(install: I
         Registry().build("Pongg-v0")
 
 
-def test_two_plugins_of_one_name_are_told_apart_by_distribution(install: Install) -> None:
-    install("one", GOOD.format(name="same"))
+def test_a_name_that_two_distributions_offer_is_an_error_when_it_is_asked_for(install: Install) -> None:
+    install("one", GOOD.format(name="same") + "        yield Contribution('own', ArrayFormat)\n")
     install("two", GOOD.format(name="same"))
     plugins = Plugins()
-    plugins.discover()
-    assert plugins.get("history_formats", "same").distribution == "rk-one"
+    assert plugins.get("history_formats", "own").distribution == "rk-one"
+    assert plugins.problems == ()
+    said = "rk-one 1.2 and rk-two 1.2 offer the history format 'same'. Ask for 'rk-one/same' or 'rk-two/same'."
+    with pytest.raises(PluginError, match=re.escape(said)):
+        plugins.get("history_formats", "same")
+    assert plugins.get("history_formats", "rk-two/same").distribution == "rk-two"
+    assert plugins.get("history_formats", "RK_one/own").distribution == "rk-one"
+    assert {"rk-one/same", "rk-two/same", "own"} <= set(plugins.offers("history_formats"))
+    with pytest.raises(UnknownNameError, match="rk-three/same"):
+        plugins.get("history_formats", "rk-three/same")
+
+
+def test_a_plugin_that_loses_a_name_to_a_built_in_keeps_its_others(install: Install) -> None:
+    install("bold", GOOD.format(name="arrays") + "        yield Contribution('own', ArrayFormat)\n")
+    plugins = Plugins()
+    said = "rk-bold 1.2 offers the history format 'arrays', but that name means the one of runnerkit"
+    with pytest.warns(RuntimeWarning, match=said):
+        plugins.discover()
+    assert plugins.get("history_formats", "arrays").is_built_in
+    assert plugins.get("history_formats", "own").distribution == "rk-bold"
+    assert plugins.get("history_formats", "rk-bold/arrays").distribution == "rk-bold"
     (problem,) = plugins.problems
-    assert problem.distribution == "rk-two"
-    assert "which rk-one 1.2 has already" in str(problem)
+    assert "Ask for 'rk-bold/arrays' to get that of rk-bold 1.2." in str(problem)
+
+
+def test_a_malformed_file_of_one_distribution_hides_no_other(install: Install, tmp_path: Path) -> None:
+    install("good", GOOD.format(name="good"))
+    odd = tmp_path / "odd-1.0.dist-info"
+    odd.mkdir()
+    (odd / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1.0\n")
+    (odd / "entry_points.txt").write_text("[console_scripts]\nnonsense line\n")
+    nameless = tmp_path / "rk_nameless-3.dist-info"  # without metadata
+    nameless.mkdir()
+    (nameless / "entry_points.txt").write_text("[runnerkit]\ngood = rk_plugin_good\nbad = no_such_module\n")
+    plugins = Plugins()
+    for _ in range(2):
+        assert plugins.get("history_formats", "good").distribution == "rk-good"
+        with pytest.raises(UnknownNameError, match=r"odd 1\.0"):
+            plugins.get("history_formats", "nothing like it")
+    assert {problem.distribution for problem in plugins.problems} == {"odd", "rk_nameless"}
+
+
+def test_a_package_that_is_installed_after_a_miss_is_found_by_the_same_process(install: Install) -> None:
+    plugins = Plugins()
+    with pytest.raises(UnknownNameError):
+        plugins.get("history_formats", "late")
+    install("late", GOOD.format(name="late"))
+    assert plugins.get("history_formats", "late").distribution == "rk-late"
+    assert plugins.problems == ()
+
+
+def test_of_two_plugins_of_one_distribution_the_second_loses_the_name(install: Install, tmp_path: Path) -> None:
+    install("one", GOOD.format(name="same"))
+    install("two", GOOD.format(name="same") + "        yield Contribution('own', ArrayFormat)\n")
+    (tmp_path / "rk_two-1.2.dist-info" / "entry_points.txt").write_text("")
+    entries = "[runnerkit]\none = rk_plugin_one\ntwo = rk_plugin_two\n"
+    (tmp_path / "rk_one-1.2.dist-info" / "entry_points.txt").write_text(entries)
+    plugins = Plugins()
+    assert plugins.get("history_formats", "same").plugin == "one"
+    assert plugins.get("history_formats", "own").plugin == "two"
+    assert "Give it another name." in str(plugins.problems[0])
+
+
+class Pool(SerialExecutor):
+    """An executor whose arguments have defaults, so that it can be called without any, too."""
+
+    def __init__(self, n_envs: int = 1, workers: int | None = None) -> None:
+        super().__init__(n_envs, workers)
+
+
+def make_scripted(env_id: str = "x", /, *, seed: int | None = None, **options: Any) -> AnyEnv:
+    del env_id, seed, options
+    return ScriptedEnv()
+
+
+@pytest.mark.parametrize("given", ["itself", "returned", "named"])
+def test_factories_and_executors_are_offered_themselves_by_a_function_or_by_a_string(given: str) -> None:
+    def offer(thing: Any, name: str) -> Any:
+        return {"itself": thing, "returned": lambda: thing, "named": f"{__name__}:{name}"}[given]
+
+    registry = Registry()
+    registry.register(
+        module_of(
+            env_factories=lambda: [Contribution("scripted", offer(make_scripted, "make_scripted"))],
+            executors=lambda: [Contribution("pool", offer(Pool, "Pool"))],
+        )
+    )
+    assert registry.executors["pool"].make() is Pool
+    with registry.build("scripted:any", executor="pool", n_envs=2) as runner:
+        assert runner.executor_report.name == "pool"
+
+
+def test_a_string_to_nowhere_is_an_error_of_its_plugin_when_it_is_asked_for() -> None:
+    plugins = Plugins()
+    plugins.register(module_of(executors=lambda: [Contribution("far", "no_such_module:Far")]))
+    with pytest.raises(PluginError, match="executor 'far' of plugin by_hand could not be made: ModuleNotFoundError"):
+        plugins.get("executors", "far").make()
+
+
+def test_mypy_knows_the_built_in_names_as_they_are_offered() -> None:
+    for kind in KINDS:
+        offers = Plugins().offers(kind)
+        assert list(offers) == list(BUILTIN[kind])
+        if kind != "history_formats":  # of which mypy knows the histories
+            assert [offer.contribution.make for offer in offers.values()] == list(BUILTIN[kind].values())
 
 
 def test_a_plugin_registered_by_hand_comes_before_an_installed_one(install: Install) -> None:
@@ -816,6 +932,7 @@ def test_a_plugin_registered_by_hand_comes_before_an_installed_one(install: Inst
     plugins.discover()
     assert plugins.get("history_formats", "arrow").plugin == "mine"
     assert [problem.plugin for problem in plugins.problems] == ["arrow"]
+    assert plugins.get("history_formats", "rk-arrow/arrow").distribution == "rk-arrow"
 
 
 def test_an_env_factory_of_an_installed_plugin_is_found_by_its_prefix(install: Install) -> None:

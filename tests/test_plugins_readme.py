@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from runnerkit import GymRunner, RandomAgent, Registry
-from runnerkit._plugins.manager import KINDS, Kind
+from runnerkit._plugins.offers import KINDS, Kind
 
 README = Path(__file__).parents[1] / "plugins" / "README.md"
 SNIPPETS: list[str] = re.findall(r"^```python\n(.*?)^```$", README.read_text("utf-8"), re.DOTALL | re.MULTILINE)

@@ -9,7 +9,8 @@ for contribution in contributions(installed):
 from __future__ import annotations
 
 from runnerkit._core.faults import describe
-from runnerkit._plugins.manager import KINDS, Plugins
+from runnerkit._plugins.manager import Plugins
+from runnerkit._plugins.offers import KINDS
 
 __all__ = ["contributions", "problems"]
 

@@ -7,10 +7,11 @@ knows its distribution, and a broken plugin hurts only itself.
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Generic
 
 import pluggy
 from typing_extensions import TypeVar, override
@@ -20,82 +21,22 @@ from runnerkit import hooks
 from runnerkit._checks.contracts import CONTRACTS
 from runnerkit._checks.signatures import called_otherwise
 from runnerkit._plugins import implementations
-from runnerkit.errors import PluginError, RunnerKitError, UnknownNameError
-from runnerkit.executors.base import MakeExecutor
-from runnerkit.history.base import HistoryFormat
-from runnerkit.hooks import Contribution, EnvFactory
-from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
+from runnerkit._plugins.discovery import GROUP, Found, found, where_packages_are
+from runnerkit._plugins.offers import BUILTIN, CALLED, KINDS, Kind, Offer, Shelf, is_itself
+from runnerkit.errors import PluginError, UnknownNameError
+from runnerkit.hooks import Contribution
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["ENTRY_POINT_GROUP", "KINDS", "Kind", "Offer", "PluginProblem", "Plugins", "installed_plugins"]
+__all__ = ["ENTRY_POINT_GROUP", "Once", "PluginProblem", "Plugins", "installed_plugins"]
 
-T_co = TypeVar("T_co", covariant=True)
+_LOST: Final = "a name that is taken"
+_OFFICIAL: Final[Mapping[tuple[str, str], str]] = {("history_formats", "minari"): "runnerkit-minari"}
 
-ENTRY_POINT_GROUP: Final = "runnerkit"
-BUILTIN: Final = "builtin"
+T = TypeVar("T")
 
-Kind: TypeAlias = Literal[
-    "env_factories", "action_preprocessors", "action_postprocessors", "history_formats", "executors"
-]
-"""The hooks, each of which is one kind of contribution."""
-
-KINDS: Final[Mapping[Kind, str]] = MappingProxyType(
-    {
-        "env_factories": "env factory",
-        "action_preprocessors": "preprocessor",
-        "action_postprocessors": "postprocessor",
-        "history_formats": "history format",
-        "executors": "executor",
-    }
-)
-"""Each kind as a person would say it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Offer(Generic[T_co]):
-    """A contribution and who made it. `distribution` is empty for plugins that were registered by hand."""
-
-    kind: Kind
-    contribution: Contribution[T_co]
-    plugin: str
-    distribution: str
-    version: str
-
-    @property
-    def name(self) -> str:
-        """The name under which it is asked for."""
-        return self.contribution.name
-
-    @property
-    def source(self) -> str:
-        """Distribution and version, or the plugin where it belongs to none."""
-        return f"{self.distribution} {self.version}" if self.distribution else f"plugin {self.plugin}"
-
-    @property
-    def title(self) -> str:
-        """Its name, and its source unless it is built in: what errors call it."""
-        built_in = (self.plugin, self.distribution) == (BUILTIN, "runnerkit")
-        return self.name if built_in else f"{self.name} of {self.source}"
-
-    def make(self) -> T_co:
-        """Make what is offered; whatever goes wrong, or is not of its kind, is a PluginError that names the source.
-
-        Other errors of RunnerKit, such as MissingDependencyError, stay what they are.
-        """
-        what = f"{KINDS[self.kind]} {self.name!r} of {self.source}"
-        try:
-            made = self.contribution.make()
-        except RunnerKitError as error:
-            error.add_note(f"while making the {what}")
-            raise
-        except Exception as error:
-            raise PluginError(f"{what} could not be made: {type(error).__name__}: {error}") from error
-        fault = CONTRACTS[self.kind].look(made).fault
-        if fault:
-            raise PluginError(f"{what}: {fault}")
-        return made
+ENTRY_POINT_GROUP: Final = GROUP
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +72,13 @@ class Plugins:
     def __init__(self) -> None:
         self._manager = pluggy.PluginManager(hooks.PROJECT)
         self._manager.add_hookspecs(hooks)
-        self._offers: dict[Kind, dict[str, Offer[Any]]] = {kind: {} for kind in KINDS}
+        self._shelves: dict[Kind, Shelf] = {kind: Shelf() for kind in KINDS}
         self._problems: list[PluginProblem] = []
-        self._discovered = False
+        self._looked_at: object = None
+        """Where packages were when installed plugins were last looked for."""
+        self._seen: set[tuple[str, ...]] = set()
+        self._lost_to_us: list[str] = []
+        """What is to be said of names that are ours, once all plugins are known."""
         self._lock = threading.RLock()
         from importlib.metadata import version  # slow to import, and often not needed
 
@@ -153,40 +98,63 @@ class Plugins:
             self._add(plugin, _Source(plugin_name))
 
     def discover(self) -> None:
-        """Import the installed plugins, once. A plugin that fails is left out and listed in `problems`."""
-        from importlib.metadata import entry_points
+        """Import the installed plugins, each once; later calls, those installed since.
 
+        A plugin that fails is left out and listed in `problems`.
+        """
         with self._lock:
-            if self._discovered:
+            there = where_packages_are()
+            if there == self._looked_at:
                 return
-            self._discovered = True
-            for entry_point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda e: e.name):
-                self._load(entry_point)
+            self._looked_at = there
+            for entry in found():
+                self._meet(entry)
+            lost, self._lost_to_us = self._lost_to_us, []
+        for said in lost:
+            warnings.warn(said, RuntimeWarning, stacklevel=2)
 
     def offers(self, kind: Kind) -> Mapping[str, Offer[Any]]:
         """Return what is known of a kind by now, by name."""
-        return MappingProxyType(self._offers[kind])
+        return MappingProxyType(self._shelves[kind].by_name)
 
     def find(self, kind: Kind, name: str) -> Offer[Any] | None:
-        """Return the offer of that name, after a look at the installed plugins if need be, or None."""
-        if name not in self._offers[kind]:
+        """Return the offer of that name, after a look at the installed plugins if need be, or None.
+
+        Raises PluginError if several distributions offer it.
+        """
+        offer = self._shelves[kind].by_name.get(name)
+        if offer is None:
             self.discover()
-        return self._offers[kind].get(name)
+            offer = self._shelves[kind].get(name)
+        return offer
 
     def get(self, kind: Kind, name: str) -> Offer[Any]:
-        """Return the offer of that name; raises UnknownNameError."""
+        """Return the offer of that name; raises UnknownNameError, or PluginError if several distributions offer it."""
         offer = self.find(kind, name)
         if offer is None:
-            raise UnknownNameError(KINDS[kind], name, self._offers[kind], self.left_out())
+            package = _OFFICIAL.get((kind, name))
+            hint = f"{sentences.comes_with(name, package)} {self.left_out()}" if package else self.left_out()
+            raise UnknownNameError(KINDS[kind], name, self.offers(kind), hint.rstrip())
         return offer
 
     def left_out(self) -> str:
         """Return a sentence about each plugin that does not work, for errors about what is missing."""
         return " ".join(f"Left out: {str(problem).removesuffix('.')}." for problem in self._problems)
 
-    def _load(self, entry_point: EntryPoint) -> None:
-        dist = entry_point.dist
-        source = _Source(entry_point.name, dist.name if dist else "", dist.version if dist else "")
+    def _meet(self, entry: Found) -> None:
+        """Load an entry point that was not there the last time."""
+        distribution, version, what = entry
+        key = distribution, version, str(what)
+        if key in self._seen:
+            return
+        self._seen.add(key)
+        if isinstance(what, Exception):
+            problem = PluginProblem("entry_points.txt", distribution, version, "reading its entry points", what)
+            self._problems.append(problem)
+        else:
+            self._load(what, _Source(what.name, distribution, version))
+
+    def _load(self, entry_point: EntryPoint, source: _Source) -> None:
         stage = f"import of {entry_point.value}"
         try:
             plugin = entry_point.load()
@@ -211,9 +179,32 @@ class Plugins:
             if isinstance(error, PluginError):
                 raise
             raise PluginError(f"{source} cannot be registered: {error}") from error
-        for kind in KINDS:  # as new mappings, since other threads may be going through the old ones
-            new = {offer.name: offer for offer in offers if offer.kind == kind}
-            self._offers[kind] = {**self._offers[kind], **new}
+        for kind in KINDS:  # as new shelves, since other threads may be going through the old ones
+            new = [offer for offer in offers if offer.kind == kind and self._keeps_apart(offer, source)]
+            if new:
+                self._shelves[kind] = Shelf([*self._shelves[kind].all, *new])
+
+    def _keeps_apart(self, offer: Offer[Any], source: _Source) -> bool:
+        """Whether an offer can be asked for at all; say so where it lost its name to another one."""
+        name = offer.contribution.name
+        others = [other for other in self._shelves[offer.kind].all if other.contribution.name == name]
+        owner = next((other for other in others if other.is_built_in or not other.distribution), None)
+        twin = next((other for other in others if other.full_name == offer.full_name), None)
+        if twin is not None or owner is not None:
+            taken = sentences.lost_name(
+                KINDS[offer.kind], name, offer.source, (twin or owner or offer).source, "" if twin else offer.full_name
+            )
+            self._problems.append(
+                PluginProblem(source.plugin, source.distribution, source.version, _LOST, PluginError(taken))
+            )
+            if twin is None and owner is not None and owner.is_built_in:
+                self._lost_to_us.append(taken)
+        return twin is None
+
+    def _clash(self, kind: Kind, name: str) -> Offer[Any] | None:
+        """Return what has a name that a plugin registered by hand wants; it takes those of installed ones."""
+        offer = self._shelves[kind].by_name.get(name)
+        return offer if offer is not None and (offer.is_built_in or not offer.distribution) else None
 
     def _check(self, plugin: object, source: _Source) -> None:
         """Refuse implementations that cannot work, sooner than pluggy, and in our words."""
@@ -249,31 +240,55 @@ class Plugins:
         where = f"{source}, hook {kind},"
         names: set[str] = set()
         if contributions is None:
-            return
+            raise PluginError(f"{source}: {sentences.returned_none(kind)}")
         if isinstance(contributions, (str, Contribution)) or not isinstance(contributions, Iterable):
             raise PluginError(f"{source}: {implementations.wrong_result(kind, type(contributions).__name__)}")
         for contribution in contributions:
             if not isinstance(contribution, Contribution) or not _has_name(contribution):
                 raise PluginError(f"{where} must yield Contribution(name, make), not {contribution!r}.")
-            make: object = contribution.make  # the value may differ from the annotation
-            if not callable(make):
-                given = f"{contribution.name!r} with make={make!r}, which cannot be called"
-                raise PluginError(f"{where} offers {given}. Give a class, or write lambda: before it.")
-            otherwise = called_otherwise(contribution.make, "make()")
+            fault = _fault_of_make(kind, contribution)
+            if fault:
+                raise PluginError(f"{where} offers {fault}")
+            otherwise = _called_otherwise(kind, contribution)
             if otherwise:
-                itself = CONTRACTS[kind].look(contribution.make)
-                called = sentences.not_callable_so("Contribution", contribution.name, "make()", otherwise)
-                is_it = not itself.fault and itself.who.isidentifier()
-                raise PluginError(f"{source}: {sentences.offered_itself(itself.who) if is_it else called}")
-            if not contribution.name or ":" in contribution.name:
-                raise PluginError(f"{where} offers {contribution.name!r}, but a name needs a character and no ':'.")
+                raise PluginError(f"{source}: {otherwise}")
+            if not contribution.name or set(contribution.name) & {":", "/"}:
+                raise PluginError(
+                    f"{where} offers {contribution.name!r}, but a name has neither ':' nor '/', and is not empty."
+                )
             offer: Offer[Any] = Offer(kind, contribution, source.plugin, source.distribution, source.version)
-            other = self._offers[kind].get(offer.name)
-            if other is not None or offer.name in names:
+            other = None if source.distribution else self._clash(kind, contribution.name)
+            if other is not None or contribution.name in names:
                 owner = _owner(other, source) if other else "the same plugin"
-                raise PluginError(f"{where} offers {offer.name!r}, which {owner} has already. Give it another name.")
-            names.add(offer.name)
+                raise PluginError(
+                    f"{where} offers {contribution.name!r}, which {owner} has already. Give it another name."
+                )
+            names.add(contribution.name)
             yield offer
+
+
+def _fault_of_make(kind: Kind, contribution: Contribution[object]) -> str:
+    """Say what is wrong with what a contribution offers, as far as that can be seen without calling it."""
+    name = contribution.name
+    make: object = contribution.make  # the value may differ from the annotation
+    if isinstance(make, str):
+        fits = all(part.isidentifier() for part in make.replace(":", ".", 1).split(".")) and make.count(":") == 1
+        return "" if fits else f"{name!r} with make={make!r}. Write a string as 'module:attribute'."
+    who = type(make).__name__
+    if not isinstance(make, type) and kind not in CALLED and not CONTRACTS[kind].look(make).fault:
+        return f"the object {who} itself as {name!r}, but each runner needs one of its own. Write lambda: {who}(...)."
+    if not callable(make):
+        return f"{name!r} with make={make!r}, which cannot be called. Give a class, or write lambda: before it."
+    return ""
+
+
+def _called_otherwise(kind: Kind, contribution: Contribution[object]) -> str:
+    """Say how `make` is to be called, if neither without arguments nor as what is offered."""
+    make = contribution.make
+    if isinstance(make, str) or is_itself(kind, make):
+        return ""
+    otherwise = called_otherwise(make, "make()")
+    return sentences.not_callable_so("Contribution", contribution.name, "make()", otherwise) if otherwise else ""
 
 
 def _has_name(contribution: Contribution[object]) -> bool:
@@ -287,15 +302,15 @@ def _owner(offer: Offer[Any], clashing: _Source) -> str:
     return offer.source
 
 
-class Once(Generic[T_co]):
+class Once(Generic[T]):
     """Calls a function the first time it is called itself, and returns the same thing ever after, to all threads."""
 
-    def __init__(self, make: Callable[[], T_co]) -> None:
+    def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._lock = threading.RLock()
-        self._made: list[T_co] = []
+        self._made: list[T] = []
 
-    def __call__(self) -> T_co:
+    def __call__(self) -> T:
         """Return the thing."""
         with self._lock:
             if not self._made:
@@ -309,11 +324,3 @@ _installed: Final = Once(Plugins)
 def installed_plugins() -> Plugins:
     """Return the plugins that `GymRunner` and `runnerkit.make` share, one set for the process."""
     return _installed()
-
-
-# What each kind makes, for those who look offers up by kind.
-EnvOffer: TypeAlias = Offer[EnvFactory]
-PreprocessorOffer: TypeAlias = Offer[ActionPreprocessor]
-PostprocessorOffer: TypeAlias = Offer[ActionPostprocessor]
-HistoryOffer: TypeAlias = Offer[HistoryFormat[object]]
-ExecutorOffer: TypeAlias = Offer[MakeExecutor]

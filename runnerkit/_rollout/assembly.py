@@ -25,7 +25,8 @@ from runnerkit._core.faults import close_after, describe
 from runnerkit._core.spaces import Layout
 from runnerkit._core.types import AnyEnv, AnyVectorEnv, MakeEnv
 from runnerkit._envs.resolve import resolve_env, seed_spaces, seed_vector_spaces
-from runnerkit._plugins.manager import Kind, Plugins
+from runnerkit._plugins.manager import Plugins
+from runnerkit._plugins.offers import Kind
 from runnerkit._rollout.config import Named, RunnerConfig
 from runnerkit.errors import ArgumentError, EnvError, PluginError, RunnerKitError, SpaceError
 from runnerkit.executors.base import Executor, MakeExecutor, SupportsAllocate

@@ -45,7 +45,7 @@ class OffersPart(Part):
         makes = ctx.arg_types[1] if len(ctx.arg_types) > 1 else []
         make = get_proper_type(makes[0]) if makes else None
         if wanted and isinstance(make, CallableType):
-            message = _offered_itself(wanted, make) or self._fault(wanted, Method(make).result, ctx.api)
+            message = "" if _is_itself(wanted, make) else self._fault(wanted, Method(make).result, ctx.api)
             if message:
                 Fault(ctx.args[1][0], message).report(ctx.api)
         return ctx.default_return_type
@@ -59,13 +59,12 @@ class OffersPart(Part):
         return fault_of_format(self, made, api) if wanted == _FORMAT else ""
 
 
-def _offered_itself(wanted: str, make: CallableType) -> str:
-    """Say so if `make` is an env factory or makes an executor, when it is to return that."""
-    if wanted not in _CALLED or Method(make).takes("make()"):
-        return ""
+def _is_itself(wanted: str, make: CallableType) -> bool:
+    """Whether `make` is an env factory or makes an executor, and not a function that returns one."""
+    if wanted not in _CALLED:
+        return False
     what, call = _CALLED[wanted]
-    thing = Thing(what, make, may_be_class=True)
-    return "" if thing.fault(call) or not thing.who.isidentifier() else sentences.offered_itself(thing.who)
+    return not Thing(what, make, may_be_class=True).fault(call)
 
 
 def _wanted(ctx: FunctionContext) -> str:

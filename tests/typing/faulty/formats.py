@@ -11,7 +11,6 @@ import gymnasium
 import runnerkit
 from runnerkit import Contribution, Registry, RunSpec, hookimpl
 from runnerkit.executors import MakeExecutor
-from runnerkit.executors.serial import SerialExecutor
 from runnerkit.history.arrays import ArrayFormat
 from runnerkit.history.block import Block
 from runnerkit.typing import ActionPostprocessor, ActionPreprocessor, AnyEnv, EnvFactory, HistoryFormat, Recorder
@@ -176,22 +175,3 @@ def an_executor_for_no_envs() -> None:
     registry = Registry()
     registry.register(SimpleNamespace(executors=executors))
     registry.build("CartPole-v1", executor="mine")
-
-
-def an_executor_instead_of_what_returns_it() -> None:
-    @hookimpl.executors
-    def executors() -> Iterator[Contribution[MakeExecutor]]:
-        yield Contribution("mine", SerialExecutor)  # FAULT
-
-    Registry().register(SimpleNamespace(executors=executors))
-
-
-def an_env_factory_instead_of_what_returns_it() -> None:
-    def make_frozen_lake(env_id: str, /, *, seed: int | None, **options: Any) -> AnyEnv:
-        return make_lake(env_id)
-
-    @hookimpl.env_factories
-    def env_factories() -> Iterator[Contribution[EnvFactory]]:
-        yield Contribution("lake", make_frozen_lake)  # FAULT
-
-    Registry().register(SimpleNamespace(env_factories=env_factories))

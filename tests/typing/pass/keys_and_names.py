@@ -69,7 +69,8 @@ def keys_carry_the_types_of_batches() -> None:
 def types_may_be_said_where_things_are_made() -> None:
     assert_type(EnvKey[Obs, Act]("CartPole-v1"), EnvKey[Obs, Act])
     assert_type(HistoryKey[TorchHistory]("torch"), HistoryKey[TorchHistory])
-    assert_type(Contribution[int]("one", lambda: 1).make(), int)
+    assert_type(Contribution[int]("one", lambda: 1), Contribution[int])
+    assert_type(Contribution("one", lambda: 1), Contribution[int])
 
 
 def histories_are_exact_for_built_in_names_keys_and_objects() -> None:

@@ -1,0 +1,164 @@
+"""What plugins offer: one offer of a contribution, and all offers of a kind by the names that they are asked for by."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, Final, Generic, Literal, TypeAlias
+
+from typing_extensions import TypeVar
+
+from runnerkit import _sentences as sentences
+from runnerkit._checks.contracts import CONTRACTS
+from runnerkit._plugins.discovery import canonical
+from runnerkit.errors import PluginError, RunnerKitError
+from runnerkit.executors.base import MakeExecutor
+from runnerkit.history.base import HistoryFormat
+from runnerkit.hooks import Contribution, EnvFactory
+from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
+
+__all__ = ["BUILTIN", "CALLED", "KINDS", "Kind", "Offer", "Shelf", "is_itself"]
+
+T_co = TypeVar("T_co", covariant=True)
+
+BUILTIN: Final = "builtin"
+OURS: Final = "runnerkit"
+
+Kind: TypeAlias = Literal[
+    "env_factories", "action_preprocessors", "action_postprocessors", "history_formats", "executors"
+]
+"""The hooks, each of which is one kind of contribution."""
+
+KINDS: Final[Mapping[Kind, str]] = MappingProxyType(
+    {
+        "env_factories": "env factory",
+        "action_preprocessors": "preprocessor",
+        "action_postprocessors": "postprocessor",
+        "history_formats": "history format",
+        "executors": "executor",
+    }
+)
+"""Each kind as a person would say it."""
+
+CALLED: Final = ("env_factories", "executors")  # what is offered is called itself, with arguments
+
+
+def is_itself(kind: Kind, make: object) -> bool:
+    """Whether `make` is what is offered, and not a function without arguments that returns it."""
+    return kind in CALLED and not CONTRACTS[kind].look(make).fault
+
+
+@dataclass(frozen=True, slots=True)
+class Offer(Generic[T_co]):
+    """A contribution and who made it. `distribution` is empty for plugins that were registered by hand."""
+
+    kind: Kind
+    contribution: Contribution[T_co]
+    plugin: str
+    distribution: str
+    version: str
+    name: str = ""
+    """The name that it is asked for by; with its distribution, `another/x`, where `x` alone is not clear."""
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether RunnerKit itself offers it."""
+        return (self.plugin, self.distribution) == (BUILTIN, OURS)
+
+    @property
+    def full_name(self) -> str:
+        """Its name with its distribution, which no other has."""
+        return f"{canonical(self.distribution)}/{self.contribution.name}"
+
+    @property
+    def source(self) -> str:
+        """Distribution and version, or the plugin where it belongs to none."""
+        return f"{self.distribution} {self.version}" if self.distribution else f"plugin {self.plugin}"
+
+    @property
+    def title(self) -> str:
+        """Its name, and its source unless it is built in: what errors call it."""
+        return self.name if self.is_built_in else f"{self.contribution.name} of {self.source}"
+
+    def make(self) -> T_co:
+        """Make what is offered; whatever goes wrong, or is not of its kind, is a PluginError that names the source.
+
+        Other errors of RunnerKit, such as MissingDependencyError, stay what they are.
+        """
+        what = f"{KINDS[self.kind]} {self.contribution.name!r} of {self.source}"
+        try:
+            made: T_co = self._made()
+        except RunnerKitError as error:
+            error.add_note(f"while making the {what}")
+            raise
+        except Exception as error:
+            raise PluginError(f"{what} could not be made: {type(error).__name__}: {error}") from error
+        fault = CONTRACTS[self.kind].look(made).fault
+        if fault:
+            raise PluginError(f"{what}: {fault}")
+        return made
+
+    def _made(self) -> Any:
+        make: Any = self.contribution.make
+        if isinstance(make, str):
+            module, _, attribute = make.partition(":")
+            make = importlib.import_module(module)
+            for name in attribute.split("."):
+                make = getattr(make, name)
+        return make if is_itself(self.kind, make) else make()
+
+
+class Shelf:
+    """All offers of one kind.
+
+    A name means what is built in, or what was registered by hand, or what the only distribution offers that offers it.
+    Of a name that several distributions offer, nobody can say which is meant: each is asked for as `distribution/name`,
+    as is what lost its name.
+    """
+
+    def __init__(self, offers: Iterable[Offer[Any]] = ()) -> None:
+        self.all: tuple[Offer[Any], ...] = tuple(offers)
+        self.rivals: dict[str, Sequence[Offer[Any]]] = {}
+        """The names that are not clear, and who offers them."""
+        self.by_name: dict[str, Offer[Any]] = {}
+        named: dict[str, list[Offer[Any]]] = {}
+        for offer in self.all:
+            named.setdefault(offer.contribution.name, []).append(offer)
+        for name, several in named.items():
+            first = _first(several)
+            if first is None:
+                self.rivals[name] = several
+            for offer in several:
+                called = name if offer is first else offer.full_name
+                self.by_name[called] = replace(offer, name=called)
+
+    def get(self, name: str) -> Offer[Any] | None:
+        """Return the offer of a name, or of `distribution/name`; raises PluginError where several are meant."""
+        if name in self.by_name:
+            return self.by_name[name]
+        if name in self.rivals:
+            offers = self.rivals[name]
+            kind = KINDS[offers[0].kind]
+            raise PluginError(sentences.rivals(kind, name, [(offer.source, offer.full_name) for offer in offers]))
+        distribution, slash, rest = name.partition("/")
+        full_name = f"{canonical(distribution)}/{rest}" if slash else ""
+        return next((offer for offer in self.by_name.values() if offer.full_name == full_name), None)
+
+
+def _first(offers: Sequence[Offer[Any]]) -> Offer[Any] | None:
+    """Return whose name it is, if that is clear."""
+    if len(offers) == 1:
+        return offers[0]
+    ours = [offer for offer in offers if offer.is_built_in]
+    by_hand = [offer for offer in offers if not offer.distribution]
+    return next(iter([*ours, *by_hand]), None)
+
+
+# What each kind makes, for those who look offers up by kind.
+EnvOffer: TypeAlias = Offer[EnvFactory]
+PreprocessorOffer: TypeAlias = Offer[ActionPreprocessor]
+PostprocessorOffer: TypeAlias = Offer[ActionPostprocessor]
+HistoryOffer: TypeAlias = Offer[HistoryFormat[object]]
+ExecutorOffer: TypeAlias = Offer[MakeExecutor]
