@@ -72,6 +72,45 @@ AGENTS = """
 
     def nothing(observation_space, action_space):
         return None
+
+    def policy(observations):
+        return left.act(observations)
+
+    class ByName(NoArguments):
+        def __init__(self, *, epsilon=0.1, runner, action_space):
+            assert runner.action_space == action_space and epsilon == 0.1
+
+    class ByPosition(NoArguments):
+        def __init__(self, seen, done):
+            assert seen.shape == (4,) and done.n == 2
+
+    class WithDefaults(NoArguments):
+        def __init__(self, epsilon=0.1, seed=0):
+            assert (epsilon, seed) == (0.1, 0)
+
+    class Sized(NoArguments):
+        def __init__(self, hidden, action_space):
+            pass
+
+    def make_alone():
+        return left
+
+    def make_any(*spaces):
+        return Left(*spaces)
+
+    class Raising(Left):
+        def __init__(self):
+            raise TypeError("no weights")
+
+    class Model:
+        def predict(self, observation, state=None):
+            return None, None
+
+    class Called:
+        def __call__(self, *arguments):
+            return left.act(*arguments)
+
+    called, model = Called(), Model()
 """
 
 
@@ -253,7 +292,13 @@ def test_envs_of_all_kinds_of_spaces_can_be_run(env: str) -> None:
 # ---- rollout: agents
 
 
-@pytest.mark.parametrize("attribute", ["Left", "Nested.Agent", "make_left", "left"])
+@pytest.mark.parametrize(
+    "attribute",
+    [
+        *("Left", "Nested.Agent", "make_left", "left", "NoArguments", "ByName", "ByPosition", "WithDefaults"),
+        *("make_alone", "make_any", "policy", "called", "Called"),
+    ],
+)
 def test_an_agent_of_the_current_directory_may_be_a_class_a_function_or_an_object(attribute: str) -> None:
     document = rollout("CartPole-v1", "--steps", "40", "--seed", "0", "--agent", f"my_agents:{attribute}")
     assert document["agent"] == f"my_agents:{attribute}"
@@ -280,14 +325,18 @@ def test_an_agent_class_is_called_with_the_spaces_that_the_agent_sees() -> None:
         ("my_agents:", "write 'random' or MODULE:ATTRIBUTE"),
         ("no_such_module:Left", "there is no module no_such_module, neither in"),
         ("my_agents.py:Left", "Leave out the '.py'."),
-        ("my_agents:Right", "module my_agents has no Right. It has: Chatty,"),
+        ("my_agents:Right", "module my_agents has no Right. It has: ByName,"),
+        ("my_agents:Lefts", "module my_agents has no Lefts. Did you mean 'Left'? It has: ByName,"),
         ("my_agents:number", "5 has no act(observations), nor can it be called"),
+        ("my_agents:Sized", "it needs hidden, but only parameters called observation_space, action_space, runner are"),
+        ("my_agents:Model", "Agent Model has no method act(observations), but predict."),
+        ("my_agents:model", "Agent Model has no method act(observations), but predict."),
         ("my_agents:nothing", "it returned None, which has no act(observations)"),
     ],
 )
 def test_an_agent_that_cannot_be_is_a_usage_error_that_says_why(name: str, said: str) -> None:
     result = run("rollout", "CartPole-v1", "--agent", name, code=2)
-    assert f"Error: --agent {name}: " in result.stderr
+    assert f"Error: --agent {name}: " in result.stderr or "Error: Agent Model has" in result.stderr
     assert said in result.stderr
     assert result.stdout == ""
 
@@ -295,7 +344,7 @@ def test_an_agent_that_cannot_be_is_a_usage_error_that_says_why(name: str, said:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("my_agents:NoArguments", "called with (observation_space, action_space), it raised TypeError"),
+        ("my_agents:Raising", "called with (), it raised TypeError: no weights"),
         ("my_agents:Failing", "ZeroDivisionError: no policy"),
         ("my_agents:OutOfBounds", "action must lie in Discrete(2), not be 7"),
         ("broken:Agent", "its module could not be imported: ZeroDivisionError"),

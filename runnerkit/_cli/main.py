@@ -118,8 +118,9 @@ Examples:
     metavar="random|MODULE:ATTRIBUTE",
     default="random",
     show_default=True,
-    help="Who acts. ATTRIBUTE is an object with act(observations), or a class or function that is called with "
-    "(observation_space, action_space) and returns one. MODULE may lie in the current directory.",
+    help="Who acts. ATTRIBUTE is an object with act(observations), a function of observations, or a class or function "
+    "that makes an agent: its parameters called observation_space, action_space and runner are filled in. MODULE may "
+    "lie in the current directory.",
 )
 @click.option("--executor", metavar="NAME", default="auto", show_default=True, help="How the envs are stepped.")
 @click.option(
