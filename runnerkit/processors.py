@@ -1,7 +1,7 @@
-"""The built-in pre- and postprocessors, and how they are chained.
+"""Preprocessors work on what the agent sees before it acts, postprocessors on its actions before the env gets them.
 
-A preprocessor turns batches of observations into what the agent acts on, a postprocessor the agent's actions
-into what the env takes. Both are bound to a space once, when the runner is built, and refuse it then; all
+Plugins offer them through the hooks `action_preprocessors` and `action_postprocessors`; the built-in ones are here.
+Both are bound to a space once, when the runner is built, and refuse it then if they cannot work on it; all
 but Normalize refuse a second, different space, too, so that each runner needs its own::
 
     GymRunner("HalfCheetah-v5", preprocessors=[Normalize()], postprocessors=["rescale"])
@@ -39,7 +39,7 @@ __all__ = [
 
 
 class ActionPreprocessor(Protocol):
-    """Turns observations into what the agent acts on: scale, flatten, normalise, ...
+    """Works on what the agent sees before it acts: turns observations into scaled, flattened, normalised ones, ...
 
     A runner binds its preprocessors once, in the order given, then calls them in that order, exactly once for
     each batch of observations that its envs return, final observations included (as a batch of their own).
@@ -58,7 +58,7 @@ class ActionPreprocessor(Protocol):
 
 
 class ActionPostprocessor(Protocol):
-    """Turns the agent's actions into what the env takes: clip, rescale, ...
+    """Works on the agent's actions before the env gets them: clips, rescales, ...
 
     Postprocessors are called in the order given: agent -> first -> ... -> last -> env. They are bound from
     the env backwards.
@@ -145,8 +145,11 @@ class Normalize:
         normalize = Normalize()
         runner = GymRunner("HalfCheetah-v5", n_envs=8, preprocessors=[normalize])
         ...
-        torch.save(normalize.state_dict(), path)
         evaluation = GymRunner("HalfCheetah-v5", preprocessors=[normalize.frozen()])
+        torch.save(normalize.state_dict(), path)                # or json.dump, or numpy.savez
+        normalize.load_state_dict(torch.load(path))
+
+    `runner.preprocessors` has the object of a runner that was asked for `"normalize"`.
 
     Every observation is counted once, before it is normalised, batch by batch with the parallel update of
     Chan, Golub and LeVeque (1979). Out: float32 of the same shape, clipped to [-clip, clip]. NaN and infinite
@@ -225,12 +228,15 @@ class Normalize:
         return copy
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the statistics: count, mean and var, as copies."""
+        """Return the statistics: count, an int, and mean and var, nested lists of floats of the observations' shape.
+
+        JSON, `torch.save` with `torch.load`, and `numpy.savez` with `numpy.load` keep every bit.
+        """
         with self._lock:
-            return {"count": self.count, "mean": self.mean.copy(), "var": self.var.copy()}
+            return {"count": self.count, "mean": self.mean.tolist(), "var": self.var.tolist()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over statistics that `state_dict` returned."""
+        """Take over statistics that `state_dict` returned; mean and var may be lists, arrays or tensors."""
         missing = {"count", "mean", "var"} - state.keys()
         if missing:
             raise ArgumentError(f"Normalize.load_state_dict needs count, mean and var; missing: {sorted(missing)}.")

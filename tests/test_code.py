@@ -73,7 +73,10 @@ def test_hooks_take_no_arguments_and_have_a_sentence_each() -> None:
         assert (getattr(hooks, kind).__doc__ or "").endswith("."), kind
 
 
-def test_the_examples_of_the_readme_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_examples_of_the_readme_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # for the files that they write
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len(blocks) >= 3
     exec(compile("\n".join(blocks), "README.md", "exec"), {"__name__": "readme"})

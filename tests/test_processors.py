@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -32,6 +34,8 @@ from typing_extensions import override
 from runnerkit import GymRunner, Transition
 from runnerkit.errors import AgentError, ArgumentError, PluginError, ProcessorError, SpaceError
 from runnerkit.processors import Clip, Flatten, Normalize, Rescale, ScaleImage
+
+PIXELS = spaces.Box(0, 255, (2, 2), np.uint8)
 
 
 def runner_of(
@@ -212,15 +216,60 @@ def test_the_state_of_normalize_goes_round() -> None:
     normalize.bind(SPACES["float32"])
     batch = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
     normalize(batch)
-    state = pickle.loads(pickle.dumps(normalize.state_dict()))
+    state: Any = pickle.loads(pickle.dumps(normalize.state_dict()))
     other.load_state_dict(state)
     other.bind(SPACES["float32"])
     assert exact(other.state_dict()) == exact(normalize.state_dict())
     assert exact(other(batch)) == exact(normalize(batch))
-    state["mean"][...] = 99.0
+    state["mean"][0] = 99.0
     assert exact(other.state_dict()) == exact(normalize.state_dict())
-    normalize.state_dict()["mean"][...] = 99.0
+    normalize.state_dict()["mean"][0] = 99.0
     assert exact(other.state_dict()) == exact(normalize.state_dict())
+
+
+def by_json(state: Any, path: Path) -> Any:
+    path.write_text(json.dumps(state))
+    return json.loads(path.read_text())
+
+
+def by_numpy(state: Any, path: Path) -> Any:
+    with path.open("wb") as file:
+        np.savez(file, **state)
+    with np.load(path) as loaded:
+        return dict(loaded)
+
+
+def by_torch(state: Any, path: Path) -> Any:
+    torch = pytest.importorskip("torch")
+    torch.save(state, path)
+    return torch.load(path, weights_only=True)
+
+
+@pytest.mark.parametrize("shape", [(3,), (), (2, 1)], ids=str)
+@pytest.mark.parametrize("keep", [by_json, by_numpy, by_torch])
+def test_files_of_many_kinds_keep_the_state_of_normalize(
+    keep: Callable[[Any, Path], Any], shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    space = spaces.Box(-np.inf, np.inf, shape, np.float64)
+    with runner_of(space, preprocessors=["normalize"]) as runner:
+        runner.rollout(ZeroAgent(), steps=20)
+        (normalize,) = runner.preprocessors
+    assert isinstance(normalize, Normalize)
+    other = Normalize()
+    other.load_state_dict(keep(normalize.state_dict(), tmp_path / "state"))
+    assert (other.count, other.mean.shape, other.var.shape) == (normalize.count, shape, shape)
+    assert exact([other.mean, other.var]) == exact([normalize.mean, normalize.var])
+
+
+def test_a_runner_has_its_processors_as_objects_in_their_order() -> None:
+    scale = ScaleImage()
+    with runner_of(PIXELS, SPACES["float32"], preprocessors=[scale, "flatten"], postprocessors=["clip"]) as r:
+        first, second = r.preprocessors
+        assert first is scale
+        assert isinstance(second, Flatten)
+        assert [type(processor) for processor in r.postprocessors] == [Clip]
+    with runner_of(PIXELS) as r:
+        assert r.preprocessors == r.postprocessors == ()
 
 
 def test_normalize_refuses_statistics_and_spaces_of_another_shape() -> None:

@@ -96,9 +96,9 @@ def _array_reader(leaf: Leaf, bounded: bool) -> _Read:
         nonlocal shape
         if shape[0] != n:  # batches keep their size, as a rule
             shape = (n, *row_shape)
-        array = value.copy() if type(value) is np.ndarray else _to_array(leaf, value)
+        array = value.copy() if type(value) is np.ndarray else _to_array(leaf, value, shape)
         if array.shape != shape:
-            raise MisfitError(_wrong_shape(leaf, array, n))
+            raise MisfitError(_usual_mistake(leaf, value, shape) or _wrong_shape(leaf, array, n))
         if array.dtype != dtype:
             _check_kind(leaf, array)
             if inside is not None and dtype.kind in "iu" and not inside(array):
@@ -112,12 +112,32 @@ def _array_reader(leaf: Leaf, bounded: bool) -> _Read:
     return read
 
 
-def _to_array(leaf: Leaf, value: Any) -> Column:
-    value = _without_tensors(leaf, value)
+def _to_array(leaf: Leaf, given: Any, shape: tuple[int, ...]) -> Column:
+    value = _without_tensors(leaf, given)
     try:
         return np.array(value)
     except ValueError as error:
-        raise MisfitError(f"{leaf.path} must be a rectangular batch: {error}") from None
+        mistake = _usual_mistake(leaf, given, shape)
+        raise MisfitError(mistake or f"{leaf.path} must be a rectangular batch: {error}".rstrip(".")) from None
+
+
+def _usual_mistake(leaf: Leaf, value: Any, shape: tuple[int, ...]) -> str:
+    """Return what is wrong with what is no batch at all, where that can be said; else nothing."""
+    wanted = f"{leaf.path} must be a batch of shape {shape}, not"
+    if value is None:
+        return f"{wanted} None (is a return missing?)"
+    if isinstance(value, (str, bytes, dict)):
+        return f"{wanted} a {type(value).__name__}"
+    if isinstance(value, tuple) and value and _has_shape(leaf, value[0], shape):
+        return f"{wanted} a tuple of {len(value)}. Its first item fits: return that alone"
+    return ""
+
+
+def _has_shape(leaf: Leaf, value: Any, shape: tuple[int, ...]) -> bool:
+    try:
+        return bool(np.shape(_without_tensors(leaf, value)) == shape)
+    except (ValueError, MisfitError):
+        return False
 
 
 def _without_tensors(leaf: Leaf, value: Any) -> Any:

@@ -71,7 +71,7 @@ class AgentPort:
         if not isinstance(error, MisfitError):
             return AgentError(f"The agent raised at step {self._at.t} of the rollout: {describe(error)}")
         n, space = len(self._at.active), self._parts.spec.action_space
-        clip = isinstance(space, Box) and np.issubdtype(space.dtype, np.floating)
+        clip = error.row is not None and isinstance(space, Box) and np.issubdtype(space.dtype, np.floating)
         hint = "; postprocessors=['clip'], or ['rescale'], can make others fit" if clip else ""
         return AgentError(
             f"The agent's actions{self._of(error)} do not fit (step {self._at.t} of the rollout, {n} active envs): "

@@ -331,6 +331,16 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         """The space of one action as the agent chooses it, before postprocessors."""
         return self._parts.spec.action_space
 
+    @property
+    def preprocessors(self) -> tuple[ActionPreprocessor, ...]:
+        """The preprocessors in their order, as objects: `runner.preprocessors[0]` may be a `Normalize`."""
+        return tuple(processor for _, processor in self._blueprint.preprocessors)
+
+    @property
+    def postprocessors(self) -> tuple[ActionPostprocessor, ...]:
+        """The postprocessors in their order, as objects."""
+        return tuple(processor for _, processor in self._blueprint.postprocessors)
+
     @override
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.env_id} n_envs={self.n_envs} seed={self.seed}>"
