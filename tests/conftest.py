@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from importlib.util import find_spec
@@ -28,6 +29,10 @@ collect_ignore_glob = [] if find_spec("mypy") else ["test_mypy_*"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So it is in a job in the background of a shell (nohup, cron, some CI), and all programs that tests start would
+        # inherit that, and never hear of the Ctrl-C's that they are sent.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "mypy_testing_base" in config.option:
         config.option.mypy_testing_base = tempfile.mkdtemp(prefix="mypy-plugins-")
         config.add_cleanup(lambda: shutil.rmtree(config.option.mypy_testing_base))

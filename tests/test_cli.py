@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from programs import started
 
 import runnerkit._plugins.manager
 from runnerkit import Contribution, GymRunner, RandomAgent, RunSpec, hookimpl
@@ -571,7 +572,7 @@ def test_ctrl_c_summarises_what_was_collected_and_ends_with_130(as_json: bool) -
     command = [sys.executable, "-m", "runnerkit", "rollout", "MountainCar-v0", "--steps", "100000"]
     command += ["--agent", "my_agents:Slow", *(["--json"] if as_json else [])]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as running:
+    with started(command, stdout=pipe, stderr=pipe) as running:
         assert running.stderr is not None
         assert running.stderr.readline() == "thirty steps\n"
         running.send_signal(signal.SIGINT)
@@ -604,7 +605,7 @@ def seen_on_a_terminal(*arguments: str) -> tuple[str, str]:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "runnerkit", "rollout", *arguments]
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True, env=environment) as running:
+    with started(command, stdout=subprocess.PIPE, stderr=theirs, env=environment) as running:
         os.close(theirs)
         seen = b""
         while True:

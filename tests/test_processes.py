@@ -8,7 +8,6 @@ import os
 import pickle
 import signal
 import socket
-import subprocess
 import sys
 import textwrap
 import threading
@@ -24,7 +23,7 @@ from envs import summary
 from faulty_envs import Constant, build, collected
 from gymnasium import spaces
 from process_envs import DEATHS, RUN_SEED, SEEDS, Hanging, Mortals
-from programs import children, is_running, program
+from programs import children, is_running, program, run
 from typing_extensions import override
 
 from runnerkit import EpisodeStart, GymRunner, RandomAgent
@@ -753,7 +752,7 @@ def test_a_script_needs_no_main_guard_and_its_own_classes_keep_their_identity(tm
             """
         )
     )
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=100)
+    done = run([str(script)])
     assert done.stdout.split() == ["begins", "3", "True"], done.stderr
 
 

@@ -262,6 +262,24 @@ def test_a_limit_of_file_sizes_is_kept_and_told() -> None:
     assert "ulimit -f" in third
 
 
+def test_a_program_that_ignores_ctrl_c_rolls_out_and_ends() -> None:
+    done = program(
+        """
+        import os, signal
+        import runnerkit
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a job in the background of a shell has it
+        class Pressing:
+            def act(self, observations):
+                os.killpg(0, signal.SIGINT)
+                return agent.act(observations)
+        with runnerkit.make("CartPole-v1", n_envs=2, seed=0, executor="processes", workers=2) as runner:
+            agent = runnerkit.RandomAgent(runner.action_space, seed=0)
+            print(*[len(history) for history in runner.rollout(Pressing(), steps=10)])
+        """
+    )
+    assert done.stdout.split() == ["10", "10"], done.stderr
+
+
 # ---- daemons that an env starts
 
 

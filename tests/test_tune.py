@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from faulty_envs import GO_ON, Answer, Constant, Faults, ScriptedEnv, build, raising, runnerkit_threads
+from programs import started
 from typing_extensions import override
 
 import runnerkit._plugins.manager
@@ -537,7 +538,7 @@ def test_on_a_terminal_a_bar_shows_who_was_measured_last_and_goes_away(quiet: bo
     command = [sys.executable, "-m", "runnerkit", "tune", "CartPole-v1", *QUICK, *["--no-progress"] * quiet]
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
     seen = b""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=environment) as running:
+    with started(command, stdout=subprocess.PIPE, stderr=theirs, env=environment) as running:
         os.close(theirs)
         with contextlib.suppress(OSError):  # how Linux says that nobody holds the other end any more
             while chunk := os.read(ours, 4096):
@@ -545,7 +546,7 @@ def test_on_a_terminal_a_bar_shows_who_was_measured_last_and_goes_away(quiet: bo
         stdout, _ = running.communicate(timeout=60)
     os.close(ours)
     assert running.returncode == 0
-    assert stdout.startswith(b"n_envs  executor")
+    assert stdout.startswith("n_envs  executor")
     if quiet:
         assert seen == b""
     else:

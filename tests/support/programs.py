@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,23 +16,22 @@ TESTS: Final = Path(__file__).parent.parent
 TIMEOUT_S: Final = 100
 
 
-def default_sigint() -> None:
-    """Take Ctrl-C as programs do: a job in the background of a shell ignores it, and so would its children."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def run(arguments: list[str], *, timeout: float = TIMEOUT_S, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run this interpreter with these arguments; whatever happens, its whole group is gone afterwards."""
-    with subprocess.Popen(
-        [sys.executable, *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        preexec_fn=default_sigint, **options,
-    ) as process:  # fmt: skip
+@contextlib.contextmanager
+def started(command: list[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Start a program; whatever happens, it and what it started are gone afterwards."""
+    with subprocess.Popen(command, text=True, start_new_session=True, **options) as process:
         try:
-            out, err = process.communicate(timeout=timeout)
+            yield process
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+
+
+def run(arguments: list[str], *, timeout: float = TIMEOUT_S, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run this interpreter with these arguments."""
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with started([sys.executable, *arguments], **pipes, **options) as process:
+        out, err = process.communicate(timeout=timeout)
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
