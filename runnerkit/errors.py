@@ -17,11 +17,13 @@ Every error names the thing that is wrong, what was expected, what was given, an
         ├── AgentError                          the agent raised, or returned what is no batch of actions
         └── EnvError                            an env raised; says which env, episode, seed, step and action
             └── EnvSpaceError                   an env returned what its own spaces do not allow
+
+RolloutInterrupted is a KeyboardInterrupt and none of these: Ctrl-C ended a rollout. `except Exception` lets it pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
@@ -44,6 +46,7 @@ __all__ = [
     "ProcessorError",
     "RenderError",
     "RolloutError",
+    "RolloutInterrupted",
     "RunnerKitError",
     "SpaceError",
     "UnknownNameError",
@@ -105,6 +108,22 @@ class RolloutError(RunnerKitError):
     def __init__(self, message: str) -> None:
         self.histories = []
         super().__init__(message)
+
+
+class RolloutInterrupted(KeyboardInterrupt):
+    """Raised by `rollout` when Ctrl-C has ended it, once everything is in order::
+
+        try:
+            histories = runner.rollout(agent, steps=1000)
+        except RolloutInterrupted as stop:
+            histories = stop.histories
+
+    `histories` holds what was collected, one history per env; the episodes that ran are marked `interrupted`.
+    """
+
+    def __init__(self, histories: Sequence[object] = ()) -> None:
+        self.histories: list[object] = list(histories)
+        super().__init__()
 
 
 class MemoryBudgetError(RolloutError, MemoryError):

@@ -320,8 +320,6 @@ class _Contestant:
     def _roll_out(self) -> int:
         assert self._runner is not None
         self._runner.rollout(self._agent, self._steps)
-        if self._runner.interrupted:
-            raise KeyboardInterrupt
         return self._steps
 
 

@@ -340,7 +340,7 @@ def test_ctrl_c_as_a_thread_starts_leaves_no_thread_behind(
     with build(fleet, n_envs=4, workers=4) as runner:
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", interrupted)
-            runner.rollout(Constant(), steps=300)
+            runner.rollout(Constant(), steps=300, on_interrupt="return")
         assert runner.interrupted
         assert runnerkit_threads() == []
         assert all(env.calls("close") == 0 for env in fleet.envs)

@@ -35,7 +35,15 @@ from typing_extensions import override
 
 from runnerkit import Contribution, hookimpl
 from runnerkit._plugins.manager import Plugins
-from runnerkit.errors import AgentError, EnvError, EnvSpaceError, RunnerKitError, SpaceError
+from runnerkit.errors import (
+    AgentError,
+    ArgumentError,
+    EnvError,
+    EnvSpaceError,
+    RolloutInterrupted,
+    RunnerKitError,
+    SpaceError,
+)
 from runnerkit.executors import SerialExecutor
 from runnerkit.history.log import EpisodeLog
 
@@ -198,7 +206,7 @@ def test_two_envs_that_fail_in_the_same_step_are_one_error(executor: dict[str, A
     fleet = Fleet({i: Faults(step=raising(RuntimeError(f"boom {i}"), at_step=2)) for i in (1, 2)})
     with build(fleet, n_envs=3, **executor) as runner:
         with pytest.raises(EnvError) as caught:
-            runner.rollout(Constant(), steps=20)
+            runner.rollout(Constant(), steps=20, on_interrupt="return")
         assert caught.value.env_index == 1
         fleet.mend()
         assert [len(history) for history in runner.rollout(Constant(), steps=6)] == [6, 6, 6]
@@ -339,7 +347,7 @@ def test_ctrl_c_in_the_agent_returns_what_was_collected(executor: dict[str, Any]
     fleet = Fleet()
     with build(fleet, n_envs=3, **executor) as runner:
         assert not was_interrupted(runner)
-        histories = runner.rollout(Answer(answer), steps=20)
+        histories = runner.rollout(Answer(answer), steps=20, on_interrupt="return")
         assert was_interrupted(runner)
         assert interrupted_episodes(histories) == [["terminated", "interrupted"]] * 3
         assert [history.rewards.tolist() for history in histories] == [[1.0] * 7] * 3
@@ -357,7 +365,7 @@ def test_ctrl_c_in_the_agent_returns_what_was_collected(executor: dict[str, Any]
 def test_ctrl_c_in_an_env_returns_what_was_collected(executor: dict[str, Any], env_index: int) -> None:
     fleet = Fleet({env_index: Faults(step=raising(KeyboardInterrupt(), at_step=4))})
     with build(fleet, n_envs=3, **executor) as runner:
-        histories = runner.rollout(Constant(), steps=20)
+        histories = runner.rollout(Constant(), steps=20, on_interrupt="return")
         assert was_interrupted(runner)
         assert [len(history) for history in histories] == [3, 3, 3]
         assert interrupted_episodes(histories) == [["interrupted"]] * 3
@@ -371,7 +379,7 @@ def test_ctrl_c_in_an_env_returns_what_was_collected(executor: dict[str, Any], e
 def test_ctrl_c_in_the_first_reset_returns_empty_histories(executor: dict[str, Any]) -> None:
     fleet = Fleet({0: Faults(reset=raising(KeyboardInterrupt(), at_step=0))})
     with build(fleet, n_envs=3, **executor) as runner:
-        histories = runner.rollout(Constant(), steps=20)
+        histories = runner.rollout(Constant(), steps=20, on_interrupt="return")
         assert was_interrupted(runner)
         assert [len(history) for history in histories] == [0, 0, 0]
         assert interrupted_episodes(histories) == [[], [], []]
@@ -386,7 +394,7 @@ def test_ctrl_c_in_the_first_reset_returns_empty_histories(executor: dict[str, A
 def test_ctrl_c_ends_every_kind_of_rollout(arguments: dict[str, Any]) -> None:
     fleet = Fleet({1: Faults(step=raising(KeyboardInterrupt(), at_step=3, in_episode=2))})
     with build(fleet, n_envs=2, **arguments.pop("options", {})) as runner:
-        histories = runner.rollout(Constant(), **arguments)
+        histories = runner.rollout(Constant(), **arguments, on_interrupt="return")
         assert was_interrupted(runner)
         assert interrupted_episodes(histories) == [["terminated", "interrupted"]] * 2
         assert [len(history) for history in histories] == [7, 7]
@@ -398,7 +406,7 @@ def test_ctrl_c_returns_what_was_collected_in_every_format(history: str) -> None
         pytest.importorskip("torch")
     fleet = Fleet({1: Faults(step=raising(KeyboardInterrupt(), at_step=3))})
     with build(fleet, n_envs=2, history=history) as runner:
-        assert [len(h) for h in runner.rollout(Constant(), steps=20)] == [2, 2]
+        assert [len(h) for h in runner.rollout(Constant(), steps=20, on_interrupt="return")] == [2, 2]
 
 
 @pytest.mark.parametrize("history", ["arrays", "torch", "transitions"])
@@ -407,7 +415,7 @@ def test_histories_without_a_step_can_be_looked_at(history: str) -> None:
         pytest.importorskip("torch")
     fleet = Fleet({0: Faults(reset=raising(KeyboardInterrupt(), at_step=0))})
     with build(fleet, n_envs=2, history=history) as runner:
-        for empty in runner.rollout(Constant(), steps=5):
+        for empty in runner.rollout(Constant(), steps=5, on_interrupt="return"):
             assert len(empty) == 0
             if history == "transitions":
                 continue
@@ -420,7 +428,7 @@ def test_histories_without_a_step_can_be_looked_at(history: str) -> None:
 def test_interrupted_is_about_the_last_rollout_even_if_that_failed() -> None:
     fleet = Fleet({0: Faults(step=raising(KeyboardInterrupt(), at_step=3))})
     with build(fleet) as runner:
-        runner.rollout(Constant(), steps=9)
+        runner.rollout(Constant(), steps=9, on_interrupt="return")
         assert was_interrupted(runner)
         fleet.envs[0].faults = Faults(step=raising(RuntimeError("boom"), at_step=3))
         with pytest.raises(EnvError):
@@ -448,7 +456,7 @@ SIGINT = """
 
     fleet = Fleet({{i: Faults(step=pause) for i in {slow}}}, length=10_000)
     with build(fleet, n_envs=3, **{options}) as runner:
-        histories = runner.rollout(Constant(), steps=1_000_000 if {seconds} < 0.1 else 50)
+        histories = runner.rollout(Constant(), steps=1_000_000 if {seconds} < 0.1 else 50, on_interrupt="return")
         in_step = [i for i in {slow} if fleet.envs[i].finished != fleet.envs[i].calls("step")]
         fleet.mend()
         lengths = [len(history) for history in histories]
@@ -501,7 +509,7 @@ INTERRUPTED_ANYWHERE = """
         for _ in range(300):
             try:
                 signal.setitimer(signal.ITIMER_REAL, moments.uniform(5e-5, 4e-3))
-                histories = runner.rollout(Constant(), steps=150)
+                histories = runner.rollout(Constant(), steps=150, on_interrupt="return")
                 signal.setitimer(signal.ITIMER_REAL, 0)
             except KeyboardInterrupt:  # it came as the rollout began or returned
                 continue
@@ -670,3 +678,146 @@ def test_a_slow_helper_is_done_before_a_fault_is_raised() -> None:
             runner.rollout(Constant(), steps=3)
         assert still_in_step == []
     assert_put_away(fleet)
+
+
+@both_executors
+def test_ctrl_c_raises_once_all_is_in_order(executor: dict[str, Any]) -> None:
+    fleet = Fleet({1: Faults(step=raising(KeyboardInterrupt(), at_step=4))})
+    with build(fleet, n_envs=3, **executor) as runner:
+        with pytest.raises(RolloutInterrupted) as stop:
+            runner.rollout(Constant(), steps=20)
+        assert isinstance(stop.value, KeyboardInterrupt)
+        assert not isinstance(stop.value, Exception)
+        assert interrupted_episodes(stop.value.histories) == [["interrupted"]] * 3
+        assert was_interrupted(runner)
+        fleet.mend()
+        assert [len(history) for history in runner.rollout(Constant(), steps=9)] == [9, 9, 9]
+        assert not was_interrupted(runner)
+    assert_put_away(fleet)
+
+
+def test_a_rollout_that_returned_on_ctrl_c_lets_the_next_one_raise_unless_somebody_looked() -> None:
+    fleet = Fleet({0: Faults(step=raising(KeyboardInterrupt(), at_step=3))})
+    with build(fleet) as runner:
+        runner.rollout(Constant(), steps=9, on_interrupt="return")
+        fleet.mend()
+        with pytest.raises(RolloutInterrupted) as stop:
+            runner.rollout(Constant(), steps=9)
+        assert stop.value.histories == []
+        assert len(runner.rollout(Constant(), steps=9)[0]) == 9
+        with pytest.raises(ArgumentError, match="on_interrupt must be 'raise' or 'return', not 'ignore'"):
+            runner.rollout(Constant(), steps=9, on_interrupt="ignore")  # type: ignore[arg-type]
+
+
+def test_an_error_in_the_step_of_ctrl_c_does_not_hide_it() -> None:
+    def press(observations: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        raise RuntimeError("boom")
+
+    with build(Fleet(), n_envs=2) as runner, pytest.raises(RolloutInterrupted) as stop:
+        runner.rollout(Answer(press), steps=9)
+    assert isinstance(stop.value.__cause__, AgentError)
+    assert [len(history) for history in collected(stop.value)] == [0, 0]
+
+
+PRESSES = """
+    import itertools, random, signal, sys
+    from faulty_envs import Constant, Fleet, build
+
+    signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+    moments, pressed, arrived, collected = random.Random(0), 0, 0, 0
+    with build(Fleet(length=7), n_envs=3, **{options}) as runner:
+        while pressed < 200:
+            try:
+                pressed += 1
+                signal.setitimer(signal.ITIMER_REAL, moments.uniform(5e-5, 4e-3))
+                while True:
+                    runner.rollout(Constant(), steps=moments.choice([1, 2, 20, 150]))
+            except KeyboardInterrupt as stop:
+                arrived += 1
+                collected += any(len(history) for history in getattr(stop, "histories", ()))
+    print(pressed, arrived, collected > 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer that interrupts")
+@pytest.mark.parametrize("options", ["dict(executor='serial')", "dict(executor='threads', workers=2)"])
+def test_every_press_of_ctrl_c_stops_a_loop_of_rollouts(options: str) -> None:
+    done = run_script(PRESSES.format(options=options))
+    assert done.stderr == ""
+    assert done.stdout == "200 200 True\n"
+
+
+# ---- what ends a rollout besides errors
+
+
+class Leaving(SystemExit):
+    """Has room for histories, as all but exceptions with slots have."""
+
+
+@both_executors
+@pytest.mark.parametrize("who", ["env", "agent", "progress"])
+def test_sys_exit_takes_the_histories_along_and_leaves_the_runner_usable(
+    executor: dict[str, Any], who: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runnerkit._rollout.progress._INTERVAL", 1e9)  # it is told once, at the end
+
+    def leave(*given: Any) -> Any:
+        raise Leaving(3)
+
+    calls: list[int] = []
+
+    def answer(observations: Any) -> Any:
+        calls.append(1)
+        return leave() if len(calls) == 4 and who == "agent" else np.ones(len(observations), np.int64)
+
+    fleet = Fleet({1: Faults(step=raising(Leaving(3), at_step=4))} if who == "env" else {})
+    with build(fleet, n_envs=3, **executor) as runner:
+        with pytest.raises(Leaving) as end:
+            runner.rollout(
+                Answer(answer), steps=3 if who == "progress" else 20, progress=leave if who == "progress" else None
+            )
+        assert [len(history) for history in collected(end.value)] == [3] * 3
+        assert interrupted_episodes(collected(end.value)) == [["interrupted" if who != "progress" else "cut"]] * 3
+        fleet.mend()
+        assert [len(history) for history in runner.rollout(Constant(), steps=9)] == [9, 9, 9]
+    assert_put_away(fleet)
+
+
+ALARMS = """
+    import random, signal
+    from faulty_envs import Constant, Fleet, build
+
+    class Alarm(BaseException):
+        pass
+
+    def ring(*_):
+        raise Alarm
+
+    signal.signal(signal.SIGALRM, ring)
+    moments, wrong, kept = random.Random(0), set(), 0
+    with build(Fleet(length=3), n_envs=3, **{options}) as runner:
+        for _ in range(300):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, moments.uniform(5e-5, 3e-3))
+                runner.rollout(Constant(), steps=150)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except Alarm as alarm:
+                for history in getattr(alarm, "histories", ()):
+                    kept += len(history)
+                    if not (history.next_observations[:, 0] == history.observations[:, 0] + 1).all():
+                        wrong.add("next observations")
+                    if sum(episode.length for episode in history.episodes) != len(history):
+                        wrong.add("lengths")
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        wrong |= {{len(history) for history in runner.rollout(Constant(), steps=9)}} - {{9}}
+    print(sorted(wrong), kept > 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer that interrupts")
+@pytest.mark.parametrize("options", ["dict(executor='serial')", "dict(executor='threads', workers=2)"])
+def test_what_a_signal_handler_raises_at_any_moment_has_the_histories(options: str) -> None:
+    done = run_script(ALARMS.format(options=options))
+    assert done.stderr == ""
+    assert done.stdout == "[] True\n"

@@ -842,7 +842,7 @@ def test_ctrl_c_to_the_whole_group_returns_what_was_collected_and_the_helpers_go
 
         with mortal("never", 0, workers=3) as runner:
             pids = children()
-            histories = runner.rollout(Interrupting(), steps=1000)
+            histories = runner.rollout(Interrupting(), steps=1000, on_interrupt="return")
             print(runner.interrupted, *{len(history) for history in histories})
             histories = runner.rollout(Constant(), steps=9)
             print(runner.interrupted, *{len(history) for history in histories}, pids == children())

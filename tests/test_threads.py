@@ -122,13 +122,13 @@ class ClosedFirst:
         self._lock = threading.Lock()
         self._is_first = True
 
-    def acquire(self, blocking: bool) -> bool:
+    def __enter__(self) -> None:
         if self._is_first:
             self._is_first = False
             in_another_thread(self._runner.close)
-        return self._lock.acquire(blocking)
+        self._lock.acquire()
 
-    def release(self) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._lock.release()
 
 

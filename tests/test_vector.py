@@ -983,7 +983,7 @@ def test_ctrl_c_returns_what_was_collected(mode: AutoresetMode) -> None:
             return super().act(observations)
 
     with runner_of(sync(lambda: ScriptedEnv((2,)), 2, mode), 2) as runner:
-        histories = runner.rollout(Interrupts(), steps=50)
+        histories = runner.rollout(Interrupts(), steps=50, on_interrupt="return")
         assert runner.interrupted
         assert [h.rewards.tolist() for h in histories] == [[1, 2, 1]] * 2
         assert [h.episodes[-1].end_reason for h in histories] == [EndReason.INTERRUPTED] * 2

@@ -185,7 +185,7 @@ def rollout(
             agent = make_agent(runner)
             with progress_bar(not (as_json or no_progress)) as progress:
                 began = time.perf_counter()
-                runner.rollout(agent, steps, episodes=episodes, progress=progress)
+                runner.rollout(agent, steps, episodes=episodes, progress=progress, on_interrupt="return")
                 seconds = time.perf_counter() - began
             summary = Summary(
                 env=runner.env_id,

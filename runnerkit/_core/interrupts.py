@@ -19,6 +19,9 @@ class Interrupt:
 
     A second Ctrl-C raises KeyboardInterrupt at once, for steps that do not end. Signals can only be handled in
     the main thread, and a handler of the user's own is left alone; KeyboardInterrupt then comes as always.
+
+    No press is lost: one that comes before or after raises KeyboardInterrupt. Whether one came while this handler was
+    there is known for certain only after the block, so look at `requested` there.
     """
 
     def __init__(self) -> None:
@@ -26,12 +29,15 @@ class Interrupt:
         """Whether Ctrl-C was pressed."""
         self.forced: bool = False
         """Whether it was pressed again."""
+        self.is_over: bool = False
+        """Set where a handler's exception may have kept the block's end from removing this handler."""
         self._before: Any = None
 
     def __enter__(self) -> Self:
         in_main = threading.current_thread() is threading.main_thread()
         if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            self._before = signal.signal(signal.SIGINT, self._handle)
+            self._before = signal.default_int_handler  # first, so that the handler is removed whatever comes now
+            signal.signal(signal.SIGINT, self._handle)
         return self
 
     def __exit__(
@@ -41,6 +47,9 @@ class Interrupt:
             signal.signal(signal.SIGINT, self._before)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.is_over:
+            signal.signal(signal.SIGINT, self._before)
+            raise KeyboardInterrupt
         if self.requested:
             self.forced = True
             raise KeyboardInterrupt

@@ -26,7 +26,7 @@ from runnerkit._rollout.plan import Plan, limit_of
 from runnerkit._rollout.rendering import Screen
 from runnerkit._rollout.runner import BaseRunner
 from runnerkit.agents import Agent
-from runnerkit.errors import ArgumentError, ClosedError
+from runnerkit.errors import ArgumentError, ClosedError, RolloutError, RolloutInterrupted
 from runnerkit.executors.base import SupportsReport
 from runnerkit.history.arrays import ArrayHistory, HistoryT
 from runnerkit.history.base import HistoryFormat, SupportsAppend
@@ -278,8 +278,8 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         config = RunnerConfig.of(env_id, seed, n_envs, log_level, history, **options)
         self.log_level: int = config.log_level
         self.auto_reset: bool = config.auto_reset
-        self.interrupted: bool = False
-        """Whether Ctrl-C ended the last rollout early."""
+        self._was_interrupted = False
+        self._owes_interrupt = False  # a rollout returned after Ctrl-C, and nobody has asked since
         with gymnasium_log_level(log_level):
             own_make_env = not _is(self.make_env, GymRunner.make_env)
             self._blueprint: Blueprint = Blueprint.resolve(
@@ -288,6 +288,8 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             make_env = self.make_env if own_make_env else self._blueprint.make_env  # which travels lighter
             self._parts: Assembly = self._blueprint.build(make_env)
         self._busy = threading.Lock()
+        self._claim = _Claim()
+        self._claim.is_over = True
         self._finalizer = weakref.finalize(self, close_dropped, self._parts.executor, self._parts.recorder, repr(self))
         self._standing: EnvStates = EnvStates(self._parts, config.schedule)
 
@@ -320,6 +322,15 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         if isinstance(executor, SupportsReport):
             return executor.report(name)
         return ExecutorReport(name, name, executor.workers)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the last rollout early.
+
+        After `rollout(on_interrupt="return")`, look at it before the next rollout, which raises otherwise.
+        """
+        self._owes_interrupt = False
+        return self._was_interrupted
 
     @property
     def observation_space(self) -> Space[Any]:
@@ -411,6 +422,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         *,
         episodes: int | None = None,
         progress: ProgressCallback | None = None,
+        on_interrupt: Literal["raise", "return"] = "raise",
     ) -> list[HistoryT]:
         """Step every env for the agent and return one history per env.
 
@@ -426,6 +438,13 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
                 start, so that short ones are not over-represented. All of them begin anew; an episode that was
                 going is given up.
             progress: is told how far the rollout is, ten times a second at most.
+            on_interrupt: what Ctrl-C does once the step under way is finished and all is in order: "raise" raises
+                RolloutInterrupted, a KeyboardInterrupt that has what was collected as `histories`; "return" returns
+                that and sets `interrupted`, and the next rollout raises if nobody has looked at it.
+
+        Returns:
+            One history per env. With `episodes=` below n_envs, some envs make no step: their histories are empty, or
+            None if `process_transition` is overridden, which then was never called for them.
 
         Raises:
             ArgumentError: steps or episodes below 1, or both given.
@@ -433,13 +452,18 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             EnvError: an env failed.
             MemoryBudgetError: the arrays would not fit into memory.
             RenderError: render is set, and there is nothing to draw, or to draw on.
+            RolloutInterrupted: Ctrl-C was pressed; the episodes that were going are over. A second Ctrl-C does not
+                wait for the step, and raises a plain KeyboardInterrupt.
 
-        Ctrl-C ends the rollout early, after the step that is under way: what was collected is returned,
-        `interrupted` is set, and the episodes that were going are over. A second Ctrl-C does not wait for the
-        step, and raises KeyboardInterrupt.
+        Whatever else ends the rollout, such as `sys.exit()` in an env, has `histories`, too.
 
         """
         check_callable(progress, "progress", "a function that takes a Progress")
+        if on_interrupt not in ("raise", "return"):
+            raise ArgumentError(f"on_interrupt must be 'raise' or 'return', not {on_interrupt!r}.")
+        if self._owes_interrupt:
+            self._owes_interrupt = False
+            raise RolloutInterrupted
         plan = Plan(
             limit=limit_of(steps, episodes, self.auto_reset, self.n_envs, self.MAX_STEPS),
             episodes=None if episodes is None else int(episodes),
@@ -447,14 +471,36 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             compute_action=self._chooser(agent),
             process_transition=self.process_transition if self._makes_own_history() else None,
         )
-        with Interrupt() as interrupt, self._working(), self._screen(render, fps) as screen:
-            try:
-                histories = Rollout(self._parts, self._standing, plan, agent, screen, progress).run(interrupt)
-            except KeyboardInterrupt:  # the second one may have come as the rollout was being finished
-                self._standing.abandon()
+        claim, interrupt, histories = _Claim(), Interrupt(), None
+        try:
+            self._take(claim)
+            self._check_open()
+            with interrupt, gymnasium_log_level(self.log_level), self._screen(render, fps) as screen:
+                self._was_interrupted = False
+                rollout = Rollout(self._parts, self._standing, plan, agent, screen, progress)
+                try:
+                    histories = rollout.run(interrupt)
+                except BaseException:
+                    if not rollout.is_over:  # what was raised may have come as it was being finished
+                        self._standing.abandon()
+                    raise
+                finally:
+                    self._was_interrupted = interrupt.requested
+        except KeyboardInterrupt as press:
+            if histories is None:  # a second press, or one before anything was collected
                 raise
-            finally:
-                self.interrupted = interrupt.requested
+            raise RolloutInterrupted(histories) from press
+        except RolloutError as error:
+            if interrupt.requested:  # that, too, may not be lost
+                raise RolloutInterrupted(error.histories) from error
+            raise
+        finally:  # no call, so that no signal handler's exception can come before it is done
+            claim.is_over = interrupt.is_over = True
+        if interrupt.requested:  # asked now that no other press can come
+            self._was_interrupted = True
+            if on_interrupt == "raise":
+                raise RolloutInterrupted(histories)
+            self._owes_interrupt = True
         return cast("list[HistoryT]", histories)
 
     @override
@@ -491,19 +537,36 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     @contextlib.contextmanager
     def _working(self) -> Iterator[None]:
         with self._claimed():
-            if not self._finalizer.alive:  # asked no sooner, as another thread may just have closed it
-                raise ClosedError(f"{self!r} was closed. Build a new runner.")
+            self._check_open()
             yield
+
+    def _check_open(self) -> None:
+        if not self._finalizer.alive:  # asked after the claim, as another thread may just have closed it
+            raise ClosedError(f"{self!r} was closed. Build a new runner.")
 
     @contextlib.contextmanager
     def _claimed(self) -> Iterator[None]:
-        if not self._busy.acquire(blocking=False):
-            raise ArgumentError(f"{self!r} is in a rollout already. Wait for its end, or use a runner per thread.")
+        claim = _Claim()
         try:
+            self._take(claim)
             with gymnasium_log_level(self.log_level):
                 yield
         finally:
-            self._busy.release()
+            claim.is_over = True
+
+    def _take(self, claim: _Claim) -> None:
+        """Have the runner to oneself until the claim is over."""
+        with self._busy:
+            if not self._claim.is_over:
+                raise ArgumentError(f"{self!r} is in a rollout already. Wait for its end, or use a runner per thread.")
+            self._claim = claim
+
+
+class _Claim:
+    """Who has a runner to himself. A lock could stay locked if a signal handler raises as it is being taken."""
+
+    def __init__(self) -> None:
+        self.is_over: bool = False
 
 
 def _is(bound: object, function: object) -> bool:

@@ -58,6 +58,8 @@ class Rollout:
         # Up to here envs may begin again within a step: at the last one it is left to the next rollout.
         self._last_restart = plan.limit - 1 if plan.auto_reset and standing.restarts_in_step else 0
         self._drawing = False
+        self.is_over: bool = False
+        """Whether the runner knows where its envs stand now."""
         self._progress = progress
         self._reporter: Reporter | None = None
 
@@ -132,7 +134,13 @@ class Rollout:
         )
 
     def _finish(self, tail: EndReason) -> list[object]:
-        return self._ledger.finish(tail, self._starts.waiting, self._starts.close_gaps)
+        try:
+            histories = self._ledger.finish(tail, self._starts.waiting, self._starts.close_gaps)
+        except RolloutError:  # of the history format: all else is done
+            self.is_over = True
+            raise
+        self.is_over = True
+        return histories
 
     def _hand_along(self, error: BaseException) -> None:
         """Attach what was collected to an exception that may have come at any moment."""

@@ -281,7 +281,7 @@ class ImpatientAgent:
 
 def test_after_ctrl_c_what_was_collected_is_in_the_dataset() -> None:
     with GymRunner(CARTPOLE, seed=0, n_envs=2, history=MinariFormat("test/ctrl-c-v0")) as runner:
-        first, second = runner.rollout(ImpatientAgent(), steps=100)
+        first, second = runner.rollout(ImpatientAgent(), steps=100, on_interrupt="return")
         assert runner.interrupted
         assert len(first.load()) == second.episodes_written == 2  # written at once: they do not go on
     for episode in first.load().iterate_episodes():
