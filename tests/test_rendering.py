@@ -127,8 +127,79 @@ def test_frames_of_all_envs_are_tiled_into_one_window(
 def test_a_real_env_is_drawn(pictures: list[NDArray[np.uint8]]) -> None:
     with build("CartPole-v1", n_envs=2, seed=0, render_mode="rgb_array") as runner:
         runner.rollout(Constant(), steps=3, render=True, fps=10_000)
-    assert [picture.shape for picture in pictures] == [(400, 1200, 3)] * 3
+    height, width, _ = pictures[0].shape
+    assert 2.95 < width / height < 3.05  # two of 600 x 400, side by side
     assert (pictures[0] != pictures[2]).any()
+
+
+def test_the_window_fits_the_display_and_keeps_the_aspect(monkeypatch: pytest.MonkeyPatch) -> None:
+    pygame = pytest.importorskip("pygame")
+    monkeypatch.setattr(pygame.display, "get_desktop_sizes", lambda: [(1400, 1000)])
+    sizes = []
+    monkeypatch.setattr(pygame.display, "flip", lambda: sizes.append(pygame.display.get_surface().get_size()))
+    with build("CartPole-v1", n_envs=5, seed=0, render_mode="rgb_array") as runner:
+        runner.rollout(Constant(), steps=1, render=True, fps=10_000)
+    assert sizes == [(1260, 560)]  # 1800 x 800, were the display larger
+
+
+def test_a_resized_window_shows_the_whole_picture_in_its_middle(pictures: list[NDArray[np.uint8]]) -> None:
+    pygame = pytest.importorskip("pygame")
+
+    class Resizing(Constant):
+        @override
+        def act(self, observations: Any, /) -> NDArray[Any]:
+            if pictures:
+                pygame.display.set_mode((18, 24), pygame.RESIZABLE)
+            return super().act(observations)
+
+    with build(Fleet(length=50), n_envs=1, render_mode="rgb_array") as runner:
+        runner.rollout(Resizing(), steps=2, render=True, fps=10_000)
+    assert [picture.shape for picture in pictures] == [(4, 6, 3), (24, 18, 3)]
+    assert (pictures[1][6:18] == 2).all()  # three times as large
+    assert pictures[1][:6].max() == pictures[1][18:].max() == 0
+
+
+def test_a_closed_window_ends_drawing_and_not_the_rollout(pictures: list[NDArray[np.uint8]]) -> None:
+    pygame = pytest.importorskip("pygame")
+
+    class Closing(Constant):
+        @override
+        def act(self, observations: Any, /) -> NDArray[Any]:
+            if len(pictures) == 2 and pygame.display.get_init():
+                pygame.event.post(pygame.event.Event(pygame.QUIT))
+            return super().act(observations)
+
+    with build("CartPole-v1", n_envs=2, seed=0, render_mode="rgb_array") as runner:
+        histories = runner.rollout(Closing(), steps=9, render=True, fps=10_000)
+        assert [len(history) for history in histories] == [9, 9]
+        assert len(pictures) == 2
+        assert not pygame.display.get_init()
+        runner.rollout(Constant(), steps=3, render=True, fps=10_000)  # which opens another one
+    assert len(pictures) == 5
+
+
+def test_each_tile_names_its_env_and_the_return_of_the_running_episode(monkeypatch: pytest.MonkeyPatch) -> None:
+    pygame = pytest.importorskip("pygame")
+    texts: list[str] = []
+    font_of = pygame.font.Font
+
+    class Font:
+        def __init__(self, name: str | None, size: int) -> None:
+            self.font = font_of(name, size)
+
+        def render(self, text: str, *how: Any) -> Any:
+            texts.append(text)
+            return self.font.render(text, *how)
+
+    monkeypatch.setattr(pygame.font, "Font", Font)
+    with build("CartPole-v1", n_envs=2, seed=0, render_mode="rgb_array") as runner:
+        runner.rollout(Constant(), steps=2)
+        (history, _) = runner.rollout(Constant(), steps=30, render=True, fps=10_000)
+    returns = [float(text.removeprefix("env 0  return ")) for text in texts if text.startswith("env 0")]
+    first = history.episodes[0]
+    assert returns[: first.length - 1] == [2.0 + t for t in range(1, first.length)]  # two steps went before
+    assert returns[first.length - 1 : first.length + 2] == [0.0, 1.0, 2.0]
+    assert len([text for text in texts if text.startswith("env 1  return ")]) == 30
 
 
 @both_executors

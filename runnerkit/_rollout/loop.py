@@ -106,6 +106,8 @@ class Rollout:
         self._standing.untold, self._standing.reset_infos = [], []
         self._activate([i for i in indices if self._standing.envs[i].running])
         self._starts.start()
+        if self._screen is not None:
+            self._screen.begin({i: self._standing.envs[i].return_ for i in indices})
         if self._progress is not None:
             is_known = self._parts.spec.provenance.every_step and not self._plan.is_open_ended
             total = self._plan.limit * self._parts.spec.n_envs if is_known else None
@@ -199,6 +201,7 @@ class Rollout:
             if self._reporter.is_due():
                 self._report()
         if self._screen is not None:
+            self._screen.count(block.rewards[row], active, ended)
             self._draw(observed, self._screen)
 
     def _ask(self, t: int, at: int) -> Rows:
@@ -294,7 +297,7 @@ class Rollout:
         self._drawing = True
         screen.wait()
         if screen.needs_frames:
-            screen.show(self._parts.executor.render(env_indices))
+            screen.show(self._parts.executor.render(env_indices), env_indices)
         self._drawing = False
 
 
