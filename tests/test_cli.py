@@ -567,26 +567,32 @@ def test_a_process_ends_with_2_for_wrong_usage_and_1_for_a_failure() -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent as a POSIX signal")
+@pytest.mark.parametrize("executor", ["serial", "processes"])
 @pytest.mark.parametrize("as_json", [False, True])
-def test_ctrl_c_summarises_what_was_collected_and_ends_with_130(as_json: bool) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "cause"), [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")]
+)
+def test_a_run_that_is_stopped_summarises_what_was_collected_and_says_by_whom(
+    number: signal.Signals, code: int, cause: str, as_json: bool, executor: str
+) -> None:
     command = [sys.executable, "-m", "runnerkit", "rollout", "MountainCar-v0", "--steps", "100000"]
-    command += ["--agent", "my_agents:Slow", *(["--json"] if as_json else [])]
+    command += ["--agent", "my_agents:Slow", "--executor", executor, "--n-envs", "2", *(["--json"] if as_json else [])]
     pipe = subprocess.PIPE
     with started(command, stdout=pipe, stderr=pipe) as running:
         assert running.stderr is not None
         assert running.stderr.readline() == "thirty steps\n"
-        running.send_signal(signal.SIGINT)
+        running.send_signal(number)
         stdout, stderr = running.communicate(timeout=30)
-    assert running.returncode == 130
+    assert running.returncode == code
     assert stderr == ""
     if as_json:
         document = json.loads(stdout)
         assert document["interrupted"] is True
-        assert document["end_reasons"] == {"interrupted": 1}  # no episode is shorter than 200 steps here
+        assert document["end_reasons"] == {"interrupted": 2}  # no episode is shorter than 200 steps here
         assert 29 <= document["steps"] < 100_000
     else:
         assert int(table(stdout)["steps"]) >= 29
-        assert stdout.endswith("Interrupted by Ctrl-C: this is what was collected until then.\n")
+        assert stdout.endswith(f"Interrupted by {cause}: this is what was collected until then.\n")
 
 
 def test_ctrl_c_before_the_first_step_ends_with_130_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -595,7 +601,7 @@ def test_ctrl_c_before_the_first_step_ends_with_130_too(monkeypatch: pytest.Monk
 
     monkeypatch.setattr("runnerkit._rollout.gym_runner.GymRunner.__init__", interrupted)
     result = run("rollout", "CartPole-v1", code=130)
-    assert (result.stdout, result.stderr) == ("", "Interrupted.\n")
+    assert (result.stdout, result.stderr) == ("", "Interrupted by Ctrl-C.\n")
 
 
 def seen_on_a_terminal(*arguments: str) -> tuple[str, str]:

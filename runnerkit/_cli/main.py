@@ -4,8 +4,8 @@
     runnerkit tune CartPole-v1 --n-envs 8
     runnerkit plugins
 
-Exit codes: 0 all went well, 1 the run failed, 2 what was typed makes no sense, 130 Ctrl-C. Results go to stdout,
-everything else to stderr. Whatever is heavy is imported by the command that needs it.
+Exit codes: 0 all went well, 1 the run failed, 2 what was typed makes no sense, 130 Ctrl-C, 143 SIGTERM. Results go to
+stdout, everything else to stderr. Whatever is heavy is imported by the command that needs it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import click
 from typing_extensions import override
 
+from runnerkit._cli.stopping import Stop, stoppable
 from runnerkit._core.wording import count, where
 from runnerkit.errors import ArgumentError, RunnerKitError, UnknownNameError
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _DEFAULT_STEPS: Final = 1000
-_INTERRUPTED: Final = 130  # what a shell reports for a program that Ctrl-C ended
 _AT_LEAST_1: Final = click.IntRange(min=1)
 _COLUMNS: Final = ("kind", "name", "distribution", "version", "summary")
 
@@ -40,11 +40,13 @@ class _Program(click.Group):
     @override
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; click itself would answer Ctrl-C with exit code 1."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
-            ctx.exit(_INTERRUPTED)
+        with stoppable() as stop:
+            ctx.obj = stop
+            try:
+                return super().invoke(ctx)
+            except KeyboardInterrupt:
+                click.echo(f"Interrupted by {stop.cause}.", err=True)
+                ctx.exit(stop.code)
 
 
 @click.group(
@@ -62,7 +64,7 @@ Examples:
 def main() -> None:
     """Roll out agents in Gymnasium environments.
 
-    Exit codes: 0 success, 1 the run failed, 2 wrong usage, 130 Ctrl-C.
+    Exit codes: 0 success, 1 the run failed, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM.
     """
 
 
@@ -154,7 +156,7 @@ def rollout(
     ENV is a Gymnasium id such as CartPole-v1 or ALE/Pong-v5, MODULE:ID to import a module first, or FAMILY:ID for
     the envs of a plugin. `runnerkit plugins` lists the names that other options take.
 
-    Ctrl-C stops the run and summarises what was collected (exit code 130).
+    Ctrl-C (exit code 130) or SIGTERM (143) stops the run and summarises what was collected.
     """
     if steps is not None and episodes is not None:
         raise click.UsageError("Give --steps or --episodes, not both.", click.get_current_context())
@@ -204,7 +206,7 @@ def rollout(
             # before the runner closes, so that an env that fails to close does not take the results with it
             _print_summary(summary, as_json, out)
     if summary.interrupted:
-        click.get_current_context().exit(_INTERRUPTED)
+        click.get_current_context().exit(_stop().code)
 
 
 def _print_summary(summary: Summary, as_json: bool, out: IO[str]) -> None:
@@ -215,7 +217,7 @@ def _print_summary(summary: Summary, as_json: bool, out: IO[str]) -> None:
         return
     print_pairs(summary.rows(), out)
     if summary.interrupted:
-        click.secho("Interrupted by Ctrl-C: this is what was collected until then.", file=out, fg="yellow")
+        click.secho(f"Interrupted by {_stop().cause}: this is what was collected until then.", file=out, fg="yellow")
 
 
 # ---- runnerkit tune
@@ -298,7 +300,8 @@ def tune(
     Serial, threads and processes take turns with several numbers of workers. Printed are the steps of all envs
     together per second (the median of some rounds), the ratio to serial, and what to use, as Python and as a command.
 
-    Measure while nothing else runs. Ctrl-C ends it early and shows what was measured until then (exit code 130).
+    Measure while nothing else runs. Ctrl-C (exit code 130) or SIGTERM (143) ends it early and shows what was
+    measured until then.
     """
     with _explained(), _results(as_json) as out:
         from runnerkit._cli.advice import TuningSummary
@@ -331,7 +334,7 @@ def tune(
         )
         _print_tuning(summary, as_json, out)
     if tuning.interrupted:
-        click.get_current_context().exit(_INTERRUPTED)
+        click.get_current_context().exit(_stop().code)
 
 
 def _print_tuning(summary: TuningSummary, as_json: bool, out: IO[str]) -> None:
@@ -344,7 +347,7 @@ def _print_tuning(summary: TuningSummary, as_json: bool, out: IO[str]) -> None:
     click.echo(file=out)
     print_pairs(summary.rows(), out)
     if summary.tuning.interrupted:
-        click.secho("Interrupted by Ctrl-C: this is what was measured until then.", file=out, fg="yellow")
+        click.secho(f"Interrupted by {_stop().cause}: this is what was measured until then.", file=out, fg="yellow")
 
 
 # ---- runnerkit plugins
@@ -389,6 +392,10 @@ def _print_problems(problems: Sequence[PluginProblem]) -> None:
 
 
 # ---- what goes in and out
+
+
+def _stop() -> Stop:
+    return click.get_current_context().ensure_object(Stop)
 
 
 @contextlib.contextmanager
