@@ -223,7 +223,7 @@ def test_the_summary_says_who_stepped_the_envs_and_why() -> None:
     auto = table(run("rollout", *common, "--workers", "1").stdout)
     assert auto["executor"] == "auto chose serial, 1 worker (workers=1)"
     plain = rollout(*common, "--executor", "threads", "--workers", "2")["executor_choice"]
-    assert plain == {"chosen": "threads", "reason": "", "seconds_per_step": {}}
+    assert plain == {"chosen": "threads", "reason": "", "advice": "", "seconds_per_step": {}}
 
 
 def test_threads_give_the_episodes_that_serial_gives() -> None:

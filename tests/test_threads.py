@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ import gymnasium
 import numpy as np
 import pytest
 from envs import HashAgent, summary
-from faulty_envs import AnyRunner, Constant, Fleet, build
+from faulty_envs import GO_ON, AnyRunner, Constant, Faults, Fleet, build, raising, runnerkit_threads
 from gymnasium import spaces
 from gymnasium.envs.registration import registry
 from numpy.typing import NDArray
@@ -26,10 +27,10 @@ from typing_extensions import override
 import runnerkit
 from runnerkit import Contribution, Registry, hookimpl
 from runnerkit._plugins.manager import Plugins, installed_plugins
-from runnerkit.errors import ClosedError, SpaceError
+from runnerkit.errors import ClosedError, EnvError, SpaceError
 from runnerkit.executors import ThreadsExecutor
 from runnerkit.executors.share import SeedSchedule, Share
-from runnerkit.executors.threads import WorkerThread
+from runnerkit.executors.threads import Spreading, WorkerThread
 from runnerkit.executors.waiting import SpinQueue
 from runnerkit.history import ArrayFormat
 from runnerkit.history.arrays import ArrayRecorder
@@ -278,6 +279,120 @@ def test_a_processor_serves_the_first_of_two_runners_that_bind_it_at_once() -> N
     for _ in range(200):
         clip = Clip()
         assert sum(at_once(*(partial(bind, clip, box) for box in boxes))) == 1
+
+
+# ---- how many threads there are
+
+
+def sleeping(env: object) -> object:
+    time.sleep(0.01)
+    return GO_ON
+
+
+def computing(env: object) -> object:
+    end = time.thread_time() + 2e-4
+    while time.thread_time() < end:
+        pass
+    return GO_ON
+
+
+def fleet_of(step: Callable[[object], object], n_envs: int = 8) -> Fleet:
+    return Fleet({i: Faults(step=step) for i in range(n_envs)}, length=7)
+
+
+@pytest.fixture
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runnerkit._core.cores.available_cores", lambda: 2)
+
+
+@pytest.mark.usefixtures("two_cores")
+@pytest.mark.parametrize("thread_safe", [None, True])
+def test_envs_that_wait_have_a_thread_each_for_life(thread_safe: bool | None) -> None:
+    fleet = fleet_of(sleeping)
+    with build(fleet, n_envs=8, executor="threads", thread_safe=thread_safe) as runner:
+        runner.rollout(Constant(), steps=20)
+        assert runner.workers == 8
+        assert "the envs wait" in runner.executor_report.reason
+    assert [len(env.threads) for env in fleet.envs] == [1] * 8
+    assert len(set().union(*(env.threads for env in fleet.envs))) == 8
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_envs_that_compute_gather_in_as_many_threads_as_there_are_cores_if_that_is_safe(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("runnerkit.executors.threads._LONGER", 1e9)
+    fleet = fleet_of(computing)
+    with build(fleet, n_envs=8, executor="threads", thread_safe=True) as runner:
+        runner.rollout(Constant(), steps=20)
+        assert runner.workers == 2
+        assert runnerkit_threads() == ["runnerkit-envs-4-7"]
+    assert [env.calls("close") for env in fleet.envs] == [1] * 8
+    assert [env.journal[-1][1] == threading.get_ident() for env in fleet.envs] == [True] * 4 + [False] * 4
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_envs_that_compute_take_turns_in_threads_of_their_own_if_moving_them_is_not_known_to_be_safe(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("runnerkit.executors.threads.Spreading.note", take_turns_at_once)
+    fleet = fleet_of(computing)
+    with build(fleet, n_envs=8, executor="threads") as runner:
+        runner.rollout(Constant(), steps=20)
+        assert runner.workers == 2
+    assert [len(env.threads) for env in fleet.envs] == [1] * 8
+
+
+def take_turns_at_once(spreading: Spreading, seconds: float) -> None:
+    spreading.is_over, spreading.waits, spreading.takes_turns = True, False, True
+
+
+@pytest.mark.usefixtures("two_cores")
+@pytest.mark.parametrize("thread_safe", [None, True])
+@pytest.mark.parametrize("turns", [False, True])
+def test_however_threads_are_shared_out_the_bytes_are_those_of_serial(
+    thread_safe: bool | None, turns: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if turns:
+        monkeypatch.setattr("runnerkit.executors.threads.Spreading.note", take_turns_at_once)
+
+    def run(**options: Any) -> list[Any]:
+        with build("CartPole-v1", seed=3, n_envs=7, **options) as runner:
+            agent = HashAgent(runner.action_space)
+            histories = [h for steps in (1, 30, 90) for h in runner.rollout(agent, steps=steps)]
+            return [summary(h) for h in [*histories, *runner.rollout(agent, episodes=9)]]
+
+    assert run(executor="threads", thread_safe=thread_safe) == run(executor="serial")
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_a_fault_of_an_env_that_takes_turns_is_told_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runnerkit.executors.threads.Spreading.note", take_turns_at_once)
+    fleet = Fleet({i: Faults(step=raising(RuntimeError("boom"), at_step=3)) for i in (2, 6)})
+    with build(fleet, n_envs=8, executor="threads") as runner:
+        with pytest.raises(EnvError, match=r"Env 2 .*boom") as caught:
+            runner.rollout(Constant(), steps=20)
+        assert "Env 6" in "".join(caught.value.__notes__)
+        fleet.mend()
+        assert len(runner.rollout(Constant(), steps=20)[7]) == 20
+
+
+@pytest.mark.parametrize(
+    ("waiting", "in_turns", "is_safe", "waits"),
+    [(0.9, None, False, True), (0.1, 5.0, True, True), (0.1, 1.2, True, False), (0.1, 1.2, False, True)],
+)
+def test_spreading_finds_out_whether_envs_wait(
+    waiting: float, in_turns: float | None, is_safe: bool, waits: bool
+) -> None:
+    spreading = Spreading()
+    spreading.is_safe, spreading._waiting = is_safe, [waiting] * 10
+    for _ in range(4):
+        assert not spreading.takes_turns
+        spreading.note(1.0)
+    for _ in range(0 if in_turns is None else 2):
+        assert (spreading.is_over, spreading.takes_turns) == (False, True)
+        spreading.note(in_turns or 0.0)
+    assert (spreading.is_over, spreading.waits) == (True, waits)
 
 
 # ---- how threads wait for each other

@@ -139,6 +139,22 @@ class Share:
     def _new_log(self) -> EpisodeLog:
         return EpisodeLog(self._layout)
 
+    @classmethod
+    def union(cls, shares: Sequence[Share]) -> Share:
+        """Return a share of all envs of these, whose parts may step them while these do not; as `part` does."""
+        whole = cls([i for share in shares for i in share.env_indices])
+        for share in shares:
+            whole._envs.update(share._envs)
+            whole._episode.update(share._episode)
+            whole._seed.update(share._seed)
+        whole._seeds, whole._keep_infos = shares[0]._seeds, shares[0]._keep_infos
+        return whole
+
+    def open_more(self, make_env: Callable[[int], AnyEnv], env_indices: Sequence[int]) -> list[EnvFacts]:
+        """Make further envs, after `open`."""
+        self.env_indices += env_indices
+        return [self._make(make_env, i) for i in env_indices]
+
     def part(self, env_indices: Sequence[int]) -> Share:
         """Return a share of some of these envs, through which another thread may step them while this one does not.
 

@@ -133,7 +133,7 @@ class SharingExecutor(Generic[WorkerT]):
         except BaseException as fault:  # the helpers must be waited for, Ctrl-C or not
             faults.append(fault)
             self._own_failed(fault)
-        for k, helper in asked:
+        for k, helper in reversed(asked):  # whoever began last ends last, so that most answers are there by then
             try:
                 answers[k] = helper.answer()
             except BaseException as fault:

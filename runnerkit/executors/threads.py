@@ -6,23 +6,34 @@ free-threaded CPython.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
+
+from typing_extensions import override
 
 from runnerkit._core.cores import share_out, spinners
 from runnerkit._core.faults import close_after
+from runnerkit._core.spaces import Rows
 from runnerkit._core.types import AnyEnv
-from runnerkit.executors.share import Share
-from runnerkit.executors.sharing import SharingExecutor
+from runnerkit.executors.share import Share, first_fault
+from runnerkit.executors.sharing import Call, SharingExecutor
+from runnerkit.executors.trial import WAITS
 from runnerkit.executors.waiting import SpinQueue, has_gil
 from runnerkit.history.block import Block
 from runnerkit.history.log import EpisodeLog
-from runnerkit.records import EnvFacts, RunOptions
+from runnerkit.records import EnvFacts, ExecutorReport, RunOptions
 
-__all__ = ["MOST_THREADS", "ThreadsExecutor"]
+__all__ = ["MOST_THREADS", "Spreading", "ThreadsExecutor"]
+
+_UNCOUNTED: Final = 1  # first steps of an env build what later ones find
+_SPREAD: Final = 4  # steps with all threads at once,
+_TURNS: Final = 2  # and in turns
+_LONGER: Final = 3.0  # times as long in turns is enough for envs that could be moved to have threads of their own
 
 MOST_THREADS: Final = 128
 """How many threads there are at the most, unless a number of workers is asked for."""
@@ -31,23 +42,45 @@ _Call: TypeAlias = "tuple[Callable[..., Any], tuple[Any, ...]] | None"
 
 
 class ThreadsExecutor(SharingExecutor["WorkerThread"]):
-    """Steps n envs in `workers` threads, `min(n_envs, cores)` by default, the calling one included.
+    """Steps n envs in `workers` threads, the calling one included; finds out by itself how many, if they are not given.
 
-    `make_share` may be the `part` of a share whose envs are made already; `open` is then not to be called.
+    Each env is made, reset, stepped, rendered and closed by one thread, unless it is known to be thread-safe. Envs
+    must share nothing that one of them writes to: no class attribute or module variable that changes, and no library
+    that keeps a state for the whole process, as Box2D and pygame do.
+
+    Without `workers`, each env has a thread of its own at first (without a GIL, where all that computes gains from few
+    threads, only if it is known to be thread-safe). That is right for envs that wait. If they compute instead, as the
+    first steps show, as many of them go on at a time as there are cores; thread-safe ones move to so many threads.
+
+    `make_share` may be the `part` of a share whose envs are made already; `open` is then not to be called, and
+    `workers` must be given.
     """
 
     def __init__(
         self, n_envs: int, workers: int | None = None, *, make_share: Callable[[Sequence[int]], Share] = Share
     ) -> None:
-        own, *others = share_out(n_envs, workers)
-        self.workers: int = 1 + len(others)
-        super().__init__(make_share(own))
+        self._places_by_core: list[range] = share_out(n_envs, workers)
+        self.workers: int = len(self._places_by_core)
+        self._n_envs = n_envs
+        self._block: Block | None = None
+        self._spreading: Spreading | None = None
+        """What finds out whether envs wait, as long as that is not known."""
+        self._takes_turns = False
+        self._reason = ""
+        # whoever makes the first env must know where: what it is like decides where the others will live
+        self._is_free: bool = workers is None and self.workers < n_envs
+        own, *others = self._places_by_core
+        super().__init__(make_share(own[:1] if self._is_free else own))
+        if not self._is_free:
+            self._start([make_share(env_indices) for env_indices in others], self.release)
+
+    def _start(self, shares: Sequence[Share], undo: Callable[[], None]) -> None:
         try:
-            for env_indices in others:
-                self._helpers.append(WorkerThread(make_share(env_indices)))
+            for share in shares:
+                self._helpers.append(WorkerThread(share))
                 self._helpers[-1].start()
         except BaseException as error:  # there may be a limit to the number of threads, or Ctrl-C
-            close_after(error, self.release)
+            close_after(error, undo)
             raise
 
     @property
@@ -59,17 +92,33 @@ class ThreadsExecutor(SharingExecutor["WorkerThread"]):
         """Make each env in its own thread, one after the other: factories need not be thread-safe."""
         try:
             facts = self._own.open(make_env, options)
+            if self._is_free:
+                facts += self._settle_in(make_env, is_safe=facts[0].thread_safe)
             for helper in self._helpers:
                 helper.submit("open", make_env, options)
                 facts += helper.answer()
         except BaseException as error:
             close_after(error, self.close)
             raise
+        if self._spreading is not None:
+            self._spreading.is_safe = all(fact.thread_safe for fact in facts)
+        return facts
+
+    def _settle_in(self, make_env: Callable[[int], AnyEnv], *, is_safe: bool) -> list[EnvFacts]:
+        """Decide where the envs will live, start the threads, and make the other envs of the calling one."""
+        places = self._places_by_core
+        if has_gil() or is_safe:
+            places = share_out(self._n_envs, min(self._n_envs, MOST_THREADS))
+            self._spreading = Spreading()
+            self.workers = len(places)
+        facts = self._own.open_more(make_env, places[0][1:])
+        self._start([Share(place) for place in places[1:]], lambda: None)  # open closes all
         return facts
 
     def attach(self, block: Block | None, /) -> None:
         """Write into this block from now on; None lets go of the last one."""
         self._require_own_process()
+        self._block = block
         self._own.attach(block)
         for helper in self._helpers:
             helper.settle()
@@ -84,6 +133,85 @@ class ThreadsExecutor(SharingExecutor["WorkerThread"]):
         """Let threads poll for each other, or not; with a GIL they would keep each other from working."""
         for helper in self._helpers:
             helper.let_poll(may and not has_gil())
+
+    @override
+    def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> Sequence[int]:
+        """Step the active envs and return those whose episode ended."""
+        spreading = self._spreading
+        if spreading is None or len(active) < self._n_envs:  # steps of fewer envs are no measure
+            return super().step(at, row, actions, active, restart)
+        self._takes_turns = spreading.takes_turns
+        began = time.perf_counter()
+        with spreading.watching(self._shares()):
+            ended = super().step(at, row, actions, active, restart)
+        spreading.note(time.perf_counter() - began)
+        if spreading.is_over:
+            self._spreading = None
+            self._end_spreading(spreading)
+        return ended
+
+    def _end_spreading(self, spreading: Spreading) -> None:
+        self._reason = spreading.reason
+        self._takes_turns = not spreading.waits
+        if self._takes_turns:
+            self.workers = len(self._places_by_core)
+            if spreading.is_safe:
+                self._gather()
+
+    def _gather(self) -> None:
+        """Let as many threads as there are cores step the envs from now on, as these may be moved."""
+        shares, others = self._shares(), self._helpers
+        whole = Share.union(shares)
+        own, *places = [whole.part(place) for place in self._places_by_core]
+        helpers = [WorkerThread(place) for place in places]
+        try:
+            for helper in helpers:
+                helper.start()
+        except BaseException:  # the envs stay where they are
+            for helper in helpers:
+                helper.share.env_indices = []
+                helper.stop()
+            raise
+        log = self.drain()
+        self._own, self._helpers, self._takes_turns, self._split_for = own, helpers, False, ()
+        self.attach(self._block)
+        self.take_log(log)
+        for share in shares:
+            share.env_indices = []
+        for other in others:
+            other.stop()
+        for other in others:
+            other.join()
+
+    @override
+    def _all(self, method: str, calls: Sequence[Call]) -> list[Any]:
+        if not self._takes_turns or method != "step":
+            return super()._all(method, calls)
+        turns: list[list[_Turn]] = [
+            [(k, None if k == 0 else self._helpers[k - 1], call) for k in turn if (call := calls[k]) is not None]
+            for turn in share_out(len(calls), len(self._places_by_core))
+        ]
+        own, others = turns[0], turns[1:]
+        if own and calls[0] is None:  # the calling thread has nothing to step: a helper leads
+            own, others = [], turns
+        leaders = [(helper, turn) for turn in others if turn and (helper := turn[0][1]) is not None]
+        answers: list[Any] = [None] * len(calls)
+        faults: list[BaseException] = []
+        for leader, turn in leaders:
+            leader.begin(_take_turns, leader.share, turn, answers, faults)
+        _take_turns(self._own, own, answers, faults)
+        for leader, _ in leaders:
+            try:
+                leader.answer()
+            except BaseException as fault:
+                faults.append(fault)
+        if faults:
+            raise first_fault(faults)
+        return answers
+
+    def report(self, name: str, /) -> ExecutorReport:
+        """Return how many threads there are, and why, if that was left to find out."""
+        return ExecutorReport(name, name, self.workers, self._reason)
 
     def drain(self) -> EpisodeLog:
         """Return what was logged since the last call."""
@@ -124,6 +252,89 @@ class ThreadsExecutor(SharingExecutor["WorkerThread"]):
 
     def _shares(self) -> list[Share]:
         return [self._own, *(helper.share for helper in self._helpers)]
+
+
+_Turn: TypeAlias = "tuple[int, WorkerThread | None, tuple[Any, ...]]"
+"""Which answer it is, whose, and of what call."""
+
+
+def _take_turns(first: Share, turn: Sequence[_Turn], answers: list[Any], faults: list[BaseException]) -> None:
+    """Let threads step their envs one after the other; the first is the one that this runs in."""
+    for n, (k, helper, call) in enumerate(turn):
+        try:
+            if n == 0 or helper is None:
+                answers[k] = first.step(*call)
+            else:
+                helper.submit("step", *call)
+                answers[k] = helper.answer()
+        except BaseException as fault:  # the others step all the same, as they do if all step at once
+            faults.append(fault)
+            if not isinstance(fault, Exception):
+                return
+
+
+class Spreading:
+    """Finds out in the first steps whether envs wait, so that each is worth a thread of its own, or compute.
+
+    At first all envs step at once. If nearly every step took far longer than it kept a core busy, they wait: threads
+    that are in each other's way, or that the machine keeps waiting, have some steps in which they are left alone. If
+    not, a few steps in which no more envs go on at a time than there are cores tell: waits would add up in them.
+    """
+
+    def __init__(self) -> None:
+        self.is_safe: bool = False
+        """Whether the envs may be moved."""
+        self.takes_turns: bool = False
+        """How the next step is to be made."""
+        self.is_over: bool = False
+        self.waits: bool = True
+        """What was found."""
+        self.reason: str = ""
+        """Why."""
+        self._seconds: list[float] = []
+        self._waiting: list[float] = []
+
+    @contextlib.contextmanager
+    def watching(self, shares: Sequence[Share]) -> Iterator[None]:
+        """Find out in the steps of these shares which part of their time they wait."""
+        waiting: list[float] = []
+
+        def watched(step: Callable[..., list[int]], *args: Any) -> list[int]:
+            began, cpu = time.perf_counter(), time.thread_time()
+            try:
+                return step(*args)
+            finally:
+                cpu = time.thread_time() - cpu
+                waiting.append(1 - cpu / max(time.perf_counter() - began, 1e-9))
+
+        for share in shares:
+            vars(share)["step"] = functools.partial(watched, share.step)
+        try:
+            yield
+        finally:
+            for share in shares:
+                del vars(share)["step"]
+        if _UNCOUNTED <= len(self._seconds) < _SPREAD:
+            self._waiting += waiting
+
+    def note(self, seconds: float) -> None:
+        """Take note of what a step of all envs took."""
+        self._seconds.append(seconds)
+        n = len(self._seconds)
+        if n == _SPREAD:
+            waiting = sorted(self._waiting)
+            least = waiting[len(waiting) // 10]
+            if least >= WAITS:
+                self._end(True, f"the envs wait: each of them for {least:.0%} of the time or more")
+            else:
+                self.takes_turns = True
+        elif n == _SPREAD + _TURNS:
+            ratio = min(self._seconds[_SPREAD:]) / max(min(self._seconds[_UNCOUNTED:_SPREAD]), 1e-9)
+            waits = ratio > (_LONGER if self.is_safe else 1.0)
+            self._end(waits, f"in turns, a step took {ratio:.2f} of the time that it takes with all threads at once")
+
+    def _end(self, waits: bool, reason: str) -> None:
+        self.is_over, self.waits, self.takes_turns, self.reason = True, waits, not waits, reason
 
 
 class WorkerThread:
