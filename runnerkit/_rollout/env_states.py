@@ -42,7 +42,7 @@ class EnvStates:
         n = parts.spec.n_envs
         self.restarts_in_step: bool = schedule is None  # workers know the default schedule, but no other
         self.untold: list[int] = []
-        """Envs that `maybe_reset` began an episode in, of which no agent was told yet."""
+        """Envs whose new episode, begun by `maybe_reset`, the agent has not been told about."""
         self.reset_infos: list[InfoEntry] = []
         """The infos of these."""
         self.unseen: set[int] = set(range(n))
@@ -154,7 +154,8 @@ class EnvStates:
 
     def _outside(self, i: int, what: str, where: str, actions: Mapping[int, Any] | None) -> EnvSpaceError:
         env = self.envs[i]
-        way_out = "Mend the env, or wrap it so that its spaces tell the truth (gymnasium.wrappers.TransformObservation)"
+        wrapper = "gymnasium.wrappers.TransformObservation"
+        way_out = f"Fix the env, or wrap it so that it matches its declared spaces ({wrapper})"
         return EnvSpaceError(
             f"returned from {where} an {what}. {way_out}.",
             env_index=i,

@@ -298,7 +298,7 @@ class Share:
             what = "(observation, reward, terminated, truncated, info)"
             return self._misfit(i, f"returned {_kind(result)} from step, not {what}")
         what = f"returned the reward {kept[0]!r} and the flags {kept[1:]!r} from step"
-        wanted = "A reward must be a number, terminated and truncated bools, the info a dict. Mend the env, or wrap it."
+        wanted = "A reward must be a number, terminated and truncated bools, the info a dict. Fix the env, or wrap it."
         return self._error(i, f"{what}; something of it cannot be kept: {describe(error)}. {wanted}", EnvSpaceError)
 
     def _bad_reset(self, i: int, result: Any, error: Exception) -> EnvError:
@@ -314,7 +314,8 @@ class Share:
         return error
 
     def _misfit(self, i: int, what: str) -> EnvError:
-        way_out = "Mend the env, or wrap it so that its spaces tell the truth (gymnasium.wrappers.TransformObservation)"
+        wrapper = "gymnasium.wrappers.TransformObservation"
+        way_out = f"Fix the env, or wrap it so that it matches its declared spaces ({wrapper})"
         return self._error(i, f"{what}. {way_out}.", EnvSpaceError)
 
     def _error(self, i: int, what: str, kind: type[EnvError] = EnvError) -> EnvError:

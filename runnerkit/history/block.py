@@ -88,7 +88,7 @@ class Block:
         self.lengths: list[int] = [0] * layout.n_envs
         """How many steps each env took."""
         self.tails: list[EndReason] = [EndReason.CUT] * layout.n_envs
-        """How the last episode of each env ends, if neither terminated nor truncated; of others the log says it."""
+        """How the last episode of each env ends, if neither terminated nor truncated; for others, the log says it."""
         self.first_marks: dict[int, Mark] = {}
         """The episodes that the first rows are of, by env."""
         self.log: EpisodeLog = EpisodeLog(layout.observation)

@@ -3,7 +3,7 @@
 Not asked for by name: a runner uses it when the factory makes a vector env. Whatever the env's auto-reset mode,
 each env's transitions are the same:
 
-* NEXT_STEP: the step in which an env resets itself is none of the agent's; the env *rests* in it.
+* NEXT_STEP: an env *rests* in the step in which it resets itself: the agent is not asked, and nothing is recorded.
 * SAME_STEP: the final observation is read from the infos; where they do not have it, or the reset may have written over
   it, it is marked as unknown.
 * DISABLED: an env whose episode ended is reset alone, by a mask, with the seed and options of its next episode.
@@ -40,7 +40,7 @@ __all__ = ["VectorExecutor"]
 
 _BOOL: Final = np.dtype(np.bool_)
 _Step: TypeAlias = "Callable[[int, int, Any], tuple[NDArray[np.bool_], Any]]"
-_WAY_OUT = "Mend the env, or wrap it so that its spaces tell the truth (gymnasium.wrappers.vector)"
+_WAY_OUT = "Fix the env, or wrap it so that it matches its declared spaces (gymnasium.wrappers.vector)"
 
 
 class VectorExecutor:
