@@ -114,6 +114,16 @@ class ControlWords:
         return -(-(ControlWords.FIRST_ARRAY + 3 * n_envs) // 8) * 8
 
 
+def _is_ready(connection: socket.socket, event: int, milliseconds: int) -> bool:
+    """Wait until there is something to read, or room to write; for so long at the most.
+
+    With a poll object of its own, as two threads may wait: one for a step, and one that closes the runner.
+    """
+    poll = select.poll()
+    poll.register(connection, event)
+    return bool(poll.poll(milliseconds))
+
+
 class TurnLock:
     """One side's view of the turns: `give` the other side its turn, `wait` for one's own."""
 
@@ -130,8 +140,6 @@ class TurnLock:
         self._by_bell = not can_poll() if by_bell is None else by_bell
         self._heard = 0  # how often it rang
         bell.setblocking(False)
-        self._poll = select.poll()
-        self._poll.register(bell, select.POLLIN)
         self._out, self._in = (
             (ControlWords.GO, ControlWords.DONE) if is_caller else (ControlWords.DONE, ControlWords.GO)
         )
@@ -186,7 +194,7 @@ class TurnLock:
         return (self._heard if self._by_bell else self._words[self._in]) >= turn
 
     def _nap(self, turn: int) -> None:
-        if not self._poll.poll(_NAP_MS):
+        if not _is_ready(self._bell, select.POLLIN, _NAP_MS):
             if self._words[self._in] >= turn:
                 self._heard = turn  # Ctrl-C came between the bell and the count; it rang long ago
             elif not self._is_alive():
@@ -213,9 +221,6 @@ class Mail:
     def __init__(self, connection: socket.socket, is_alive: Callable[[], bool]) -> None:
         self._socket, self._is_alive = connection, is_alive
         connection.setblocking(False)
-        self._readable, self._writable = select.poll(), select.poll()
-        self._readable.register(connection, select.POLLIN)
-        self._writable.register(connection, select.POLLOUT)
 
     def send_pickled(self, pickled: bytes, fd: int | None = None) -> None:
         """Send a message that is pickled already."""
@@ -223,7 +228,7 @@ class Mail:
         if fd is None:
             self._send(header)
         else:  # a header is one piece: it fits into the socket as a whole, or not at all
-            self._while_alive(self._writable, functools.partial(socket.send_fds, self._socket, [header], [fd]))
+            self._while_alive(select.POLLOUT, functools.partial(socket.send_fds, self._socket, [header], [fd]))
         self._send(pickled)
 
     def receive(self) -> tuple[bytearray, int]:
@@ -234,7 +239,7 @@ class Mail:
 
     def _receive_header(self) -> tuple[bytes, int]:
         begun, fds, _, _ = self._while_alive(
-            self._readable, functools.partial(socket.recv_fds, self._socket, self._HEADER.size, 1, _CLOSED_ON_EXEC)
+            select.POLLIN, functools.partial(socket.recv_fds, self._socket, self._HEADER.size, 1, _CLOSED_ON_EXEC)
         )
         if not begun:
             raise PeerGoneError
@@ -243,19 +248,19 @@ class Mail:
     def _send(self, data: bytes) -> None:
         view, sent = memoryview(data), 0
         while sent < len(view):
-            sent += self._while_alive(self._writable, functools.partial(self._socket.send, view[sent:]))
+            sent += self._while_alive(select.POLLOUT, functools.partial(self._socket.send, view[sent:]))
 
     def _receive(self, nbytes: int) -> bytearray:
         data = bytearray(nbytes)
         view, got = memoryview(data), 0
         while got < nbytes:
-            more = self._while_alive(self._readable, functools.partial(self._socket.recv_into, view[got:]))
+            more = self._while_alive(select.POLLIN, functools.partial(self._socket.recv_into, view[got:]))
             if not more:
                 raise PeerGoneError
             got += more
         return data
 
-    def _while_alive(self, ready: select.poll, transfer: Callable[[], T]) -> T:
+    def _while_alive(self, event: int, transfer: Callable[[], T]) -> T:
         """Send or receive something as soon as it can be; raise PeerGoneError if it never will."""
         is_alive = True
         while True:
@@ -265,7 +270,7 @@ class Mail:
                 pass
             except ConnectionError:
                 raise PeerGoneError from None
-            if not ready.poll(_ASK_MS):
+            if not _is_ready(self._socket, event, _ASK_MS):
                 if not is_alive:
                     raise PeerGoneError
                 is_alive = self._is_alive()  # what it sent just before its end is still to be received
