@@ -194,6 +194,11 @@ def near_miss(what: str, who: str, method: str, meant: str) -> str:
     )
 
 
+def lacks_attribute(what: str, who: str, name: str, meaning: str) -> str:
+    """Say that an attribute is missing, and what it says."""
+    return f"{what} {who} has no attribute {name!r}, which says {meaning}. Give it one."
+
+
 def not_callable_so(what: str, who: str, call: str, given: str) -> str:
     """Say that a method takes other arguments than it gets; both are written as calls, `act(observations, state)`."""
     return f"{what} {who}: it is called as {call}, not {given}. Change its parameters."

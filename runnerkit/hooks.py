@@ -47,8 +47,8 @@ __all__ = [
 class EnvFactory(Protocol):
     """Makes the envs of one family; contributed as `atari`, it is asked for by `"atari:Pong"`.
 
-    A factory that has a parameter `n_envs` is told how many envs the runner has, so that it can return one
-    `gymnasium.vector.VectorEnv` for all of them.
+    A factory is told what its signature names: `n_envs`, how many envs the runner has, so that it can return one
+    `gymnasium.vector.VectorEnv` for all of them; `env_index`, which of them it makes; `plugins`, those of the runner.
     """
 
     def __call__(self, env_id: str, /, *, seed: int | None, **options: Any) -> AnyEnv | AnyVectorEnv:

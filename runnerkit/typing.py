@@ -15,7 +15,7 @@ from typing_extensions import TypeVar
 
 from runnerkit._core.types import ActT, ActT_contra, AnyEnv, AnyVectorEnv, MakeEnv, ObsT, ObsT_co, TensorLike
 from runnerkit.agents import Agent, SupportsBeginEpisodes, SupportsSetActiveEnvs
-from runnerkit.executors.base import Executor, SupportsAllocate, SupportsReport
+from runnerkit.executors.base import Executor, MakeExecutor, SupportsAllocate, SupportsReport
 from runnerkit.history.arrays import HistoryT
 from runnerkit.history.base import HistoryFormat, Recorder, SupportsAppend
 from runnerkit.hooks import EnvFactory
@@ -101,7 +101,7 @@ class Runner(Protocol[ObsT, ActT, HistoryT]):
 class PlainOptions(TypedDict, total=False):
     """The options of `GymRunner` that say nothing about the types of batches."""
 
-    executor: str
+    executor: str | MakeExecutor | Executor
     workers: int | None
     auto_reset: bool
     schedule: EpisodeSchedule | None

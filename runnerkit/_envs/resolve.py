@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import importlib.util
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec, get_env_id, parse_env_id, registry
 from typing_extensions import override
 
+from runnerkit._core.faults import describe
 from runnerkit._core.types import AnyEnv, AnyVectorEnv, MakeEnv
 from runnerkit._plugins.manager import Plugins
-from runnerkit.errors import ArgumentError, UnknownNameError
+from runnerkit.errors import ArgumentError, EnvError, RunnerKitError, UnknownNameError
 from runnerkit.hooks import EnvFactory
 from runnerkit.keys import EnvKey
 
-__all__ = ["require_known", "resolve_env", "seed_spaces", "seed_vector_spaces", "wants_n_envs"]
+__all__ = ["EnvMaker", "require_known", "resolve_env", "seed_spaces", "seed_vector_spaces", "wanted"]
 
 # Namespaces whose envs Gymnasium knows only after an import that users forget: (module, distribution).
 _NAMESPACES: Final[Mapping[str, tuple[str, str]]] = {"ALE": ("ale_py", "ale-py")}
 
 
+EnvMaker: TypeAlias = "Callable[[int | None, int], AnyEnv | AnyVectorEnv]"
+"""Makes env i: (seed, i) -> env."""
+
+
 def resolve_env(
-    env: str | EnvKey[Any, Any] | MakeEnv,
+    env: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
     plugins: Plugins,
     options: Mapping[str, Any],
     n_envs: int = 1,
     *,
     lazily: bool = False,
-) -> tuple[str, MakeEnv]:
-    """Return the name of an env and a function (seed) -> env.
+) -> tuple[str, EnvMaker]:
+    """Return the name of an env and a function (seed, env index) -> env.
 
     Raises UnknownNameError before anything is made; with `lazily`, only when an env is asked for.
     """
@@ -42,17 +46,59 @@ def resolve_env(
         env = env.name
     if isinstance(env, str):
         return env, _LateEnv(env, plugins, options, n_envs) if lazily else _by_name(env, plugins, options, n_envs)
+    if isinstance(env, Sequence) and not isinstance(env, str):
+        makers = tuple(_by_function(make_env, options, n_envs) for make_env in cast(Sequence[MakeEnv], env))
+        return _name_of(env[0]), _OneEach(makers)
+    return _name_of(env), _by_function(env, options, n_envs)
+
+
+def _by_function(env: MakeEnv, options: Mapping[str, Any], n_envs: int) -> EnvMaker:
     given: object = env
     if isinstance(given, type) and issubclass(given, gymnasium.Env):
         raise ArgumentError(
-            f"env_id must be an env id or a function (seed) -> env; {given.__name__} is a class, which would take the "
+            f"The env must be an env id or a function (seed) -> env; {given.__name__} is a class, which would take the "
             f"seed as its first argument. Pass lambda seed: {given.__name__}()."
         )
     if not callable(env):
-        raise ArgumentError(f"env_id must be an env id, an EnvKey or a function (seed) -> env, not {env!r}.")
-    name: str = getattr(env, "__name__", type(env).__name__)
-    make_env: MakeEnv = functools.partial(env, **options) if options else env
-    return name, make_env
+        raise ArgumentError(
+            "The env must be an env id, an EnvKey, a function (seed) -> env or a list of such functions, one per env, "
+            f"not {env!r}."
+        )
+    return told(env, options, n_envs)
+
+
+def _name_of(make_env: object) -> str:
+    name: str = getattr(make_env, "__name__", type(make_env).__name__)
+    return name
+
+
+def told(make_env: Callable[..., AnyEnv | AnyVectorEnv], options: Mapping[str, Any], n_envs: int) -> EnvMaker:
+    """Return a function (seed, env index) -> env that tells `make_env` what its signature names."""
+    return _Told(make_env, dict(options), wanted(make_env, {"n_envs": n_envs}), "env_index" in _named(make_env))
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Calls a function with the seed, options, and what its signature names of what a runner knows."""
+
+    make_env: Callable[..., AnyEnv | AnyVectorEnv]
+    options: dict[str, Any]
+    facts: dict[str, object]
+    wants_index: bool
+
+    def __call__(self, seed: int | None, env_index: int) -> AnyEnv | AnyVectorEnv:
+        facts = {**self.facts, "env_index": env_index} if self.wants_index else self.facts
+        return self.make_env(seed, **{**facts, **self.options})
+
+
+@dataclass(frozen=True, slots=True)
+class _OneEach:
+    """Makes each env by a function of its own."""
+
+    makers: Sequence[EnvMaker]
+
+    def __call__(self, seed: int | None, env_index: int) -> AnyEnv | AnyVectorEnv:
+        return self.makers[env_index](seed, env_index)
 
 
 class _LateEnv:
@@ -61,8 +107,8 @@ class _LateEnv:
     def __init__(self, env_id: str, plugins: Plugins, options: Mapping[str, Any], n_envs: int) -> None:
         self._arguments = env_id, plugins, options, n_envs
 
-    def __call__(self, seed: int | None) -> AnyEnv | AnyVectorEnv:
-        return _by_name(*self._arguments)(seed)
+    def __call__(self, seed: int | None, env_index: int) -> AnyEnv | AnyVectorEnv:
+        return _by_name(*self._arguments)(seed, env_index)
 
     @override
     def __reduce__(self) -> tuple[Any, ...]:
@@ -72,7 +118,7 @@ class _LateEnv:
             return _UnknownEnv, (error,)
 
 
-def _itself(make_env: MakeEnv) -> MakeEnv:
+def _itself(make_env: EnvMaker) -> EnvMaker:
     return make_env
 
 
@@ -82,33 +128,54 @@ class _UnknownEnv:
     def __init__(self, error: UnknownNameError) -> None:
         self._error = error
 
-    def __call__(self, seed: int | None) -> AnyEnv:
+    def __call__(self, seed: int | None, env_index: int) -> AnyEnv:
         raise self._error
 
 
-def _by_name(env_id: str, plugins: Plugins, options: Mapping[str, Any], n_envs: int) -> MakeEnv:
+def _by_name(env_id: str, plugins: Plugins, options: Mapping[str, Any], n_envs: int) -> EnvMaker:
     family, colon, rest = env_id.partition(":")
     offer = plugins.find("env_factories", family) if colon else None
-    if offer is not None:
-        return _by_factory(offer.make(), rest, options, n_envs)
-    return _GymnasiumEnv(require_known(env_id, plugins), dict(options))
+    if offer is None:
+        return _GymnasiumEnv(require_known(env_id, plugins), dict(options))
+    factory: EnvFactory = offer.make()
+    facts = wanted(factory, {"n_envs": n_envs, "plugins": plugins})
+    return _FactoryEnv(factory, rest, dict(options), facts, "env_index" in _named(factory), offer.title)
 
 
-def _by_factory(factory: EnvFactory, env_id: str, options: Mapping[str, Any], n_envs: int) -> MakeEnv:
-    told = {"n_envs": n_envs} if wants_n_envs(factory) else {}
+@dataclass(frozen=True, slots=True)
+class _FactoryEnv:
+    """Calls an env factory; what it raises is told with the name of its plugin."""
 
-    def make(seed: int | None) -> AnyEnv | AnyVectorEnv:
-        return factory(env_id, seed=seed, **told, **options)
+    factory: EnvFactory
+    env_id: str
+    options: dict[str, Any]
+    facts: dict[str, object]
+    wants_index: bool
+    title: str
 
-    return make
+    def __call__(self, seed: int | None, env_index: int) -> AnyEnv | AnyVectorEnv:
+        facts = {**self.facts, "env_index": env_index} if self.wants_index else self.facts
+        try:
+            return self.factory(self.env_id, seed=seed, **{**facts, **self.options})
+        except RunnerKitError:
+            raise
+        except Exception as error:
+            what = f"could not be made by env factory {self.title}: {describe(error)}"
+            raise EnvError(what, env_index=env_index) from error
 
 
-def wants_n_envs(factory: EnvFactory) -> bool:
-    """Whether a factory has a parameter `n_envs`, and so is told how many envs the runner has."""
+def wanted(function: Callable[..., object], known: Mapping[str, object]) -> dict[str, object]:
+    """Return what a function is told besides the seed: what its signature names."""
+    named = _named(function)
+    return {name: value for name, value in known.items() if name in named}
+
+
+def _named(function: Callable[..., object]) -> Sequence[str]:
+    """Return the names of a function's parameters but the first, which is the seed or the env id."""
     try:
-        return "n_envs" in inspect.signature(factory).parameters
-    except ValueError:  # written in C
-        return False
+        return list(inspect.signature(function).parameters)[1:]
+    except (ValueError, TypeError):  # written in C
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +184,7 @@ class _GymnasiumEnv:
     """What the id stands for: in another process Gymnasium may not know it."""
     options: dict[str, Any]
 
-    def __call__(self, seed: int | None) -> AnyEnv:
+    def __call__(self, seed: int | None, env_index: int) -> AnyEnv:
         env: AnyEnv = gymnasium.make(self.spec, **self.options)
         return env
 

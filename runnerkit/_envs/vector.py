@@ -9,13 +9,15 @@ from gymnasium.envs.registration import registry
 
 from runnerkit._core.types import AnyVectorEnv
 from runnerkit._envs.resolve import require_known
-from runnerkit._plugins.manager import installed_plugins
+from runnerkit._plugins.manager import Plugins
 from runnerkit.errors import ArgumentError
 
 __all__ = ["make_vector_env"]
 
 
-def make_vector_env(env_id: str, /, *, seed: int | None, n_envs: int = 1, **options: Any) -> AnyVectorEnv:
+def make_vector_env(
+    env_id: str, /, *, seed: int | None, n_envs: int = 1, plugins: Plugins, **options: Any
+) -> AnyVectorEnv:
     """Return the vector env that an id has of its own, its vector entry point::
 
         runner = runnerkit.make("vector:CartPole-v1", n_envs=64)
@@ -25,7 +27,7 @@ def make_vector_env(env_id: str, /, *, seed: int | None, n_envs: int = 1, **opti
     Raises UnknownNameError where there is no such id, ArgumentError where it has no vector entry point.
     """
     del seed
-    spec = require_known(env_id, installed_plugins())
+    spec = require_known(env_id, plugins)
     if spec.vector_entry_point is None:
         those = [known.id for known in list(registry.values()) if known.vector_entry_point is not None]
         having = sorted(those, key=lambda known: ("/" in known, known))

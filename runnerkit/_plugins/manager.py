@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic
@@ -77,6 +77,7 @@ class Plugins:
         self._looked_at: object = None
         """Where packages were when installed plugins were last looked for."""
         self._seen: set[tuple[str, ...]] = set()
+        self._by_hand: list[tuple[object, str]] = []
         self._lost_to_us: list[str] = []
         """What is to be said of names that are ours, once all plugins are known."""
         self._lock = threading.RLock()
@@ -96,6 +97,12 @@ class Plugins:
         plugin_name = name or getattr(plugin, "__name__", None) or type(plugin).__name__
         with self._lock:
             self._add(plugin, _Source(plugin_name))
+            self._by_hand.append((plugin, plugin_name))
+
+    @override
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel with an env factory that is told of them to another process, which finds the installed ones itself."""
+        return _rebuilt, (self is installed_plugins(), self._by_hand)
 
     def discover(self) -> None:
         """Import the installed plugins, each once; later calls, those installed since.
@@ -324,3 +331,10 @@ _installed: Final = Once(Plugins)
 def installed_plugins() -> Plugins:
     """Return the plugins that `GymRunner` and `runnerkit.make` share, one set for the process."""
     return _installed()
+
+
+def _rebuilt(are_installed: bool, by_hand: Sequence[tuple[object, str]]) -> Plugins:
+    plugins = installed_plugins() if are_installed else Plugins()
+    for plugin, name in by_hand:
+        plugins.register(plugin, name)
+    return plugins

@@ -7,10 +7,11 @@ Whatever does not fit is refused here, before the first step.
 
 from __future__ import annotations
 
+import functools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import gymnasium
 from gymnasium import Space
@@ -23,13 +24,13 @@ from runnerkit._checks.contracts import CONTRACTS, EXECUTOR, HISTORY_FORMAT, REC
 from runnerkit._core.batches import BatchReader
 from runnerkit._core.faults import close_after, describe
 from runnerkit._core.spaces import Layout
-from runnerkit._core.types import AnyEnv, AnyVectorEnv, MakeEnv
-from runnerkit._envs.resolve import resolve_env, seed_spaces, seed_vector_spaces
+from runnerkit._core.types import AnyEnv, AnyVectorEnv
+from runnerkit._envs.resolve import EnvMaker, resolve_env, seed_spaces, seed_vector_spaces
 from runnerkit._plugins.manager import Plugins
 from runnerkit._plugins.offers import Kind
 from runnerkit._rollout.config import Named, RunnerConfig
 from runnerkit.errors import ArgumentError, EnvError, PluginError, RunnerKitError, SpaceError
-from runnerkit.executors.base import Executor, MakeExecutor, SupportsAllocate
+from runnerkit.executors.base import Executor, MakeExecutor, SupportsAllocate, SupportsVectorEnvs
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.executors.share import SeedSchedule
 from runnerkit.executors.vector.executor import VectorExecutor
@@ -45,7 +46,6 @@ __all__ = ["Assembly", "Blueprint", "close_dropped"]
 T = TypeVar("T")
 
 _IN_PROCESS: Final = ("auto", "serial", "threads")
-_DEFAULT_EXECUTORS: Final = ("auto", "serial")  # names that leave to the runner how a vector env is stepped
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +78,10 @@ class Blueprint:
 
     config: RunnerConfig
     env_id: str
-    make_env: MakeEnv
+    make_env: EnvMaker
     history: HistoryFormat[Any]
     make_executor: MakeExecutor
+    executor_title: str
     preprocessors: Sequence[tuple[str, ActionPreprocessor]]
     postprocessors: Sequence[tuple[str, ActionPostprocessor]]
 
@@ -88,54 +89,54 @@ class Blueprint:
     def resolve(cls, plugins: Plugins, config: RunnerConfig, *, own_make_env: bool) -> Blueprint:
         """Look everything up. With `own_make_env`, the runner makes envs itself, so that the id may be unknown."""
         env_id, make_env = resolve_env(config.env, plugins, config.all_env_options, config.n_envs, lazily=own_make_env)
-        if not isinstance(config.executor, str):
-            raise ArgumentError(
-                f"executor must be a name such as 'auto', 'serial' or 'threads', not {config.executor!r}."
-            )
         if config.run.isolate and config.executor in _IN_PROCESS:
             raise ArgumentError(
-                f"isolate=True keeps every env out of the calling process, but executor={config.executor!r} steps envs "
-                "in it. Add executor='processes'."
+                f"isolate=True keeps every env out of the calling process, but executor={config.executor_name!r} steps "
+                "envs in it. Add executor='processes'."
             )
         return cls(
             config=config,
             env_id=env_id,
             make_env=make_env,
             history=_history_format(config.history, plugins),
-            make_executor=plugins.get("executors", config.executor).make(),
+            make_executor=_maker_of(config.executor, plugins),
+            executor_title=_title_of(config, plugins),
             preprocessors=[_named(part, "action_preprocessors", plugins) for part in config.preprocessors],
             postprocessors=[_named(part, "action_postprocessors", plugins) for part in config.postprocessors],
         )
 
-    def build(self, make_env: MakeEnv) -> Assembly:
+    def build(self, make_env: EnvMaker) -> Assembly:
         """Make all envs and fit the parts to their spaces; leave nothing behind if something does not fit."""
-        schedule, refused = SeedSchedule(self.config.run.seed), self._refused_to_vectors()
+        schedule, executor = SeedSchedule(self.config.run.seed), self._made_executor()
+        refused = self._refused_to_vectors(executor)
 
         def make(i: int) -> AnyEnv:
-            env = make_env(schedule.env_seed(i))
+            env = make_env(schedule.env_seed(i), i)
             if not isinstance(env, VectorEnv):
                 if isinstance(env, gymnasium.Env):  # what else it may be is refused by the executor
                     seed_spaces(env, schedule.env_seed(i))
                 return env
             # a vector env, even if it is an Env, too, as those of EnvPool are
-            if refused is None:
-                raise _VectorEnvMade(env)
+            if refused is None and i == 0:
+                return cast(AnyEnv, env)
             env.close()
             raise ArgumentError(
                 f"The factory made a vector env ({type(env).__name__}), which steps all its envs itself, so that there "
-                f"cannot be {refused}. Leave it out, or let the factory make a gymnasium.Env."
+                f"cannot be {refused or 'others beside it'}. Leave it out, or let the factory make a gymnasium.Env."
             )
 
-        executor = self._made_executor()
         try:
-            facts = executor.open(make, self.config.run)
+            makes: Callable[[int], AnyEnv] = make
+            if refused is None:  # the executor would make env 0 here and now, too
+                first: AnyEnv | AnyVectorEnv = _made_first(make)
+                if isinstance(first, VectorEnv):
+                    return self._build_lockstep(first, schedule, instead_of=executor)
+                makes = functools.partial(_first_or_made, [first], make)
+            facts = executor.open(makes, self.config.run)
             return self._fit(facts, schedule, executor, Provenance())
-        except _VectorEnvMade as made:
-            env = made.env
         except BaseException as error:
             close_after(error, executor.close)
             raise
-        return self._build_lockstep(env, schedule, instead_of=executor)
 
     def for_envs(self) -> Blueprint:
         """Return all that is needed of it to make envs in another process."""
@@ -166,17 +167,26 @@ class Blueprint:
             raise
 
     def _made_executor(self) -> Executor:
-        executor = self.make_executor(self.config.n_envs, self.config.workers)
+        what = f"executor {self.executor_title}"
+        try:
+            executor = self.make_executor(self.config.n_envs, self.config.workers)
+        except RunnerKitError:
+            raise
+        except Exception as error:
+            raise PluginError(f"{what} could not be made: {describe(error)}") from error
         fault = EXECUTOR.look(executor).fault
+        if not fault and not hasattr(executor, "workers"):
+            fault = sentences.lacks_attribute(EXECUTOR.what, type(executor).__name__, "workers", "how many step envs")
         if fault:
-            raise PluginError(f"executor {self.config.executor!r}: {fault}")
+            raise PluginError(f"{what}: {fault}")
         return executor
 
-    def _refused_to_vectors(self) -> str | None:
+    def _refused_to_vectors(self, executor: Executor) -> str | None:
         """Return what was asked for that cannot be of a vector env, as it would have to be shared out."""
         if self.config.workers is not None:
             return f"workers={self.config.workers}"
-        return None if self.config.executor in _DEFAULT_EXECUTORS else f"executor={self.config.executor!r}"
+        takes = isinstance(executor, SupportsVectorEnvs) and executor.takes_vector_envs
+        return None if takes else f"executor={self.config.executor_name!r}"
 
     def _fit(
         self,
@@ -229,12 +239,45 @@ class Blueprint:
         )
 
 
-class _VectorEnvMade(RunnerKitError):
-    """What comes out of an executor that was to make single envs, and got a vector env from the factory."""
+def _made_first(make: Callable[[int], AnyEnv | AnyVectorEnv]) -> AnyEnv | AnyVectorEnv:
+    try:
+        return make(0)
+    except RunnerKitError:
+        raise
+    except Exception as error:  # in the words of an executor
+        raise EnvError(f"could not be made: {describe(error)}", env_index=0) from error
 
-    def __init__(self, env: AnyVectorEnv) -> None:
-        self.env: AnyVectorEnv = env
-        super().__init__("the factory made a vector env")
+
+def _first_or_made(first: list[AnyEnv], make: Callable[[int], AnyEnv], i: int) -> AnyEnv:
+    """Return env 0, which is made already, the first time; else make the env."""
+    return first.pop() if i == 0 and first else make(i)
+
+
+def _maker_of(executor: str | MakeExecutor | Executor, plugins: Plugins) -> MakeExecutor:
+    if isinstance(executor, str):
+        maker: MakeExecutor = plugins.get("executors", executor).make()
+        return maker
+    given: object = executor
+    if not isinstance(given, type) and not is_plain_value(given) and not EXECUTOR.look(given).fault:
+        return functools.partial(_itself, cast(Executor, given))
+    if is_plain_value(given):
+        raise ArgumentError(
+            "executor must be a name such as 'auto', 'serial' or 'threads', an executor, or a function "
+            f"(n_envs, workers) that makes one, not {given!r}."
+        )
+    _refuse(CONTRACTS["executors"].look(given).fault)
+    return cast(MakeExecutor, executor)
+
+
+def _title_of(config: RunnerConfig, plugins: Plugins) -> str:
+    """Return what errors call the executor: its name, and the plugin that offers it."""
+    offer = plugins.find("executors", config.executor) if isinstance(config.executor, str) else None
+    return config.executor_name if offer is None else offer.title
+
+
+def _itself(executor: Executor, n_envs: int, workers: int | None, /) -> Executor:
+    del n_envs, workers  # which it was made with
+    return executor
 
 
 def _make_none(i: int) -> AnyEnv:

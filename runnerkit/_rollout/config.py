@@ -14,6 +14,7 @@ from typing_extensions import TypeVar, Unpack
 from runnerkit import _sentences as sentences
 from runnerkit._core.types import MakeEnv
 from runnerkit.errors import ArgumentError
+from runnerkit.executors.base import Executor, MakeExecutor
 from runnerkit.history.base import HistoryFormat
 from runnerkit.keys import EnvKey, HistoryKey
 from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
@@ -38,12 +39,12 @@ class RunnerConfig:
     `RunOptions` and an entry of `PlainOptions`; a part is a field here and an entry of `RunnerOptions`.
     """
 
-    env: str | EnvKey[Any, Any] | MakeEnv
+    env: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv]
     n_envs: int
     history: str | HistoryKey[Any] | HistoryFormat[Any]
     log_level: int
     run: RunOptions
-    executor: str = "auto"
+    executor: str | MakeExecutor | Executor = "auto"
     workers: int | None = None
     auto_reset: bool = True
     preprocessors: Sequence[Named[ActionPreprocessor]] = ()
@@ -55,7 +56,7 @@ class RunnerConfig:
     @classmethod
     def of(
         cls,
-        env: str | EnvKey[Any, Any] | MakeEnv,
+        env: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
         seed: int | None,
         n_envs: int,
         log_level: int,
@@ -66,6 +67,8 @@ class RunnerConfig:
         given: dict[str, Any] = {**options}
         _check_known(given)
         _check_count("n_envs", n_envs)
+        if isinstance(env, Sequence) and not isinstance(env, str):
+            n_envs = _number_of(env, n_envs)
         if given.get("workers") is not None:
             _check_count("workers", given["workers"])
             given["workers"] = int(given["workers"])
@@ -79,6 +82,14 @@ class RunnerConfig:
         plain = {name: given.pop(name) for name in _PLAIN & given.keys()}
         run = RunOptions(secrets.randbits(63) if seed is None else int(seed), **plain)
         return cls(env=env, n_envs=int(n_envs), history=history, log_level=log_level, run=run, **given)
+
+    @property
+    def executor_name(self) -> str:
+        """The name of the executor, or of the class or function that makes it."""
+        if isinstance(self.executor, str):
+            return self.executor
+        name: str = getattr(self.executor, "__name__", type(self.executor).__name__)
+        return name
 
     @property
     def all_env_options(self) -> dict[str, Any]:
@@ -103,6 +114,13 @@ def check_callable(given: object, what: str, wanted: str) -> None:
 def _check_count(what: str, value: object) -> None:
     if not is_count(value):
         raise ArgumentError(f"{what} must be a whole number of at least 1, not {value!r}.")
+
+
+def _number_of(factories: Sequence[object], n_envs: int) -> int:
+    """Return how many envs a list of factories, one per env, makes: n_envs, unless that was left at 1."""
+    if not factories or n_envs not in (1, len(factories)):
+        raise ArgumentError(f"A list of factories has one per env, but there are {len(factories)} for n_envs={n_envs}.")
+    return len(factories)
 
 
 def _check_list(given: object, what: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import functools
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, overload
 
 import gymnasium
 from gymnasium import Space
@@ -15,8 +16,8 @@ from typing_extensions import TypeVar, Unpack, override
 
 from runnerkit._core.interrupts import Interrupt
 from runnerkit._core.loglevel import gymnasium_log_level
-from runnerkit._core.types import ActArrayT, ActT, AnyEnv, MakeEnv, ObsArrayT, ObsT, TensorLike
-from runnerkit._envs.resolve import seed_spaces
+from runnerkit._core.types import ActArrayT, ActT, AnyEnv, AnyVectorEnv, MakeEnv, ObsArrayT, ObsT, TensorLike
+from runnerkit._envs.resolve import EnvMaker, seed_spaces, told
 from runnerkit._plugins.manager import Plugins, installed_plugins
 from runnerkit._rollout.assembly import Assembly, Blueprint, close_dropped
 from runnerkit._rollout.config import RunnerConfig, check_callable
@@ -47,6 +48,10 @@ A = TypeVar("A")
 H = TypeVar("H")
 
 
+_ENV_INDEX: Final[contextvars.ContextVar[int]] = contextvars.ContextVar("env_index", default=0)
+"""Which env is being made."""
+
+
 class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     """Rolls out an agent in `n_envs` Gymnasium envs::
 
@@ -60,14 +65,16 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
 
     Args:
         env_id: a Gymnasium id, `"atari:Pong"` for the env Pong of a plugin's factory `atari`, an `EnvKey`, or
-            any function (seed) -> env. One that returns a `gymnasium.vector.VectorEnv` of n_envs envs is asked once.
+            any function (seed) -> env, or a list of such functions, one per env. A function with a parameter
+            `env_index` or `n_envs` is told it. One that returns a `gymnasium.vector.VectorEnv` of n_envs envs is
+            asked once.
         seed: of the run; everything random in the envs follows from it. None draws one, see `runner.seed`.
         n_envs: how many envs are stepped side by side.
         log_level: of Gymnasium's logger while this runner works: 30 shows warnings, 40 errors only.
         history: the format of what a rollout returns: "arrays", "torch", "transitions", one of a plugin, or a
             HistoryFormat object.
-        executor: "auto", which measures and chooses "serial" or "threads", one of these, "processes", or one of a
-            plugin.
+        executor: "auto", which measures and chooses "serial" or "threads", one of these, "processes", one of a
+            plugin, an executor, or a function (n_envs, workers) that makes one.
         workers: how many workers step the envs, the calling thread included; by default what the executor
             finds best. Never more than n_envs.
         auto_reset: whether an env whose episode ended begins another one at once. If not, it is left out of
@@ -285,7 +292,9 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             self._blueprint: Blueprint = Blueprint.resolve(
                 plugins or installed_plugins(), config, own_make_env=own_make_env
             )
-            make_env = self.make_env if own_make_env else self._blueprint.make_env  # which travels lighter
+            make_env: EnvMaker = self._blueprint.make_env  # which travels lighter than a runner
+            if own_make_env:
+                make_env = functools.partial(_make_own, told(self.make_env, {}, config.n_envs))
             self._parts: Assembly = self._blueprint.build(make_env)
         self._busy = threading.Lock()
         self._claim = _Claim()
@@ -318,7 +327,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     @property
     def executor_report(self) -> ExecutorReport:
         """Who steps the envs: of `"auto"`, also what was measured and chosen, and why."""
-        name, executor = self._blueprint.config.executor, self._parts.executor
+        name, executor = self._blueprint.config.executor_name, self._parts.executor
         if isinstance(executor, SupportsReport):
             return executor.report(name)
         return ExecutorReport(name, name, executor.workers)
@@ -371,7 +380,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
 
         The seed goes to factories that build at random; episodes are seeded when they are reset.
         """
-        env = self._blueprint.make_env(seed)
+        env = self._blueprint.make_env(seed, _ENV_INDEX.get())
         if seed is not None and isinstance(env, gymnasium.Env):
             seed_spaces(env, seed)
         return cast(AnyEnv, env)  # or a vector env, if the factory makes one
@@ -567,6 +576,15 @@ class _Claim:
 
     def __init__(self) -> None:
         self.is_over: bool = False
+
+
+def _make_own(make_env: EnvMaker, seed: int | None, env_index: int) -> AnyEnv | AnyVectorEnv:
+    """Make an env by a `make_env` that is overridden, and that may ask the one it overrides for env i."""
+    token = _ENV_INDEX.set(env_index)
+    try:
+        return make_env(seed, env_index)
+    finally:
+        _ENV_INDEX.reset(token)
 
 
 def _is(bound: object, function: object) -> bool:

@@ -39,6 +39,8 @@ class AutoExecutor:
     `make_trial` is called with the part of the envs that each thread would get, and is there for tests.
     """
 
+    takes_vector_envs: bool = True
+
     def __init__(
         self, n_envs: int, workers: int | None = None, *, make_trial: Callable[[float], Trial] = Trial
     ) -> None:

@@ -11,7 +11,7 @@ from runnerkit.history.block import Block, BlockLayout
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, RunOptions
 
-__all__ = ["Executor", "MakeExecutor", "SupportsAllocate", "SupportsReport"]
+__all__ = ["Executor", "MakeExecutor", "SupportsAllocate", "SupportsReport", "SupportsVectorEnvs"]
 
 
 class Executor(Protocol):
@@ -78,6 +78,16 @@ class SupportsReport(Protocol):
 
     def report(self, name: str, /) -> ExecutorReport:
         """Return a report under the name that the executor was asked for by."""
+        ...
+
+
+@runtime_checkable
+class SupportsVectorEnvs(Protocol):
+    """An executor that makes all envs in the calling thread, so that it may leave a vector env to the runner."""
+
+    @property
+    def takes_vector_envs(self) -> bool:
+        """Whether a factory may make a vector env, which then steps all its envs itself, instead of the executor."""
         ...
 
 

@@ -12,6 +12,7 @@ class SerialExecutor(Share):
     """Steps all envs in the calling thread: the best there is for envs of a few microseconds."""
 
     workers: int = 1
+    takes_vector_envs: bool = True
 
     def __init__(self, n_envs: int, workers: int | None = None) -> None:
         if workers not in (None, 1):

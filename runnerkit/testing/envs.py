@@ -17,7 +17,7 @@ from gymnasium.vector import VectorEnv
 from runnerkit._core.faults import describe
 from runnerkit._core.spaces import Layout, MisfitError
 from runnerkit._core.types import AnyEnv, AnyVectorEnv, MakeEnv
-from runnerkit._envs.resolve import wants_n_envs
+from runnerkit._envs.resolve import wanted
 from runnerkit._rollout.gym_runner import GymRunner
 from runnerkit.errors import UnknownNameError
 from runnerkit.hooks import EnvFactory
@@ -419,7 +419,7 @@ class _MadeBy:
     def __init__(self, factory: EnvFactory, env_id: str, options: Mapping[str, Any]) -> None:
         self._factory = factory
         self._env_id = env_id
-        self._options = {**options, **({"n_envs": _N_ENVS} if wants_n_envs(factory) else {})}
+        self._options = {**options, **wanted(factory, {"n_envs": _N_ENVS, "env_index": 0})}
 
     def __call__(self, seed: int | None) -> AnyEnv | AnyVectorEnv:
         return self._factory(self._env_id, seed=seed, **self._options)

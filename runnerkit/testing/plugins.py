@@ -18,7 +18,7 @@ from typing import Any, Final
 from gymnasium import Space
 
 from runnerkit._core.faults import describe
-from runnerkit._plugins.manager import KINDS, Kind, Offer
+from runnerkit._plugins.offers import KINDS, Kind, Offer
 from runnerkit.errors import ArgumentError, MissingDependencyError, PluginError
 from runnerkit.registry import Registry
 from runnerkit.testing.checks import Check, Checks, Fault, Skip, check

@@ -13,7 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from runnerkit._plugins.manager import ENTRY_POINT_GROUP, KINDS, Kind
+from runnerkit._plugins.manager import ENTRY_POINT_GROUP
+from runnerkit._plugins.offers import KINDS, Kind
 from runnerkit.errors import ArgumentError
 
 __all__ = ["Target", "resolve_target"]
