@@ -47,9 +47,9 @@ def resolve_env(
     if isinstance(env, str):
         return env, _LateEnv(env, plugins, options, n_envs) if lazily else _by_name(env, plugins, options, n_envs)
     if isinstance(env, Sequence) and not isinstance(env, str):
-        makers = tuple(_by_function(make_env, options, n_envs) for make_env in cast(Sequence[MakeEnv], env))
+        makers = tuple(_by_function(make_env, options, n_envs) for make_env in env)
         return _name_of(env[0]), _OneEach(makers)
-    return _name_of(env), _by_function(env, options, n_envs)
+    return _name_of(env), _by_function(cast(MakeEnv, env), options, n_envs)
 
 
 def _by_function(env: MakeEnv, options: Mapping[str, Any], n_envs: int) -> EnvMaker:
