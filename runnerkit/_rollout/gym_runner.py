@@ -508,7 +508,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         if interrupt.requested:  # asked now that no other press can come
             self._was_interrupted = True
             if on_interrupt == "raise":
-                raise RolloutInterrupted(histories)
+                raise RolloutInterrupted(histories or ())
             self._owes_interrupt = True
         return cast("list[HistoryT]", histories)
 
