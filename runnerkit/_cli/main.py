@@ -22,7 +22,7 @@ from typing_extensions import override
 
 from runnerkit._cli.stopping import Stop, stoppable
 from runnerkit._core.wording import count, where
-from runnerkit.errors import ArgumentError, RunnerKitError, UnknownNameError
+from runnerkit.errors import ArgumentError, RolloutInterrupted, RunnerKitError, UnknownNameError
 
 if TYPE_CHECKING:
     from runnerkit._cli.advice import TuningSummary
@@ -187,7 +187,9 @@ def rollout(
             agent = make_agent(runner)
             with progress_bar(not (as_json or no_progress)) as progress:
                 began = time.perf_counter()
-                runner.rollout(agent, steps, episodes=episodes, progress=progress, on_interrupt="return")
+                # raised all the same if a helper dies with us, as of a signal to the whole process group
+                with contextlib.suppress(RolloutInterrupted):
+                    runner.rollout(agent, steps, episodes=episodes, progress=progress, on_interrupt="return")
                 seconds = time.perf_counter() - began
             summary = Summary(
                 env=runner.env_id,

@@ -10,10 +10,14 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
+from typing import Final
 
 __all__ = ["Stop", "stoppable"]
+
+_ONE_REQUEST: Final = 0.5  # seconds
 
 
 class Stop:
@@ -21,6 +25,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.by_sigterm: bool = False
+        self._since = 0.0
 
     @property
     def code(self) -> int:
@@ -33,8 +38,14 @@ class Stop:
         return "SIGTERM" if self.by_sigterm else "Ctrl-C"
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        """Do what Ctrl-C does at this moment, even where that itself is ignored."""
-        self.by_sigterm = True
+        """Do what Ctrl-C does at this moment, even where that itself is ignored.
+
+        `timeout` sends SIGTERM to its child and at once to the group: that is one request, not an impatient second.
+        """
+        now = time.monotonic()
+        if self.by_sigterm and now < self._since + _ONE_REQUEST:
+            return
+        self.by_sigterm, self._since = True, now
         handler = signal.getsignal(signal.SIGINT)
         if not callable(handler):
             raise KeyboardInterrupt
