@@ -226,6 +226,23 @@ def gives_otherwise(what: str, who: str, gives: str, sink: str, takes: str) -> s
     return f"{fault} Change the annotation, or insert a postprocessor."
 
 
+def declared_otherwise(who: str, what: str, declared: str, source: str, given: str) -> str:
+    """Say that a derived runner gets other types than its base class is declared with; `what` is "observations"."""
+    fault = f"Runner {who} declares {what} of type {declared}, but {source} provides {given}."
+    return f"{fault} Change the types in the brackets of its base class, or what it is built of."
+
+
+def sends_otherwise(who: str, declared: str, sink: str, wanted: str) -> str:
+    """Say the same of actions, which go to `sink`."""
+    fault = f"Runner {who} declares actions of type {declared}, but {sink} expects {wanted}."
+    return f"{fault} Change the types in the brackets of its base class, or what it is built of."
+
+
+def key_otherwise(name: str, declared: str, made: str) -> str:
+    """Say that a HistoryKey is declared with another type than the format's histories have."""
+    return f"History format {name!r} provides {made}, not {declared}. Write HistoryKey[{made}]({name!r})."
+
+
 def string_for_list(option: str, text: str) -> str:
     """Say that a string was given where a list of names is wanted."""
     return f"{option}={text!r} is a string, not a list. Write {option}=[{text!r}]."

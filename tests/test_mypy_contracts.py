@@ -12,10 +12,11 @@ SKIPPED = ("torch.*",)
 PARTS = """
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
+import gymnasium
 import numpy as np
 from gymnasium import Space
 from numpy.typing import NDArray
-from runnerkit import EnvKey, GymRunner, RunSpec
+from runnerkit import EnvKey, GymRunner, RunSpec, Transition
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.history.block import Block
 from runnerkit.typing import ActionPreprocessor, AnyEnv, Recorder, TensorLike
@@ -26,8 +27,16 @@ KEY: EnvKey[Obs, Act] = EnvKey("CartPole-v1")
 DICT: EnvKey[dict[str, Obs], Act] = EnvKey("Dict-v0")
 
 T = TypeVar("T")
+D = TypeVar("D", bound=np.generic)
 
-class Mine(GymRunner[Obs, Act, float]): ...
+OTHER: EnvKey[Obs, Obs] = EnvKey("Pendulum-v1")
+
+class Mine(GymRunner[Obs, Act, float]):
+    def process_transition(self, history: float | None, transition: Transition[Obs, Act]) -> float: ...
+class Declared(GymRunner[Obs, Act]): ...
+A = TypeVar("A")
+class Counts(GymRunner[T, A, int]):
+    def process_transition(self, history: int | None, transition: Transition[T, A]) -> int: ...
 
 class Binds:
     def bind(self, space: Space[Any], /) -> Space[Any]: return space
@@ -69,6 +78,12 @@ class BindsNothing:
     def bind(self, space: Space[Any], /) -> Space[Any] | None: ...
     def __call__(self, observations: Obs, /) -> Obs: ...
 
+class Forgets(Binds):
+    def __call__(self, observations: Obs, /) -> None: ...
+class ForgetsActions(Binds):
+    def __call__(self, actions: Act, /) -> None: ...
+class Generic1(Binds, Generic[D]):
+    def __call__(self, observations: NDArray[D], /) -> NDArray[D]: ...
 class ToFloats(Binds):
     def __call__(self, actions: Act, /) -> Obs: ...
 class ToInts(Binds):
@@ -145,6 +160,9 @@ def make_pond(env_id: str, n: int) -> AnyEnv: ...
 class Unfit(SerialExecutor):
     def __init__(self) -> None: ...
 def anything() -> Any: ...
+def handed_over() -> GymRunner[Obs, Act]: ...
+def make_typed(seed: int | None) -> gymnasium.Env[Obs, np.int64]: ...
+def make_nested(seed: int | None) -> gymnasium.Env[dict[str, Obs], int]: ...
 def processor() -> ActionPreprocessor: ...
 def flag() -> bool: ...
 def positional() -> tuple[Any, ...]: ...
@@ -157,19 +175,26 @@ from parts import *
 import numpy as np
 import runnerkit
 from numpy.typing import NDArray
-from runnerkit import Contribution, GymRunner, Transition, hookimpl, make
+from runnerkit import Contribution, GymRunner, HistoryKey, Transition, hookimpl, make
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.history.arrays import ArrayFormat, ArrayHistory
 from runnerkit.executors import MakeExecutor
 from runnerkit.processors import Clip, Flatten, Normalize
 from runnerkit.typing import ActionPostprocessor, ActionPreprocessor, EnvFactory, HistoryFormat
 runner = make(KEY)
+processed = make(KEY, preprocessors=[ToBytes()])
 Bytes = NDArray[np.uint8]
 """
 
 OTHERWISE = "Change the annotation, or insert a preprocessor."
 FROM_ENV = f"but the env provides NDArray[float32]. {OTHERWISE}"
 TO_ENV = "but the env expects NDArray[int64]. Change the annotation, or insert a postprocessor."
+
+DECLARED = "Runner Declared declares"
+CHANGE = "Change the types in the brackets of its base class, or what it is built of."
+OF_ARRAYS = (
+    f"{DECLARED} histories of type ArrayHistory[NDArray[float32], NDArray[int64]], but the history format provides"
+)
 
 FAULTY = {
     # processors
@@ -254,8 +279,7 @@ FAULTY = {
     "runner.rollout(GivesNothing())": f"Agent GivesNothing provides None, {TO_ENV}",
     "Mine('CartPole-v1').rollout(TakesBytes())": f"Agent TakesBytes expects NDArray[uint8], {FROM_ENV}",
     "make(KEY, preprocessors=[ToBytes()]).rollout(Left())": (
-        "Agent Left expects NDArray[float32], but the env provides NDArray[uint8]. "
-        "Change the annotation, or insert a preprocessor."
+        f"Agent Left expects NDArray[float32], but Preprocessor ToBytes provides NDArray[uint8]. {OTHERWISE}"
     ),
     "runner.rollout(BeginsAlone())": (
         "Agent BeginsAlone: it is called as begin_episodes(env_indices), not begin_episodes(). Change its parameters."
@@ -267,6 +291,41 @@ FAULTY = {
     "runner.rollout(AsyncBegins())": (
         "Agent AsyncBegins: begin_episodes is async, but nothing awaits it. Make it a plain method."
     ),
+}
+
+FAULTY |= {
+    # who is before and after the agent
+    "processed.rollout(Left())": (
+        f"Agent Left expects NDArray[float32], but Preprocessor ToBytes provides NDArray[uint8]. {OTHERWISE}"
+    ),
+    "make(KEY, postprocessors=[ToInts()]).rollout(GivesFloats())": (
+        "Agent GivesFloats provides NDArray[float64], but Postprocessor ToInts expects NDArray[float32]. "
+        "Change the annotation, or insert a postprocessor."
+    ),
+    "handed_over().rollout(TakesBytes())": (
+        f"Agent TakesBytes expects NDArray[uint8], but the runner provides NDArray[float32]. {OTHERWISE}"
+    ),
+    "make(KEY, preprocessors=[Forgets(), Scale()])": (
+        "Preprocessor Forgets: __call__ must return observations, not None."
+    ),
+    "make(KEY, postprocessors=[ForgetsActions()])": (
+        "Postprocessor ForgetsActions: __call__ must return actions, not None."
+    ),
+    # runners of one's own
+    "Declared(KEY, history='torch')": f"{OF_ARRAYS} TorchHistory[Any, Any]. {CHANGE}",  # torch is not read here
+    "Declared('x', history=Returns())": f"{OF_ARRAYS} float. {CHANGE}",
+    "Declared(OTHER)": (f"{DECLARED} actions of type NDArray[int64], but the env expects NDArray[float32]. {CHANGE}"),
+    "Declared(KEY, preprocessors=[ToBytes()])": (
+        f"{DECLARED} observations of type NDArray[float32], but Preprocessor ToBytes provides NDArray[uint8]. {CHANGE}"
+    ),
+    "Mine(OTHER, 0, 2)": (
+        f"Runner Mine declares actions of type NDArray[int64], but the env expects NDArray[float32]. {CHANGE}"
+    ),
+    "wrong_key: HistoryKey[int] = HistoryKey('arrays')": (
+        "History format 'arrays' provides ArrayHistory[Any, Any], not int. "
+        "Write HistoryKey[ArrayHistory[Any, Any]]('arrays')."
+    ),
+    "make(make_typed).rollout(TakesBytes())": f"Agent TakesBytes expects NDArray[uint8], {FROM_ENV}",
 }
 
 OFFERS = {  # which mypy itself refuses as well
@@ -334,7 +393,18 @@ RIGHT = """
     assert_type(GymRunner("CartPole-v1"), GymRunner[Any, Any, ArrayHistory[Any, Any]])
     assert_type(make(KEY, preprocessors=[processor()]), GymRunner[Any, Act, ArrayHistory[Any, Act]])
     assert_type(make(KEY, preprocessors=[], history="arrays"), GymRunner[Obs, Act, ArrayHistory[Obs, Act]])
-    assert_type(Mine("CartPole-v1", preprocessors=[ToBytes()]), Mine)
+    assert_type(Mine("CartPole-v1", preprocessors=[Scale()]), Mine)
+    make(KEY, preprocessors=[Generic1(), Scale()])
+    assert_type(make(KEY, preprocessors=[Generic1()]).rollout(Loose())[0].rewards, NDArray[np.float64])
+    Declared(KEY, 0, history="arrays")
+    Declared("x", history=anything())
+    Mine(KEY, history="transitions")
+    assert_type(Counts(KEY), Counts[Obs, Act])
+    assert_type(Counts("x"), Counts[Any, Any])
+    assert_type(make(make_typed), GymRunner[Obs, Act, ArrayHistory[Obs, Act]])
+    assert_type(make(make_nested), GymRunner[Any, Any, ArrayHistory[Any, Any]])
+    open_key: HistoryKey[object] = HistoryKey("arrays")
+    exact_key: HistoryKey[list[Transition[Obs, Act]]] = HistoryKey("transitions")
     declared: GymRunner[Obs, Act, ArrayHistory[Obs, Act]] = make("CartPole-v1", preprocessors=[Planes()])
     declared.rollout(Left())
     for history in (Returns(), "arrays"):

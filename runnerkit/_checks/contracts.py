@@ -214,7 +214,7 @@ class _Rows(Protocol):
     def __getitem__(self, index: Any, /) -> object: ...
 
 
-_BINDS: Final = {"bind": (Space, "Space[Any]")}
+_BINDS: Final[Mapping[str, tuple[type, str]]] = {"bind": (Space, "Space[Any]")}
 
 AGENT: Final = Contract(
     "Agent", sentences.ACT, optional=(sentences.BEGIN_EPISODES, sentences.SET_ACTIVE_ENVS), batches="act"
@@ -222,10 +222,18 @@ AGENT: Final = Contract(
 FUNCTION_AGENT: Final = Contract("Agent", sentences.CHOOSE, batches="__call__")
 """What is called with observations itself, as it has no method `act`."""
 PREPROCESSOR: Final = Contract(
-    "Preprocessor", sentences.BIND, sentences.PROCESS_OBSERVATIONS, batches="__call__", results=_BINDS
+    "Preprocessor",
+    sentences.BIND,
+    sentences.PROCESS_OBSERVATIONS,
+    batches="__call__",
+    results={**_BINDS, "__call__": (object, "observations")},
 )
 POSTPROCESSOR: Final = Contract(
-    "Postprocessor", sentences.BIND, sentences.PROCESS_ACTIONS, batches="__call__", results=_BINDS
+    "Postprocessor",
+    sentences.BIND,
+    sentences.PROCESS_ACTIONS,
+    batches="__call__",
+    results={**_BINDS, "__call__": (object, "actions")},
 )
 HISTORY_FORMAT: Final = Contract("History format", sentences.OPEN)
 RECORDER: Final = Contract(

@@ -6,55 +6,77 @@ from collections.abc import Callable
 from typing import Final
 
 from mypy.maptype import map_instance_to_supertype
-from mypy.nodes import CallExpr, Context, Expression, TypeInfo
-from mypy.plugin import CheckerPluginInterface, MethodSigContext
+from mypy.nodes import CallExpr, Context, Expression, MemberExpr, MypyFile, TypeInfo
+from mypy.plugin import MethodSigContext, Plugin
 from mypy.types import FunctionLike, Instance, Type, UnionType, get_proper_type
 from typing_extensions import override
 
 from runnerkit import _sentences as sentences
-from runnerkit.mypy.calls import Fault, permissive
+from runnerkit.mypy.calls import Call, Fault, permissive
+from runnerkit.mypy.chains import THE_RUNNER, Chains, sink_of, source_of
+from runnerkit.mypy.derived import RUNNER
 from runnerkit.mypy.fits import fits, read_by_runner
+from runnerkit.mypy.names import NamesPart
+from runnerkit.mypy.origin import built_by
 from runnerkit.mypy.part import Part
 from runnerkit.mypy.shapes import Thing
 from runnerkit.mypy.texts import text
 
-_RUNNER: Final = "runnerkit._rollout.gym_runner.GymRunner"
 _OPTIONAL: Final = (sentences.BEGIN_EPISODES, sentences.SET_ACTIVE_ENVS)
 
 
 class AgentsPart(Part):
     """Checks agents against the batches of the runner."""
 
+    def __init__(self, plugin: Plugin, names: NamesPart) -> None:
+        super().__init__(plugin)
+        self._chains = Chains(self, names.names)
+
     @override
     def method_signature_hook(self, fullname: str) -> Callable[[MethodSigContext], FunctionLike] | None:
-        return self._rolled_out if self.is_method(fullname, _RUNNER, "rollout") else None
+        return self._rolled_out if self.is_method(fullname, RUNNER, "rollout") else None
 
     def _rolled_out(self, ctx: MethodSigContext) -> FunctionLike:
         runner, signature = get_proper_type(ctx.type), ctx.default_signature
-        symbol = self.lookup(_RUNNER)
+        symbol = self.lookup(RUNNER)
         agents = [agent for agent in ctx.args[0] if not _is_starred(agent, ctx.context)] if ctx.args else []
         if not agents or not isinstance(runner, Instance) or not symbol or not isinstance(symbol.node, TypeInfo):
             return signature
         obs, act, _ = map_instance_to_supertype(runner, symbol.node).args
-        message = self._fault(Thing("Agent", ctx.api.get_expression_type(agents[0])), obs, act, ctx.api)
+        message = self._fault(Thing("Agent", ctx.api.get_expression_type(agents[0])), obs, act, ctx)
         if not message:
             return signature
         Fault(agents[0], message).report(ctx.api)
         return permissive(signature, signature.ret_type)
 
-    def _fault(self, agent: Thing, obs: Type, act: Type, api: CheckerPluginInterface) -> str:
+    def _fault(self, agent: Thing, obs: Type, act: Type, ctx: MethodSigContext) -> str:
         """Say what is wrong with an agent for such observations and actions, or nothing."""
+        options = ctx.api.options
         call = sentences.CHOOSE if agent.is_function(sentences.ACT) else sentences.ACT
         fault = agent.fault(call, optional=_OPTIONAL)
         ways = [] if fault else agent.methods(call)
         taking = [way for way in ways if fits(obs, way.first)]
         if ways and not taking:
-            takes, gives = text(ways[0].first, api.options), text(obs, api.options)
-            return sentences.takes_otherwise(agent.what, agent.who, takes, "the env", gives)
+            takes, gives = text(ways[0].first, options), text(obs, options)
+            return sentences.takes_otherwise(agent.what, agent.who, takes, self._neighbours(ctx)[0], gives)
         if taking and not any(self._is_taken(way.result, act) for way in taking):
-            gives, takes = text(taking[0].result, api.options), text(act, api.options)
-            return sentences.gives_otherwise(agent.what, agent.who, gives, "the env", takes)
+            gives, takes = text(taking[0].result, options), text(act, options)
+            return sentences.gives_otherwise(agent.what, agent.who, gives, self._neighbours(ctx)[1], takes)
         return fault
+
+    def _neighbours(self, ctx: MethodSigContext) -> tuple[str, str]:
+        """Return who is before and after the agent, as far as the file tells how the runner was built."""
+        callee = ctx.context.callee if isinstance(ctx.context, CallExpr) else None
+        file = getattr(ctx.api, "tree", None)
+        if not isinstance(callee, MemberExpr) or not isinstance(file, MypyFile):
+            return THE_RUNNER, THE_RUNNER
+        built = built_by(callee.expr, file)
+        if built is None:
+            return THE_RUNNER, THE_RUNNER
+        call = Call(built, (), ctx.api)
+        pre, _ = self._chains.links(call, "preprocessors", ctx.api)
+        post, _ = self._chains.links(call, "postprocessors", ctx.api)
+        return source_of(pre), sink_of(post)
 
     def _is_taken(self, gives: Type, act: Type) -> bool:
         proper = get_proper_type(gives)

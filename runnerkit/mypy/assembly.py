@@ -6,10 +6,11 @@ overloads, so that there is one error which says what to do, and the runner's ty
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from mypy.erasetype import erase_typevars
 from mypy.nodes import CallExpr, Context
 from mypy.plugin import (
     CheckerPluginInterface,
@@ -23,20 +24,20 @@ from mypy.subtypes import is_subtype
 from mypy.types import CallableType, FunctionLike, Instance, Type, UnionType, get_proper_type
 from typing_extensions import override
 
+from runnerkit.mypy.batches import batches_of
 from runnerkit.mypy.calls import Call, Fault, Value, permissive
-from runnerkit.mypy.chains import Chains, misfits_after_env, misfits_before_env
-from runnerkit.mypy.formats import fault_of_format, histories_of, is_key
+from runnerkit.mypy.chains import Chains, Link, misfits_after_env, misfits_before_env, sink_of, source_of
+from runnerkit.mypy.derived import RUNNER, Found, completed, misdeclared
+from runnerkit.mypy.formats import fault_of_format, histories_of, histories_of_object, is_key
 from runnerkit.mypy.lookups import Lookups
 from runnerkit.mypy.names import NamesPart
+from runnerkit.mypy.origin import MAKE
 from runnerkit.mypy.part import CONTRACT, Part
 from runnerkit.mypy.shapes import ANY
 
-_MAKE: Final = "runnerkit.registry.make"
 _REGISTRY: Final = "runnerkit.registry.Registry"
 _BUILD: Final = f"{_REGISTRY}.build"
-_RUNNER: Final = "runnerkit._rollout.gym_runner.GymRunner"
-_ENV_KEY: Final = "runnerkit.keys.EnvKey"
-_POSITIONAL: Final = {_MAKE: ("env",), _BUILD: ("env",), _RUNNER: ("env_id", "seed", "n_envs", "log_level")}
+_POSITIONAL: Final = {MAKE: ("env",), _BUILD: ("env",), RUNNER: ("env_id", "seed", "n_envs", "log_level")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +88,11 @@ class AssemblyPart(Part):
 
     def _what(self, fullname: str) -> str | None:
         """Return which of the three ways to build a runner a function is; derived runners are GymRunner."""
-        if fullname in (_MAKE, _RUNNER):
+        if fullname in (MAKE, RUNNER):
             return fullname
         if fullname.startswith(("builtins.", "typing.")):  # most calls, by far
             return None
-        return _RUNNER if self.is_method(f"{fullname}.__init__", _RUNNER, "__init__") else None
+        return RUNNER if self.is_method(f"{fullname}.__init__", RUNNER, "__init__") else None
 
     def _is_build(self, fullname: str) -> bool:
         return self.is_method(fullname, _REGISTRY, "build")
@@ -99,7 +100,7 @@ class AssemblyPart(Part):
     def _signature(self, ctx: FunctionSigContext | MethodSigContext, what: str) -> FunctionLike:
         if self._call is not ctx.context or ctx.default_signature in self._overloads:
             self._call, self._overloads = ctx.context, set()
-            self._found = self._find(ctx.context, what, ctx.api)
+            self._found = self._find(ctx.context, what, ctx.api, ctx.default_signature.ret_type)
         self._overloads.add(ctx.default_signature)
         found = self._found
         for fault in found.faults:
@@ -108,24 +109,26 @@ class AssemblyPart(Part):
 
     def _refined(self, ctx: FunctionContext | MethodContext, what: str) -> Type:
         made = get_proper_type(ctx.default_return_type)
-        if not isinstance(made, Instance) or made.type.fullname != _RUNNER:
-            return ctx.default_return_type  # a derived runner has said what its types are
-        found = self._found if self._call is ctx.context else self._find(ctx.context, what, ctx.api)
+        if not isinstance(made, Instance) or not made.type.has_base(RUNNER):
+            return ctx.default_return_type
+        found = self._found if self._call is ctx.context else self._find(ctx.context, what, ctx.api, made)
+        known = (found.obs, found.act, found.history)
+        if made.type.fullname != RUNNER:  # a derived runner has said what its types are, unless it is generic
+            return completed(self, made, (None, None, None) if found.breaks_contract else known)
         if found.breaks_contract:
             return made
-        known = (found.obs, found.act, found.history)
         refined = made.copy_modified(args=[new or old for new, old in zip(known, made.args, strict=True)])
         wanted = ctx.api.type_context[-1] if ctx.api.type_context else None
         if wanted is not None and is_subtype(made, wanted) and not is_subtype(refined, wanted):
             return made  # a declared type has the last word
         return refined
 
-    def _find(self, context: Context, what: str, api: CheckerPluginInterface) -> Finding:
+    def _find(self, context: Context, what: str, api: CheckerPluginInterface, made: Type) -> Finding:
         if not isinstance(context, CallExpr):
             return Finding([])
         call = Call(context, _POSITIONAL[what], api)
         env = call.value(_POSITIONAL[what][0])
-        obs, act = self._batches(env)
+        obs, act = (ANY, ANY) if env is None else batches_of(self, env.type)
         faults = list(self._lookups.faults(context, call, env, getattr(api, "tree", None)))
         pre, found = self._chains.links(call, "preprocessors", api)
         faults += found
@@ -137,14 +140,35 @@ class AssemblyPart(Part):
             return Finding(faults, history=self._histories(call, ANY, ANY, faults))
         obs = obs if pre == [] else pre[-1].gives if pre else ANY
         act = act if post == [] else post[0].taken if post else ANY
-        return Finding(faults, obs, act, self._histories(call, obs, act, faults))
+        finding = Finding(faults, obs, act, self._histories(call, obs, act, faults))
+        if not finding.breaks_contract:
+            faults += self._misdeclared(context, call, made, finding, (pre, post), api)
+        return finding
 
-    def _batches(self, env: Value | None) -> tuple[Type, Type]:
-        """Return the types of observations and actions of an env; Any unless it is an EnvKey."""
-        proper = get_proper_type(env.type) if env else None
-        if isinstance(proper, Instance) and proper.type.fullname == _ENV_KEY:
-            return proper.args[0], proper.args[1]
-        return ANY, ANY
+    def _misdeclared(
+        self,
+        context: CallExpr,
+        call: Call,
+        made: Type,
+        finding: Finding,
+        chains: tuple[Sequence[Link] | None, Sequence[Link] | None],
+        api: CheckerPluginInterface,
+    ) -> list[Fault]:
+        proper, history = get_proper_type(made), call.value("history")
+        if not isinstance(proper, Instance) or proper.type.fullname == RUNNER:
+            return []
+        histories = finding.history
+        if histories is None and history is not None and not history.is_string:
+            histories = histories_of_object(self, history.type)
+        found = Found(
+            finding.obs,
+            source_of(chains[0]),
+            finding.act,
+            sink_of(chains[1]),
+            histories,
+            history.where if history else None,
+        )
+        return list(misdeclared(self, proper, found, context, api.options))
 
     def _format_faults(self, history: Value | None, api: CheckerPluginInterface) -> list[Fault]:
         if history is None or history.is_string or is_key(history.type):
@@ -166,6 +190,6 @@ class AssemblyPart(Part):
 
 def _permissive(signature: CallableType) -> CallableType:
     made = get_proper_type(signature.ret_type)
-    if isinstance(made, Instance) and made.type.fullname == _RUNNER:
+    if isinstance(made, Instance) and made.type.fullname == RUNNER:
         made = made.copy_modified(args=[ANY] * len(made.args))
-    return permissive(signature, made)
+    return permissive(signature, erase_typevars(made))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mypy.plugin import CheckerPluginInterface
-from mypy.types import Type
+from mypy.types import NoneType, Type
 
 from runnerkit import _sentences as sentences
 from runnerkit.mypy.calls import Call, Fault, Value
@@ -41,6 +41,25 @@ class Link:
         return ANY if len(self.takes) != 1 or is_open(self.takes[0]) else self.takes[0]
 
 
+THE_ENV: Final = "the env"
+THE_RUNNER: Final = "the runner"
+"""Who is before and after the agent, where mypy does not know how the runner was built."""
+
+
+def source_of(pre: Sequence[Link] | None) -> str:
+    """Return who provides the agent's observations: the last preprocessor, or the env."""
+    if pre is None:
+        return THE_RUNNER
+    return (pre[-1].label or THE_RUNNER) if pre else THE_ENV
+
+
+def sink_of(post: Sequence[Link] | None) -> str:
+    """Return who expects the agent's actions: the first postprocessor, or the env."""
+    if post is None:
+        return THE_RUNNER
+    return (post[0].label or THE_RUNNER) if post else THE_ENV
+
+
 class Chains:
     """Checks the processors of a call."""
 
@@ -64,7 +83,7 @@ class Chains:
         thing = Thing(what, typ)
         if thing.is_plain:  # which mypy refuses by itself
             return ""
-        return thing.fault(sentences.BIND, _PROCESS[what]) or self._misbound(thing, api)
+        return thing.fault(sentences.BIND, _PROCESS[what]) or self._misbound(thing, api) or _returns_nothing(thing)
 
     def _link(self, what: str, kind: str, value: Value, api: CheckerPluginInterface) -> tuple[Link, list[Fault]]:
         if value.literal is not None:
@@ -90,10 +109,19 @@ class Chains:
         return ""
 
 
+def _returns_nothing(thing: Thing) -> str:
+    """Say so if a processor forgets to return the batch: what comes after it is not to blame."""
+    call = _PROCESS[thing.what]
+    ways = thing.methods(call)
+    if not ways or not all(isinstance(way.result, NoneType) for way in ways):
+        return ""
+    return sentences.wrong_method_result(thing.what, thing.who, "__call__", "None", call[len("__call__(") : -1])
+
+
 def misfits_after_env(links: Sequence[Link], gives: Type, api: CheckerPluginInterface) -> list[Fault]:
     """Return where preprocessors do not take what comes; the env gives the first its observations."""
     faults: list[Fault] = []
-    source = "the env"
+    source = THE_ENV
     for link in links:
         if not any(fits(gives, takes) for takes in link.takes):
             what, _, who = link.label.partition(" ")
@@ -109,7 +137,7 @@ def misfits_before_env(links: Sequence[Link], takes: Type, api: CheckerPluginInt
     """Return where postprocessors do not give what the next one takes; the env takes what the last one gives."""
     faults: list[Fault] = []
     sinks = [(link.label, link.takes) for link in links[1:]]
-    for link, (sink, taken) in zip(links, [*sinks, ("the env", [takes])], strict=bool(links)):
+    for link, (sink, taken) in zip(links, [*sinks, (THE_ENV, [takes])], strict=bool(links)):
         if not any(fits(link.gives, one) for one in taken):
             what, _, who = link.label.partition(" ")
             gives = text(link.gives, api.options)

@@ -12,7 +12,7 @@ from mypy.types import AnyType, Instance, ProperType, Type, TypeAliasType, Uninh
 from typing_extensions import override
 
 from runnerkit.mypy.part import Part
-from runnerkit.mypy.shapes import ANY
+from runnerkit.mypy.shapes import ANY, open_ended
 
 
 def is_open(typ: Type) -> bool:
@@ -25,10 +25,12 @@ def is_open(typ: Type) -> bool:
 
 def fits(given: Type, takes: Type) -> bool:
     """Whether a batch of one type can go where the other is taken."""
-    proper = get_proper_type(given)
+    proper = get_proper_type(open_ended(given))
     if isinstance(proper, UnionType):
         return all(fits(item, takes) for item in proper.items)
-    return is_open(given) or is_open(takes) or is_subtype(_shapeless(proper), _shapeless(get_proper_type(takes)))
+    if is_open(given) or is_open(takes):
+        return True
+    return is_subtype(_shapeless(proper), _shapeless(get_proper_type(open_ended(takes))))
 
 
 def read_by_runner(part: Part, given: Type) -> bool:
@@ -44,7 +46,7 @@ def read_by_runner(part: Part, given: Type) -> bool:
 
 def as_read(part: Part, given: Type) -> Type:
     """Return what comes out of a batch that a runner has read; Any where that is not known."""
-    return ANY if is_open(given) or read_by_runner(part, given) else given
+    return ANY if is_open(given) or read_by_runner(part, given) else open_ended(given)
 
 
 class _Shapeless(TypeTranslator):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from mypy.nodes import Var
+from mypy.maptype import map_instance_to_supertype
+from mypy.nodes import TypeInfo, Var
 from mypy.plugin import CheckerPluginInterface
 from mypy.types import Instance, Type, get_proper_type
 
 from runnerkit import _sentences as sentences
+from runnerkit.mypy.batches import torch_history
 from runnerkit.mypy.fits import fits
 from runnerkit.mypy.names import Names
 from runnerkit.mypy.part import Part
 from runnerkit.mypy.shapes import Thing
 from runnerkit.mypy.texts import text
 
-_KEY = "runnerkit.keys.HistoryKey"
+KEY = "runnerkit.keys.HistoryKey"
 
 
 def fault_of_format(part: Part, typ: Type, api: CheckerPluginInterface) -> str:
@@ -30,19 +32,23 @@ def fault_of_format(part: Part, typ: Type, api: CheckerPluginInterface) -> str:
                 return ""
             given, wanted = text(way.result, api.options), text(recorder_type, api.options)
             return sentences.wrong_method_result(thing.what, thing.who, "open", given, wanted)
-        return recorder.fault(sentences.FINISH, sentences.CLOSE) or _misfinished(part, recorder, api)
+        return recorder.fault(sentences.FINISH, sentences.CLOSE, optional=[sentences.APPEND]) or _misfinished(
+            part, recorder, api
+        )
     return ""
 
 
 def is_key(typ: Type) -> bool:
     """Whether it is a HistoryKey."""
     proper = get_proper_type(typ)
-    return isinstance(proper, Instance) and proper.type.fullname == _KEY
+    return isinstance(proper, Instance) and proper.type.fullname == KEY
 
 
 def histories_of(part: Part, names: Names, name: str, obs: Type, act: Type) -> Type | None:
     """Return the type of the histories of that name, or None where it is not known or the overloads say it."""
     fullname = names.target("history_formats", name)
+    if name == "torch":
+        return torch_history(part, obs, act)
     if name == "arrays":
         return part.instance(fullname, obs, act)
     if name == "transitions":
@@ -52,6 +58,20 @@ def histories_of(part: Part, names: Names, name: str, obs: Type, act: Type) -> T
     key = symbol.node.type if symbol and isinstance(symbol.node, Var) else None
     proper = get_proper_type(key) if key is not None else None
     return proper.args[0] if isinstance(proper, Instance) and is_key(proper) else None
+
+
+def histories_of_object(part: Part, history: Type) -> Type | None:
+    """Return the type of the histories of a HistoryKey, or of a format object; None where it is not known."""
+    proper = get_proper_type(history)
+    if isinstance(proper, Instance) and is_key(proper):
+        return proper.args[0]
+    recorders = [way.result for way in Thing("History format", proper).methods(sentences.OPEN)]
+    rows = [way.result for made in recorders for way in Thing("Recorder", made).methods(sentences.FINISH)]
+    symbol = part.lookup("typing.Sequence")
+    if len(rows) != 1 or not isinstance(rows[0], Instance) or not symbol or not isinstance(symbol.node, TypeInfo):
+        return None
+    is_sequence = rows[0].type.has_base("typing.Sequence")
+    return map_instance_to_supertype(rows[0], symbol.node).args[0] if is_sequence else None
 
 
 def _of_object(part: Part) -> list[Type]:

@@ -13,6 +13,7 @@ from runnerkit.mypy.agents import AgentsPart
 from runnerkit.mypy.assembly import AssemblyPart
 from runnerkit.mypy.config import Config
 from runnerkit.mypy.hookimpls import Hookimpls
+from runnerkit.mypy.keys import KeysPart
 from runnerkit.mypy.names import NamesPart
 from runnerkit.mypy.offers import OffersPart
 from runnerkit.mypy.part import Part
@@ -40,8 +41,9 @@ class Parts:
             Hookimpls(plugin, config),
             names,
             AssemblyPart(plugin, names),
-            AgentsPart(plugin),
+            AgentsPart(plugin, names),
             OffersPart(plugin, names),
+            KeysPart(plugin, names),
         )
         self.method_hooks: Answers[Callable[[MethodContext], Type]] = Answers(part.method_hook for part in self.all)
         self.method_signature_hooks: Answers[Callable[[MethodSigContext], FunctionLike]] = Answers(

@@ -20,6 +20,7 @@ from mypy.nodes import (
     TypeInfo,
 )
 from mypy.subtypes import find_member
+from mypy.type_visitor import TypeTranslator
 from mypy.types import (
     AnyType,
     CallableType,
@@ -28,9 +29,11 @@ from mypy.types import (
     NoneType,
     ProperType,
     Type,
+    TypeAliasType,
     TypeOfAny,
     TypeType,
     TypeVarType,
+    UninhabitedType,
     UnpackType,
     get_proper_type,
 )
@@ -108,7 +111,7 @@ class Thing:
 
     def __init__(self, what: str, typ: Type, *, may_be_class: bool = False) -> None:
         self.what = what
-        self._type = _one(typ)
+        self._type = _one(open_ended(typ))
         self._may_be_class = may_be_class
 
     @property
@@ -145,7 +148,7 @@ class Thing:
             return "" if self._is_namespace(calls) else sentences.is_a_class(self.what, self.who)
         if not isinstance(typ, Instance | FunctionLike | NoneType):
             return ""
-        return self._lacking(calls) or self._misshapen([*calls, *optional])
+        return self._lacking(calls) or self._misshapen([*calls, *optional]) or self._nearly(optional)
 
     def methods(self, call: str) -> list[Method]:
         """Return the ways to call a method so; none where nothing is known of it."""
@@ -171,6 +174,15 @@ class Thing:
     def _said(self, call: str) -> str:
         """Return how a call is written: a function is called by its own name."""
         return call.replace("__call__", self.who) if isinstance(self._type, FunctionLike) else call
+
+    def _nearly(self, optional: Sequence[str]) -> str:
+        """Say which public method is named almost as an optional one that is not there."""
+        missing = [call for call in optional if self._ways(call) is None]
+        for name in sorted(self._public_names()) if missing else ():
+            for call in missing:
+                if sentences.nearly(name, _name(call)) and self._ways(f"{name}()"):
+                    return sentences.near_miss(self.what, self.who, name, call)
+        return ""
 
     def _ways(self, call: str) -> list[Method] | None:
         """Return all ways to call a method; None if it is not there, no way where nothing is known of it."""
@@ -214,6 +226,23 @@ class Thing:
         if (self._may_be_class or self.what == "Agent") and isinstance(node, FuncDef | Decorator):
             return node.name
         return "method" if typ.items[0].is_bound else "function"
+
+
+class _OpenEnded(TypeTranslator):
+    """Takes what mypy has found no type for, the T of a Scale[T]() for instance, as Any."""
+
+    @override
+    def visit_uninhabited_type(self, t: UninhabitedType, /) -> Type:
+        return ANY
+
+    @override
+    def visit_type_alias_type(self, t: TypeAliasType, /) -> Type:
+        return t if t.is_recursive else get_proper_type(t).accept(self)
+
+
+def open_ended(typ: Type) -> Type:
+    """Return a type with Any for what is Never inside of it."""
+    return get_proper_type(typ).accept(_OpenEnded())
 
 
 def made_by(node: SymbolNode | None) -> Type:

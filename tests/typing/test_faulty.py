@@ -165,7 +165,9 @@ def test_mypy_and_python_say_the_same_of_a_fault(fault: Fault) -> None:
         assert any(meant in message for message in messages), messages
         assert meant in error
     else:
-        assert any(message in error for message in messages), (messages, error)
+        # mypy does not know how a runner was built that was handed over
+        said = [message.replace("the runner", "the env") for message in messages]
+        assert any(message in error for message in said), (messages, error)
 
 
 def test_mypy_finds_nothing_but_the_faults() -> None:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 import runnerkit
-from runnerkit import EnvKey, GymRunner
+from runnerkit import EnvKey, GymRunner, Transition
 from runnerkit.history.arrays import ArrayHistory
 
 Obs = NDArray[np.float32]
@@ -190,6 +191,10 @@ def an_agent_that_begins_without_envs() -> None:
 
 class ReturnsOnly(GymRunner[Obs, Act, float]):
     """A runner of one's own."""
+
+    @override
+    def process_transition(self, history: float | None, transition: Transition[Obs, Act]) -> float:
+        return (history or 0.0) + transition.reward
 
 
 def an_agent_of_the_wrong_type_for_a_runner_of_ones_own() -> None:

@@ -1,0 +1,80 @@
+"""Of which types batches are: those of an env, and what a history of tensors makes of them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy.maptype import map_instance_to_supertype
+from mypy.nodes import TypeInfo
+from mypy.types import CallableType, Instance, ProperType, TupleType, Type, UnionType, get_proper_type
+
+from runnerkit.mypy.part import Part
+from runnerkit.mypy.shapes import ANY
+
+_ENV_KEY: Final = "runnerkit.keys.EnvKey"
+_ENV: Final = "gymnasium.core.Env"
+_ARRAY: Final = "numpy.ndarray"
+_DTYPE: Final = "numpy.dtype"
+_SCALAR: Final = "numpy.generic"
+_TORCH_HISTORY: Final = "runnerkit.history.torch.TorchHistory"
+
+
+def batches_of(part: Part, env: Type) -> tuple[Type, Type]:
+    """Return the types of observations and actions of an env: of its key, or of the function that makes it."""
+    proper = get_proper_type(env)
+    if isinstance(proper, Instance) and proper.type.fullname == _ENV_KEY:
+        return proper.args[0], proper.args[1]
+    made = get_proper_type(proper.ret_type) if isinstance(proper, CallableType) else None
+    symbol = part.lookup(_ENV)
+    if not isinstance(made, Instance) or symbol is None or not isinstance(symbol.node, TypeInfo):
+        return ANY, ANY
+    if not made.type.has_base(_ENV):
+        return ANY, ANY
+    obs, act = map_instance_to_supertype(made, symbol.node).args
+    return batch_of(part, obs), batch_of(part, act)
+
+
+def batch_of(part: Part, sample: Type) -> Type:
+    """Return the type of a batch of samples; Any unless it is surely one array.
+
+    An int may come from a Discrete space or from one of the user's own, a dict from Dict or from the user's own.
+    """
+    proper = get_proper_type(sample)
+    if not isinstance(proper, Instance):
+        return ANY
+    if proper.type.fullname == _ARRAY and len(proper.args) == 2:
+        return proper.copy_modified(args=[_any_shape(part), proper.args[1]])
+    if proper.type.has_base(_SCALAR) and proper.type.fullname != _SCALAR:
+        dtype = part.instance(_DTYPE, proper.copy_modified(last_known_value=None))
+        return ANY if dtype is None else part.instance(_ARRAY, _any_shape(part), dtype) or ANY
+    return ANY
+
+
+def tensors_of(part: Part, batch: Type) -> Type:
+    """Return what the torch format makes of a batch: a tensor, or dicts and tuples of tensors; Any if not known."""
+    proper: ProperType = get_proper_type(batch)
+    if isinstance(proper, TupleType):
+        return proper.copy_modified(items=[tensors_of(part, item) for item in proper.items])
+    if isinstance(proper, UnionType) or not isinstance(proper, Instance):
+        return ANY
+    if proper.type.fullname == _ARRAY:
+        return _tensor(part)
+    if proper.type.fullname == "builtins.dict":
+        return proper.copy_modified(args=[proper.args[0], tensors_of(part, proper.args[1])])
+    return ANY
+
+
+def torch_history(part: Part, obs: Type, act: Type) -> Type | None:
+    """Return the type of the torch format's histories, or None if mypy has not read its module."""
+    return part.instance(_TORCH_HISTORY, tensors_of(part, obs), tensors_of(part, act))
+
+
+def _tensor(part: Part) -> Type:
+    """Return the type of a tensor as TorchHistory knows it: Any if torch is not installed."""
+    symbol = part.lookup(_TORCH_HISTORY)
+    variables = symbol.node.defn.type_vars if symbol and isinstance(symbol.node, TypeInfo) else []
+    return variables[0].default if variables else ANY
+
+
+def _any_shape(part: Part) -> Type:
+    return part.instance("builtins.tuple", ANY) or ANY
