@@ -395,6 +395,18 @@ def test_spreading_finds_out_whether_envs_wait(
     assert (spreading.is_over, spreading.waits) == (True, waits)
 
 
+def test_a_thread_whose_env_hangs_in_close_is_left_behind_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runnerkit.executors.threads._CLOSE_S", 0.1)
+    go_on = threading.Event()
+    fleet = Fleet({2: Faults(close=lambda env: go_on.wait(LONG))})
+    runner = build(fleet, n_envs=3, executor="threads", workers=3)
+    runner.rollout(Constant(), steps=3)
+    with pytest.warns(RuntimeWarning, match=r"runnerkit-envs-2-2 did not end within 0\.1 s: an env hangs"):
+        runner.close()
+    assert [env.calls("close") for env in fleet.envs[:2]] == [1, 1]
+    go_on.set()
+
+
 # ---- how threads wait for each other
 
 
@@ -514,7 +526,7 @@ def helper() -> Iterator[WorkerThread]:
     made.start()
     yield made
     made.stop()
-    assert made.join() == []
+    assert made.join(time.monotonic() + LONG) == []
 
 
 def test_an_answer_that_ctrl_c_got_in_the_way_of_is_not_waited_for() -> None:

@@ -11,6 +11,7 @@ import contextvars
 import functools
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -30,6 +31,7 @@ from runnerkit.records import EnvFacts, ExecutorReport, RunOptions
 
 __all__ = ["MOST_THREADS", "Spreading", "ThreadsExecutor"]
 
+_CLOSE_S: Final = 30.0  # how long envs may take to close
 _UNCOUNTED: Final = 1  # first steps of an env build what later ones find
 _SPREAD: Final = 4  # steps with all threads at once,
 _TURNS: Final = 2  # and in turns
@@ -180,8 +182,9 @@ class ThreadsExecutor(SharingExecutor["WorkerThread"]):
             share.env_indices = []
         for other in others:
             other.stop()
+        end = time.monotonic() + _CLOSE_S
         for other in others:
-            other.join()
+            other.join(end)
 
     @override
     def _all(self, method: str, calls: Sequence[Call]) -> list[Any]:
@@ -239,8 +242,9 @@ class ThreadsExecutor(SharingExecutor["WorkerThread"]):
             self._own.close()
         except Exception as error:
             errors.append(error)
+        end = time.monotonic() + _CLOSE_S
         for helper in helpers:
-            errors += helper.join()
+            errors += helper.join(end)
         if errors:
             raise errors[0]
 
@@ -395,11 +399,18 @@ class WorkerThread:
     def stop(self) -> None:
         self._calls.put(None)
 
-    def join(self) -> list[Exception]:
-        """Wait for the thread and return what went wrong as its envs closed."""
+    def join(self, end: float) -> list[Exception]:
+        """Wait for the thread, until `end`, and return what went wrong as its envs closed."""
         # One that Ctrl-C kept from starting, or from being seen to start, is not waited for.
         if self._thread is not threading.current_thread() and self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(max(0.0, end - time.monotonic()))
+            if self._thread.is_alive():
+                warnings.warn(
+                    f"{self._thread.name} did not end within {_CLOSE_S:g} s: an env hangs in step or in close. The "
+                    "thread is left behind; it ends with the program.",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
         return self._closing_faults
 
 
