@@ -28,6 +28,7 @@ from runnerkit._core.types import AnyEnv, AnyVectorEnv
 from runnerkit._envs.resolve import EnvMaker, resolve_env, seed_spaces, seed_vector_spaces
 from runnerkit._plugins.manager import Plugins
 from runnerkit._plugins.offers import Kind
+from runnerkit._rollout.claims import Claims
 from runnerkit._rollout.config import Named, RunnerConfig
 from runnerkit.errors import ArgumentError, EnvError, PluginError, RunnerKitError, SpaceError
 from runnerkit.executors.base import Executor, MakeExecutor, SupportsAllocate, SupportsVectorEnvs
@@ -64,6 +65,8 @@ class Assembly:
     render_mode: str | None
     gate: AgentGate
     """What agents must pass."""
+    claims: Claims
+    """Its processors, which no other runner may have."""
 
     def block(self, steps: int, most: int | None = None, *, window: bool = False) -> Block:
         """Return a new block of so many steps, which may be resized to as many as `most`."""
@@ -107,6 +110,14 @@ class Blueprint:
 
     def build(self, make_env: EnvMaker) -> Assembly:
         """Make all envs and fit the parts to their spaces; leave nothing behind if something does not fit."""
+        claims = Claims([*self.preprocessors, *self.postprocessors])
+        try:
+            return self._build(make_env, claims)
+        except BaseException:
+            claims.release()
+            raise
+
+    def _build(self, make_env: EnvMaker, claims: Claims) -> Assembly:
         schedule, executor = SeedSchedule(self.config.run.seed), self._made_executor()
         refused = self._refused_to_vectors(executor)
 
@@ -130,10 +141,10 @@ class Blueprint:
             if refused is None:  # the executor would make env 0 here and now, too
                 first: AnyEnv | AnyVectorEnv = _made_first(make)
                 if isinstance(first, VectorEnv):
-                    return self._build_lockstep(first, schedule, instead_of=executor)
+                    return self._build_lockstep(first, schedule, claims, instead_of=executor)
                 makes = functools.partial(_first_or_made, [first], make)
             facts = executor.open(makes, self.config.run)
-            return self._fit(facts, schedule, executor, Provenance())
+            return self._fit(facts, schedule, executor, Provenance(), claims)
         except BaseException as error:
             close_after(error, executor.close)
             raise
@@ -148,7 +159,9 @@ class Blueprint:
             self, config=needed, history=parts[0], make_executor=parts[1], preprocessors=(), postprocessors=()
         )
 
-    def _build_lockstep(self, env: AnyVectorEnv, schedule: SeedSchedule, instead_of: Executor) -> Assembly:
+    def _build_lockstep(
+        self, env: AnyVectorEnv, schedule: SeedSchedule, claims: Claims, instead_of: Executor
+    ) -> Assembly:
         try:
             instead_of.close()
             executor = VectorExecutor(env, self.config.n_envs)
@@ -161,7 +174,7 @@ class Blueprint:
                     "autoreset_mode=AutoresetMode.DISABLED if it can (SyncVectorEnv, AsyncVectorEnv)."
                 )
             known = executor.provenance.seeded is Seeded.ALL
-            return self._fit(facts, schedule if known else _unseeded, executor, executor.provenance)
+            return self._fit(facts, schedule if known else _unseeded, executor, executor.provenance, claims)
         except BaseException as error:
             close_after(error, env.close)
             raise
@@ -194,6 +207,7 @@ class Blueprint:
         schedule: EpisodeSchedule,
         executor: Executor,
         provenance: Provenance,
+        claims: Claims,
     ) -> Assembly:
         _check_envs(facts)
         first = facts[0]
@@ -236,6 +250,7 @@ class Blueprint:
             read_env_actions=readers[1],
             render_mode=first.render_mode,
             gate=AgentGate(observation, source, action, sink),
+            claims=claims,
         )
 
 
@@ -358,10 +373,11 @@ def _check_space(i: int, what: str, own: object, first: object) -> None:
         )
 
 
-def close_dropped(executor: Executor, recorder: Recorder[Any], name: str) -> None:
+def close_dropped(executor: Executor, recorder: Recorder[Any], claims: Claims, name: str) -> None:
     """Close what a runner leaves behind that nobody closed, and say so."""
     try:
         executor.close()
     finally:
+        claims.release()
         recorder.close()
         warnings.warn(f"{name} was dropped without close(). Use it in a with statement.", ResourceWarning, stacklevel=2)

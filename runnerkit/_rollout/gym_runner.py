@@ -299,7 +299,9 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         self._busy = threading.Lock()
         self._claim = _Claim()
         self._claim.is_over = True
-        self._finalizer = weakref.finalize(self, close_dropped, self._parts.executor, self._parts.recorder, repr(self))
+        self._finalizer = weakref.finalize(
+            self, close_dropped, self._parts.executor, self._parts.recorder, self._parts.claims, repr(self)
+        )
         self._standing: EnvStates = EnvStates(self._parts, config.schedule)
 
     # ---- what it is
@@ -522,6 +524,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
                 try:
                     self._parts.executor.close()
                 finally:
+                    self._parts.claims.release()
                     self._parts.recorder.close()
         if interrupt.requested:
             raise KeyboardInterrupt  # now that nothing is left behind

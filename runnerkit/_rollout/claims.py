@@ -1,0 +1,46 @@
+"""Which processors are at work in which runner: one object cannot know the spaces of two."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+from runnerkit.errors import ArgumentError
+
+__all__ = ["Claims"]
+
+_LOCK: Final = threading.Lock()
+_TAKEN: Final[dict[int, object]] = {}
+"""By `id`, the processors that runners have now; they are kept alive, so that no other object gets their `id`."""
+
+
+class Claims:
+    """The processors of one runner, its own until it lets go of them."""
+
+    def __init__(self, processors: Sequence[tuple[str, object]]) -> None:
+        self._mine: list[object] = []
+        try:
+            for name, processor in processors:
+                self._claim(name, processor)
+        except BaseException:
+            self.release()
+            raise
+
+    def _claim(self, name: str, processor: object) -> None:
+        with _LOCK:
+            if id(processor) in _TAKEN:
+                where = "twice in this runner" if any(mine is processor for mine in self._mine) else "in another runner"
+                raise ArgumentError(
+                    f"Processor {name}: this object is {where}, but it can be bound to the spaces of one place only. "
+                    "Make one for each, or close the other runner first."
+                )
+            _TAKEN[id(processor)] = processor
+            self._mine.append(processor)
+
+    def release(self) -> None:
+        """Let others have them; may be called twice."""
+        with _LOCK:
+            for processor in self._mine:
+                _TAKEN.pop(id(processor), None)
+            self._mine = []
