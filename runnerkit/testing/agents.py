@@ -78,21 +78,25 @@ class AgentChecks(Checks):
     @check("Two new ones choose the same actions for the same observations.", needs=["actions"])
     def function_of_its_seed(self) -> None:
         """Check that a run can be repeated."""
-        one, other = self._begun(_ROWS), self._begun(_ROWS)
-        for t in range(3):
-            samples = self._samples(_ROWS, seed=t)
-            if seen := difference(self._act(one, samples), self._act(other, samples), f"in step {t}, actions"):
-                raise Fault(seen, "take random numbers from a generator of your own: np.random.default_rng(seed)")
+        runs = []
+        for _ in range(2):
+            agent = self._begun(_ROWS)
+            runs.append([self._act(agent, self._samples(_ROWS, seed=t)) for t in range(3)])
+        if seen := difference(*runs, "actions"):
+            raise Fault(seen, "take random numbers from a generator of your own: np.random.default_rng(seed)")
 
     @check("Two that take turns choose what each chooses alone.", needs=["function_of_its_seed"])
     def no_shared_state(self) -> None:
         """Check that two runners can have one each."""
-        alone, mine, theirs = (self._begun(_ROWS) for _ in range(3))
+        agent = self._begun(_ROWS)
+        alone = [self._act(agent, self._samples(_ROWS, seed=t)) for t in range(3)]
+        mine, theirs = self._begun(_ROWS), self._begun(_ROWS)
+        together = []
         for t in range(3):
-            samples = self._samples(_ROWS, seed=t)
             theirs.act(self._batch(self._samples(_ROWS, seed=t + 100)))
-            if seen := difference(self._act(alone, samples), self._act(mine, samples), f"in step {t}, actions"):
-                raise Fault(seen, "keep what an agent knows in attributes that __init__ sets, not in its class")
+            together.append(self._act(mine, self._samples(_ROWS, seed=t)))
+        if seen := difference(alone, together, "actions"):
+            raise Fault(seen, "keep what an agent knows in attributes that __init__ sets, not in its class")
 
     @check("It does not change the observations that it gets.", needs=["actions"])
     def keeps_its_input(self) -> None:

@@ -21,7 +21,7 @@ from runnerkit._envs.resolve import wanted
 from runnerkit._rollout.gym_runner import GymRunner
 from runnerkit.errors import UnknownNameError
 from runnerkit.hooks import EnvFactory
-from runnerkit.testing.checks import Check, Checks, Fault, check
+from runnerkit.testing.checks import Check, Checks, Fault, Skip, check
 from runnerkit.testing.comparing import difference, exact
 from runnerkit.testing.elsewhere import HASH_SEEDS, ElsewhereError, call_elsewhere, dumps
 from runnerkit.testing.samples import HashAgent
@@ -47,6 +47,7 @@ _OWN: Final = (
 )
 _GOOD: Final = ("api", "spaces", "global_generators", "seed")
 _N_ENVS: Final = 3
+_FOREIGN_SEED: Final = 20_181_113
 _UNKNOWN: Final = "no-such-env-of-this-factory"
 
 
@@ -104,9 +105,17 @@ class EnvChecks(Checks):
     @check("The env leaves the global generators of random and numpy.random alone.", needs=["api"])
     def global_generators(self) -> None:
         """Check that nothing is drawn from, or seeded in, what all share."""
-        before = _global_states()
-        self._trace()
-        for name, state in _global_states().items():
+        kept = random.getstate(), np.random.get_state(legacy=False)
+        try:
+            random.seed(_FOREIGN_SEED)  # which no env is given
+            np.random.seed(_FOREIGN_SEED)
+            before = _global_states()
+            self._trace()
+            after = _global_states()
+        finally:
+            random.setstate(kept[0])
+            np.random.set_state(kept[1])
+        for name, state in after.items():
             if state != before[name]:
                 raise Fault(f"an episode changed the state of {name}'s global generator", _SEEDED)
 
@@ -182,16 +191,22 @@ class EnvChecks(Checks):
     @check("Two envs in two threads do what each does in one.", needs=[*_GOOD, "no_shared_state"])
     def threads(self) -> None:
         """Check what executor="threads" needs."""
+        if self._is_unsafe():
+            raise Skip("Its metadata say that it is not thread-safe.")
         alone = [self._trace(seed) for seed in _SEEDS]
         together = _in_threads(self._trace, _SEEDS)
         for one, other in zip(alone, together, strict=True):
-            seen = f"{unequal(one, other)}" if isinstance(other, list) else f"a thread raised {describe(other)}"
+            seen = unequal(one, other) if isinstance(other, list) else f"a thread raised {describe(other)}"
             if seen:
                 raise Fault(
                     seen,
-                    f"{_OWN}. If the env cannot be made thread-safe, expect this failure with that reason, and "
-                    "tell users not to use executor='threads'",
+                    f"{_OWN}. If that cannot be, set metadata['thread_safe'] = False, and tell users in the README",
                 )
+
+    def _is_unsafe(self) -> bool:
+        env = self._make(0)
+        close_quietly(env)
+        return env.metadata.get("thread_safe") is False
 
     # ---- elsewhere
 
@@ -231,7 +246,7 @@ class EnvChecks(Checks):
     def executors(self) -> None:
         """Check all executors against the serial one."""
         serial = self._recorded("serial")
-        for name in ("threads", "processes"):
+        for name in ["processes"] if self._is_unsafe() else ["threads", "processes"]:
             seen = difference(serial, self._recorded(name))
             if seen:
                 raise Fault(f"with executor={name!r} instead of 'serial', {seen}", _OWN)

@@ -122,7 +122,8 @@ class ExecutorChecks(Checks):
         return made
 
     def _recorded(self, observation: str, executor: str, rollout: _Asked, **options: Any) -> list[Any]:
-        with self._runner(_Make(observation), executor, **options) as runner:
+        make_env = _Make(observation)
+        with self._runner(make_env, executor, **options) as runner:
             agent = HashAgent(runner.action_space)
             rollouts = [runner.rollout(agent, **rollout) for _ in range(2)]
             return [
@@ -172,7 +173,7 @@ class ExecutorChecks(Checks):
         """Check that envs that ended are left out."""
         self._compare("with auto_reset=False", "float32", {"steps": _STEPS}, n_envs=3, auto_reset=False)
 
-    @check("Its histories have the bytes of serial ones when whole episodes are asked for.", needs=["same_bytes"])
+    @check("Its histories have the bytes of serial ones for whole episodes, too.", needs=["without_auto_reset"])
     def whole_episodes(self) -> None:
         """Check `rollout(episodes=...)`."""
         self._compare("with episodes=4", "float32", {"episodes": 4}, n_envs=3)

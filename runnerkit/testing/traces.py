@@ -26,7 +26,7 @@ STEPS: Final = 24
 Trace: TypeAlias = list[dict[str, Any]]
 """What an env returned: rows of observations, rewards and flags, each as `exact` gives it."""
 
-_PATIENCE: Final = 2.0
+_PATIENCE: Final = 1.0
 
 
 def stepped(env: AnyEnv, seed: int, steps: int = STEPS) -> Iterator[dict[str, Any]]:
@@ -90,7 +90,7 @@ def switching_often() -> Iterator[None]:
 
 
 def _alive() -> set[str]:
-    threads = {f"thread {thread.name!r}" for thread in threading.enumerate()}
+    threads = {f"thread {thread.name!r} ({thread.ident})" for thread in threading.enumerate()}
     return threads | {f"process {pid}" for pid in _children() - process_ids()}
 
 
