@@ -82,7 +82,7 @@ class AgentChecks(Checks):
         for _ in range(2):
             agent = self._begun(_ROWS)
             runs.append([self._act(agent, self._samples(_ROWS, seed=t)) for t in range(3)])
-        if seen := difference(*runs, "actions"):
+        if seen := difference(runs[0], runs[1], "actions"):
             raise Fault(seen, "take random numbers from a generator of your own: np.random.default_rng(seed)")
 
     @check("Two that take turns choose what each chooses alone.", needs=["function_of_its_seed"])

@@ -88,7 +88,7 @@ class Float64(Walk):
 
 
 class OutOfBounds(Walk):
-    observation_space = spaces.Box(-0.5, 0.5, (2,), np.float32)
+    observation_space: Space[Any] = spaces.Box(-0.5, 0.5, (2,), np.float32)
 
 
 class OtherShape(Walk):
