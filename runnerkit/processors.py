@@ -272,7 +272,9 @@ class Rescale(_BoundOnce):
         """Return [-1, 1] of the same shape and dtype; raises SpaceError unless it is a bounded float Box."""
         box = _float_box(space, "rescale")
         if not box.is_bounded():
-            raise SpaceError(f"rescale needs finite bounds, not {box}. Leave it out.")
+            raise SpaceError(
+                f"rescale needs finite bounds, not {box}. Name clip before it, not after it, or leave rescale out."
+            )
         self._bind_once(space, "rescale")
         self._low, self._high = box.low, box.high
         return spaces.Box(-1, 1, box.shape, np.dtype(box.dtype).type)

@@ -169,6 +169,12 @@ def test_the_summary_says_what_was_run_and_what_came_of_it() -> None:
     assert result.stderr == ""
 
 
+@pytest.mark.parametrize(("asked", "shown"), [("CartPole", "CartPole-v1"), ("CartPole-v0", "CartPole-v0")])
+@pytest.mark.filterwarnings("ignore:.*CartPole")  # Gymnasium's, about versions
+def test_an_env_is_shown_in_the_version_that_it_resolved_to(asked: str, shown: str) -> None:
+    assert rollout(asked, "--steps", "2")["env"] == shown
+
+
 def test_json_holds_the_records_of_the_very_rollout_that_the_library_does() -> None:
     document = rollout("CartPole-v1", "--n-envs", "3", "--steps", "100", "--seed", "7")
     with GymRunner("CartPole-v1", 7, 3) as runner:

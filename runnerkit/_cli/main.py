@@ -192,7 +192,7 @@ def rollout(
                     runner.rollout(agent, steps, episodes=episodes, progress=progress, on_interrupt="return")
                 seconds = time.perf_counter() - began
             summary = Summary(
-                env=runner.env_id,
+                env=tally.version if tally.version.startswith(f"{runner.env_id}-v") else runner.env_id,
                 agent=agent_name,
                 seed=runner.seed,
                 n_envs=n_envs,

@@ -34,10 +34,13 @@ class Tally:
     def __init__(self, inner: HistoryFormat[Any]) -> None:
         self.steps: int = 0
         self.episodes: list[Episode] = []
+        self.version: str = ""
+        """The id that Gymnasium resolved the env's to: CartPole-v1; empty where there is none."""
         self._inner = inner
 
     def open(self, spec: RunSpec, /) -> Recorder[Any]:
         """Return a recorder around that of the other format."""
+        self.version = spec.env_spec.id if spec.env_spec is not None else ""
         return _TallyRecorder(self, self._inner.open(spec))
 
 
