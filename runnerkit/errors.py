@@ -19,6 +19,8 @@ Every error names the thing that is wrong, what was expected, what was given, an
             └── EnvSpaceError                   an env returned what its own spaces do not allow
 
 RolloutInterrupted is a KeyboardInterrupt and none of these: Ctrl-C ended a rollout. `except Exception` lets it pass.
+
+What breaks an env's contract but loses nothing is an `EnvSpaceWarning`, unless the runner has `strict_spaces=True`.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ __all__ = [
     "ConformanceError",
     "EnvError",
     "EnvSpaceError",
+    "EnvSpaceWarning",
     "MemoryBudgetError",
     "MissingDependencyError",
     "PluginError",
@@ -184,3 +187,11 @@ class EnvError(RolloutError):
 
 class EnvSpaceError(EnvError):
     """Raised when an env returns an observation, reward or flag that its own spaces do not allow."""
+
+
+class EnvSpaceWarning(UserWarning):
+    """Warned of, once per runner, when an env breaks its own contract in a way that loses nothing.
+
+    Such as a first observation outside of its declared bounds, a flag that is not a bool, or a reward of shape (1,).
+    The rollout goes on, and what the env returned is recorded. `strict_spaces=True` makes it an `EnvSpaceError`.
+    """

@@ -476,7 +476,6 @@ def test_an_observation_that_is_not_of_the_space_is_named(
         ((FIT, None, False, False, {}), "reward None"),
         ((FIT, "a", False, False, {}), "reward 'a'"),
         ((FIT, np.array([1.0, 2.0]), False, False, {}), "reward array"),
-        ((FIT, np.array([1.0]), False, False, {}), "reward array"),
         ((FIT, 1j, False, False, {}), "reward 1j"),
         ((FIT, 1.0, np.array([True, False]), False, {}), "flags"),
         ((FIT, 1.0, False, np.array([True, False]), {}), "flags"),
@@ -542,8 +541,8 @@ def test_a_text_observation_alone_is_not_taken_for_observation_and_info() -> Non
 def test_a_first_observation_out_of_bounds_is_named(executor: dict[str, Any]) -> None:
     outside = np.array([-5, 0], np.float32)
     fleet = Fleet({1: Faults(reset=returning((outside, {}), at_step=0))})
-    with build(fleet, n_envs=3, **executor) as runner:
-        with pytest.raises(EnvSpaceError, match=r"returned from reset an observation outside of Box\(0") as caught:
+    with build(fleet, n_envs=3, strict_spaces=True, **executor) as runner:
+        with pytest.raises(EnvSpaceError, match=r"returned from reset .* outside of its declared bounds") as caught:
             runner.rollout(Constant(), steps=3)
         assert "-5" in str(caught.value)
         assert caught.value.env_index == 1
@@ -555,8 +554,8 @@ def test_a_first_observation_out_of_bounds_is_named(executor: dict[str, Any]) ->
 def test_an_observation_out_of_bounds_at_the_first_step_is_named_with_step_and_action(executor: dict[str, Any]) -> None:
     outside = np.array([5000, 0], np.float32)
     fleet = Fleet({2: Faults(step=returning((outside, 0.0, False, False, {})))})
-    with build(fleet, n_envs=3, **executor) as runner:
-        with pytest.raises(EnvSpaceError, match=r"returned from step an observation outside of Box\(0") as caught:
+    with build(fleet, n_envs=3, strict_spaces=True, **executor) as runner:
+        with pytest.raises(EnvSpaceError, match=r"returned from step .* outside of its declared bounds") as caught:
             runner.rollout(Constant(2), steps=3)
         assert "5000" in str(caught.value)
         assert (caught.value.env_index, caught.value.episode_index) == (2, 0)

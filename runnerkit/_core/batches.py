@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from gymnasium import spaces
 
+from runnerkit._core.arrays import as_array
 from runnerkit._core.spaces import Column, Layout, Leaf, MisfitError
 
 __all__ = ["BatchReader", "readable_kinds"]
@@ -141,15 +142,16 @@ def _has_shape(leaf: Leaf, value: Any, shape: tuple[int, ...]) -> bool:
 
 
 def _without_tensors(leaf: Leaf, value: Any) -> Any:
-    """Return arrays for torch tensors, also for those in lists, without importing torch."""
+    """Return arrays for tensors, also for those in lists, without importing torch."""
     if isinstance(value, (list, tuple)):
         return [_without_tensors(leaf, item) for item in value]
-    if not hasattr(value, "detach"):
+    if not hasattr(value, "__dlpack__") and not hasattr(value, "detach"):
         return value
-    try:
-        return value.detach().cpu().numpy()
-    except TypeError as error:  # NumPy has no bfloat16
-        raise MisfitError(f"{leaf.path} must be a tensor of dtype {leaf.dtype}, not {value.dtype}: {error}") from None
+    array = as_array(value)
+    if array is None:  # NumPy has no bfloat16
+        given = getattr(value, "dtype", type(value).__name__)
+        raise MisfitError(f"{leaf.path} must be a tensor of dtype {leaf.dtype}, not {given}, which NumPy cannot read")
+    return array
 
 
 def _wrong_shape(leaf: Leaf, array: Column, n: int) -> str:

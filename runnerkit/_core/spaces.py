@@ -21,6 +21,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from runnerkit._core.arrays import as_array, brief
+
 __all__ = ["Column", "Layout", "Leaf", "MisfitError", "RowWriter", "Rows", "ScalarRows", "Tree", "Write", "put_rows"]
 
 T = TypeVar("T")
@@ -283,12 +285,12 @@ def _split(node: _Node, sample: object, path: str, values: list[object]) -> None
         values.append(sample)
     elif isinstance(node, dict):
         if not isinstance(sample, Mapping) or sample.keys() != node.keys():
-            raise MisfitError(f"{path} must be a dict with the keys {list(node)}, not {_brief(sample)}")
+            raise MisfitError(f"{path} must be a dict with the keys {list(node)}, not {brief(sample)}")
         for key, sub in node.items():
             _split(sub, sample[key], f"{path}[{key!r}]", values)
     else:
         if not isinstance(sample, tuple) or len(sample) != len(node):
-            raise MisfitError(f"{path} must be a tuple of {len(node)}, not {_brief(sample)}")
+            raise MisfitError(f"{path} must be a tuple of {len(node)}, not {brief(sample)}")
         for i, sub in enumerate(node):
             _split(sub, sample[i], f"{path}[{i}]", values)
 
@@ -310,12 +312,13 @@ def _checked_writer(leaf: Leaf, column: Column) -> Write:
     takes_any_integer = isinstance(leaf.space, spaces.Discrete)  # as Gymnasium's Discrete.contains does
 
     def write(row: int, env_index: int, sample: Any) -> None:
-        if getattr(sample, "shape", None) == shape and getattr(sample, "dtype", None) == dtype:
-            column[row, env_index] = sample
-        elif takes_any_integer and _is_integer(sample) and _fits(sample, dtype):
+        array = sample if isinstance(sample, np.generic) else as_array(sample)
+        if array is not None and array.shape == shape and array.dtype == dtype:
+            column[row, env_index] = array
+        elif takes_any_integer and _is_integer(sample if array is None else array) and _fits(sample, dtype):
             column[row, env_index] = int(sample)
         else:
-            raise MisfitError(f"{leaf.path} must be {_wanted(leaf)}, not {_brief(sample)}")
+            raise MisfitError(f"{leaf.path} must be {_wanted(leaf)}, not {brief(sample)}")
 
     return write
 
@@ -334,11 +337,3 @@ def _wanted(leaf: Leaf) -> str:
     if isinstance(leaf.space, spaces.Discrete):
         return f"an integer of {leaf.space}"
     return f"an array of dtype {leaf.dtype} and shape {leaf.shape}"
-
-
-def _brief(value: object) -> str:
-    """Describe a value in a few words for an error message."""
-    if isinstance(value, (np.ndarray, np.generic)):
-        return f"{type(value).__name__} of dtype {value.dtype} and shape {value.shape}"
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 80 else text[:77] + '...'}"

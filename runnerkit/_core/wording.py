@@ -8,9 +8,14 @@ where(error)                        # "my_agents.py:7, in act"
 from __future__ import annotations
 
 import os
+import sys
 import traceback
+import warnings
 
-__all__ = ["count", "short_repr", "where"]
+__all__ = ["FIX_ENV", "count", "short_repr", "warn", "where"]
+
+FIX_ENV = "Fix the env, or wrap it so that it matches its declared spaces"
+"""The way out where an env breaks its contract; what wraps it is said after it."""
 
 _OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _MOST_CHARACTERS = 80
@@ -40,3 +45,11 @@ def where(error: BaseException | None) -> str:
     if not frames or frames[-1].filename.startswith(("<", _OURS)):
         return ""
     return f"{frames[-1].filename}:{frames[-1].lineno}, in {frames[-1].name}"
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn at the line of the user's that called into RunnerKit."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)

@@ -202,8 +202,10 @@ def seed_spaces(env: AnyEnv, seed: int) -> None:
 
 def seed_vector_spaces(env: AnyVectorEnv, seed_of: Callable[[int], int]) -> None:
     """Seed the spaces of a vector env, and those of its envs if they live in this process."""
-    for space in (env.single_action_space, env.single_observation_space, env.action_space, env.observation_space):
-        space.seed(seed_of(0))
+    for name in ("single_action_space", "single_observation_space", "action_space", "observation_space"):
+        space = getattr(env, name, None)  # those of batches are nothing that a runner needs
+        if space is not None:
+            space.seed(seed_of(0))
     envs: object = getattr(env.unwrapped, "envs", ())
     if isinstance(envs, list | tuple):
         for i, part in enumerate(cast("Sequence[object]", envs)):

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from runnerkit._core.bounds import outside
 from runnerkit._core.faults import describe
-from runnerkit._core.spaces import Leaf
+from runnerkit._core.wording import FIX_ENV, warn
 from runnerkit._rollout.assembly import Assembly
-from runnerkit.errors import EnvError, EnvSpaceError, RolloutError
 from runnerkit.executors.vector.executor import VectorExecutor
+from runnerkit.errors import EnvError, EnvSpaceError, EnvSpaceWarning, RolloutError
 from runnerkit.history.block import Block, Mark
 from runnerkit.history.log import InfoEntry
 from runnerkit.records import EpisodeSchedule, EpisodeStart
@@ -53,6 +54,8 @@ class EnvStates:
         executor = parts.executor
         self.vector: VectorExecutor | None = executor if isinstance(executor, VectorExecutor) else None
         """The executor, if a vector env steps all envs at once."""
+        self._oddities: dict[str, str] = {}
+        self._warned: set[str] = set()
         self._parts = parts
         self._schedule: EpisodeSchedule = schedule or parts.schedule
         self._observations = parts.layout.observation.allocate(n)
@@ -143,26 +146,46 @@ class EnvStates:
         where: str,
         actions: Mapping[int, Any] | None = None,
     ) -> None:
-        """Raise EnvSpaceError if first observations lie outside of their space; dtype and shape always fit."""
+        """Warn, once, or raise EnvSpaceError if first observations lie outside of their space.
+
+        Their dtype and shape always fit.
+        """
+        if "bounds" in self._warned:
+            return
         for i in env_indices:
             if i not in self.unseen:
                 continue
-            for leaf, column in zip(self._parts.layout.raw.leaves, block.raw, strict=True):
-                value = leaf.as_sample(column[raw_row, i])
-                if not _contains(leaf, value):
-                    raise self._outside(i, f"{leaf.path} outside of {leaf.space}: {value!r}", where, actions)
+            pairs = zip(self._parts.layout.raw.leaves, block.raw, strict=True)
+            found = [what for leaf, column in pairs if (what := outside(leaf, leaf.as_sample(column[raw_row, i])))]
+            if found:
+                self._handle_outside(i, f"returned from {where} what does not fit: {'; '.join(found)}", actions)
+                return
 
-    def _outside(self, i: int, what: str, where: str, actions: Mapping[int, Any] | None) -> EnvSpaceError:
+    def _handle_outside(self, i: int, what: str, actions: Mapping[int, Any] | None) -> None:
+        if not self._parts.spec.options.strict_spaces:
+            self.note({"bounds": f"Env {i} {what}"})
+            self.warn()
+            return
         env = self.envs[i]
-        wrapper = "gymnasium.wrappers.TransformObservation"
-        way_out = f"Fix the env, or wrap it so that it matches its declared spaces ({wrapper})"
-        return EnvSpaceError(
-            f"returned from {where} an {what}. {way_out}.",
+        raise EnvSpaceError(
+            f"{what}. {FIX_ENV} (gymnasium.wrappers.TransformObservation).",
             env_index=i,
             episode_index=env.episode_index,
             seed=env.start.seed,
             action=None if actions is None else copy.deepcopy(actions[i]),
         )
+
+    def note(self, oddities: Mapping[str, str]) -> None:
+        """Note what broke the contract of an env but lost nothing, to be warned of later."""
+        self._oddities = {**oddities, **self._oddities}
+
+    def warn(self) -> None:
+        """Warn of what was noted, once of each kind."""
+        for kind, what in self._oddities.items():
+            if kind not in self._warned:
+                warn(f"{what}. It is recorded as it is. {FIX_ENV}; strict_spaces=True refuses it.", EnvSpaceWarning)
+                self._warned.add(kind)
+        self._oddities = {}
 
     def keep(self, block: Block, t: int) -> None:
         """Remember observation t, for the next rollout to go on from."""
@@ -178,13 +201,6 @@ class EnvStates:
         for env in self.envs:
             env.running = False
         self.untold, self.reset_infos = [], []
-
-
-def _contains(leaf: Leaf, value: Any) -> bool:
-    try:
-        return leaf.space.contains(value)
-    except Exception:  # spaces differ in how they meet what they do not expect
-        return False
 
 
 def _put(columns: Sequence[Any], index: Any, values: Sequence[Any]) -> None:

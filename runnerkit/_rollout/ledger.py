@@ -52,6 +52,8 @@ class Ledger:
     def note(self, log: EpisodeLog, upto: int) -> None:
         """Append to the log of the block, without looking at who is where now."""
         layout, block = self._parts.layout, self._block
+        if log.oddities:
+            self._standing.note(log.oddities)
         if self._own is None:
             log = log.until(layout.raw, upto)
         if self._parts.preprocess and len(log):  # as a batch in the order of the envs, whoever stepped them

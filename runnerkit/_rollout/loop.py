@@ -86,6 +86,7 @@ class Rollout:
         missing = None if interrupt.requested else self._missing_episodes()
         histories = self._finish(EndReason.INTERRUPTED if interrupt.requested else EndReason.CUT)
         try:
+            self._standing.warn()
             self._report()
             if missing is not None:
                 raise missing

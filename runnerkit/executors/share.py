@@ -11,9 +11,12 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from runnerkit._core.arrays import copied
 from runnerkit._core.faults import close_after, describe
+from runnerkit._core.signals import Oddities, SignalError, read_flag, read_reward
 from runnerkit._core.spaces import Column, Layout, MisfitError, Rows, RowWriter, ScalarRows, Write
 from runnerkit._core.types import AnyEnv
+from runnerkit._core.wording import FIX_ENV
 from runnerkit.errors import EnvError, EnvSpaceError, RunnerKitError
 from runnerkit.executors.thread_safety import is_thread_safe
 from runnerkit.history.block import Block
@@ -24,7 +27,8 @@ __all__ = ["SeedSchedule", "Share", "first_fault"]
 
 _FIRST_CHUNK = 64
 _UNPACKED = object()
-_FLAGS = (bool, np.bool_)  # made once: as a union in the call it would be made for each end of an episode
+_NO = np.False_  # NumPy has only one, so that flags are mostly compared by identity
+_GOES_ON = (False, False)
 
 
 class SeedSchedule:
@@ -76,6 +80,8 @@ class Share:
         self._envs: dict[int, AnyEnv] = {}
         self._episode: dict[int, int] = {}
         self._seed: dict[int, int | None] = {}
+        self.oddities: Oddities = Oddities()
+        """What the envs returned against their contract since the log was drained."""
         self._block: Block | None = None
         self._layout: Layout
         self._log: EpisodeLog
@@ -89,6 +95,7 @@ class Share:
         self._seeds: SeedSchedule = SeedSchedule(options.seed)
         self._keep_infos: bool = options.keep_infos
         self._thread_safe: bool | None = options.thread_safe
+        self.oddities = Oddities(strict=options.strict_spaces)
         try:
             return [self._make(make_env, i) for i in self.env_indices]
         except BaseException as error:
@@ -134,6 +141,8 @@ class Share:
     def drain(self) -> EpisodeLog:
         """Return, and forget, what was logged since the last call."""
         log, self._log = self._log, self._new_log()
+        if self.oddities.found:
+            log.oddities, self.oddities.found = self.oddities.found, {}
         return log
 
     def _new_log(self) -> EpisodeLog:
@@ -164,6 +173,7 @@ class Share:
         # No two threads touch the same key at a time, and what is done to a dict is atomic, with the GIL or without.
         part._envs, part._episode, part._seed = self._envs, self._episode, self._seed
         part._seeds, part._keep_infos = SeedSchedule(self._seeds.seed), self._keep_infos
+        part.oddities = Oddities(strict=self.oddities.strict)
         return part
 
     def take_log(self, log: EpisodeLog) -> None:
@@ -237,13 +247,21 @@ class Share:
                     target[slot] = observation
                 except Exception:  # a MisfitError that says what is wrong, unless only the form differs
                     self._write(row, i, observation)
-                rewards[i] = reward  # whatever float() takes
-                if terminated or truncated:
-                    if not (_is_flag(terminated) and _is_flag(truncated)):
-                        raise TypeError("terminated and truncated must be bools")
-                    # rows begin as False, so that only ends need a write
-                    self._flags[0][at, i], self._flags[1][at, i] = bool(terminated), bool(truncated)
-                    ended.append(i)
+                try:
+                    rewards[i] = reward
+                except Exception:  # one of a single entry, unless it is wrong
+                    rewards[i] = read_reward(reward, f"Env {i}", self.oddities)
+                if (terminated is not False and terminated is not _NO) or (
+                    truncated is not False and truncated is not _NO
+                ):  # or what may mean the same
+                    ends = (
+                        read_flag(terminated, "terminated", f"Env {i}", self.oddities),
+                        read_flag(truncated, "truncated", f"Env {i}", self.oddities),
+                    )
+                    if ends != _GOES_ON:
+                        # rows begin as False, so that only ends need a write
+                        self._flags[0][at, i], self._flags[1][at, i] = ends
+                        ended.append(i)
                 if info and self._keep_infos:
                     self._log.infos.append((i, at, _kept(info)))
         except EnvError as raised:
@@ -294,11 +312,13 @@ class Share:
     def _bad_step(self, i: int, result: Any, kept: tuple[Any, Any, Any], error: Exception) -> EnvError:
         if isinstance(error, MisfitError):
             return self._misfit(i, f"returned from step what does not fit its observation space: {error}")
+        if isinstance(error, SignalError):
+            return self._error(i, f"returned from step {error}. {FIX_ENV}.", EnvSpaceError)
         if result is not _UNPACKED:
             what = "(observation, reward, terminated, truncated, info)"
             return self._misfit(i, f"returned {_kind(result)} from step, not {what}")
         what = f"returned the reward {kept[0]!r} and the flags {kept[1:]!r} from step"
-        wanted = "A reward must be a number, terminated and truncated bools, the info a dict. Fix the env, or wrap it."
+        wanted = f"A reward must be a number, terminated and truncated bools, the info a dict. {FIX_ENV}."
         return self._error(i, f"{what}; something of it cannot be kept: {describe(error)}. {wanted}", EnvSpaceError)
 
     def _bad_reset(self, i: int, result: Any, error: Exception) -> EnvError:
@@ -314,9 +334,7 @@ class Share:
         return error
 
     def _misfit(self, i: int, what: str) -> EnvError:
-        wrapper = "gymnasium.wrappers.TransformObservation"
-        way_out = f"Fix the env, or wrap it so that it matches its declared spaces ({wrapper})"
-        return self._error(i, f"{what}. {way_out}.", EnvSpaceError)
+        return self._error(i, f"{what}. {FIX_ENV} (gymnasium.wrappers.TransformObservation).", EnvSpaceError)
 
     def _error(self, i: int, what: str, kind: type[EnvError] = EnvError) -> EnvError:
         return kind(what, env_index=i, episode_index=self._episode.get(i), seed=self._seed.get(i))
@@ -336,16 +354,12 @@ def first_fault(faults: Sequence[BaseException]) -> BaseException:
     return first
 
 
-def _is_flag(value: object) -> bool:
-    return isinstance(value, _FLAGS)
-
-
 def _kept(info: object) -> dict[str, Any]:
     """Copy an info that is kept, as the env may change it."""
     if not isinstance(info, Mapping):
         raise TypeError(f"the info must be a dict, not a {type(info).__name__}")
     try:
-        return dict(copy.deepcopy(info))
+        return dict(copied(info))
     except Exception as error:
         raise TypeError(f"the info cannot be copied ({describe(error)}): leave keep_infos out") from error
 

@@ -39,7 +39,7 @@ class EpisodeLog:
     observations are kept here, as the bytes of their leaves.
     """
 
-    __slots__ = ("_begun", "_finals", "_sizes", "infos", "reset_infos", "unknown")
+    __slots__ = ("_begun", "_finals", "_sizes", "infos", "oddities", "reset_infos", "unknown")
 
     def __init__(self, layout: Layout) -> None:
         self._begun: array[int] = array("i")  # env index, first row, episode index, end reason; and again
@@ -51,6 +51,8 @@ class EpisodeLog:
         """Infos that came with first observations, by episode index instead of row."""
         self.unknown: list[tuple[int, int]] = []
         """(env index, row) where an episode ended in an observation that the env did not tell."""
+        self.oddities: dict[str, str] = {}
+        """What envs returned against their contract, and what was taken all the same, by kind."""
 
     def __len__(self) -> int:
         return len(self._begun) // _WIDTH
@@ -122,6 +124,7 @@ class EpisodeLog:
         self.infos += other.infos
         self.reset_infos += other.reset_infos
         self.unknown += other.unknown
+        self.oddities = {**other.oddities, **self.oddities}
 
     def _drop_half_entry(self) -> None:
         """Drop what `begin` had written when an exception of a signal handler broke it off: it may come at any time."""
@@ -156,6 +159,7 @@ class EpisodeLog:
         log = EpisodeLog(layout)
         log.begin_many(self.table() if table is None else table, finals)
         log.infos, log.reset_infos, log.unknown = self.infos, self.reset_infos, self.unknown
+        log.oddities = self.oddities
         return log
 
 

@@ -114,13 +114,14 @@ class HelperShare(Share):
             return log
         rest = EpisodeLog(self._layout)
         rest.infos, rest.reset_infos = self._told
+        rest.oddities, log.oddities = log.oddities, {}
         return rest
 
     @property
     def has_more_to_tell(self) -> bool:
         """Whether there is such a rest."""
         log = self._log
-        return bool(log.infos or log.reset_infos or len(log))
+        return bool(log.infos or log.reset_infos or len(log) or self.oddities.found)
 
     def _mark(self, phase: int, i: int) -> None:
         self._words[ControlWords.PHASE], self._words[ControlWords.ENV] = phase, i
@@ -223,7 +224,8 @@ class Helper:
     def _give(self, status: int) -> None:
         words = self._words
         words[ControlWords.STATUS] = status
-        if self._tells_more and self._block is not None:
+        if (self._tells_more or self._share.oddities.found) and self._block is not None:
+            self._tells_more = True
             words[ControlWords.HAS_MAIL] = self._share.has_more_to_tell
         words[ControlWords.PHASE] = (
             Phase.IDLE

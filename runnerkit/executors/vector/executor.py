@@ -23,13 +23,16 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from numpy.typing import NDArray
 
+from runnerkit._core.arrays import without_tensors
 from runnerkit._core.faults import describe
+from runnerkit._core.signals import NUMBERS, Oddities, SignalError, read_flags, read_rewards
 from runnerkit._core.spaces import Column, Layout, MisfitError, Rows
 from runnerkit._core.types import AnyEnv, AnyVectorEnv
+from runnerkit._core.wording import FIX_ENV
 from runnerkit.errors import EnvError, EnvSpaceError
 from runnerkit.executors.share import SeedSchedule
 from runnerkit.executors.vector.seeding import Resets
-from runnerkit.executors.vector.unpacking import NUMBERS, Finals, Infos, Unpacker
+from runnerkit.executors.vector.unpacking import Finals, Infos, Unpacker
 from runnerkit.executors.vector.validation import autoreset_mode, check
 from runnerkit.executors.vector.workers import death_among
 from runnerkit.history.block import Block, BlockLayout
@@ -39,8 +42,8 @@ from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, Provenance
 __all__ = ["VectorExecutor"]
 
 _BOOL: Final = np.dtype(np.bool_)
+_WHO: Final = "The vector env"
 _Step: TypeAlias = "Callable[[int, int, Any], tuple[NDArray[np.bool_], Any]]"
-_WAY_OUT = "Fix the env, or wrap it so that it matches its declared spaces (gymnasium.wrappers.vector)"
 
 
 class VectorExecutor:
@@ -100,6 +103,7 @@ class VectorExecutor:
         env = self._env
         check(env, self._n)
         self._keep_infos: bool = options.keep_infos
+        self._oddities: Oddities = Oddities(strict=options.strict_spaces)
         self._schedule = SeedSchedule(options.seed)
         self._resets: Resets = Resets(env, self._schedule, each=self.begins_alone)
         spec = env.spec if isinstance(env.spec, EnvSpec) else None
@@ -129,12 +133,13 @@ class VectorExecutor:
         self._has_learned = True
         self._unpack = Unpacker(layout.raw, self._n)
         self._finals = Finals(layout.raw, self._env)
-        self._infos = Infos(self._n)
+        self._infos = Infos(self._env)
         self._idle_action = _any_action(layout.env_action)
 
     def drain(self) -> EpisodeLog:
         """Return, and forget, what was logged since the last call."""
         log, self._log = self._log, EpisodeLog(self._layout)
+        log.oddities, self._oddities.found = self._oddities.found, {}
         return log
 
     def close(self) -> None:
@@ -232,9 +237,10 @@ class VectorExecutor:
     def _make_stepper(self, block: Block) -> _Step:
         """Make a function of all that a step takes, as a microsecond counts here."""
         step, unpack, put = self._env.step, self._unpack, self._put
-        is_array, items = self._layout.is_array, (self._n,)
+        n, oddities, same_step = self._n, self._oddities, self._mode is AutoresetMode.SAME_STEP
+        is_array, items = self._layout.is_array, (n,)
         leaf = self._layout.leaves[0] if is_array else None
-        shape, dtype = (None, None) if leaf is None else ((self._n, *leaf.shape), leaf.dtype)
+        shape, dtype = (None, None) if leaf is None else ((n, *leaf.shape), leaf.dtype)
         first = block.raw[0] if is_array else block.rewards
         all_rewards, all_terminated, all_truncated = block.rewards, block.terminated, block.truncated
 
@@ -260,15 +266,17 @@ class VectorExecutor:
                         and terminated.dtype is truncated.dtype is _BOOL
                         and rewards.dtype.kind in NUMBERS
                     ):
-                        rewards = unpack.rewards(rewards)
-                        terminated = unpack.flags(terminated, "terminations")
-                        truncated = unpack.flags(truncated, "truncations")
-                except MisfitError as error:
+                        rewards = read_rewards(rewards, n, _WHO, oddities)
+                        terminated = read_flags(terminated, n, "terminations", _WHO, oddities)
+                        truncated = read_flags(truncated, n, "truncations", _WHO, oddities)
+                except (MisfitError, SignalError) as error:
                     raise self._misfit(f"returned from step what does not fit: {error}") from error
                 all_rewards[at] = rewards
                 all_terminated[at] = terminated
                 all_truncated[at] = truncated
                 self._over = over = terminated | truncated
+                if same_step:
+                    self._returned = observations
             except BaseException:
                 self._is_reset = False  # who knows where the envs stand
                 raise
@@ -291,6 +299,8 @@ class VectorExecutor:
         restart: bool,
     ) -> None:
         """Do what is left to do after a step, but for envs that rest and are not asked for infos."""
+        if self._keep_infos:
+            infos = without_tensors(infos)  # once, and not env by env
         if self._rests:
             self._episode[waited] += 1
         elif self._mode is AutoresetMode.SAME_STEP:
@@ -310,6 +320,8 @@ class VectorExecutor:
         self._over, self._first = np.zeros(self._n, np.bool_), {}
         values, infos, how = self._ask(lambda: self._resets.all_at_once(seeds, given))
         self._put(row, values)
+        if self._mode is AutoresetMode.SAME_STEP:
+            self._finals.note_first(self._raw, row, starts)
         self._is_reset, self._failed = True, False
         rest = {i: starts[i] for i in starts if i not in how}
         if rest:  # those with options of their own
@@ -388,7 +400,7 @@ class VectorExecutor:
             raise self._misfit(
                 f"returned infos['final_obs'] that has nothing for env {i}: {describe(error)}"
             ) from error
-        return None if final is None or self._finals.is_doubtful(i, self._raw, row) else final
+        return None if final is None or self._finals.is_wrong(i, self._raw, row, self._returned) else final
 
     # ---- asking the env
 
@@ -446,6 +458,7 @@ class VectorExecutor:
     def _log_reset_infos(self, infos: Any, env_indices: Sequence[int], *, after_step: bool = False) -> None:
         if not infos or not self._keep_infos:
             return
+        infos = without_tensors(infos)
         for i in env_indices:
             info = self._own_info(self._infos.of_reset, infos, i, after_step=after_step)
             if info:
@@ -476,7 +489,7 @@ class VectorExecutor:
 
     @staticmethod
     def _misfit(what: str, *, after_step: bool = False) -> EnvError:
-        return EnvSpaceError(f"{what}. {_WAY_OUT}.", after_step=after_step)
+        return EnvSpaceError(f"{what}. {FIX_ENV} (gymnasium.wrappers.vector).", after_step=after_step)
 
 
 def _any_action(layout: Layout) -> list[Any]:

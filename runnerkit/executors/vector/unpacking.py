@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 from gymnasium.spaces import Discrete, Text
-from numpy.typing import NDArray
+from gymnasium.vector import SyncVectorEnv, VectorWrapper
 
+from runnerkit._core.arrays import as_array, copied, kind_of
 from runnerkit._core.spaces import Column, Layout, Leaf, MisfitError
 from runnerkit._core.types import AnyVectorEnv
 
-__all__ = ["NUMBERS", "Finals", "Infos", "Unpacker"]
+__all__ = ["Finals", "Infos", "Unpacker"]
 
 _FINAL_OBS: Final = ("final_obs", "final_observation")
 _FINAL_INFO: Final = "final_info"
 _FINALS: Final = frozenset({*_FINAL_OBS, _FINAL_INFO, *(f"_{key}" for key in (*_FINAL_OBS, _FINAL_INFO))})
-_BOOL: Final = np.dtype(np.bool_)
-NUMBERS: Final = "fiub"
-"""The kinds of dtypes that rewards may be of."""
 
 
 class Unpacker:
@@ -32,7 +30,6 @@ class Unpacker:
 
     def __init__(self, layout: Layout, n_envs: int) -> None:
         self._layout, self._n = layout, n_envs
-        self._flags = (n_envs,)
 
     def observations(self, batch: Any) -> list[Column]:
         """Return a batch of observations by leaf; raises MisfitError."""
@@ -41,22 +38,8 @@ class Unpacker:
             for leaf, value in zip(self._layout.leaves, self._layout.split(batch), strict=True)
         ]
 
-    def flags(self, value: Any, what: str) -> NDArray[np.bool_]:
-        """Return flags; raises MisfitError where they are no bools, one per env."""
-        array = _as_array(value)
-        if array is None or array.dtype != _BOOL or array.shape != self._flags:
-            raise MisfitError(f"{what} must be an array of {self._n} bools, not {_brief(value)}")
-        return array
-
-    def rewards(self, value: Any) -> Column:
-        """Return rewards; raises MisfitError where they are no numbers, one per env."""
-        array = _as_array(value)
-        if array is None or array.dtype.kind not in NUMBERS or array.shape != self._flags:
-            raise MisfitError(f"rewards must be an array of {self._n} numbers, not {_brief(value)}")
-        return array
-
     def _array(self, leaf: Leaf, value: Any) -> Column:
-        array, shape = _as_array(value), (self._n, *leaf.shape)
+        array, shape = as_array(value), (self._n, *leaf.shape)
         if array is not None and array.shape == shape:
             if array.dtype == leaf.dtype:
                 return array
@@ -64,11 +47,11 @@ class Unpacker:
                 cast = array.astype(leaf.dtype)
                 if (cast == array).all():
                     return cast
-        raise MisfitError(f"{leaf.path} must be an array of dtype {leaf.dtype} and shape {shape}, not {_brief(value)}")
+        raise MisfitError(f"{leaf.path} must be an array of dtype {leaf.dtype} and shape {shape}, not {kind_of(value)}")
 
     def _objects(self, leaf: Leaf, value: Any) -> Column:
         if not isinstance(value, (tuple, list, np.ndarray)) or len(value) != self._n:
-            raise MisfitError(f"{leaf.path} must be a tuple of {self._n} samples of {leaf.space}, not {_brief(value)}")
+            raise MisfitError(f"{leaf.path} must be a tuple of {self._n} samples of {leaf.space}, not {kind_of(value)}")
         column = np.empty(self._n, object)
         for i, sample in enumerate(value):
             column[i] = copy.deepcopy(sample)
@@ -76,17 +59,30 @@ class Unpacker:
 
 
 class Finals:
-    """Finds the final observations in the infos of an env that resets in the step in which an episode ends."""
+    """Finds the final observations in the infos of an env that resets in the step in which an episode ends.
+
+    What the env says is believed, until it is seen to be wrong: the final observation of an env that hands out one
+    array again and again was written over by the reset before anyone could copy it, and is then equal to the first
+    observation of the next episode. That is seen where the two share memory, or where such an observation is
+    not what the last episode began with, so that the env can hardly have come back to it.
+    """
 
     def __init__(self, layout: Layout, env: AnyVectorEnv) -> None:
         self._layout = layout
         self._env: Any = env.unwrapped
+        self._is_plain = isinstance(self._env, SyncVectorEnv)  # whose memory can be looked at
         self._one: list[Column] = layout.allocate(1, 1)
         self._write = layout.writer(self._one)
         # leaves that an env can write over: numbers and strings are new ones each time
         leaves = enumerate(layout.leaves)
         self._buffers = [k for k, leaf in leaves if (leaf.is_object or leaf.shape) and not isinstance(leaf.space, Text)]
         self._trusted: set[int] = set()  # envs that were seen to hand out new arrays
+        self._begun: dict[int, list[bytes]] = {}  # what the episodes began with of those that were not
+
+    def note_first(self, columns: Sequence[Column], row: int, env_indices: Iterable[int]) -> None:
+        """Note the first observations of episodes, before they are stepped."""
+        if self._buffers:
+            self._begun.update({i: self._bytes(columns, row, i) for i in env_indices if i not in self._trusted})
 
     def of(self, infos: Any, i: int) -> list[Column] | None:
         """Return the final observation of an env, `[1, 1, *shape]` per leaf, good until the next; None if unknown."""
@@ -103,21 +99,22 @@ class Finals:
         if self._layout.is_single and self._layout.leaves[0].is_scalar_box:
             sample = np.asarray(sample)
         self._write(0, 0, sample)
+        self._sample = sample
         return self._one
 
-    def is_doubtful(self, i: int, columns: Sequence[Column], row: int) -> bool:
-        """Whether what `of` found may be a buffer that the env wrote over before anyone could copy it.
+    def is_wrong(self, i: int, columns: Sequence[Column], row: int, observations: Any) -> bool:
+        """Whether what `of` found was seen to be no final observation, but the first one, in this row.
 
-        It is then equal to the first observation in this row. So it may well be where the env came back to where it
-        began; but only until the two differ for the first time. Where the observation before is the same, too, nothing
-        is lost.
+        `observations` is the batch that the env returned, of which the row is a copy.
         """
-        if i in self._trusted or not self._buffers:
+        if i in self._trusted or self._is_plain or not self._buffers:
             return False
-        final, first = self._bytes(self._one, 0, 0), self._bytes(columns, row, i)
+        final, first, begun = self._bytes(self._one, 0, 0), self._bytes(columns, row, i), self._begun.get(i)
+        self._begun[i] = first
         if final != first:
             self._trusted.add(i)
-        return final == first and self._bytes(columns, row - 1, i) != first
+            return False
+        return first != begun or self._share_memory(self._sample, observations)
 
     def _bytes(self, columns: Sequence[Column], row: int, i: int) -> list[bytes]:
         return [pickle.dumps(columns[k][row, i]) for k in self._buffers]
@@ -131,16 +128,15 @@ class Finals:
     def _was_overwritten(self, sample: Any, i: int) -> bool:
         """Whether the reset has already written over it: `SyncVectorEnv` hands on the buffers of its envs."""
         observed = getattr(self._env, "_env_obs", None)
-        if not isinstance(observed, list) or len(observed) <= i:
-            return False
+        return isinstance(observed, list) and len(observed) > i and self._share_memory(sample, observed[i])
+
+    def _share_memory(self, sample: Any, other: Any) -> bool:
         try:
-            pairs = zip(self._layout.split(sample), self._layout.split(observed[i]), strict=True)
+            pairs = list(zip(self._layout.split(sample), self._layout.split(other), strict=True))
         except MisfitError:
             return False
-        return any(
-            isinstance(final, np.ndarray) and isinstance(first, np.ndarray) and np.may_share_memory(final, first)
-            for final, first in pairs
-        )
+        arrays = [(as_array(one), as_array(two)) for one, two in pairs]
+        return any(one is not None and two is not None and np.may_share_memory(one, two) for one, two in arrays)
 
 
 class Infos:
@@ -149,8 +145,9 @@ class Infos:
     An env's own info has copies of what is its; what is of no one env in particular (no array of n) is in all of them.
     """
 
-    def __init__(self, n_envs: int) -> None:
-        self._n = n_envs
+    def __init__(self, env: AnyVectorEnv) -> None:
+        self._n: int = env.num_envs
+        self._statistics = _statistics_keys(env)
 
     def of_step(self, infos: Mapping[str, Any], i: int) -> dict[str, Any]:
         """Return what is of an env's step."""
@@ -158,17 +155,22 @@ class Infos:
 
     def of_end(self, infos: Mapping[str, Any], i: int) -> dict[str, Any]:
         """Return what is of an env's last step, where the rest is of the first observation that comes with it."""
+        own = {key: infos[key] for key in self._statistics if key in infos}
+        own |= {f"_{key}": infos[f"_{key}"] for key in own if f"_{key}" in infos}
+        return self._own(own, i, frozenset()) | self._of_final(infos, i)
+
+    def _of_final(self, infos: Mapping[str, Any], i: int) -> dict[str, Any]:
         final = infos.get(_FINAL_INFO)
         if final is None or not infos.get(f"_{_FINAL_INFO}", _Always())[i]:
             return {}
         if isinstance(final, Mapping):
             return self._own(final, i, frozenset())
         own = final[i]
-        return dict(copy.deepcopy(own)) if isinstance(own, Mapping) else {}
+        return dict(copied(own)) if isinstance(own, Mapping) else {}
 
     def of_reset(self, infos: Mapping[str, Any], i: int) -> dict[str, Any]:
         """Return what came with an env's first observation."""
-        return self._own(infos, i, _FINALS)
+        return self._own(infos, i, _FINALS | self._statistics)
 
     def _own(self, infos: Mapping[Any, Any], i: int, without: frozenset[str]) -> dict[str, Any]:
         own: dict[str, Any] = {}
@@ -182,11 +184,29 @@ class Infos:
                 sub = self._own(value, i, frozenset())
                 if sub or mask is not None:
                     own[key] = sub
-            elif isinstance(value, (list, tuple, np.ndarray)) and np.ndim(value) > 0 and len(value) == self._n:
-                own[key] = copy.deepcopy(value[i])
             else:
-                own[key] = copy.deepcopy(value)
+                own[key] = copied(value[i] if self._is_split(value) else value)
         return own
+
+    def _is_split(self, value: Any) -> bool:
+        """Whether a value has one item for each env."""
+        if isinstance(value, (list, tuple)):
+            return bool(len(value) == self._n)
+        return isinstance(value, np.ndarray) and value.shape[:1] == (self._n,)
+
+
+def _statistics_keys(env: Any) -> frozenset[str]:
+    """Return the keys under which wrappers tell of episodes that ended, beside what envs tell of the next ones."""
+    if not isinstance(env, VectorWrapper):
+        return frozenset()
+    from gymnasium.wrappers.vector import RecordEpisodeStatistics  # no sooner, as it costs some milliseconds
+
+    keys = set()
+    while isinstance(env, VectorWrapper):
+        if isinstance(env, RecordEpisodeStatistics):
+            keys.add(env._stats_key)
+        env = env.env
+    return frozenset(keys)
 
 
 class _Always:
@@ -194,18 +214,3 @@ class _Always:
 
     def __getitem__(self, i: int) -> bool:
         return True
-
-
-def _as_array(value: Any) -> Column | None:
-    """Return an array, also for what other libraries call one."""
-    if type(value) is np.ndarray:
-        return value
-    try:
-        return np.asarray(value) if hasattr(value, "__array__") else None
-    except Exception:  # such as a tensor on a GPU
-        return None
-
-
-def _brief(value: object) -> str:
-    array = _as_array(value)
-    return type(value).__name__ if array is None else f"{array.dtype} of shape {array.shape}"

@@ -1,0 +1,106 @@
+"""Rewards and flags that are not plainly numbers and bools: taken where they can only mean one thing, else refused.
+
+Nothing here runs for an env that keeps to its contract. What is taken although it breaks the contract is an **oddity**:
+it is noted once, for the runner to warn of, or refused where the runner is strict.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runnerkit._core.arrays import as_array, kind_of
+from runnerkit._core.wording import short_repr
+
+__all__ = ["NUMBERS", "Oddities", "SignalError", "read_flag", "read_flags", "read_reward", "read_rewards"]
+
+_FLAGS = (bool, np.bool_)
+NUMBERS = "fiub"
+"""The kinds of dtypes that rewards may be of."""
+
+
+class SignalError(Exception):
+    """A reward or a flag that is none, in words that go on from "returned"."""
+
+
+class Oddities:
+    """What envs returned against their contract, but so that nothing was lost: one sentence of each kind."""
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self.strict: bool = strict
+        self.found: dict[str, str] = {}
+
+    def note(self, kind: str, who: str, what: str) -> None:
+        """Note the first of a kind, of env `who`; raises SignalError where nothing odd is allowed."""
+        if self.strict:
+            raise SignalError(f"{what} (strict_spaces=True refuses it)")
+        self.found.setdefault(kind, f"{who} returned {what}")
+
+
+def read_flag(value: Any, name: str, who: str, oddities: Oddities) -> bool:
+    """Return what a flag of one env means; raises SignalError where that is open."""
+    if isinstance(value, _FLAGS):
+        return bool(value)
+    array = np.asarray(value) if isinstance(value, int) else as_array(value)
+    if array is None or array.size != 1 or not _are_flags(array):
+        raise SignalError(f"the flag {name}={short_repr(value)}, but flags must be bools")
+    if array.dtype != np.bool_ or array.shape:
+        oddities.note("flags", who, f"the flag {name}={short_repr(value)}, which is not a bool")
+    return bool(array.item())
+
+
+def read_flags(value: Any, n: int, name: str, who: str, oddities: Oddities) -> NDArray[np.bool_]:
+    """Return the flags of n envs; raises SignalError where they are no bools, one per env."""
+    array = as_array(value)
+    if array is None or array.shape not in ((n,), (n, 1)) or not _are_flags(array):
+        raise SignalError(f"{name} must be an array of {n} bools, not {kind_of(value)}")
+    if array.dtype != np.bool_ or array.shape != (n,):
+        oddities.note("flags", who, f"{name} that are not {n} bools, but {kind_of(value)}")
+    return array.reshape(n).astype(np.bool_)
+
+
+def read_reward(value: Any, who: str, oddities: Oddities) -> float:
+    """Return the reward of one env; raises SignalError where it is not one number."""
+    array = as_array(value)
+    if array is None or array.dtype.kind not in NUMBERS or not array.size:
+        raise SignalError(f"the reward {short_repr(value)}, but a reward must be a number")
+    if array.size > 1:
+        raise SignalError(
+            f"the reward {short_repr(value)} of shape {array.shape}, but a reward must be one number. "
+            "A wrapper can make one of them:\n\n"
+            "    class OneReward(gymnasium.RewardWrapper):\n"
+            f"        def reward(self, reward): return float(np.dot(reward, {_weights(array.shape)}))\n\n"
+        )
+    if array.shape:
+        oddities.note("rewards", who, f"a reward of shape {array.shape}, which is not a plain number")
+    return float(array.item())
+
+
+def read_rewards(value: Any, n: int, who: str, oddities: Oddities) -> NDArray[Any]:
+    """Return the rewards of n envs; raises SignalError where they are no numbers, one per env."""
+    array = as_array(value)
+    if array is not None and array.dtype.kind in NUMBERS and array.ndim == 2 and array.shape[0] == n:
+        if array.shape[1] != 1:
+            raise SignalError(
+                f"rewards must be an array of {n} numbers, not {kind_of(value)}. "
+                "A wrapper can make one number of each row:\n\n"
+                "    class OneReward(gymnasium.vector.VectorRewardWrapper):\n"
+                f"        def rewards(self, rewards): return rewards @ {_weights(array.shape[1:])}\n\n"
+            )
+        oddities.note("rewards", who, f"rewards of shape {array.shape} instead of {(n,)}")
+        return array.reshape(n)
+    if array is None or array.dtype.kind not in NUMBERS or array.shape != (n,):
+        raise SignalError(f"rewards must be an array of {n} numbers, not {kind_of(value)}")
+    return array
+
+
+def _are_flags(array: NDArray[Any]) -> bool:
+    """Whether all are bools, or integers that can only mean one; a float may well be a reward in the wrong place."""
+    return array.dtype.kind == "b" or (array.dtype.kind in "iu" and bool(((array == 0) | (array == 1)).all()))
+
+
+def _weights(shape: tuple[int, ...]) -> str:
+    equal = ", ".join([f"{1 / shape[0]:.3g}"] * shape[0])
+    return f"[{equal}]" if len(shape) == 1 and shape[0] <= 8 else "weights"
