@@ -11,8 +11,8 @@ from runnerkit._core.bounds import outside
 from runnerkit._core.faults import describe
 from runnerkit._core.wording import FIX_ENV, warn
 from runnerkit._rollout.assembly import Assembly
-from runnerkit.executors.vector.executor import VectorExecutor
 from runnerkit.errors import EnvError, EnvSpaceError, EnvSpaceWarning, RolloutError
+from runnerkit.executors.vector.executor import VectorExecutor
 from runnerkit.history.block import Block, Mark
 from runnerkit.history.log import InfoEntry
 from runnerkit.records import EpisodeSchedule, EpisodeStart
