@@ -87,9 +87,16 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 
+if TYPE_CHECKING:
+    __version__: str
+
 if not TYPE_CHECKING:  # to a type checker, a misspelt name is an error
 
     def __getattr__(name: str) -> object:
+        if name == "__version__":
+            from importlib.metadata import version  # slow to import
+
+            return version("runnerkit")
         if name not in _HOME_OF:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)

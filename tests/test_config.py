@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -61,3 +62,7 @@ def test_an_unknown_option_is_answered_with_the_one_that_was_meant(build: Callab
         build("CartPole-v1", n_env=4)
     with pytest.raises(TypeError, match=r"What is for the env itself goes into env_options=\{'sutton_barto_reward'"):
         build("CartPole-v1", sutton_barto_reward=True)
+
+
+def test_the_version_is_that_of_the_installed_distribution() -> None:
+    assert runnerkit.__version__ == importlib.metadata.version("runnerkit")
