@@ -3,6 +3,8 @@
     runnerkit rollout CartPole-v1 --n-envs 8 --steps 1000
     runnerkit tune CartPole-v1 --n-envs 8
     runnerkit plugins
+    runnerkit new scale-image --kind preprocessor
+    runnerkit check runnerkit-scale-image
 
 Exit codes: 0 all went well, 1 the run failed, 2 what was typed makes no sense, 130 Ctrl-C, 143 SIGTERM. Results go to
 stdout, everything else to stderr. Whatever is heavy is imported by the command that needs it.
@@ -11,18 +13,18 @@ stdout, everything else to stderr. Whatever is heavy is imported by the command 
 from __future__ import annotations
 
 import contextlib
-import json
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 from typing_extensions import override
 
+from runnerkit._cli.authors import check, new
+from runnerkit._cli.frame import explained, print_json, results
 from runnerkit._cli.stopping import Stop, stoppable
-from runnerkit._core.wording import count, where
-from runnerkit.errors import ArgumentError, RolloutInterrupted, RunnerKitError, UnknownNameError
+from runnerkit._core.wording import count
+from runnerkit.errors import RolloutInterrupted
 
 if TYPE_CHECKING:
     from runnerkit._cli.advice import TuningSummary
@@ -162,7 +164,7 @@ def rollout(
         raise click.UsageError("Give --steps or --episodes, not both.", click.get_current_context())
     if steps is None and episodes is None:
         steps = _DEFAULT_STEPS
-    with _explained(), _results(as_json) as out:
+    with explained(), results(as_json) as out:
         from runnerkit._cli.agents import agent_maker, import_from_current_directory
         from runnerkit._cli.reports import Summary, Tally
         from runnerkit._cli.terminal import progress_bar
@@ -215,7 +217,7 @@ def _print_summary(summary: Summary, as_json: bool, out: IO[str]) -> None:
     from runnerkit._cli.terminal import print_pairs
 
     if as_json:
-        _print_json(summary.document(), out)
+        print_json(summary.document(), out)
         return
     print_pairs(summary.rows(), out)
     if summary.interrupted:
@@ -305,7 +307,7 @@ def tune(
     Measure while nothing else runs. Ctrl-C (exit code 130) or SIGTERM (143) ends it early and shows what was
     measured until then.
     """
-    with _explained(), _results(as_json) as out:
+    with explained(), results(as_json) as out:
         from runnerkit._cli.advice import TuningSummary
         from runnerkit._cli.agents import agent_maker, import_from_current_directory
         from runnerkit._cli.terminal import share_bar
@@ -343,7 +345,7 @@ def _print_tuning(summary: TuningSummary, as_json: bool, out: IO[str]) -> None:
     from runnerkit._cli.terminal import print_pairs, print_records
 
     if as_json:
-        _print_json(summary.document(), out)
+        print_json(summary.document(), out)
         return
     print_records(summary.records(), summary.columns, out)
     click.echo(file=out)
@@ -371,7 +373,7 @@ def plugins(as_json: bool) -> None:
     These are the names that `runnerkit rollout` takes for --executor, --history, --pre and --post, and the families
     of envs. Plugins that could not be loaded are listed on stderr, with the reason.
     """
-    with _explained(), _results(as_json) as out:
+    with explained(), results(as_json) as out:
         from runnerkit._cli.terminal import print_records
         from runnerkit._plugins.catalogue import contributions, problems
         from runnerkit._plugins.manager import installed_plugins
@@ -379,7 +381,7 @@ def plugins(as_json: bool) -> None:
         installed = installed_plugins()
         installed.discover()
         if as_json:
-            _print_json({"contributions": contributions(installed), "problems": problems(installed)}, out)
+            print_json({"contributions": contributions(installed), "problems": problems(installed)}, out)
         else:
             print_records(contributions(installed), _COLUMNS, out)
             _print_problems(installed.problems)
@@ -393,33 +395,12 @@ def _print_problems(problems: Sequence[PluginProblem]) -> None:
         click.echo(f"  {problem}", err=True)
 
 
+main.add_command(check)
+main.add_command(new)
+
+
 # ---- what goes in and out
 
 
 def _stop() -> Stop:
     return click.get_current_context().ensure_object(Stop)
-
-
-@contextlib.contextmanager
-def _results(as_json: bool) -> Iterator[IO[str]]:
-    """Give where results go; with JSON, what envs, agents and plugins print goes to stderr meanwhile."""
-    out = sys.stdout
-    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        yield out
-
-
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    """Turn RunnerKit's errors into a message and an exit code."""
-    try:
-        yield
-    except (ArgumentError, UnknownNameError) as error:
-        raise click.UsageError(str(error), click.get_current_context()) from error
-    except RunnerKitError as error:
-        notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
-        place = where(error.__cause__)
-        raise click.ClickException(f"{error}{notes}" + (f"\n  at {place}" if place else "")) from error
-
-
-def _print_json(document: object, out: IO[str]) -> None:
-    click.echo(json.dumps(document, indent=2, allow_nan=False), file=out)

@@ -1,0 +1,80 @@
+"""The commands for authors of plugins: `runnerkit check` and `runnerkit new`."""
+
+from __future__ import annotations
+
+import click
+
+from runnerkit._cli.frame import explained, print_json, results
+
+__all__ = ["check", "new"]
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  runnerkit check .
+  runnerkit check runnerkit-atari --env atari:Pong --json
+"""
+)
+@click.argument("target")
+@click.option("--env", "envs", metavar="NAME:ENV", multiple=True, help="An env to check of an env factory; repeat it.")
+@click.option(
+    "--expect-failure",
+    "expected",
+    metavar="CHECK=REASON",
+    multiple=True,
+    help="A check that is meant to fail, and why; repeat it. It is strict: if the check passes, the command fails.",
+)
+@click.option("--mypy/--no-mypy", default=True, help="Run mypy --strict on the package, if mypy is installed.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def check(target: str, envs: tuple[str, ...], expected: tuple[str, ...], mypy: bool, as_json: bool) -> None:
+    """Check a plugin and all that it offers with the conformance kit.
+
+    TARGET is a module, an installed distribution, or a folder with a pyproject.toml, which need not be installed.
+    The exit code is 1 if a check fails.
+    """
+    with explained(), results(as_json) as out:
+        from runnerkit._cli.agents import import_from_current_directory
+        from runnerkit._cli.check import check_target, print_report
+
+        import_from_current_directory()
+        report = check_target(target, envs, expected, mypy=mypy)
+        if as_json:
+            print_json(report.document(), out)
+        else:
+            print_report(report, out)
+    if not report.ok:
+        click.get_current_context().exit(1)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  runnerkit new scale-image --kind preprocessor
+  runnerkit new lake --kind env-factory -o ~/projects
+"""
+)
+@click.argument("name")
+@click.option(
+    "--kind",
+    type=click.Choice(["env-factory", "preprocessor", "postprocessor", "history-format", "executor"]),
+    required=True,
+    help="What the plugin offers.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="DIR",
+    default=".",
+    type=click.Path(exists=True, file_okay=False),
+    help="Where to write the package.  [default: here]",
+)
+def new(name: str, kind: str, output: str) -> None:
+    """Write a new plugin package, runnerkit-NAME, that works, passes its tests and is completely typed."""
+    with explained():
+        from pathlib import Path
+
+        from runnerkit._cli.new import write_package
+
+        folder = write_package(name, kind, Path(output))
+        click.echo(f"{folder} is there. Next:\n  pip install -e '{folder}[test]'\n  runnerkit check {folder}")
