@@ -225,7 +225,8 @@ def test_the_summary_says_who_stepped_the_envs_and_why() -> None:
     assert serial["executor"] == "serial, 1 worker"
     document = rollout(*common, "--workers", "1")
     assert (document["executor"], document["workers"]) == ("auto", 1)
-    assert document["executor_choice"] == {"chosen": "serial", "reason": "workers=1", "seconds_per_step": {}}
+    chosen = {"chosen": "serial", "reason": "workers=1", "advice": "", "seconds_per_step": {}}
+    assert document["executor_choice"] == chosen
     auto = table(run("rollout", *common, "--workers", "1").stdout)
     assert auto["executor"] == "auto chose serial, 1 worker (workers=1)"
     plain = rollout(*common, "--executor", "threads", "--workers", "2")["executor_choice"]
