@@ -5,9 +5,11 @@ A snippet that begins with a file name is saved as that module; the others are r
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import re
 import sys
+import unittest
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +20,7 @@ import pytest
 
 from runnerkit import GymRunner, RandomAgent, Registry
 from runnerkit._plugins.offers import KINDS, Kind
+from runnerkit.testing import check_plugin
 
 README = Path(__file__).parents[1] / "plugins" / "README.md"
 SNIPPETS: list[str] = re.findall(r"^```python\n(.*?)^```$", README.read_text("utf-8"), re.DOTALL | re.MULTILINE)
@@ -40,6 +43,12 @@ def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def contributions(plugin: ModuleType) -> list[tuple[Kind, str]]:
     return [(kind, offer.name) for kind in KINDS if hasattr(plugin, kind) for offer in getattr(plugin, kind)()]
+
+
+def parameters_of(test: Any) -> list[tuple[Any, ...]]:
+    """Return what pytest would call a test with; nothing, once, if it has no parameters."""
+    (mark,) = getattr(test, "pytestmark", None) or [None]
+    return [()] if mark is None else [parameter.values for parameter in mark.args[1]]
 
 
 def rollout(registry: Registry, env: str, **options: Any) -> list[Any]:
@@ -83,6 +92,12 @@ def test_the_executor_of_the_readme_gives_the_same_bytes_as_the_serial_one() -> 
         np.testing.assert_array_equal(own.rewards, other.rewards)
 
 
+@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.usefixtures("saved")
+def test_each_plugin_of_the_readme_conforms(name: str) -> None:
+    check_plugin(name).raise_for_failures()
+
+
 @pytest.mark.parametrize("number", range(len(SCRIPTS)))
 @pytest.mark.usefixtures("saved")
 def test_each_script_of_the_readme_runs(number: int) -> None:
@@ -90,7 +105,9 @@ def test_each_script_of_the_readme_runs(number: int) -> None:
     exec(compile(SCRIPTS[number], f"{README.name}, script {number}", "exec"), namespace)
     for name, function in namespace.items():
         if name.startswith("test_"):
-            function()
+            for values in parameters_of(function):
+                with contextlib.suppress(unittest.SkipTest):
+                    function(*values)
 
 
 def test_all_snippets_are_looked_at() -> None:

@@ -22,6 +22,7 @@ SPACES: Mapping[str, Space[Any]] = {
     "float32": _FLOAT,
     "float64": spaces.Box(-2.0, 2.0, (2, 2), np.float64),
     "float16": spaces.Box(-1.0, 1.0, (4,), np.float16),
+    "one number": spaces.Box(-2.0, 2.0, (1,), np.float32),
     "unbounded": spaces.Box(-np.inf, np.inf, (2,), np.float64),
     "image": spaces.Box(0, 255, (4, 3, 3), np.uint8),
     "int8": spaces.Box(-5, 5, (3,), np.int8),
