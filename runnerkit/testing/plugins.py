@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -59,6 +59,8 @@ class PartOptions:
     """For processors: the spaces to bind them to, by a name. By default `SPACES`."""
     read: Mapping[str, ReadHistory] = field(default_factory=dict)
     """For history formats: how to read a history back, where it is not like one of the built-in formats."""
+    make: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
+    """For any part: how to make it, if not as by its name alone; formats that write files need a new path each time."""
 
 
 class PluginChecks(Checks):
@@ -252,13 +254,14 @@ def plugin_checks(
 
 def _part_checks(offer: Offer[Any], options: PartOptions) -> list[Check]:
     name, prefix = offer.name, f"{KINDS[offer.kind].replace(' ', '-')}/{offer.name}/"
+    make = options.make.get(name, offer.make)
     if offer.kind == "action_preprocessors":
-        return ObservationProcessorChecks(offer.make, options.spaces.get(name)).named(prefix)
+        return ObservationProcessorChecks(make, options.spaces.get(name)).named(prefix)
     if offer.kind == "action_postprocessors":
-        return ActionProcessorChecks(offer.make, options.spaces.get(name)).named(prefix)
+        return ActionProcessorChecks(make, options.spaces.get(name)).named(prefix)
     if offer.kind == "history_formats":
-        return HistoryFormatChecks(offer.make, options.read.get(name)).named(prefix)
-    suite = _MadeChecks(offer)
+        return HistoryFormatChecks(make, options.read.get(name)).named(prefix)
+    suite = _MadeChecks(make)
     if not suite.run("makes").ok or suite.made is None:
         return suite.named(prefix)
     if offer.kind == "executors":
@@ -269,16 +272,16 @@ def _part_checks(offer: Offer[Any], options: PartOptions) -> list[Check]:
 class _MadeChecks(Checks):
     """The check of a contribution whose own checks need what it makes."""
 
-    def __init__(self, offer: Offer[Any]) -> None:
+    def __init__(self, make: Callable[[], Any]) -> None:
         super().__init__()
-        self._offer = offer
+        self._make = make
         self.made: Any = None
 
     @check("The contribution can be made, and is of its kind.")
     def makes(self) -> None:
         """Check what `make` returns."""
         try:
-            self.made = self._offer.make()
+            self.made = self._make()
         except PluginError as error:
             raise Fault(str(error), "change the plugin as the message says") from error
 
