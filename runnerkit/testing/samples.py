@@ -65,8 +65,8 @@ class SampleEnv(gymnasium.Env[Any, Any]):
     """
 
     def __init__(self, observation_space: Space[Any], action_space: Space[Any], longest: int = 7) -> None:
-        self.observation_space = copy.deepcopy(observation_space)
-        self.action_space = copy.deepcopy(action_space)
+        self.observation_space: Space[Any] = copy.deepcopy(observation_space)
+        self.action_space: Space[Any] = copy.deepcopy(action_space)
         self._longest = longest
 
     @override

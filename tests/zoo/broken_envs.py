@@ -297,4 +297,5 @@ class SpoilsBatches(WalkVector):
 class SameSeeds(WalkVector):
     @override
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
-        return super().reset(seed=[seed] * 3 if isinstance(seed, int) else seed, options=options)
+        seeds: Any = [seed] * 3 if isinstance(seed, int) else seed
+        return super().reset(seed=seeds, options=options)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,9 +21,8 @@ def in_a_new_folder() -> runnerkit_arrow.ArrowFormat:
 
 
 @pytest.fixture(autouse=True)
-def _come_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def _come_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    yield
 
 
 @parametrize_with_checks(runnerkit_arrow, PartOptions(make={"arrow": in_a_new_folder}))
