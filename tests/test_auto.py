@@ -396,7 +396,7 @@ def test_envs_that_wait_get_a_thread_each_where_that_is_safe(clock: Clock, monke
 
 
 class Said(gymnasium.Wrapper[Any, Any, Any, Any]):
-    metadata: dict[str, Any] = {"thread_safe": True}  # noqa: RUF012
+    metadata: Any = {"thread_safe": True}  # noqa: RUF012
 
 
 class Unsaid(gymnasium.Wrapper[Any, Any, Any, Any]):

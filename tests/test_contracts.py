@@ -469,7 +469,8 @@ def test_a_function_of_observations_is_an_agent(agent: Any) -> None:
     with runner_of() as runner:
         by_function = runner.rollout(agent, steps=5)
     with runner_of() as runner:
-        by_method = runner.rollout(SimpleNamespace(act=agent), steps=5)
+        asked: Any = SimpleNamespace(act=agent)
+        by_method = runner.rollout(asked, steps=5)
     assert [h.actions.tobytes() for h in by_function] == [h.actions.tobytes() for h in by_method]
 
 

@@ -165,7 +165,8 @@ class Faulty:
 
     @hookimpl.executors
     def executors(self) -> list[Contribution[Any]]:
-        return [Contribution("lazy", NoWorkers), Contribution("failing", failing)]
+        lazy: Any = NoWorkers
+        return [Contribution("lazy", lazy), Contribution("failing", failing)]
 
 
 @pytest.mark.parametrize("executor", ["serial", "threads"])

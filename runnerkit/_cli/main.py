@@ -24,7 +24,7 @@ from runnerkit._cli.authors import check, new
 from runnerkit._cli.frame import explained, print_json, results
 from runnerkit._cli.stopping import Stop, stoppable
 from runnerkit._core.wording import count
-from runnerkit.errors import RolloutInterrupted
+from runnerkit.errors import EnvError, RolloutInterrupted
 
 if TYPE_CHECKING:
     from runnerkit._cli.advice import TuningSummary
@@ -209,6 +209,9 @@ def rollout(
             )
             # before the runner closes, so that an env that fails to close does not take the results with it
             _print_summary(summary, as_json, out)
+            if summary.interrupted:
+                with contextlib.suppress(EnvError):  # the signal may have ended helpers, too, which then cannot close
+                    runner.close()
     if summary.interrupted:
         click.get_current_context().exit(_stop().code)
 

@@ -105,10 +105,11 @@ class Screen:
     def _frame(self, pygame: Any, window: Any, tile: tuple[int, int, int, int], i: int) -> None:
         """Draw a thin line around a tile, and say whose it is."""
         pygame.draw.rect(window, _GREY, tile, width=1)
-        if self._font is None:
+        font = self._font
+        if font is None:
             pygame.font.init()
-            self._font = pygame.font.Font(None, _FONT_SIZE)
-        text = self._font.render(f"env {i}  return {self._returns.get(i, 0.0):.4g}", True, "white", "black")
+            self._font = font = pygame.font.Font(None, _FONT_SIZE)
+        text = font.render(f"env {i}  return {self._returns.get(i, 0.0):.4g}", True, "white", "black")
         window.blit(text, (tile[0] + 3, tile[1] + 3), (0, 0, tile[2] - 6, tile[3] - 6))
 
     def close(self) -> None:

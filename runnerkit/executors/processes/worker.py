@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import signal
 import socket
 import subprocess
 import sys
@@ -35,6 +36,8 @@ _PREPARING: Final = ("attach", "detach", "activate", _REATTACH)  # begun without
 # what a step reads and writes: to look them up in their class costs a tenth of a microsecond each
 _COMMAND, _AT, _ROW, _STATUS = ControlWords.COMMAND, ControlWords.AT, ControlWords.ROW, ControlWords.STATUS
 _STEP, _RESTARTING_STEP, _FAULT = ControlWords.STEP, ControlWords.RESTARTING_STEP, ControlWords.FAULT
+_TERM_OF_GROUP_S: Final = 0.05
+
 _DOING: Final = {
     Phase.MAKE: "was being made",
     Phase.RESET: "was in reset",
@@ -332,6 +335,8 @@ class WorkerHandle:
         except subprocess.TimeoutExpired:  # it has closed its sockets, and will not be of use again
             self._process.kill()
             code = self._process.wait()
+        if code == -signal.SIGTERM:  # of the whole group, perhaps, as `timeout` and SLURM send it: then ours comes now
+            time.sleep(_TERM_OF_GROUP_S)
         self._death_error = self._error(cause_of_death(code))
         return self._death_error
 
