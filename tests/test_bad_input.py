@@ -788,6 +788,20 @@ def test_an_env_without_a_space_is_refused() -> None:
     assert env.calls("close") == 1
 
 
+class Unseedable(spaces.Discrete):
+    @override
+    def seed(self, seed: int | None = None) -> int:
+        raise NotImplementedError("no generator")
+
+
+def test_an_env_whose_space_cannot_be_seeded_is_closed() -> None:
+    env = ScriptedEnv()
+    env.action_space = Unseedable(2)
+    with pytest.raises(EnvError, match="Env 0 could not be made: NotImplementedError: no generator"):
+        build(lambda seed: env)
+    assert env.calls("close") == 1
+
+
 def test_a_render_that_raises_is_an_env_error(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pygame")
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")

@@ -193,8 +193,9 @@ def seed_spaces(env: AnyEnv, seed: int) -> None:
     """Seed the spaces of an env, and of all it wraps: `reset` seeds the env, but envs may draw from their spaces."""
     layer = env
     while True:
-        layer.action_space.seed(seed)
-        layer.observation_space.seed(seed)
+        for space in (getattr(layer, "action_space", None), getattr(layer, "observation_space", None)):
+            if isinstance(space, gymnasium.Space):  # what else it may be is refused with all spaces
+                space.seed(seed)
         if not isinstance(layer, gymnasium.Wrapper):
             return
         layer = layer.env

@@ -125,7 +125,11 @@ class Blueprint:
             env = make_env(schedule.env_seed(i), i)
             if not isinstance(env, VectorEnv):
                 if isinstance(env, gymnasium.Env):  # what else it may be is refused by the executor
-                    seed_spaces(env, schedule.env_seed(i))
+                    try:
+                        seed_spaces(env, schedule.env_seed(i))
+                    except BaseException as error:  # raised by a space, and nobody else knows of the env yet
+                        close_after(error, env.close)
+                        raise
                 return env
             # a vector env, even if it is an Env, too, as those of EnvPool are
             if refused is None and i == 0:
