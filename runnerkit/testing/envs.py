@@ -18,6 +18,7 @@ from runnerkit._core.faults import describe
 from runnerkit._core.spaces import Layout, MisfitError
 from runnerkit._core.types import AnyEnv, AnyVectorEnv, MakeEnv
 from runnerkit._envs.resolve import wanted
+from runnerkit._plugins.manager import installed_plugins
 from runnerkit._rollout.gym_runner import GymRunner
 from runnerkit.errors import UnknownNameError
 from runnerkit.hooks import EnvFactory
@@ -394,7 +395,7 @@ class FactoryChecks(Checks):
     def unknown_env(self) -> None:
         """Check what comes of a misspelt name."""
         try:
-            env = self._factory(_UNKNOWN, seed=0)
+            env = _MadeBy(self._factory, _UNKNOWN, {})(0)
         except UnknownNameError:
             return
         except Exception as error:
@@ -420,7 +421,7 @@ class FactoryChecks(Checks):
 def known_envs(factory: EnvFactory) -> list[str]:
     """Return the ids that a factory tells when it is asked for an env that it does not know."""
     try:
-        factory(_UNKNOWN, seed=0).close()
+        _MadeBy(factory, _UNKNOWN, {})(0).close()
     except UnknownNameError as error:
         return list(error.known)
     except Exception:  # the check of unknown envs reports it
@@ -434,7 +435,8 @@ class _MadeBy:
     def __init__(self, factory: EnvFactory, env_id: str, options: Mapping[str, Any]) -> None:
         self._factory = factory
         self._env_id = env_id
-        self._options = {**options, **wanted(factory, {"n_envs": _N_ENVS, "env_index": 0})}
+        told = wanted(factory, {"n_envs": _N_ENVS, "env_index": 0, "plugins": installed_plugins()})
+        self._options = {**options, **told}
 
     def __call__(self, seed: int | None) -> AnyEnv | AnyVectorEnv:
         return self._factory(self._env_id, seed=seed, **self._options)
