@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from runnerkit.agents import RandomAgent
     from runnerkit.evaluation import compare, evaluate
     from runnerkit.history.columns import stack
+    from runnerkit.history.values import discounted_returns, gae
     from runnerkit.hooks import Contribution, hookimpl
     from runnerkit.keys import EnvKey, HistoryKey
     from runnerkit.records import (
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
         Transition,
     )
     from runnerkit.registry import Registry, default_registry, make
-    from runnerkit.values import discounted_returns, gae
 
 __all__ = [
     "BaseRunner",
@@ -81,7 +81,7 @@ _HOMES = {
         "Transition",
     ],
     "registry": ["Registry", "default_registry", "make"],
-    "values": ["discounted_returns", "gae"],
+    "history.values": ["discounted_returns", "gae"],
     "_rollout.runner": ["BaseRunner"],
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
