@@ -14,33 +14,9 @@ CORE = "runnerkit"
 
 # From the bottom to the top: a wing imports from itself and from those before it.
 WINGS = (
-    *(
-        "_sentences",
-        "records",
-        "errors",
-        "_core",
-        "keys",
-        "history",
-        "values",
-        "_checks",
-        "processors",
-        "agents",
-        "executors",
-    ),
-    *(
-        "hooks",
-        "typing",
-        "_plugins",
-        "_envs",
-        "_rollout",
-        "registry",
-        "evaluation",
-        "testing",
-        "tuning",
-        "_cli",
-        "__main__",
-    ),
-)
+    "_sentences records errors _core keys history _checks processors agents executors hooks typing _plugins _envs "
+    "_rollout registry evaluation testing tuning _cli __main__"
+).split()
 
 
 def modules(package: Path) -> dict[str, ast.Module]:

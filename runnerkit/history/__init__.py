@@ -14,6 +14,7 @@ from runnerkit.history.block import Block, BlockLayout, Mark
 from runnerkit.history.columns import ColumnHistory, EpisodeColumns, stack
 from runnerkit.history.log import EpisodeLog
 from runnerkit.history.transitions import TransitionFormat
+from runnerkit.history.values import Targets, ValueFunction, discounted_returns, gae
 from runnerkit.records import EndReason, Episode, EpisodeStart, RunSpec
 
 __all__ = [
@@ -35,6 +36,10 @@ __all__ = [
     "Rows",
     "RunSpec",
     "SupportsAppend",
+    "Targets",
     "TransitionFormat",
+    "ValueFunction",
+    "discounted_returns",
+    "gae",
     "stack",
 ]

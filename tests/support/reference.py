@@ -23,7 +23,6 @@ PUBLIC = {
     "runnerkit.hooks": "What a plugin offers",
     "runnerkit.history": "What a rollout returns, and how to write a format",
     "runnerkit.history.torch": "The same as torch tensors",
-    "runnerkit.values": "Targets for learners",
     "runnerkit.executors": "How envs are stepped, and how to write an executor",
     "runnerkit.processors": "What stands between the env and the agent",
     "runnerkit.agents": "Agents",
