@@ -14,9 +14,10 @@ CORE = "runnerkit"
 
 # From the bottom to the top: a wing imports from itself and from those before it.
 WINGS = (
-    "_sentences records errors _core keys history _checks processors agents executors hooks typing _plugins _envs "
-    "_rollout registry evaluation testing tuning _cli __main__"
-).split()
+    *("_sentences", "records", "errors", "_core", "keys", "history", "_checks", "processors", "agents", "executors"),
+    *("hooks", "typing", "_plugins", "_envs", "_rollout", "registry", "evaluation", "testing", "tuning", "_cli"),
+    "__main__",
+)
 
 
 def modules(package: Path) -> dict[str, ast.Module]:
