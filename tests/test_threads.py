@@ -18,7 +18,7 @@ import gymnasium
 import numpy as np
 import pytest
 from envs import HashAgent, summary
-from faulty_envs import GO_ON, AnyRunner, Constant, Faults, Fleet, build, raising, runnerkit_threads
+from faulty_envs import GO_ON, AnyRunner, Constant, Faults, Fleet, build, runnerkit_threads
 from gymnasium import spaces
 from gymnasium.envs.registration import registry
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from typing_extensions import override
 import runnerkit
 from runnerkit import Contribution, Registry, hookimpl
 from runnerkit._plugins.manager import Plugins, installed_plugins
-from runnerkit.errors import ClosedError, EnvError, SpaceError
+from runnerkit.errors import ClosedError, SpaceError
 from runnerkit.executors import ThreadsExecutor
 from runnerkit.executors.share import SeedSchedule, Share
 from runnerkit.executors.threads import Spreading, WorkerThread
@@ -312,50 +312,42 @@ def test_envs_that_wait_have_a_thread_each_for_life(thread_safe: bool | None) ->
     with build(fleet, n_envs=8, executor="threads", thread_safe=thread_safe) as runner:
         runner.rollout(Constant(), steps=20)
         assert runner.workers == 8
-        assert "the envs wait" in runner.executor_report.reason
+        assert "the envs wait for at least" in runner.executor_report.reason
     assert [len(env.threads) for env in fleet.envs] == [1] * 8
     assert len(set().union(*(env.threads for env in fleet.envs))) == 8
 
 
-@pytest.mark.usefixtures("two_cores")
-def test_envs_that_compute_gather_in_as_many_threads_as_there_are_cores_if_that_is_safe(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("runnerkit.executors.threads._LONGER", 1e9)
+@pytest.fixture
+def _envs_are_found_to_compute(monkeypatch: pytest.MonkeyPatch) -> None:
+    note = Spreading.note
+    monkeypatch.setattr(Spreading, "note", lambda self, waiting: note(self, [0.0 for _ in waiting]))
+
+
+@pytest.mark.usefixtures("two_cores", "_envs_are_found_to_compute")
+def test_envs_that_compute_gather_in_as_many_threads_as_there_are_cores_if_that_is_safe() -> None:
     fleet = fleet_of(computing)
     with build(fleet, n_envs=8, executor="threads", thread_safe=True) as runner:
         runner.rollout(Constant(), steps=20)
-        assert runner.workers == 2
+        assert (runner.workers, runner.executor_report.advice) == (2, "")
+        assert "the envs compute" in runner.executor_report.reason
         assert runnerkit_threads() == ["runnerkit-envs-4-7"]
     assert [env.calls("close") for env in fleet.envs] == [1] * 8
     assert [env.journal[-1][1] == threading.get_ident() for env in fleet.envs] == [True] * 4 + [False] * 4
 
 
-@pytest.mark.usefixtures("two_cores")
-def test_envs_that_compute_take_turns_in_threads_of_their_own_if_moving_them_is_not_known_to_be_safe(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("runnerkit.executors.threads.Spreading.note", take_turns_at_once)
+@pytest.mark.usefixtures("two_cores", "_envs_are_found_to_compute")
+def test_envs_that_compute_stay_in_threads_of_their_own_with_advice_if_moving_them_is_not_known_to_be_safe() -> None:
     fleet = fleet_of(computing)
     with build(fleet, n_envs=8, executor="threads") as runner:
         runner.rollout(Constant(), steps=20)
-        assert runner.workers == 2
+        assert runner.workers == 8
+        assert "workers=2 or executor='serial' could be faster" in runner.executor_report.advice
     assert [len(env.threads) for env in fleet.envs] == [1] * 8
 
 
-def take_turns_at_once(spreading: Spreading, seconds: float) -> None:
-    spreading.is_over, spreading.waits, spreading.takes_turns = True, False, True
-
-
-@pytest.mark.usefixtures("two_cores")
+@pytest.mark.usefixtures("two_cores", "_envs_are_found_to_compute")
 @pytest.mark.parametrize("thread_safe", [None, True])
-@pytest.mark.parametrize("turns", [False, True])
-def test_however_threads_are_shared_out_the_bytes_are_those_of_serial(
-    thread_safe: bool | None, turns: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if turns:
-        monkeypatch.setattr("runnerkit.executors.threads.Spreading.note", take_turns_at_once)
-
+def test_however_threads_are_shared_out_the_bytes_are_those_of_serial(thread_safe: bool | None) -> None:
     def run(**options: Any) -> list[Any]:
         with build("CartPole-v1", seed=3, n_envs=7, **options) as runner:
             agent = HashAgent(runner.action_space)
@@ -365,33 +357,12 @@ def test_however_threads_are_shared_out_the_bytes_are_those_of_serial(
     assert run(executor="threads", thread_safe=thread_safe) == run(executor="serial")
 
 
-@pytest.mark.usefixtures("two_cores")
-def test_a_fault_of_an_env_that_takes_turns_is_told_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runnerkit.executors.threads.Spreading.note", take_turns_at_once)
-    fleet = Fleet({i: Faults(step=raising(RuntimeError("boom"), at_step=3)) for i in (2, 6)})
-    with build(fleet, n_envs=8, executor="threads") as runner:
-        with pytest.raises(EnvError, match=r"Env 2 .*boom") as caught:
-            runner.rollout(Constant(), steps=20)
-        assert "Env 6" in "".join(caught.value.__notes__)
-        fleet.mend()
-        assert len(runner.rollout(Constant(), steps=20)[7]) == 20
-
-
-@pytest.mark.parametrize(
-    ("waiting", "in_turns", "is_safe", "waits"),
-    [(0.9, None, False, True), (0.1, 5.0, True, True), (0.1, 1.2, True, False), (0.1, 1.2, False, True)],
-)
-def test_spreading_finds_out_whether_envs_wait(
-    waiting: float, in_turns: float | None, is_safe: bool, waits: bool
-) -> None:
+@pytest.mark.parametrize(("waiting", "waits"), [([0.9] * 10, True), ([0.1] * 3 + [0.9] * 7, False)])
+def test_spreading_finds_out_whether_envs_wait(waiting: list[float], waits: bool) -> None:
     spreading = Spreading()
-    spreading.is_safe, spreading._waiting = is_safe, [waiting] * 10
     for _ in range(4):
-        assert not spreading.takes_turns
-        spreading.note(1.0)
-    for _ in range(0 if in_turns is None else 2):
-        assert (spreading.is_over, spreading.takes_turns) == (False, True)
-        spreading.note(in_turns or 0.0)
+        assert not spreading.is_over
+        spreading.note(waiting)
     assert (spreading.is_over, spreading.waits) == (True, waits)
 
 

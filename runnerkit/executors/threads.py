@@ -21,8 +21,8 @@ from runnerkit._core.cores import share_out, spinners
 from runnerkit._core.faults import close_after
 from runnerkit._core.spaces import Rows
 from runnerkit._core.types import AnyEnv
-from runnerkit.executors.share import Share, first_fault
-from runnerkit.executors.sharing import Call, SharingExecutor
+from runnerkit.executors.share import Share
+from runnerkit.executors.sharing import SharingExecutor
 from runnerkit.executors.trial import WAITS
 from runnerkit.executors.waiting import SpinQueue, has_gil
 from runnerkit.history.block import Block
@@ -33,9 +33,7 @@ __all__ = ["MOST_THREADS", "Spreading", "ThreadsExecutor"]
 
 _CLOSE_S: Final = 30.0  # how long envs may take to close
 _UNCOUNTED: Final = 1  # first steps of an env build what later ones find
-_SPREAD: Final = 4  # steps with all threads at once,
-_TURNS: Final = 2  # and in turns
-_LONGER: Final = 3.0  # times as long in turns is enough for envs that could be moved to have threads of their own
+_WATCHED: Final = 4  # steps, the uncounted one included
 
 MOST_THREADS: Final = 128
 """How many threads there are at the most, unless a number of workers is asked for."""
@@ -44,18 +42,20 @@ _Call: TypeAlias = "tuple[Callable[..., Any], tuple[Any, ...]] | None"
 
 
 class ThreadsExecutor(SharingExecutor["WorkerThread"]):
-    """Steps n envs in `workers` threads, the calling one included; finds out by itself how many, if they are not given.
+    """Steps n envs in `workers` threads, the calling one included; finds the number itself if it is not given.
 
     Each env is made, reset, stepped, rendered and closed by one thread, unless it is known to be thread-safe. Envs
-    must share nothing that one of them writes to: no class attribute or module variable that changes, and no library
-    that keeps a state for the whole process, as Box2D and pygame do.
+    must not share anything that one of them writes to: no class attribute or module variable that changes, and no
+    library that keeps one state for the whole process, as Box2D and pygame do.
 
-    Without `workers`, each env has a thread of its own at first (without a GIL, where all that computes gains from few
-    threads, only if it is known to be thread-safe). That is right for envs that wait. If they compute instead, as the
-    first steps show, as many of them go on at a time as there are cores; thread-safe ones move to so many threads.
+    Without `workers`, each env begins with a thread of its own (up to `MOST_THREADS` threads). This is right for envs
+    that wait. If the first steps show that the envs compute, thread-safe envs move to as many threads as there are
+    cores. Other envs cannot move. Each of their steps then costs about 20 us for the change of threads: a CartPole of
+    unknown safety runs at a third to a half of the speed of `workers=2`, while a Humanoid runs as fast. For light
+    envs that compute, use "serial", pass `workers`, or say that they are thread-safe (`thread_safe=True`). Without a
+    GIL, envs of unknown safety begin in as many threads as there are cores.
 
-    `make_share` may be the `part` of a share whose envs are made already; `open` is then not to be called, and
-    `workers` must be given.
+    `make_share` may be the `part` of a share whose envs are made already. Then do not call `open`, and pass `workers`.
     """
 
     def __init__(
@@ -67,8 +67,7 @@ class ThreadsExecutor(SharingExecutor["WorkerThread"]):
         self._block: Block | None = None
         self._spreading: Spreading | None = None
         """What finds out whether envs wait, as long as that is not known."""
-        self._takes_turns = False
-        self._reason = ""
+        self._reason = self._advice = ""
         # whoever makes the first env must know where: what it is like decides where the others will live
         self._is_free: bool = workers is None and self.workers < n_envs
         own, *others = self._places_by_core
@@ -142,11 +141,8 @@ class ThreadsExecutor(SharingExecutor["WorkerThread"]):
         spreading = self._spreading
         if spreading is None or len(active) < self._n_envs:  # steps of fewer envs are no measure
             return super().step(at, row, actions, active, restart)
-        self._takes_turns = spreading.takes_turns
-        began = time.perf_counter()
         with spreading.watching(self._shares()):
             ended = super().step(at, row, actions, active, restart)
-        spreading.note(time.perf_counter() - began)
         if spreading.is_over:
             self._spreading = None
             self._end_spreading(spreading)
@@ -154,11 +150,15 @@ class ThreadsExecutor(SharingExecutor["WorkerThread"]):
 
     def _end_spreading(self, spreading: Spreading) -> None:
         self._reason = spreading.reason
-        self._takes_turns = not spreading.waits
-        if self._takes_turns:
-            self.workers = len(self._places_by_core)
-            if spreading.is_safe:
-                self._gather()
+        if spreading.waits:
+            return
+        if spreading.is_safe:
+            self._gather()
+        elif (cores := len(self._places_by_core)) < self.workers:
+            self._advice = (
+                f"the envs compute and are not known to be thread-safe, so that each stays in a thread of its own: "
+                f"workers={cores} or executor='serial' could be faster"
+            )
 
     def _gather(self) -> None:
         """Let as many threads as there are cores step the envs from now on, as these may be moved."""
@@ -175,7 +175,7 @@ class ThreadsExecutor(SharingExecutor["WorkerThread"]):
                 helper.stop()
             raise
         log = self.drain()
-        self._own, self._helpers, self._takes_turns, self._split_for = own, helpers, False, ()
+        self._own, self._helpers, self._split_for, self.workers = own, helpers, (), 1 + len(helpers)
         self.attach(self._block)
         self.take_log(log)
         for share in shares:
@@ -186,35 +186,9 @@ class ThreadsExecutor(SharingExecutor["WorkerThread"]):
         for other in others:
             other.join(end)
 
-    @override
-    def _all(self, method: str, calls: Sequence[Call]) -> list[Any]:
-        if not self._takes_turns or method != "step":
-            return super()._all(method, calls)
-        turns: list[list[_Turn]] = [
-            [(k, None if k == 0 else self._helpers[k - 1], call) for k in turn if (call := calls[k]) is not None]
-            for turn in share_out(len(calls), len(self._places_by_core))
-        ]
-        own, others = turns[0], turns[1:]
-        if own and calls[0] is None:  # the calling thread has nothing to step: a helper leads
-            own, others = [], turns
-        leaders = [(helper, turn) for turn in others if turn and (helper := turn[0][1]) is not None]
-        answers: list[Any] = [None] * len(calls)
-        faults: list[BaseException] = []
-        for leader, turn in leaders:
-            leader.begin(_take_turns, leader.share, turn, answers, faults)
-        _take_turns(self._own, own, answers, faults)
-        for leader, _ in leaders:
-            try:
-                leader.answer()
-            except BaseException as fault:
-                faults.append(fault)
-        if faults:
-            raise first_fault(faults)
-        return answers
-
     def report(self, name: str, /) -> ExecutorReport:
-        """Return how many threads there are, and why, if that was left to find out."""
-        return ExecutorReport(name, name, self.workers, self._reason)
+        """Return how many threads there are, and why, if `workers` was not given."""
+        return ExecutorReport(name, name, self.workers, self._reason, advice=self._advice)
 
     def drain(self) -> EpisodeLog:
         """Return what was logged since the last call."""
@@ -258,49 +232,27 @@ class ThreadsExecutor(SharingExecutor["WorkerThread"]):
         return [self._own, *(helper.share for helper in self._helpers)]
 
 
-_Turn: TypeAlias = "tuple[int, WorkerThread | None, tuple[Any, ...]]"
-"""Which answer it is, whose, and of what call."""
-
-
-def _take_turns(first: Share, turn: Sequence[_Turn], answers: list[Any], faults: list[BaseException]) -> None:
-    """Let threads step their envs one after the other; the first is the one that this runs in."""
-    for n, (k, helper, call) in enumerate(turn):
-        try:
-            if n == 0 or helper is None:
-                answers[k] = first.step(*call)
-            else:
-                helper.submit("step", *call)
-                answers[k] = helper.answer()
-        except BaseException as fault:  # the others step all the same, as they do if all step at once
-            faults.append(fault)
-            if not isinstance(fault, Exception):
-                return
-
-
 class Spreading:
     """Finds out in the first steps whether envs wait, so that each is worth a thread of its own, or compute.
 
-    At first all envs step at once. If nearly every step took far longer than it kept a core busy, they wait: threads
-    that are in each other's way, or that the machine keeps waiting, have some steps in which they are left alone. If
-    not, a few steps in which no more envs go on at a time than there are cores tell: waits would add up in them.
+    Envs wait if nearly every step of theirs took far longer than it kept a core busy. Threads that compute have to
+    wait for each other, too, but some of their steps are left alone.
     """
 
     def __init__(self) -> None:
         self.is_safe: bool = False
-        """Whether the envs may be moved."""
-        self.takes_turns: bool = False
-        """How the next step is to be made."""
+        """Whether the envs may be moved to other threads."""
         self.is_over: bool = False
         self.waits: bool = True
         """What was found."""
         self.reason: str = ""
         """Why."""
-        self._seconds: list[float] = []
+        self._steps = 0
         self._waiting: list[float] = []
 
     @contextlib.contextmanager
     def watching(self, shares: Sequence[Share]) -> Iterator[None]:
-        """Find out in the steps of these shares which part of their time they wait."""
+        """Find out in a step of these shares which part of their time they wait."""
         waiting: list[float] = []
 
         def watched(step: Callable[..., list[int]], *args: Any) -> list[int]:
@@ -318,27 +270,18 @@ class Spreading:
         finally:
             for share in shares:
                 del vars(share)["step"]
-        if _UNCOUNTED <= len(self._seconds) < _SPREAD:
+        self.note(waiting)
+
+    def note(self, waiting: Sequence[float]) -> None:
+        """Take note of which part of its time each share waited in a step."""
+        self._steps += 1
+        if self._steps > _UNCOUNTED:
             self._waiting += waiting
-
-    def note(self, seconds: float) -> None:
-        """Take note of what a step of all envs took."""
-        self._seconds.append(seconds)
-        n = len(self._seconds)
-        if n == _SPREAD:
-            waiting = sorted(self._waiting)
-            least = waiting[len(waiting) // 10]
-            if least >= WAITS:
-                self._end(True, f"the envs wait: each of them for {least:.0%} of the time or more")
-            else:
-                self.takes_turns = True
-        elif n == _SPREAD + _TURNS:
-            ratio = min(self._seconds[_SPREAD:]) / max(min(self._seconds[_UNCOUNTED:_SPREAD]), 1e-9)
-            waits = ratio > (_LONGER if self.is_safe else 1.0)
-            self._end(waits, f"in turns, a step took {ratio:.2f} of the time that it takes with all threads at once")
-
-    def _end(self, waits: bool, reason: str) -> None:
-        self.is_over, self.waits, self.takes_turns, self.reason = True, waits, not waits, reason
+        if self._steps == _WATCHED:
+            least = sorted(self._waiting)[len(self._waiting) // 10]
+            self.is_over, self.waits = True, least >= WAITS
+            what = "the envs wait for at least" if self.waits else "the envs compute: in some steps they wait for only"
+            self.reason = f"{what} {least:.0%} of the time"
 
 
 class WorkerThread:
