@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
+import textwrap
 import threading
 from typing import Any
 
@@ -927,6 +930,26 @@ def test_a_rollout_that_does_not_fit_into_memory_says_how_much_it_needs(monkeypa
         assert "fewer steps" in str(caught.value)
         assert "process_transition" in str(caught.value)
         assert [len(history) for history in runner.rollout(Constant(), steps=2)] == [2] * 4
+
+
+def test_a_limit_of_addresses_counts_as_memory() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(
+            """
+            import resource, runnerkit
+            from runnerkit.errors import MemoryBudgetError
+            with runnerkit.make("CartPole-v1", n_envs=64, seed=0) as runner:
+                used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+                resource.setrlimit(resource.RLIMIT_AS, (used + 200_000_000, resource.RLIM_INFINITY))
+                try:
+                    runner.rollout(runnerkit.RandomAgent(runner.action_space, seed=0), steps=200_000)
+                except MemoryBudgetError as error:
+                    print("GB are available" in str(error))
+            """
+        )],
+        capture_output=True, text=True, check=False, timeout=100,
+    )  # fmt: skip
+    assert done.stdout == "True\n", done.stderr
 
 
 def test_the_number_of_steps_that_a_memory_error_proposes_fits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from runnerkit.errors import MemoryBudgetError
 
@@ -14,7 +15,7 @@ _CGROUP = "/sys/fs/cgroup/"
 
 def available_bytes() -> int | None:
     """Return the bytes that can still be allocated without swapping, or None where that is not known."""
-    known = [found for found in (_meminfo(), _cgroup()) if found is not None]
+    known = [found for found in (_meminfo(), _cgroup(), _addresses()) if found is not None]
     return min(known) if known else None
 
 
@@ -77,6 +78,22 @@ def _cgroup() -> int | None:
         return max(0, int(limit) - used + int(cached))
     except (OSError, ValueError):
         return None
+
+
+def _addresses() -> int | None:
+    """Return how much more this process may map, if `ulimit -v` says so."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return None
+    try:
+        used = int(_read("/proc/self/statm").split()[0]) * resource.getpagesize()
+    except OSError:  # not Linux: what is used is not known
+        used = 0
+    return max(0, limit - used)
 
 
 def _read(path: str) -> str:
