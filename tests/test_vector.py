@@ -17,6 +17,7 @@ import pytest
 from envs import SPACES, HashAgent, RecyclingEnv, SampleEnv, ScriptedEnv, ZeroAgent, any_space, exact, follow, summary
 from gymnasium import Space, spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers.vector import DictInfoToList
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -849,7 +850,7 @@ def with_info(**more: Any) -> Callable[[Any], Any]:
         (with_info(final_info=[{}]), r"those of env 1 cannot be kept \(IndexError"),
         (with_info(it=5, _it=[True]), r"those of env 1 cannot be kept \(IndexError"),
         (with_info(it=Uncopyable()), r"those of env 0 cannot be kept \(RuntimeError: there can be only one\)"),
-        (lambda infos: [infos, infos], r"returned a list as infos, not a dict"),
+        (lambda infos: [infos], r"returned a list as infos, not a dict or a list of 2 dicts"),
     ],
 )
 def test_odd_infos_are_named_and_cost_nothing_that_was_collected(change: Callable[[Any], Any], message: str) -> None:
@@ -863,6 +864,18 @@ def test_odd_infos_are_named_and_cost_nothing_that_was_collected(change: Callabl
             runner.rollout(Zeros(), steps=9)
         assert [h.rewards.tolist() for h in histories_of(caught.value)] == [[1, 2]] * 2
         assert [len(h) for h in runner.rollout(Zeros(), steps=2)] == [2, 2]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_infos_that_are_a_list_of_dicts_tell_the_same_as_a_dict_of_arrays(mode: AutoresetMode) -> None:
+    make = sync(lambda: ScriptedEnv((2, 3)), 2, mode)
+    told = []
+    for wrap in (lambda env: env, DictInfoToList):
+        with runner_of(lambda seed, wrap=wrap: wrap(make(seed)), 2, keep_infos=True, seed=0) as runner:
+            histories = runner.rollout(Zeros(), steps=9)
+        told.append([(h.next_observations.tolist(), h.infos, h.reset_infos, summary(h)) for h in histories])
+    assert told[0] == told[1]
+    assert all(reset_infos for _, _, reset_infos, _ in told[0])
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -889,7 +902,7 @@ def test_infos_of_a_step_that_a_fault_broke_off_are_not_kept(mode: AutoresetMode
 def test_odd_infos_of_a_reset_are_named(mode: AutoresetMode) -> None:
     def make(seed: int | None) -> AnyVectorEnv:
         env = OddInfos([lambda: ScriptedEnv((3,))] * 2, autoreset_mode=mode)
-        env.change, env.change_first = dict, lambda infos: [infos, infos]
+        env.change, env.change_first = dict, lambda infos: [infos]
         return env
 
     with (

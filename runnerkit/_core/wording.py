@@ -1,8 +1,8 @@
 """Numbers, values and errors in the words of a message::
 
-count(1, "worker")                  # "1 worker"
-said(KeyError("x"))                 # "KeyError: 'x'"
-where(error)                        # "my_agents.py:7, in act"
+count(1, "worker")     # "1 worker"
+result_kind((1, 2))    # "a tuple of 2"
+where(error)           # "my_agents.py:7, in act"
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import traceback
 import warnings
 
-__all__ = ["FIX_ENV", "count", "short_repr", "warn", "where"]
+__all__ = ["FIX_ENV", "count", "result_kind", "short_repr", "warn", "where"]
 
 FIX_ENV = "Fix the env, or wrap it so that it matches its declared spaces"
 """The way out where an env breaks its contract; what wraps it is said after it."""
@@ -24,6 +24,11 @@ _MOST_CHARACTERS = 80
 def count(n: int, what: str) -> str:
     """Return the number with its noun, which is a singular that takes an s."""
     return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+
+
+def result_kind(result: object) -> str:
+    """Describe what a function returned: the length of a tuple, else only the type."""
+    return f"a tuple of {len(result)}" if isinstance(result, tuple) else f"a {type(result).__name__}"
 
 
 def short_repr(value: object) -> str:

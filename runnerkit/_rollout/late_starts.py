@@ -16,6 +16,7 @@ from runnerkit._rollout.ledger import Ledger
 from runnerkit._rollout.starts import Read
 from runnerkit.errors import EnvError
 from runnerkit.executors.vector.executor import VectorExecutor
+from runnerkit.executors.vector.faults import never_rested
 from runnerkit.executors.vector.rests import rests_in, rests_twice
 from runnerkit.history.block import Block
 from runnerkit.records import EpisodeStart
@@ -101,7 +102,7 @@ class LateStarts:
             twice = rests_twice(block, first, at.t)
             if twice is not None:
                 at.t = twice
-                raise executor.never_rested()
+                raise never_rested()
 
     def _turn_to(self, active: NDArray[np.intp], resting: NDArray[np.bool_]) -> None:
         """Note which envs are active, and which rest, for those who look at it later."""

@@ -16,7 +16,7 @@ from runnerkit._core.faults import close_after, describe
 from runnerkit._core.signals import Oddities, SignalError, read_flag, read_reward
 from runnerkit._core.spaces import Column, Layout, MisfitError, Rows, RowWriter, ScalarRows, Write
 from runnerkit._core.types import AnyEnv
-from runnerkit._core.wording import FIX_ENV
+from runnerkit._core.wording import FIX_ENV, result_kind
 from runnerkit.errors import EnvError, EnvSpaceError, RunnerKitError
 from runnerkit.executors.thread_safety import is_thread_safe
 from runnerkit.history.block import Block
@@ -316,7 +316,7 @@ class Share:
             return self._error(i, f"returned from step {error}. {FIX_ENV}.", EnvSpaceError)
         if result is not _UNPACKED:
             what = "(observation, reward, terminated, truncated, info)"
-            return self._misfit(i, f"returned {_kind(result)} from step, not {what}")
+            return self._misfit(i, f"returned {result_kind(result)} from step, not {what}")
         what = f"returned the reward {kept[0]!r} and the flags {kept[1:]!r} from step"
         wanted = f"A reward must be a number, terminated and truncated bools, the info a dict. {FIX_ENV}."
         return self._error(i, f"{what}; something of it cannot be kept: {describe(error)}. {wanted}", EnvSpaceError)
@@ -326,7 +326,7 @@ class Share:
             return self._misfit(i, f"returned from reset what does not fit its observation space: {error}")
         if isinstance(result, tuple) and len(result) == 2:
             return self._error(i, f"returned from reset what cannot be kept: {describe(error)}", EnvSpaceError)
-        return self._misfit(i, f"returned {_kind(result)} from reset, not (observation, info)")
+        return self._misfit(i, f"returned {result_kind(result)} from reset, not (observation, info)")
 
     @staticmethod
     def _after(error: EnvError) -> EnvError:
@@ -362,7 +362,3 @@ def _kept(info: object) -> dict[str, Any]:
         return dict(copied(info))
     except Exception as error:
         raise TypeError(f"the info cannot be copied ({describe(error)}): leave keep_infos out") from error
-
-
-def _kind(result: object) -> str:
-    return f"a tuple of {len(result)}" if isinstance(result, tuple) else f"a {type(result).__name__}"

@@ -14,7 +14,6 @@ from __future__ import annotations
 import copy
 import functools
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -26,15 +25,16 @@ from numpy.typing import NDArray
 from runnerkit._core.arrays import without_tensors
 from runnerkit._core.faults import describe
 from runnerkit._core.signals import NUMBERS, Oddities, SignalError, read_flags, read_rewards
-from runnerkit._core.spaces import Column, Layout, MisfitError, Rows
+from runnerkit._core.spaces import Column, MisfitError, Rows
 from runnerkit._core.types import AnyEnv, AnyVectorEnv
-from runnerkit._core.wording import FIX_ENV
-from runnerkit.errors import EnvError, EnvSpaceError
+from runnerkit._core.wording import result_kind
+from runnerkit.errors import EnvError
 from runnerkit.executors.share import SeedSchedule
+from runnerkit.executors.vector.actions import Actions
+from runnerkit.executors.vector.faults import fault, misfit, never_rested
 from runnerkit.executors.vector.seeding import Resets
-from runnerkit.executors.vector.unpacking import Finals, Infos, Unpacker
+from runnerkit.executors.vector.unpacking import Finals, Infos, Unpacker, by_key
 from runnerkit.executors.vector.validation import autoreset_mode, check
-from runnerkit.executors.vector.workers import death_among
 from runnerkit.history.block import Block, BlockLayout
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, Provenance, RunOptions
@@ -129,12 +129,12 @@ class VectorExecutor:
 
     def _learn(self, layout: BlockLayout) -> None:
         """Prepare for the spaces of the env, once they are laid out."""
-        self._layout, self._action_layout = layout.raw, layout.env_action
+        self._layout = layout.raw
         self._has_learned = True
         self._unpack = Unpacker(layout.raw, self._n)
         self._finals = Finals(layout.raw, self._env)
         self._infos = Infos(self._env)
-        self._idle_action = _any_action(layout.env_action)
+        self._batches = Actions(layout.env_action, self._n)
 
     def drain(self) -> EpisodeLog:
         """Return, and forget, what was logged since the last call."""
@@ -166,7 +166,7 @@ class VectorExecutor:
             raise EnvError(f"failed to render: {describe(error)}", after_step=True) from error
         if not isinstance(frames, (tuple, list, np.ndarray)) or len(frames) != self._n:
             raise EnvError(
-                f"rendered {_kind(frames)}, not one frame for each of its {self._n} envs. Leave render out.",
+                f"rendered {result_kind(frames)}, not one frame for each of its {self._n} envs. Leave render out.",
                 after_step=True,
             )
         return [frames[i] for i in env_indices]
@@ -209,7 +209,7 @@ class VectorExecutor:
             idle = np.setdiff1d(np.arange(self._n), np.fromiter(active, np.intp, len(active)))
         if not self._resets_itself and len(self._waiting):  # nobody asks for them, but they must not go over their end
             self._reset_ignored(self._waiting)
-        waited, batch = self._waiting, self._batch_of_actions(at, idle)
+        waited, batch = self._waiting, self._batches.batch(self._actions, at, idle)
         self._first.clear()
         over, infos = self._advance(at, row, batch)
         ended: list[int] = over.nonzero()[0].tolist()
@@ -217,15 +217,11 @@ class VectorExecutor:
             mine = set(active)
             ended = [i for i in ended if i in mine]
         if self._rests and not set(ended).isdisjoint(waited.tolist()):
-            raise self.never_rested()
+            raise never_rested()
         self._is_reset = False  # until all is done: who knows where the envs stand after a fault
         self._settle(at, row, idle, waited, ended, infos, restart)
         self._is_reset = True
         return ended
-
-    def never_rested(self) -> EnvError:
-        """Return what is wrong with an env that ended an episode in the step in which it was to begin it."""
-        return self._misfit("ended an episode in the step in which it resets, by its auto-reset mode NEXT_STEP")
 
     def stepper(self) -> _Step:
         """Return what steps all envs: (row of rewards, row of observations, actions) -> (whose episode ended, infos).
@@ -249,12 +245,12 @@ class VectorExecutor:
                 try:
                     result = step(actions)
                 except Exception as error:
-                    raise self._fault(f"raised in step: {describe(error)}") from error
+                    raise self._raised("step", error) from error
                 try:
                     observations, rewards, terminated, truncated, infos = result
                 except (TypeError, ValueError):
                     what = "(observations, rewards, terminations, truncations, infos)"
-                    raise self._misfit(f"returned {_kind(result)} from step, not {what}") from None
+                    raise misfit(f"returned {result_kind(result)} from step, not {what}") from None
                 try:
                     if type(observations) is np.ndarray and observations.shape == shape and observations.dtype == dtype:
                         first[row] = observations
@@ -270,7 +266,7 @@ class VectorExecutor:
                         terminated = read_flags(terminated, n, "terminations", _WHO, oddities)
                         truncated = read_flags(truncated, n, "truncations", _WHO, oddities)
                 except (MisfitError, SignalError) as error:
-                    raise self._misfit(f"returned from step what does not fit: {error}") from error
+                    raise misfit(f"returned from step what does not fit: {error}") from error
                 all_rewards[at] = rewards
                 all_terminated[at] = terminated
                 all_truncated[at] = truncated
@@ -299,6 +295,8 @@ class VectorExecutor:
         restart: bool,
     ) -> None:
         """Do what is left to do after a step, but for envs that rest and are not asked for infos."""
+        if not isinstance(infos, Mapping):
+            infos = by_key(infos, self._n)
         if self._keep_infos:
             infos = without_tensors(infos)  # once, and not env by env
         if self._rests:
@@ -364,8 +362,8 @@ class VectorExecutor:
     def _reset_ignored(self, waiting: NDArray[np.intp]) -> None:
         try:
             self._ask(lambda: self._resets.masked(dict.fromkeys(waiting.tolist(), EpisodeStart())))
-        except EnvError as fault:
-            fault.after_step = False  # it comes before the next one
+        except EnvError as error:
+            error.after_step = False  # it comes before the next one
             raise
         self._over = np.zeros(self._n, np.bool_)
 
@@ -375,7 +373,7 @@ class VectorExecutor:
         for i in env_indices:
             final = self._final(infos, i, row)
             if final is None and self._block.layout.preprocessed:
-                raise self._misfit(
+                raise misfit(
                     f"did not say how the episode of env {i} ended: there is no infos['final_obs'] for it, or it was "
                     "written over, and preprocessors have to see it. Leave these out, or use another auto-reset mode"
                 )
@@ -386,41 +384,20 @@ class VectorExecutor:
                 self._episode[i] += 1
                 self._log.begin(i, at + 1, int(self._episode[i]), final, (0, 0))
             else:
-                info = self._own_info(self._infos.of_reset, infos, i) if self._keep_infos and infos else {}
+                info = self._infos.of_reset(infos, i) if self._keep_infos and infos else {}
                 self._first[i] = [copy.deepcopy(column[row, i]) for column in self._raw], info
                 for column, value in zip(self._raw, final, strict=True):
                     column[row, i] = value[0, 0]
 
     def _final(self, infos: Any, i: int, row: int) -> list[Column] | None:
-        try:
-            final = self._finals.of(infos, i)
-        except MisfitError as error:
-            raise self._misfit(f"returned a final observation for env {i} that does not fit: {error}") from error
-        except Exception as error:
-            raise self._misfit(
-                f"returned infos['final_obs'] that has nothing for env {i}: {describe(error)}"
-            ) from error
+        final = self._finals.of(infos, i)
         return None if final is None or self._finals.is_wrong(i, self._raw, row, self._returned) else final
 
     # ---- asking the env
 
     def any_actions(self) -> Column:
         """Return a batch of valid actions, the same for all envs; only of a space that is one array."""
-        return np.array([self._idle_action[0]] * self._n, self._actions[0].dtype)
-
-    def _batch_of_actions(self, at: int, idle: NDArray[np.intp]) -> Any:
-        """Return the actions of a row as the env's own, with any action for those of which none was asked."""
-        values: list[Any] = []
-        for column, leaf, any_action in zip(self._actions, self._action_layout.leaves, self._idle_action, strict=True):
-            batch = column[at].copy()
-            if len(idle):
-                if leaf.is_object:
-                    for i in idle:
-                        batch[i] = any_action
-                else:
-                    batch[idle] = any_action
-            values.append(copy.deepcopy(tuple(batch)) if leaf.is_object else batch)
-        return values[0] if self._action_layout.is_single else self._action_layout.join(values)
+        return self._batches.idle()
 
     def _ask(
         self, reset: Callable[[], tuple[Any, dict[int, EpisodeStart]]]
@@ -429,13 +406,13 @@ class VectorExecutor:
         try:
             result, how = reset()
         except Exception as error:
-            raise self._fault(f"raised in reset: {describe(error)}", after_step=True) from error
+            raise self._raised("reset", error, after_step=True) from error
         if not isinstance(result, tuple) or len(result) != 2:
-            raise self._misfit(f"returned {_kind(result)} from reset, not (observations, infos)", after_step=True)
+            raise misfit(f"returned {result_kind(result)} from reset, not (observations, infos)", after_step=True)
         try:
             return self._unpack.observations(result[0]), result[1], how
         except MisfitError as error:
-            raise self._misfit(f"returned from reset what does not fit: {error}", after_step=True) from error
+            raise misfit(f"returned from reset what does not fit: {error}", after_step=True) from error
 
     # ---- infos
 
@@ -447,7 +424,7 @@ class VectorExecutor:
         for i in range(self._n):
             if i in left_out:
                 continue
-            info = self._own_info(self._infos.of_end if i in over else self._infos.of_step, infos, i)
+            info = (self._infos.of_end if i in over else self._infos.of_step)(infos, i)
             if info:
                 self._log.infos.append((i, at, info))
         if same_step:
@@ -458,46 +435,12 @@ class VectorExecutor:
     def _log_reset_infos(self, infos: Any, env_indices: Sequence[int], *, after_step: bool = False) -> None:
         if not infos or not self._keep_infos:
             return
-        infos = without_tensors(infos)
+        infos = without_tensors(by_key(infos, self._n))
         for i in env_indices:
-            info = self._own_info(self._infos.of_reset, infos, i, after_step=after_step)
+            info = self._infos.of_reset(infos, i, after_step=after_step)
             if info:
                 self._log.reset_infos.append((i, int(self._episode[i]), info))
 
-    def _own_info(
-        self, read: Callable[[Mapping[str, Any], int], dict[str, Any]], infos: Any, i: int, *, after_step: bool = False
-    ) -> dict[str, Any]:
-        """Return a copy of what is of one env in the infos, however odd they are."""
-        if not isinstance(infos, Mapping):
-            raise self._misfit(f"returned {_kind(infos)} as infos, not a dict", after_step=after_step)
-        try:
-            return read(infos, i)
-        except Exception as error:
-            what = f"returned infos of which those of env {i} cannot be kept ({describe(error)}): leave keep_infos out"
-            raise self._misfit(what, after_step=after_step) from error
-
-    # ---- faults
-
-    def _fault(self, what: str, *, after_step: bool = False) -> EnvError:
+    def _raised(self, where: str, error: Exception, *, after_step: bool = False) -> EnvError:
         self._failed = True
-        death = death_among(self._env, sys.exception())
-        if death is not None:
-            i, how = death
-            what = f"lived in a worker process of AsyncVectorEnv that {how}. Build a new runner to go on"
-            return EnvError(what, env_index=i, after_step=after_step)
-        return EnvError(f"{what}. It does not say which of its {self._n} envs it was.", after_step=after_step)
-
-    @staticmethod
-    def _misfit(what: str, *, after_step: bool = False) -> EnvError:
-        return EnvSpaceError(f"{what}. {FIX_ENV} (gymnasium.wrappers.vector).", after_step=after_step)
-
-
-def _any_action(layout: Layout) -> list[Any]:
-    """Return some valid action, always the same, as one value per leaf."""
-    space = copy.deepcopy(layout.space)
-    space.seed(0)
-    return layout.split(space.sample())
-
-
-def _kind(result: object) -> str:
-    return f"a tuple of {len(result)}" if isinstance(result, tuple) else f"a {type(result).__name__}"
+        return fault(self._env, f"raised in {where}: {describe(error)}", error, after_step=after_step)

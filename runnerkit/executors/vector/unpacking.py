@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -12,10 +12,13 @@ from gymnasium.spaces import Discrete, Text
 from gymnasium.vector import SyncVectorEnv, VectorWrapper
 
 from runnerkit._core.arrays import as_array, copied, kind_of
+from runnerkit._core.faults import describe
 from runnerkit._core.spaces import Column, Layout, Leaf, MisfitError
 from runnerkit._core.types import AnyVectorEnv
+from runnerkit._core.wording import result_kind
+from runnerkit.executors.vector.faults import misfit
 
-__all__ = ["Finals", "Infos", "Unpacker"]
+__all__ = ["Finals", "Infos", "Unpacker", "by_key"]
 
 _FINAL_OBS: Final = ("final_obs", "final_observation")
 _FINAL_INFO: Final = "final_info"
@@ -85,15 +88,19 @@ class Finals:
             self._begun.update({i: self._bytes(columns, row, i) for i in env_indices if i not in self._trusted})
 
     def of(self, infos: Any, i: int) -> list[Column] | None:
-        """Return the final observation of an env, `[1, 1, *shape]` per leaf, good until the next; None if unknown."""
-        key = next((key for key in _FINAL_OBS if key in infos), None) if isinstance(infos, Mapping) else None
-        if key is None or not infos.get(f"_{key}", _Always())[i]:
-            return None
-        batch = infos[key]
-        if isinstance(batch, (list, np.ndarray)):
-            sample: Any = batch[i]
-        else:
-            sample = self._layout.join([value[i] for value in self._layout.split(batch)])  # type: ignore[index]
+        """Return the final observation of an env, `[1, 1, *shape]` per leaf, good until the next; None if unknown.
+
+        Raises EnvSpaceError.
+        """
+        try:
+            return self._read(infos, i)
+        except MisfitError as error:
+            raise misfit(f"returned a final observation for env {i} that does not fit: {error}") from error
+        except Exception as error:
+            raise misfit(f"returned infos['final_obs'] that has nothing for env {i}: {describe(error)}") from error
+
+    def _read(self, infos: Any, i: int) -> list[Column] | None:
+        sample = self._found(infos, i)
         if sample is None or self._was_overwritten(sample, i):
             return None
         if self._layout.is_single and self._layout.leaves[0].is_scalar_box:
@@ -101,6 +108,15 @@ class Finals:
         self._write(0, 0, sample)
         self._sample = sample
         return self._one
+
+    def _found(self, infos: Any, i: int) -> Any:
+        key = next((key for key in _FINAL_OBS if key in infos), None) if isinstance(infos, Mapping) else None
+        if key is None or not infos.get(f"_{key}", _Always())[i]:
+            return None
+        batch = infos[key]
+        if isinstance(batch, (list, np.ndarray)):
+            return batch[i]
+        return self._layout.join([value[i] for value in self._layout.split(batch)])  # type: ignore[index]
 
     def is_wrong(self, i: int, columns: Sequence[Column], row: int, observations: Any) -> bool:
         """Whether what `of` found was seen to be no final observation, but the first one, in this row.
@@ -139,25 +155,65 @@ class Finals:
         return any(one is not None and two is not None and np.may_share_memory(one, two) for one, two in arrays)
 
 
+def by_key(infos: Any, n_envs: int) -> Any:
+    """Return infos as a dict by key, with masks, if they are a list of one dict per env; else as they are.
+
+    Such a list is what `gymnasium.wrappers.vector.DictInfoToList` makes of infos.
+    """
+    if not isinstance(infos, (list, tuple)) or len(infos) != n_envs:
+        return infos
+    if not all(isinstance(info, Mapping) for info in infos):
+        return infos
+    keys = dict.fromkeys(key for info in infos for key in info)
+    values = {key: [info.get(key) for info in infos] for key in keys}
+    return values | {f"_{key}": [key in info for info in infos] for key in keys}
+
+
 class Infos:
     """Takes the infos of a vector env apart: a dict of arrays, with a mask `_key` beside `key` where not all have it.
 
     An env's own info has copies of what is its; what is of no one env in particular (no array of n) is in all of them.
+    Lists are brought into this form by `by_key`. What cannot be taken apart is an EnvSpaceError.
     """
 
     def __init__(self, env: AnyVectorEnv) -> None:
         self._n: int = env.num_envs
         self._statistics = _statistics_keys(env)
 
-    def of_step(self, infos: Mapping[str, Any], i: int) -> dict[str, Any]:
+    def of_step(self, infos: Any, i: int) -> dict[str, Any]:
         """Return what is of an env's step."""
+        return self._read(self._all_of, infos, i)
+
+    def of_end(self, infos: Any, i: int) -> dict[str, Any]:
+        """Return what is of an env's last step, where the rest is of the first observation that comes with it."""
+        return self._read(self._end_of, infos, i)
+
+    def of_reset(self, infos: Any, i: int, *, after_step: bool = False) -> dict[str, Any]:
+        """Return what came with an env's first observation."""
+        return self._read(self._first_of, infos, i, after_step=after_step)
+
+    def _read(
+        self, read: Callable[[Mapping[str, Any], int], dict[str, Any]], infos: Any, i: int, *, after_step: bool = False
+    ) -> dict[str, Any]:
+        if not isinstance(infos, Mapping):
+            what = f"returned {result_kind(infos)} as infos, not a dict or a list of {self._n} dicts"
+            raise misfit(what, after_step=after_step)
+        try:
+            return read(infos, i)
+        except Exception as error:
+            what = f"returned infos of which those of env {i} cannot be kept ({describe(error)}): leave keep_infos out"
+            raise misfit(what, after_step=after_step) from error
+
+    def _all_of(self, infos: Mapping[str, Any], i: int) -> dict[str, Any]:
         return self._own(infos, i, frozenset())
 
-    def of_end(self, infos: Mapping[str, Any], i: int) -> dict[str, Any]:
-        """Return what is of an env's last step, where the rest is of the first observation that comes with it."""
+    def _end_of(self, infos: Mapping[str, Any], i: int) -> dict[str, Any]:
         own = {key: infos[key] for key in self._statistics if key in infos}
         own |= {f"_{key}": infos[f"_{key}"] for key in own if f"_{key}" in infos}
         return self._own(own, i, frozenset()) | self._of_final(infos, i)
+
+    def _first_of(self, infos: Mapping[str, Any], i: int) -> dict[str, Any]:
+        return self._own(infos, i, _FINALS | self._statistics)
 
     def _of_final(self, infos: Mapping[str, Any], i: int) -> dict[str, Any]:
         final = infos.get(_FINAL_INFO)
@@ -167,10 +223,6 @@ class Infos:
             return self._own(final, i, frozenset())
         own = final[i]
         return dict(copied(own)) if isinstance(own, Mapping) else {}
-
-    def of_reset(self, infos: Mapping[str, Any], i: int) -> dict[str, Any]:
-        """Return what came with an env's first observation."""
-        return self._own(infos, i, _FINALS | self._statistics)
 
     def _own(self, infos: Mapping[Any, Any], i: int, without: frozenset[str]) -> dict[str, Any]:
         own: dict[str, Any] = {}
