@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -378,6 +379,36 @@ def test_a_thread_whose_env_hangs_in_close_is_left_behind_with_a_warning(monkeyp
     go_on.set()
 
 
+@pytest.mark.parametrize("options", [{"executor": "serial"}, {"executor": "threads", "workers": 2}])
+def test_an_env_of_the_calling_thread_that_hangs_in_close_is_named_in_a_warning(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runnerkit.executors.hanging._PATIENCE_S", 0.05)
+    fleet = Fleet({0: Faults(close=lambda env: time.sleep(0.3))})
+    runner = build(fleet, n_envs=4, **options)
+    with pytest.warns(RuntimeWarning, match=r"Env 0 has been closing for 0\.\d+ s: its close\(\) hangs") as warned:
+        runner.close()
+    assert len(warned) == 1
+    assert [env.calls("close") for env in fleet.envs] == [1] * 4
+
+
+@pytest.mark.parametrize("options", [{"executor": "serial"}, {"executor": "threads", "workers": 2}])
+def test_ctrl_c_ends_a_close_that_hangs_and_the_other_envs_are_closed(options: dict[str, Any]) -> None:
+    def press(env: object) -> None:
+        for _ in range(2):  # the first one is taken note of
+            signal.raise_signal(signal.SIGINT)
+        time.sleep(LONG)
+
+    fleet = Fleet({0: Faults(close=press)})
+    runner = build(fleet, n_envs=4, **options)
+    with pytest.raises(KeyboardInterrupt):
+        runner.close()
+    end = time.monotonic() + LONG
+    while runnerkit_threads() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert [env.calls("close") for env in fleet.envs] == [1] * 4
+
+
 # ---- how threads wait for each other
 
 
@@ -598,6 +629,31 @@ def test_a_fork_may_end_with_a_runner_that_nobody_closed() -> None:
         """
     )
     assert done == ["ended"]
+
+
+def test_a_fork_that_ends_does_not_close_the_recorder_of_its_parent() -> None:
+    done = in_a_process(
+        f"""
+        import os, sys, warnings
+        sys.path[:0] = {[str(SUPPORT)]}
+        from faulty_envs import Constant, Fleet, build
+        from runnerkit.history.arrays import ArrayFormat, ArrayRecorder
+        class Recorder(ArrayRecorder):
+            def close(self):
+                print("closed in the", "parent" if os.getpid() == parent else "child", flush=True)
+        class Format(ArrayFormat):
+            def open(self, spec, /):
+                return Recorder()
+        parent = os.getpid()
+        runner = build(Fleet(), n_envs=3, executor="serial", history=Format())
+        runner.rollout(Constant(), steps=4)
+        if not os.fork():
+            sys.exit()
+        os.wait()
+        runner.close()
+        """
+    )
+    assert done == ["closed in the parent"]
 
 
 def in_a_process(program: str) -> list[str]:

@@ -8,6 +8,7 @@ Whatever does not fit is refused here, before the first step.
 from __future__ import annotations
 
 import functools
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -377,8 +378,10 @@ def _check_space(i: int, what: str, own: object, first: object) -> None:
         )
 
 
-def close_dropped(executor: Executor, recorder: Recorder[Any], claims: Claims, name: str) -> None:
-    """Close what a runner leaves behind that nobody closed, and say so."""
+def close_dropped(executor: Executor, recorder: Recorder[Any], claims: Claims, name: str, pid: int) -> None:
+    """Close what a runner of process `pid` leaves behind that nobody closed, and say so."""
+    if os.getpid() != pid:
+        return  # envs, workers and files belong to the process that this one is a fork of
     try:
         executor.close()
     finally:

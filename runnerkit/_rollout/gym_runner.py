@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -300,7 +301,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         self._claim = _Claim()
         self._claim.is_over = True
         self._finalizer = weakref.finalize(
-            self, close_dropped, self._parts.executor, self._parts.recorder, self._parts.claims, repr(self)
+            self, close_dropped, self._parts.executor, self._parts.recorder, self._parts.claims, repr(self), os.getpid()
         )
         self._standing: EnvStates = EnvStates(self._parts, config.schedule)
 

@@ -18,6 +18,7 @@ from runnerkit._core.spaces import Column, Layout, MisfitError, Rows, RowWriter,
 from runnerkit._core.types import AnyEnv
 from runnerkit._core.wording import FIX_ENV, result_kind
 from runnerkit.errors import EnvError, EnvSpaceError, RunnerKitError
+from runnerkit.executors.hanging import CloseWatch
 from runnerkit.executors.thread_safety import is_thread_safe
 from runnerkit.history.block import Block
 from runnerkit.history.log import EpisodeLog
@@ -181,21 +182,30 @@ class Share:
         log.extend(self._log)
         self._log = log
 
-    def close(self) -> None:
-        """Close all envs, even if some fail to; raise the first fault at the end."""
-        fault: EnvError | None = None
+    def close(self, *, watched: bool = True) -> None:
+        """Close all envs, even if some fail or hang until Ctrl-C; raise the first fault at the end.
+
+        If it is not `watched`, whoever waits for it says so if an env hangs.
+        """
         self._active, self._stepped = (), []  # keep no env alive that is closed
-        for i in self.env_indices:
-            env = self._envs.pop(i, None)
-            if env is None:
-                continue
-            try:
-                self._close_env(i, env)
-            except Exception as error:
-                fault = fault or EnvError(f"failed to close: {describe(error)}", env_index=i)
-                fault.__cause__ = fault.__cause__ or error
-        if fault is not None:
-            raise fault
+        faults: list[BaseException] = []
+        if not any(i in self._envs for i in self.env_indices):
+            return
+        with CloseWatch(starts=watched) as watch:
+            for i in self.env_indices:
+                env = self._envs.pop(i, None)
+                if env is None:
+                    continue
+                watch.begins(f"Env {i}")
+                try:
+                    self._close_env(i, env)
+                except KeyboardInterrupt as pressed:
+                    faults.insert(0, pressed)
+                except Exception as error:
+                    faults.append(EnvError(f"failed to close: {describe(error)}", env_index=i))
+                    faults[-1].__cause__ = error
+        if faults:
+            raise faults[0]
 
     def _close_env(self, i: int, env: AnyEnv) -> None:
         env.close()

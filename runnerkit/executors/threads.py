@@ -372,6 +372,6 @@ def _work(
         answers.put(answer)
         del call, function, args, answer  # keep nothing alive while waiting
     try:
-        share.close()
+        share.close(watched=False)  # whoever joins this thread watches
     except Exception as fault:
         closing_faults.append(fault)

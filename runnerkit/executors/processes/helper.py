@@ -196,7 +196,7 @@ class Helper:
     def close(self) -> None:
         """Close what is open, as nobody else will."""
         with contextlib.suppress(Exception):  # there is nobody left to tell
-            self._share.close()
+            self._share.close(watched=False)  # the process that waits for this one watches
 
     def _call(self) -> str:
         pickled, fd = self._mail.receive()
