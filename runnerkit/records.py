@@ -1,4 +1,4 @@
-"""The values that rollouts are made of: transitions, episodes, and what a rollout is about."""
+"""The values of rollouts: transitions, episodes and their end reasons, and what runners tell their parts."""
 
 from __future__ import annotations
 
@@ -38,11 +38,18 @@ class Transition(Generic[ObsT_co, ActT_co]):
 
         observation, action, reward, next_observation, done = transition.classic()
 
-    `observation` and `next_observation` are rows of the batches that the agent sees (a NumPy scalar where the
-    space has shape ()), `action` is the agent's own. `next_observation` is exact: at the end of an episode it
-    is the final observation, never that of the next episode. The transition owns its arrays.
+    The transition owns its arrays.
 
-    Of a vector env that does not say how an episode ended, the last `next_observation` of an episode is None.
+    Attributes:
+        observation: what the agent saw, after preprocessors: one row of its batch, a NumPy scalar for shape ().
+        action: what the agent chose, before postprocessors.
+        reward: the env's reward, a float.
+        next_observation: what the step led to. At the end of an episode it is the final observation, never the first
+            one of the next episode. It is None if a vector env does not provide the final observation.
+        terminated: whether the env reached a terminal state.
+        truncated: whether the env cut the episode short.
+        info: the env's info dict; empty unless the runner has `keep_infos=True`.
+
     """
 
     observation: ObsT_co
@@ -64,25 +71,45 @@ class Transition(Generic[ObsT_co, ActT_co]):
 
 
 class EndReason(enum.StrEnum):
-    """Why the rows of an episode end where they do."""
+    """Why the rows of an episode end where they do.
+
+    Attributes:
+        TERMINATED: "terminated". The env reached a terminal state; the value of what follows is zero.
+        TRUNCATED: "truncated". The env cut the episode short, for example by a time limit.
+        CUT: "cut". The rollout ended first; the episode continues in the next rollout.
+        INTERRUPTED: "interrupted". Ctrl-C or a fault elsewhere stopped the rollout; the episode does not continue.
+        CRASHED: "crashed". The env itself failed.
+        TIMED_OUT: "timed out". An executor with a deadline gave the env up. The built-in executors have no deadline.
+
+    """
 
     TERMINATED = "terminated"
     """The env reached a terminal state: the value of what follows is zero."""
     TRUNCATED = "truncated"
-    """The env cut the episode short, by a time limit for instance: bootstrap from the final observation."""
+    """The env cut the episode short, for example by a time limit. Bootstrap from the final observation."""
     CUT = "cut"
-    """The rollout ended first; the episode goes on in the next rollout."""
+    """The rollout ended first; the episode continues in the next rollout."""
     INTERRUPTED = "interrupted"
-    """Ctrl-C, or a fault elsewhere, stopped the rollout; the episode does not go on."""
+    """Ctrl-C or a fault elsewhere stopped the rollout; the episode does not continue."""
     CRASHED = "crashed"
     """The env itself failed."""
     TIMED_OUT = "timed out"
-    """The env did not answer in time. Executors that have deadlines say so; the built-in ones wait."""
+    """The env did not answer in time, and an executor with a deadline gave it up.
+
+    Such an executor logs it with `EpisodeLog.begin`, or raises an `EnvError` with this `end_reason`. The built-in
+    executors have no deadline and never set it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class EpisodeStart:
-    """How an episode begins: `env.reset(seed=seed, options=options)`. What an `EpisodeSchedule` returns."""
+    """How an episode begins: `env.reset(seed=seed, options=options)`. An `EpisodeSchedule` returns it.
+
+    Attributes:
+        seed: the seed for `env.reset`; None resets without a seed.
+        options: the options for `env.reset`, or None.
+
+    """
 
     seed: int | None = None
     options: Mapping[str, Any] | None = None
@@ -90,11 +117,25 @@ class EpisodeStart:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """The record of an episode, or of the part of it that lies in one rollout.
+    """The record of one episode, or of its part in one rollout::
 
-    It fills the rows `start : start + length` of its env's history. An episode that a rollout cut goes on in
-    the next one under the same `episode_index`; there, `steps_before` and `return_before` say what it had by
-    then, so that `total_length` and `total_return` hold for the whole of it.
+        rows = slice(episode.start, episode.start + episode.length)
+        history.rewards[rows].sum() == episode.return_
+
+    An episode that a rollout cut continues in the next rollout, with the same `episode_index`.
+
+    Attributes:
+        env_index: the env, 0 to n_envs - 1.
+        episode_index: which episode of this env it is, from 0 on, over all rollouts of the runner.
+        seed: the seed of its reset; None if it had none, or if a vector env does not tell.
+        options: the options of its reset, or None.
+        start: its first row in the history.
+        length: its number of rows, that is, of steps in this rollout.
+        return_: the undiscounted sum of the rewards in these rows. (`return` is a keyword.)
+        end_reason: why its rows end.
+        steps_before: its steps in earlier rollouts.
+        return_before: its return in earlier rollouts.
+
     """
 
     env_index: int
@@ -104,7 +145,6 @@ class Episode:
     start: int
     length: int
     return_: float
-    """The undiscounted sum of the rewards in these rows (a trailing underscore, as `return` is a keyword)."""
     end_reason: EndReason
     steps_before: int = 0
     return_before: float = 0.0
@@ -121,44 +161,56 @@ class Episode:
 
     @property
     def total_length(self) -> int:
-        """Steps since the reset, those of earlier rollouts included."""
+        """The steps since the reset, including those of earlier rollouts."""
         return self.steps_before + self.length
 
     @property
     def total_return(self) -> float:
-        """The sum of the rewards since the reset, those of earlier rollouts included."""
+        """The sum of the rewards since the reset, including those of earlier rollouts."""
         return self.return_before + self.return_
 
 
 class Seeded(enum.StrEnum):
-    """Which episodes can be begun again by the seed in their record."""
+    """Which episodes can be repeated with the seed in their record.
+
+    Attributes:
+        ALL: "all". Every episode, unless the schedule gave it no seed.
+        SOME: "some". Only the episodes that began when all envs were reset; the others have seed None.
+        NONE: "none". No episode.
+
+    """
 
     ALL = "all"
-    """Every one, unless a schedule gave it none."""
+    """Every episode, unless the schedule gave it no seed."""
     SOME = "some"
-    """Those that began as all envs were reset; the env began the others by itself, and their seed is None."""
+    """Only the episodes that began when all envs were reset; the others have seed None."""
     NONE = "none"
-    """None: the env takes one seed for all its envs, or takes it only as it is made."""
+    """No episode: the vector env accepts one seed for all its envs, or accepts a seed only when it is made."""
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What a history can tell of its envs, and what they themselves did not tell::
+    """Which facts about its envs a history knows::
 
         assert history.provenance == Provenance()      # everything is exact
 
-    That is what any `gymnasium.Env` gives. A `gymnasium.vector.VectorEnv` may withhold something.
+    With a `gymnasium.Env`, everything is exact. A `gymnasium.vector.VectorEnv` may not provide some facts.
+
+    Attributes:
+        seeded: which episodes can be repeated with the seed in their record.
+        final_observations: whether the final observation of every episode is known. If not, `next_known` marks the
+            rows in which it is.
+        every_step: whether every env takes part in every step. If not, an env skips one step before each new episode,
+            so that its history may have fewer rows than the rollout had steps.
+
     """
 
     seeded: Seeded = Seeded.ALL
     final_observations: bool = True
-    """Whether the final observation of every episode is known; if not, `next_known` says in which rows."""
     every_step: bool = True
-    """Whether every env takes part in every step. If not, an env rests for a step before each new episode, so that
-    its history may have fewer rows than the rollout had steps."""
 
     def and_(self, other: Provenance) -> Provenance:
-        """Return what can be told of two histories together."""
+        """Return what is known of two histories together."""
         order = list(Seeded)
         return Provenance(
             seeded=max(self.seeded, other.seeded, key=order.index),
@@ -169,13 +221,20 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """The options of a runner that are plain values, as executors and history formats are told them.
+    """The options of a runner that are plain values. Executors and history formats get them.
 
-    `GymRunner` explains them. A new one is a field here and an entry of `runnerkit.typing.PlainOptions`.
+    Attributes:
+        seed: the seed of the run; the drawn one if the user gave none.
+        keep_infos: whether infos that are not empty are kept.
+        keep_raw: whether observations from before the preprocessors are kept, too.
+        thread_safe: whether envs may be stepped in several threads at once; None if unknown.
+        isolate: whether every env must run outside of the calling process.
+        strict_spaces: whether an env that breaks its own spaces is an error, even if no data is lost.
+
     """
 
+    # A new option is a field here and an entry of `runnerkit.typing.PlainOptions`.
     seed: int
-    """Of the run, the drawn one if none was given."""
     keep_infos: bool = False
     keep_raw: bool = False
     thread_safe: bool | None = None
@@ -185,10 +244,21 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """What a history format is told when a runner is built: enough to prepare for, or to refuse, its data.
+    """What a history format gets when a runner is built, so that it can prepare for its data or refuse it.
 
-    `observation_space` and `action_space` are the agent's, after preprocessors and before postprocessors;
-    `env_observation_space` and `env_action_space` are the env's own.
+    Attributes:
+        env_id: the name of the env, or of the function that makes it.
+        options: the options of the runner that are plain values.
+        n_envs: the number of envs.
+        observation_space: the space of one observation as the agent sees it, after preprocessors.
+        action_space: the space of one action as the agent chooses it, before postprocessors.
+        env_observation_space: the env's own observation space.
+        env_action_space: the env's own action space.
+        env_spec: Gymnasium's spec of the env, or None.
+        preprocessed: whether the runner has preprocessors, even if they keep the space.
+        postprocessed: whether the runner has postprocessors.
+        provenance: which facts about the envs will be known, as far as this is clear before the first step.
+
     """
 
     env_id: str
@@ -200,11 +270,8 @@ class RunSpec:
     env_action_space: Space[Any]
     env_spec: EnvSpec | None
     preprocessed: bool = False
-    """Whether preprocessors stand between the env and the agent, even such as keep the space."""
     postprocessed: bool = False
-    """Whether postprocessors stand between the agent and the env."""
     provenance: Provenance = field(default_factory=Provenance)
-    """What the env can tell, as far as it is known before the first step."""
 
     @property
     def seed(self) -> int:
@@ -216,8 +283,13 @@ class RunSpec:
 class Progress:
     """How far a rollout is, as `rollout(progress=...)` reports it.
 
-    `steps` and `total_steps` count steps of all envs together; the totals are None where they are not known.
-    `mean_return` is over the episodes that ended in this rollout, None before the first.
+    Attributes:
+        steps: the steps so far, of all envs together.
+        total_steps: the steps that the rollout will have, of all envs together; None if unknown.
+        episodes: the episodes that have ended in this rollout.
+        total_episodes: the episodes that the rollout will have; None if unknown.
+        mean_return: the mean return of the episodes that have ended in this rollout; None before the first one.
+
     """
 
     steps: int
@@ -229,51 +301,67 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class ExecutorReport:
-    """Who steps the envs of a runner, and why, as `runner.executor_report` tells it::
+    """Which executor steps the envs of a runner, and why::
 
-    report = runner.executor_report
-    print(report.name, report.chosen, report.workers, report.reason)    # auto threads 2 threads took 0.61 of ...
+        report = runner.executor_report
+        print(report.name, report.chosen, report.workers, report.reason)    # auto threads 2 threads took 0.61 of ...
+
+    Attributes:
+        name: the executor that the user asked for.
+        chosen: the executor that steps the envs. For "auto", it is None until the choice is made.
+        workers: the number of workers that step envs now, including the calling thread.
+        reason: why it was chosen; empty if there was no choice.
+        seconds_per_step: the measured seconds for one step of all envs, for each executor that was tried.
+        advice: what another executor would probably achieve; empty if this is unknown.
+
     """
 
     name: str
-    """The name that was asked for."""
     chosen: str | None
-    """Who steps the envs: of "auto", what it chose, None as long as it has not; of others, the name again."""
     workers: int
-    """How many workers step envs now, the calling thread included."""
     reason: str = ""
-    """Why it was chosen."""
     seconds_per_step: Mapping[str, float] = field(default_factory=dict)
-    """What was measured: the seconds that a step of all envs typically takes, for each executor that was tried."""
     advice: str = ""
-    """What another executor would probably give, where that can be told."""
 
 
 @dataclass(frozen=True, slots=True)
 class EnvFacts:
-    """What an executor tells about an env that it has made."""
+    """What an executor reports about an env that it has made.
+
+    Attributes:
+        observation_space: the env's observation space.
+        action_space: the env's action space.
+        spec: Gymnasium's spec of the env, or None.
+        render_mode: the env's render mode, or None.
+        identity: the process id and the `id` of the env. It shows when a factory returns the same env twice.
+        thread_safe: whether the env is known to be thread-safe, because the user or the env says so.
+
+    """
 
     observation_space: Space[Any]
     action_space: Space[Any]
     spec: EnvSpec | None
     render_mode: str | None
     identity: tuple[int, int]
-    """Process and object: a factory that returns the same env twice is found out by it."""
     thread_safe: bool = False
-    """Whether the env is known to be thread-safe: the user, or the env itself, says so."""
 
 
 class EpisodeSchedule(Protocol):
-    """Says how each episode begins: with which seed, and which reset options.
+    """Chooses the seed and the reset options of each episode::
 
-    A runner asks it once per episode, in its own thread, in the order in which episodes start (env by env
-    where several start at once), so that it may be a curriculum as well as a fixed list of seeds.
+        def by_seed(env_index: int, episode_index: int) -> EpisodeStart:
+            return EpisodeStart(seed=1000 * env_index + episode_index)
+
+        runner = runnerkit.make("CartPole-v1", n_envs=8, schedule=by_seed)
+
+    A runner calls it once per episode, in the thread of `rollout`. Calls come in the order in which episodes start;
+    episodes that start in the same step come in the order of their envs. So a schedule may also be a curriculum.
     """
 
     def __call__(self, env_index: int, episode_index: int, /) -> EpisodeStart:
-        """Return seed and options of that episode."""
+        """Return the seed and the options of that episode."""
         ...
 
 
 ProgressCallback: TypeAlias = Callable[[Progress], None]
-"""Gets told how far a rollout is, a few times a second and once at its end."""
+"""A function that a rollout calls with its `Progress`, at most ten times a second and once at the end."""

@@ -1,4 +1,4 @@
-"""Histories: what a rollout returns per env, the block of arrays they are made from, and the formats that make them.
+"""Histories: what a rollout returns per env, the block that they are made from, and the formats that make them.
 
 A `HistoryFormat` opens a `Recorder` for a runner; the recorder turns the `Block` of each rollout into one history
 per env. `ArrayHistory` is the default. `TorchHistory` and `TorchFormat` are in `runnerkit.history.torch`, which

@@ -18,14 +18,14 @@ __all__ = ["ArrayFormat", "ArrayHistory"]
 
 
 class ArrayHistory(ColumnHistory[ObsT, ActT, NDArray[np.float64], NDArray[np.bool_]]):
-    """A history of NumPy arrays, see `ColumnHistory` for what they are::
+    """A history of NumPy arrays; `ColumnHistory` explains them::
 
         history, *others = runner.rollout(agent, steps=1000)
         history.rewards.sum()
         for episode in history.split():
             episode.observations, episode.record.end_reason
 
-    The arrays of all envs of a rollout are views of the same block; they belong to the caller.
+    The histories of a rollout share one block of memory, which belongs to the caller: it never changes later.
     """
 
     @override
@@ -34,7 +34,7 @@ class ArrayHistory(ColumnHistory[ObsT, ActT, NDArray[np.float64], NDArray[np.boo
 
 
 class ArrayFormat:
-    """Makes `ArrayHistory`; holds any space."""
+    """The format `arrays`: it makes `ArrayHistory` and accepts any space."""
 
     def open(self, spec: RunSpec, /) -> ArrayRecorder:
         """Return a recorder."""
@@ -42,7 +42,7 @@ class ArrayFormat:
 
 
 class ArrayRecorder:
-    """Hands out the columns of a block as they are."""
+    """Makes histories of the columns of a block, without a copy."""
 
     def finish(self, block: Block, /) -> list[ArrayHistory[Any, Any]]:
         """Return one history per env."""
@@ -53,4 +53,4 @@ class ArrayRecorder:
 
 
 HistoryT = TypeVar("HistoryT", default=ArrayHistory[ObsT, ActT])
-"""What a rollout returns per env; `ArrayHistory` unless something else is said."""
+"""The type of one history, that is, of what a rollout returns per env. The default is `ArrayHistory`."""

@@ -1,4 +1,4 @@
-"""What a kind of history is: a format opens a recorder for a runner, the recorder turns blocks into histories."""
+"""The Protocols of a history format: it opens a recorder for a runner; the recorder turns blocks into histories."""
 
 from __future__ import annotations
 
@@ -16,29 +16,37 @@ HistoryT_co = TypeVar("HistoryT_co", covariant=True)
 
 
 class Recorder(Protocol[HistoryT_co]):
-    """Writes the rollouts of one runner into one history format."""
+    """Makes histories from the rollouts of one runner::
+
+    recorder = history_format.open(spec)
+    histories = recorder.finish(block)      # after each rollout
+    recorder.close()                        # when the runner closes
+    """
 
     def finish(self, block: Block, /) -> Sequence[HistoryT_co]:
-        """Return one history per env for a rollout that has ended."""
+        """Return one history per env, for a rollout that has ended. The block is the recorder's to keep."""
         ...
 
     def close(self) -> None:
-        """Finish what is still open; called once, when the runner closes."""
+        """Close what is still open, such as files. Called once, when the runner closes."""
         ...
 
 
 @runtime_checkable
 class SupportsAppend(Protocol):
-    """A recorder that can also take one transition at a time: the default of `GymRunner.process_transition`."""
+    """A recorder that also accepts single transitions, which the default `GymRunner.process_transition` needs."""
 
     def append(self, history: Any, transition: Transition[Any, Any], /) -> object:
-        """Return the history with one more transition; None stands for an empty one."""
+        """Return the history with one more transition. None stands for an empty history."""
         ...
 
 
 class HistoryFormat(Protocol[HistoryT_co]):
-    """A kind of history. It holds options, if any; the state is in the recorders that it opens."""
+    """A kind of history. It may have options; all state belongs to the recorders that it opens."""
 
     def open(self, spec: RunSpec, /) -> Recorder[HistoryT_co]:
-        """Return a recorder for one runner. Raises SpaceError, naming the sub-space, if it cannot hold the data."""
+        """Return a recorder for one runner.
+
+        Raises SpaceError if the format cannot hold the data; the error names the sub-space.
+        """
         ...

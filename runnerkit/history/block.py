@@ -1,8 +1,7 @@
-"""The block: the arrays of one rollout, `[T + 1, N]` observations and `[T, N]` of the rest.
+"""The block: the arrays of one rollout, `[T + 1, N]` for observations and `[T, N]` for everything else.
 
-Executors write into it in place, the runner writes the actions, and when the rollout is over it is handed
-to the histories as it is, without a copy. Every rollout gets a block of its own, so that nothing handed out
-changes later.
+Executors write observations, rewards and flags into it; the runner writes the actions. After the rollout, histories
+use its arrays without a copy. Every rollout has its own block, so histories never change later.
 """
 
 from __future__ import annotations
@@ -26,10 +25,20 @@ __all__ = ["Block", "BlockLayout", "Mark"]
 
 @dataclass(frozen=True, slots=True)
 class BlockLayout:
-    """What the columns of a block are, for one runner.
+    """Which columns the blocks of a runner have.
 
-    `raw` and `env_action` are the env's own spaces; `observation` and `action` the agent's. Where nothing
-    processes observations or actions the two are the same and are stored once.
+    Without processors, the env's spaces are the agent's, and are stored once.
+
+    Attributes:
+        n_envs: the number of envs, N.
+        raw: the layout of the env's own observation space.
+        observation: the layout of the observation space as the agent sees it, after preprocessors.
+        action: the layout of the action space as the agent sees it, before postprocessors.
+        env_action: the layout of the env's own action space.
+        preprocessed: whether there are preprocessors, so that `raw` and `observation` are stored apart.
+        postprocessed: whether there are postprocessors, so that `action` and `env_action` are stored apart.
+        keep_raw: whether all raw observations are kept, and not only the last two.
+
     """
 
     n_envs: int
@@ -43,13 +52,13 @@ class BlockLayout:
 
     @property
     def signature(self) -> tuple[object, ...]:
-        """What must be equal for blocks to be put together."""
+        """What must be equal if blocks are to be stacked."""
         spaces = (self.raw.space, self.observation.space, self.action.space, self.env_action.space)
         return (*spaces, self.preprocessed, self.postprocessed, self.keep_raw)
 
     @property
     def bytes_per_step(self) -> int:
-        """Bytes that one step of all envs takes."""
+        """The bytes that one step of all envs takes."""
         size = self.observation.nbytes + self.action.nbytes + 8 + 1 + 1
         if self.preprocessed and self.keep_raw:
             size += self.raw.nbytes
@@ -60,7 +69,16 @@ class BlockLayout:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Where an episode, or the rest of one, begins in an env's rows."""
+    """Where an episode begins in an env's rows, or where a continued one goes on.
+
+    Attributes:
+        row: its first row.
+        episode_index: which episode of the env it is.
+        start: the seed and options of its reset.
+        steps_before: its steps in earlier rollouts.
+        return_before: its return in earlier rollouts.
+
+    """
 
     row: int
     episode_index: int
@@ -70,13 +88,41 @@ class Mark:
 
 
 class Block:
-    """The arrays of one rollout.
+    """The arrays of one rollout of T steps in N envs::
 
-    Time is the leading axis, `[row, env_index, *shape]`; nested spaces have one column per leaf, in the order
-    of `layout.*.leaves`. Step `t` leads from observation row `t` to row `t + 1`; where an episode ended in
-    between, row `t + 1` may be the first observation of the next one; then `final_at(i)` tells where the final one is.
+        for i in range(block.n_envs):
+            rewards = block.rewards[: block.lengths[i], i]
+            records = block.episodes(i)
 
-    A `window` block keeps the last step only, for runners that make their own history from transitions.
+    Step t leads from observation row t to row t + 1. If an episode ends with step t, row t + 1 holds the first
+    observation of the next episode; `final_at(i)` then says where in `final_columns` the final observation is.
+
+    Observations and actions are lists of columns, one per leaf of the space, in the order of `layout.*.leaves`. The
+    columns of an object space have dtype object. A block with `window=True` keeps only the last step (T is 1), for
+    runners that make their own history from transitions.
+
+    Attributes:
+        layout: what the columns are.
+        n_envs: the number of envs, N.
+        steps: the number of steps for which the block has rows, T.
+        observations: what the agent saw, `[T + 1, N, *shape]` per leaf, of the leaf's dtype.
+        actions: what the agent chose, `[T, N, *shape]` per leaf, of the leaf's dtype.
+        rewards: float64 `[T, N]`.
+        terminated: bool `[T, N]`.
+        truncated: bool `[T, N]`.
+        raw: observations before preprocessors, `[T + 1, N, *shape]` per leaf. Without preprocessors it is
+            `observations` itself. With preprocessors, but without `keep_raw`, it has two rows.
+        env_actions: actions after postprocessors, `[T, N, *shape]` per leaf. Without postprocessors it is `actions`.
+        env_indices: for each column, the env of its runner.
+        lengths: for each env, the number of its steps; rows after them mean nothing.
+        tails: for each env, the end reason of its last episode, unless a flag of its last step says it.
+        first_marks: for each env that took part, the episode to which its first row belongs.
+        log: the episodes that began later, with the final observations before them, and infos.
+        raw_log: the same, with final observations before preprocessors; None if they are not kept.
+        schedule: says how the episodes of the log began, except those in `given`.
+        given: how episodes began, by (env index, episode index), if a schedule of the user says so.
+        provenance: which facts about the envs are known.
+
     """
 
     def __init__(self, layout: BlockLayout, steps: int, *, window: bool = False) -> None:
@@ -84,23 +130,14 @@ class Block:
         self.n_envs: int = layout.n_envs
         self.steps: int = steps
         self.env_indices: list[int] = list(range(layout.n_envs))
-        """Which env of its runner each column is of."""
         self.lengths: list[int] = [0] * layout.n_envs
-        """How many steps each env took."""
         self.tails: list[EndReason] = [EndReason.CUT] * layout.n_envs
-        """How the last episode of each env ends, if neither terminated nor truncated; for others, the log says it."""
         self.first_marks: dict[int, Mark] = {}
-        """The episodes that the first rows are of, by env."""
         self.log: EpisodeLog = EpisodeLog(layout.observation)
-        """What came after them, with final observations as the agent saw them."""
         self.raw_log: EpisodeLog | None = EpisodeLog(layout.raw) if layout.preprocessed and layout.keep_raw else None
-        """The same with final observations as they were before preprocessors, if these are kept."""
         self.schedule: EpisodeSchedule | None = None
-        """Tells how the episodes of the log began, but for those in `given`."""
         self.given: dict[tuple[int, int], EpisodeStart] = {}
-        """How episodes began of which a user's schedule said so, by (env index, episode index)."""
         self.provenance: Provenance = Provenance()
-        """What can be told of the envs."""
         self._window: bool = window
         n, rows = layout.n_envs, 1 if window else steps
         self.observations: list[Column] = self._allocate(layout.observation, rows + 1)
@@ -123,25 +160,25 @@ class Block:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all columns."""
+        """The bytes of all columns."""
         return sum(column.nbytes for column in self._columns())
 
     def at(self, t: int) -> int:
-        """Return the row that holds actions, reward and flags of step t."""
+        """Return the row with the actions, rewards and flags of step t."""
         return 0 if self._window else t
 
     def row(self, t: int) -> int:
-        """Return the row that holds observation t."""
+        """Return the row with observation t."""
         return t & 1 if self._window else t
 
     def raw_row(self, t: int) -> int:
-        """Return the row that holds the env's own observation t."""
+        """Return the row of `raw` with observation t."""
         return t & 1 if self._window or (self.layout.preprocessed and not self.layout.keep_raw) else t
 
     def resize(self, steps: int) -> None:
-        """Grow or shrink to `steps` steps, in place: the memory moves, it is not held twice.
+        """Grow or shrink to `steps` steps in place. Arrays may move, but are never held twice.
 
-        Only for a block of which nobody has a view yet.
+        Allowed only while nobody has a view of the block.
         """
         more = steps - self.steps
         for column in self._columns():
@@ -149,18 +186,18 @@ class Block:
         self.steps = steps
 
     def trim(self, steps: int) -> None:
-        """Let go of all rows after the given number of steps."""
+        """Release all rows after the given number of steps."""
         self.log.infos = [entry for entry in self.log.infos if entry[1] < steps]
         if steps < self.steps:
             self.resize(steps)
 
     @classmethod
     def merged(cls, parts: Sequence[tuple[Block, int]], steps: int) -> Block:
-        """Return a block of copies: its env k is env `parts[k][1]` of `parts[k][0]`, for the first `steps` steps."""
+        """Return a block with copies of the first `steps` steps; its env k is env `parts[k][1]` of `parts[k][0]`."""
         block = cls(replace(parts[0][0].layout, n_envs=len(parts)), steps)
         for k, (source, i) in enumerate(parts):
             if source.layout.signature != block.layout.signature:
-                raise ArgumentError("Histories can only be stacked if they are of the same spaces and processors.")
+                raise ArgumentError("Histories can only be stacked if they have the same spaces and processors.")
             for into, of in zip(block._columns(), source._columns(), strict=True):
                 into[:, k] = of[: len(into), i]
             block.provenance = block.provenance.and_(source.provenance)
@@ -171,7 +208,7 @@ class Block:
         return block
 
     def _columns(self) -> list[Column]:
-        """Return all columns whose rows are kept, each once."""
+        """Return each column once, except a `raw` that is not kept."""
         columns = [self.rewards, self.terminated, self.truncated, *self.observations, *self.actions]
         if self.raw is not self.observations and self.layout.keep_raw:
             columns += self.raw
@@ -180,10 +217,10 @@ class Block:
         return columns
 
     def drop(self, rows: NDArray[np.intp], env_indices: NDArray[np.intp]) -> None:
-        """Drop steps in which envs rested, `(rows[k], env_indices[k])` in the order of the rows, and close the gaps.
+        """Drop the steps `(rows[k], env_indices[k])`, in which envs rested, and close the gaps. `rows` is sorted.
 
-        After each of them but in row 0 an episode begins, which is noted in the log. Lengths and the rows of infos
-        change. Only for a block of which nobody has a view yet.
+        A new episode begins after each of these steps. The log gets it, except after row 0, where it is the first
+        episode. `lengths` and the rows of infos change. Allowed only while nobody has a view of the block.
         """
         self._log_after_rests(rows, env_indices)
         rests_of = {i: rows[env_indices == i] for i in {i for i, _, _ in self.log.infos}}
@@ -193,7 +230,7 @@ class Block:
         self.lengths = [length - count for length, count in zip(self.lengths, counts.tolist(), strict=True)]
 
     def _log_after_rests(self, rows: NDArray[np.intp], envs: NDArray[np.intp]) -> None:
-        """Note the episodes that began after rests, with the observations in which those before them ended."""
+        """Log the episodes that began after rests, with the final observations before them."""
         before = compaction.rank(envs, self.n_envs)
         late = set(envs[rows == 0].tolist())  # what begins after row 0 is the first episode of the env
         marks = self.first_marks
@@ -207,11 +244,11 @@ class Block:
             self.raw_log.begin_many(table, [compaction.as_items(column)[where] for column in self.raw])
 
     def unknown_after(self, env_index: int) -> list[int]:
-        """Return the steps of an env of which nobody knows where they led."""
+        """Return the steps of an env whose next observation is unknown."""
         return [row - 1 for i, row in self.log.unknown if i == env_index and row <= self.lengths[env_index]]
 
     def start_of(self, env_index: int, episode_index: int) -> EpisodeStart:
-        """Return how an episode of the log began."""
+        """Return the seed and options with which an episode of the log began."""
         given = self.given.get((env_index, episode_index))
         if given is None and self.schedule is not None:
             return self.schedule(env_index, episode_index)
@@ -219,28 +256,28 @@ class Block:
 
     @cached_property
     def begun(self) -> NDArray[np.int64]:
-        """The episodes that began after the first rows, `[n, 4]`, as `EpisodeLog.table` has them."""
+        """The episodes that began after the first rows: `EpisodeLog.table`, int64 `[n, 4]`."""
         return self.log.table()
 
     @cached_property
     def final_columns(self) -> list[Column]:
-        """The final observations of the episodes before these, one array `[n, *shape]` per leaf."""
+        """For each row of `begun`, the final observation of the episode before: `[n, *shape]` per leaf."""
         return self.log.finals(self.layout.observation)
 
     @cached_property
     def raw_final_columns(self) -> list[Column]:
-        """The same before preprocessors."""
+        """The same before preprocessors; empty if they are not kept."""
         if not self.layout.preprocessed:
             return self.final_columns
         return [] if self.raw_log is None else self.raw_log.finals(self.layout.raw)
 
     def begun_of(self, env_index: int) -> NDArray[np.int64]:
-        """Return which rows of `begun` are of one env, and lie within its steps."""
+        """Return the rows of `begun` that belong to an env and lie within its steps."""
         mine = (self.begun[:, 0] == env_index) & (self.begun[:, 1] <= self.lengths[env_index])
         return np.flatnonzero(mine)
 
     def ends_of(self, env_index: int) -> NDArray[np.int64]:
-        """Return which rows of `begun` tell of the end of an episode that had steps: after a crash it may have none."""
+        """Return the rows of `begun` after an episode with steps. After a crash, an episode may have none."""
         which = self.begun_of(env_index)
         has_steps: NDArray[np.bool_] = np.diff(self.begun[which, 1], prepend=0) > 0
         return which[has_steps]
@@ -258,7 +295,7 @@ class Block:
         return [mark for mark, _, _ in self._spans(env_index)]
 
     def _spans(self, env_index: int) -> list[tuple[Mark, int, EndReason | None]]:
-        """Return where each episode begins and ends, and how if no flag says so; those without a step are none."""
+        """Return each episode with a step: where it begins, where it ends, and why if no flag says so."""
         if env_index not in self.first_marks:
             return []
         marks, reasons = [self.first_marks[env_index]], []
@@ -274,7 +311,7 @@ class Block:
         return [self._episode(env_index, *span) for span in self._spans(env_index)]
 
     def broken_off(self, env_index: int) -> list[int]:
-        """Return the last steps of an env's episodes that ended in the middle of the rollout without a flag."""
+        """Return the last steps of the episodes that ended within the rollout, but without a flag."""
         if not self.begun[:, 3].any():
             return []
         which = self.ends_of(env_index)
@@ -283,7 +320,7 @@ class Block:
         return [step for step, was_over in zip(steps.tolist(), over.tolist(), strict=True) if not was_over]
 
     def _take_episodes(self, env_index: int, source: Block, source_index: int, steps: int) -> None:
-        """Take over what is known of the episodes of another block's env."""
+        """Copy what another block knows of the episodes of one of its envs."""
         self.env_indices[env_index] = source.env_indices[source_index]
         self.lengths[env_index], self.tails[env_index] = steps, source.tails[source_index]
         if source_index in source.first_marks:

@@ -1,4 +1,4 @@
-"""Histories that are columns: one array per quantity, over the rows of one env, or of all envs stacked."""
+"""Histories as columns: one array per quantity, for one env or for several stacked envs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,22 @@ Info: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class EpisodeColumns(Generic[ObsT, ActT, RewardsT, FlagsT]):
-    """One episode, or the part of it in one rollout: T + 1 observations, the final one included, T of the rest."""
+    """One episode, or its part in one rollout: T + 1 observations and T rows of everything else.
+
+    Attributes:
+        record: the record of the episode.
+        observations: `[T + 1, *shape]`; the last one is the final observation.
+        actions: what the agent chose, `[T, *shape]`.
+        env_actions: what the env got, `[T, *shape]`.
+        rewards: float64 `[T]`.
+        terminated: bool `[T]`.
+        truncated: bool `[T]`.
+        raw_observations: observations before preprocessors, `[T + 1, *shape]`; None if they were not kept.
+        infos: the infos that were kept, by step of the episode. Empty ones are left out.
+        reset_info: the info of the reset, or None.
+        next_known: bool `[T]`: whether the observation after each step is known, see `ColumnHistory.next_known`.
+
+    """
 
     record: Episode
     observations: ObsT
@@ -40,22 +55,26 @@ class EpisodeColumns(Generic[ObsT, ActT, RewardsT, FlagsT]):
     truncated: FlagsT
     raw_observations: ObsT | None
     infos: Mapping[int, Info]
-    """The infos that were kept and not empty, by step of the episode."""
     reset_info: Info | None
     next_known: FlagsT
-    """Whether the observation after each step is known, see `ColumnHistory.next_known`."""
 
 
 class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
-    """What one env did in one rollout, as columns of T rows each (`len(history)` is T).
+    """The steps of one env in one rollout, as columns of T rows::
 
-    Row t is one transition: `observations[t]`, `actions[t]`, `rewards[t]`, `next_observations[t]`,
-    `terminated[t]`, `truncated[t]`. Observations are as the agent saw them and actions as it chose them;
-    `env_actions` are what postprocessors made of them, `raw_observations` what preprocessors were given.
+        history, *others = runner.rollout(agent, steps=1000)
+        len(history)                        # T
+        history.observations[t], history.actions[t], history.rewards[t], history.next_observations[t]
+        history.terminated[t], history.truncated[t]
+        for episode in history.split():
+            episode.observations            # the final one is included
 
-    A history of several envs, as `stack` returns it, has columns `[T, N]` instead.
+    Row t is one transition. Observations are as the agent saw them, and actions are as the agent chose them. Processors
+    add two columns: `raw_observations` are the observations before preprocessors, and `env_actions` are the actions
+    after postprocessors. `episodes` has a record of each episode. `bootstrap` and `last_observations` serve learners.
 
-    Pickle and `copy` take along its own rows only, and not those of the other envs of the rollout.
+    `stack` makes one history of several envs; its columns are `[T, N]` instead of `[T]`. To pickle or copy a history
+    copies its own rows only, not those of the other envs of the rollout.
     """
 
     def __init__(self, block: Block, index: int | slice, length: int) -> None:
@@ -86,17 +105,17 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
 
     @property
     def observations(self) -> ObsT:
-        """What the agent saw: `[T, *shape]` of the observation space's dtype, nested as the space is."""
+        """What the agent saw: `[T, *shape]`, of the observation space's dtype and nested as the space is."""
         return cast(ObsT, self._present(self._block.layout.observation, self._rows(self._block.observations)))
 
     @property
     def actions(self) -> ActT:
-        """What the agent chose: `[T, *shape]` of the dtype of the space it acts in."""
+        """What the agent chose: `[T, *shape]`, of the dtype of `runner.action_space` and nested as the space is."""
         return cast(ActT, self._present(self._block.layout.action, self._rows(self._block.actions)))
 
     @property
     def env_actions(self) -> ActT:
-        """What the env was given; the same as `actions` where there are no postprocessors."""
+        """What the env got: `[T, *shape]`. Without postprocessors, this is `actions`."""
         return cast(ActT, self._present(self._block.layout.env_action, self._rows(self._block.env_actions)))
 
     @property
@@ -106,40 +125,43 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
 
     @property
     def terminated(self) -> FlagsT:
-        """Whether the env reached a terminal state with this step, bool `[T]`."""
+        """Whether the env reached a terminal state in this step, bool `[T]`."""
         return cast(FlagsT, self._array(self._block.terminated[: self._length, self._index]))
 
     @property
     def truncated(self) -> FlagsT:
-        """Whether the env cut the episode short with this step, bool `[T]`."""
+        """Whether the env cut the episode short in this step, bool `[T]`."""
         return cast(FlagsT, self._array(self._block.truncated[: self._length, self._index]))
 
     @cached_property
     def next_observations(self) -> ObsT:
-        """Where each step led, `[T, *shape]`: at the end of an episode its final observation, never the next's first.
+        """The observation after each step, `[T, *shape]`; at the end of an episode it is the final observation.
 
-        Made on first use; takes memory of its own only if an episode ended before the last row.
+        The array is made on first use. It needs memory of its own only if an episode ended before the last row.
         """
         return cast(ObsT, self._present(self._block.layout.observation, self._next_columns))
 
     @property
     def next_known(self) -> FlagsT:
-        """Whether `next_observations[t]` is known, bool `[T]`: it always is, but for some vector envs.
+        """Whether `next_observations[t]` is known, bool `[T]`. All are known, except with some vector envs.
 
-        Those begin the next episode without saying how the last one ended (see `provenance`). There, floats are
-        NaN, other numbers 0 and objects None; `bootstrap` is False, so that a truncated episode has no value target.
+        Such a vector env does not provide final observations (see `provenance`). In their place, floats are NaN, other
+        numbers are 0 and objects are None. `bootstrap` is False there, so a truncated episode has no value target.
         """
         return cast(FlagsT, self._array(self._next_known))
 
     @property
     def provenance(self) -> Provenance:
-        """What is exact here, and what the env did not tell."""
+        """Which facts about the envs are known: seeds, final observations, steps."""
         exact = all(not self._block.unknown_after(i) for i in self._env_indices)
         return replace(self._block.provenance, final_observations=exact)
 
     @property
     def raw_observations(self) -> ObsT | None:
-        """What the env returned, before preprocessors; None if there are some and `keep_raw` was not set."""
+        """The env's own observations, `[T, *shape]`, before preprocessors.
+
+        Without preprocessors they are `observations`. With preprocessors they are None, unless `keep_raw` was set.
+        """
         if not self._has_raw:
             return None
         return cast(ObsT, self._present(self._block.layout.raw, self._rows(self._block.raw)))
@@ -148,25 +170,25 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
 
     @cached_property
     def episodes(self) -> list[Episode]:
-        """The records of the episodes in these rows, in order (of a stacked history: env by env)."""
+        """The records of the episodes in these rows, in order. A stacked history has them env by env."""
         return [episode for i in self._env_indices for episode in self._block.episodes(i)]
 
     @property
     def infos(self) -> Mapping[int, Info]:
-        """The non-empty infos by row, if the runner was built with `keep_infos`."""
+        """The infos that are not empty, by row; none without `keep_infos`."""
         i = self._single("infos")
         return {row: info for env, row, info in self._block.log.infos if env == i}
 
     @property
     def reset_infos(self) -> Mapping[int, Info]:
-        """The non-empty infos that came with first observations, by the row in which the episode begins."""
+        """The infos of resets that are not empty, by the first row of the episode; none without `keep_infos`."""
         i = self._single("reset_infos")
         rows = {mark.episode_index: mark.row for mark in self._block.marks(i) if mark.steps_before == 0}
         infos = self._block.log.reset_infos
         return {rows[episode]: info for env, episode, info in infos if env == i and episode in rows}
 
     def split(self) -> list[EpisodeColumns[ObsT, ActT, RewardsT, FlagsT]]:
-        """Return each episode by itself, with T + 1 observations and T of the rest."""
+        """Return the episodes one by one, each with T + 1 observations and T rows of everything else."""
         if not isinstance(self._index, int):
             return [part for i in self._env_indices for part in self._of(i).split()]
         finals, infos, reset_infos = self._block.final_at(self._index), self.infos, self.reset_infos
@@ -176,33 +198,35 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
 
     @property
     def bootstrap(self) -> FlagsT:
-        """Where the rows break off though the episode does not end in a terminal state, bool `[T]`.
+        """Where an episode's rows end without a terminal state, bool `[T]`.
 
-        There, and only there, a value target needs the value of `next_observations[t]` from outside of the
-        rows: at every truncation, and at the last row of an episode that the rollout cut, or that broke off since its
-        env crashed (if `next_known`). A target is then
-        `rewards[t] + gamma * (0 if terminated[t] else V(next_observations[t]))` at every break.
+        In these rows a value target needs the value V of the next observation::
+
+            target[t] = rewards[t] + gamma * (0 if terminated[t] else V(next_observations[t]))
+
+        They are the rows of a truncation, and the last rows of episodes that the rollout cut or that a fault ended.
+        Rows whose next observation is unknown (see `next_known`) are not among them.
         """
         return cast(FlagsT, self._array(self._bootstrap))
 
     @property
     def last_observations(self) -> ObsT:
-        """The next observations where `bootstrap` is set, `[bootstrap.sum(), *shape]`, in the order of the rows."""
+        """The next observations in the rows of `bootstrap`, in order: `[bootstrap.sum(), *shape]`."""
         where = self._bootstrap
         return cast(ObsT, self._present(self._block.layout.observation, [c[where] for c in self._next_columns]))
 
     def parts(self) -> list[tuple[Block, int]]:
-        """Return the block and the env index in it, for each env that this history is of."""
+        """Return (block, env index in it) for each env of this history."""
         return [(self._block, i) for i in self._env_indices]
 
     def as_column(self, array: NDArray[Any]) -> RewardsT:
-        """Return a column of your own, such as advantages, as this kind of history has them: a tensor for tensors."""
+        """Return your own array, such as advantages, in the form of this history's columns: an array or a tensor."""
         return cast(RewardsT, self._array(array))
 
     # ---- inside
 
     def _array(self, array: Column) -> Any:
-        """Return what this kind of history hands out for an array."""
+        """Return an array in the form that this kind of history has: the array itself, or a tensor."""
         raise NotImplementedError
 
     def _present(self, layout: Layout, columns: Sequence[Column]) -> object:
@@ -224,7 +248,7 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
 
     def _single(self, what: str) -> int:
         if not isinstance(self._index, int):
-            raise ArgumentError(f"{what} belong to one env. Ask each history for its own, before stacking.")
+            raise ArgumentError(f"{what} belong to one env. Ask each history for its {what} before you stack them.")
         return self._index
 
     def _of(self, env_index: int) -> Self:
@@ -250,7 +274,7 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
         where = self._block.truncated[: self._length, self._index] & ~terminated
         if self._length:
             where[-1] = ~terminated[-1]
-        for i in self._env_indices:  # what ended without a flag, in the middle
+        for i in self._env_indices:  # episodes that a fault ended within the rollout
             broken = self._block.broken_off(i)
             if broken:
                 (where if isinstance(self._index, int) else where[:, i])[broken] = True
@@ -311,10 +335,11 @@ def stack(histories: Iterable[StackableT]) -> StackableT:
         batch = stack(runner.rollout(agent, steps=128))
         batch.rewards, batch.bootstrap, batch.last_observations
 
-    Without a copy where they are all of one rollout, in order; else with one. Raises ArgumentError where their
-    lengths, spaces or kinds differ, and for what is no history of columns.
+    All histories of one rollout, in order, are stacked without a copy; others are copied.
+
+    Raises ArgumentError if the lengths, spaces or kinds of the histories differ, or if one has no columns.
     """
-    given: object = histories  # annotations bind nobody
+    given: object = histories  # the value may differ from the annotation
     if not isinstance(given, Iterable):
         raise ArgumentError(f"stack needs several histories, or [history] for one, not {given!r}.")
     histories = list(histories)
@@ -323,7 +348,7 @@ def stack(histories: Iterable[StackableT]) -> StackableT:
     kinds = {type(history) for history in histories}
     names = " and ".join(sorted(kind.__name__ for kind in kinds))
     if not all(issubclass(kind, ColumnHistory) for kind in kinds):
-        raise ArgumentError(f"stack needs histories of columns, such as of 'arrays' or 'torch', not {names}.")
+        raise ArgumentError(f"stack needs histories with columns, such as those of 'arrays' or 'torch', not {names}.")
     if len(kinds) > 1:
         raise ArgumentError(f"stack needs histories of one kind, not {names}.")
     kind, lengths = type(histories[0]), [len(history) for history in histories]
@@ -339,7 +364,7 @@ def stack(histories: Iterable[StackableT]) -> StackableT:
 def _closed(
     columns: Sequence[Column], env_index: int, rows: slice, finals: Sequence[Column], final: int | None
 ) -> list[Column]:
-    """Return the rows of an episode and the observation after them, number `final` of the final ones if not None."""
+    """Return an episode's rows and the observation after them: row `final` of `finals`, or the next row if None."""
     if final is None:
         return [column[rows.start : rows.stop + 1, env_index] for column in columns]
     closed = []

@@ -1,4 +1,4 @@
-"""Closing the gaps in columns: the steps in which an env rested, and of which nothing is to be left."""
+"""Closes gaps in columns: it drops the steps in which an env rested."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runnerkit._core.spaces import Column
 
 __all__ = ["as_items", "drop", "rank"]
 
-_ITEMS = 2**13  # are moved at once, so that what is needed beside the columns stays in the caches
+_ITEMS = 2**13  # moved at once, so that temporary arrays stay in the caches
 _BYTES = 2**24  # at the most, unless a row has more
 
 
@@ -24,7 +24,7 @@ def rank(envs: NDArray[np.intp], n_envs: int) -> NDArray[np.intp]:
 
 
 def as_items(column: Column) -> Column:
-    """Return a column as one item per row and env, of whatever bytes it is made."""
+    """Return a column as a flat array with one item per (row, env); an item is a whole sample."""
     items = column.reshape(column.shape[0] * column.shape[1], *column.shape[2:])
     if column.dtype == object or not items[:1].nbytes:
         return items
@@ -32,10 +32,10 @@ def as_items(column: Column) -> Column:
 
 
 def drop(columns: Sequence[Column], rows: NDArray[np.intp], envs: NDArray[np.intp]) -> None:
-    """Drop the items `(rows[k], envs[k])`, in the order of the rows, from columns `[row, env, *shape]`.
+    """Drop the items `(rows[k], envs[k])` from columns `[row, env, *shape]`, in place. `rows` is sorted.
 
-    Each later item of the same env moves up. A dropped item has the target of the one that follows it, and is
-    overwritten by it.
+    Each later item of the same env moves up. A dropped item moves to the same place as the item after it, which
+    overwrites it.
     """
     items, n = [as_items(column) for column in columns], columns[0].shape[1]
     most_rows = max(column.shape[0] for column in columns)

@@ -1,4 +1,7 @@
-"""What envs did in a rollout besides filling its arrays, kept small: episodes may be but a few steps long."""
+"""The log of a rollout: which episodes began, how those before them ended, and infos.
+
+It is compact, as episodes may have only a few steps.
+"""
 
 from __future__ import annotations
 
@@ -23,20 +26,31 @@ _NUMBERS: Final = {reason: number for number, reason in enumerate(_REASONS)}
 
 
 def reason_of(number: int) -> EndReason | None:
-    """Return the end reason that a table has as a number; None if the flags of the last step say it."""
+    """Return the end reason for a number of `EpisodeLog.table`; None for 0: the flags of the last step say it."""
     return _REASONS[number]
 
 
 def number_of(reason: EndReason | None) -> int:
-    """Return the number that a table has for an end reason."""
+    """Return the number for an end reason, as in `EpisodeLog.table`."""
     return _NUMBERS[reason]
 
 
 class EpisodeLog:
-    """The episodes that began in a step, how those before them ended, and infos.
+    """The episodes that began with a step, how those before them ended, and infos::
 
-    When an episode ends and the next one begins, the first observation takes the row of the final one. So final
-    observations are kept here, as the bytes of their leaves.
+        log.begin(env_index, row, episode_index, columns, (row, env_index))     # before the reset writes that row
+        log.infos.append((env_index, row, info))
+
+    When an episode ends, the first observation of the next one overwrites the final one in the block. So the log keeps
+    final observations, as bytes.
+
+    Attributes:
+        infos: the infos that were kept, as (env index, row of the step, info).
+        reset_infos: the infos of resets, as (env index, episode index, info).
+        unknown: (env index, row) for each episode whose final observation the env did not provide; `row` is the first
+            one of the next episode.
+        oddities: how envs broke their own contract without losing data: kind -> description.
+
     """
 
     __slots__ = ("_begun", "_finals", "_sizes", "infos", "oddities", "reset_infos", "unknown")
@@ -46,13 +60,9 @@ class EpisodeLog:
         self._finals: list[Any] = [[] if leaf.is_object else bytearray() for leaf in layout.leaves]
         self._sizes: list[int] = [1 if leaf.is_object else leaf.nbytes for leaf in layout.leaves]
         self.infos: list[InfoEntry] = []
-        """Infos that were kept, by the row of their step."""
         self.reset_infos: list[InfoEntry] = []
-        """Infos that came with first observations, by episode index instead of row."""
         self.unknown: list[tuple[int, int]] = []
-        """(env index, row) where an episode ended in an observation that the env did not tell."""
         self.oddities: dict[str, str] = {}
-        """What envs returned against their contract, and what was taken all the same, by kind."""
 
     def __len__(self) -> int:
         return len(self._begun) // _WIDTH
@@ -66,10 +76,17 @@ class EpisodeLog:
         where: Any,
         end_reason: EndReason | None = None,
     ) -> None:
-        """Note that an episode begins in `row`; `column[where]` is where the one before it ended, for each leaf.
+        """Log that an episode begins in `row`. Call it before the reset overwrites the final observation.
 
-        `end_reason` says how the one before it ended, if the env neither terminated nor truncated it: an executor that
-        makes an env anew in the middle of a rollout says `EndReason.CRASHED` or `EndReason.TIMED_OUT`.
+        Args:
+            env_index: the env.
+            row: the row of the episode's first observation.
+            episode_index: which episode of the env it is.
+            columns: one column per leaf of the observation space.
+            where: the index of the final observation of the episode before, in each of these columns.
+            end_reason: how the episode before ended, if the env neither terminated nor truncated it. An executor that
+                replaces an env in the middle of a rollout passes `EndReason.CRASHED` or `EndReason.TIMED_OUT`.
+
         """
         for k, kept in enumerate(self._finals):
             kept += [columns[k][where]] if type(kept) is list else columns[k][where].tobytes()
@@ -80,31 +97,31 @@ class EpisodeLog:
         begun.append(0 if end_reason is None else number_of(end_reason))
 
     def begin_many(self, table: NDArray[np.int64], finals: Sequence[Column]) -> None:
-        """Note episodes by their table, `[n, 4]`, with the final observations before them."""
+        """Log episodes by their table, `[n, 4]`, with the final observations before them, `[n, *shape]` per leaf."""
         for k, kept in enumerate(self._finals):
             kept += list(finals[k]) if type(kept) is list else finals[k].tobytes()
         self._begun.frombytes(table.astype(np.intc).tobytes())
 
     def table(self) -> NDArray[np.int64]:
-        """Return the episodes that began, `[n, 4]`: env index, first row, episode index, end reason before it.
+        """Return the episodes that began, int64 `[n, 4]`: env index, first row, episode index, previous end reason.
 
-        The last one is a number for `reason_of`; it is 0 where the flags of the step before say how the episode ended.
+        The last column says how the episode before ended, as a number for `reason_of`; 0 means that its flags say it.
         """
         return self._view().astype(np.int64)
 
     def _view(self) -> NDArray[np.intc]:
-        """Return the table without a copy; for a moment only, as the log cannot grow while it is looked at."""
+        """Return the table without a copy. The log cannot grow while this view exists."""
         return np.frombuffer(self._begun, np.intc, len(self) * _WIDTH).reshape(-1, _WIDTH)
 
     def last(self, before: int | None = None) -> list[tuple[int, int, int]]:
-        """Return (env index, first row, episode index) of the last episode of each env, in a row before the given."""
+        """Return (env index, first row, episode index) of each env's last episode that began before row `before`."""
         view = self._view()[::-1]
         view = view if before is None else view[view[:, 1] < before]
         _, where = np.unique(view[:, 0], return_index=True)
         return [(i, row, episode_index) for i, row, episode_index, _ in view[where].tolist()]
 
     def finals(self, layout: Layout) -> list[Column]:
-        """Return the final observations in the order of the table, one array `[n, *shape]` per leaf, as copies."""
+        """Return copies of the final observations, in the order of the table: `[n, *shape]` per leaf."""
         n = len(self)
         return [
             _objects(kept[:n]) if leaf.is_object else _array(kept[: n * size], leaf.dtype).reshape(n, *leaf.shape)
@@ -112,7 +129,7 @@ class EpisodeLog:
         ]
 
     def extend(self, other: EpisodeLog) -> None:
-        """Append what another worker, or another step, logged; `other` is not to be used any more."""
+        """Append another log, of another worker or a later step. Do not use `other` after this."""
         other._drop_half_entry()
         if self._begun and other._begun:
             self._drop_half_entry()
@@ -127,26 +144,26 @@ class EpisodeLog:
         self.oddities = {**other.oddities, **self.oddities}
 
     def _drop_half_entry(self) -> None:
-        """Drop what `begin` had written when an exception of a signal handler broke it off: it may come at any time."""
+        """Drop the incomplete entry of a `begin` that an exception of a signal handler interrupted."""
         n = len(self)
         del self._begun[n * _WIDTH :]
         for kept, size in zip(self._finals, self._sizes, strict=True):
             del kept[n * size :]
 
     def extend_by_arrays(self, table: NDArray[np.int32], finals: Sequence[Column]) -> None:
-        """Append what a worker without objects logged as arrays."""
+        """Append a log that comes as arrays, from a worker process; there are no object leaves."""
         self._drop_half_entry()
         for kept, more in zip(self._finals, finals, strict=True):
             kept += more.tobytes()
         self._begun.frombytes(table.astype(np.intc, copy=False).tobytes())
 
     def until(self, layout: Layout, row: int) -> EpisodeLog:
-        """Return the log without episodes that began after a row."""
+        """Return the log without the episodes that began after `row`."""
         rows = self._view()[:, 1]
         return self if not len(rows) or rows.max() <= row else self._select(layout, np.flatnonzero(rows <= row))
 
     def by_env(self, layout: Layout) -> EpisodeLog:
-        """Return the log in the order of the envs."""
+        """Return the log sorted by env."""
         return self._select(layout, np.argsort(self.table()[:, 0], kind="stable"))
 
     def _select(self, layout: Layout, which: NDArray[np.int64]) -> EpisodeLog:
@@ -155,7 +172,7 @@ class EpisodeLog:
     def with_finals(
         self, layout: Layout, finals: Sequence[Column], table: NDArray[np.int64] | None = None
     ) -> EpisodeLog:
-        """Return this log with other final observations, and other episodes if a table of them is given."""
+        """Return this log with other final observations, and with other episodes if `table` is given."""
         log = EpisodeLog(layout)
         log.begin_many(self.table() if table is None else table, finals)
         log.infos, log.reset_infos, log.unknown = self.infos, self.reset_infos, self.unknown
@@ -164,7 +181,7 @@ class EpisodeLog:
 
 
 def _array(kept: bytearray, dtype: np.dtype[Any]) -> Column:
-    return np.frombuffer(kept, dtype).copy()  # a bytearray that is looked at could not grow
+    return np.frombuffer(kept, dtype).copy()  # a bytearray with a view cannot grow
 
 
 def _objects(values: list[Any]) -> Column:

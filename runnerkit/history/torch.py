@@ -30,10 +30,12 @@ TensorActT = TypeVar("TensorActT", default=torch.Tensor)
 
 
 class TorchHistory(ColumnHistory[TensorObsT, TensorActT, torch.Tensor, torch.Tensor]):
-    """A history of tensors on the CPU, zero-copy, with the names and shapes of `ArrayHistory`.
+    """A history of CPU tensors, with the names and shapes of `ArrayHistory` and without a copy::
 
-    Rewards stay float64, as recorded; `history.rewards.float()` is what most losses want. Nested spaces give
-    dicts and tuples of tensors, spaces that cannot be stacked give lists.
+        history, *others = runner.rollout(agent, steps=1000)
+        rewards = history.rewards.float()       # recorded as float64; most losses need float32
+
+    Nested spaces become dicts and tuples of tensors. Spaces that cannot be stacked become lists.
     """
 
     @override
@@ -42,10 +44,10 @@ class TorchHistory(ColumnHistory[TensorObsT, TensorActT, torch.Tensor, torch.Ten
 
 
 class TorchFormat:
-    """Makes `TorchHistory`; refuses dtypes that torch does not have."""
+    """The format `torch`: it makes `TorchHistory` and refuses dtypes that torch does not have."""
 
     def open(self, spec: RunSpec, /) -> TorchRecorder:
-        """Return a recorder; raises SpaceError where a dtype has no tensor."""
+        """Return a recorder. Raises SpaceError if torch has no such dtype."""
         _check(Layout(spec.observation_space, "observation"))
         _check(Layout(spec.action_space, "action"))
         _check(Layout(spec.env_action_space, "env action"))
@@ -55,7 +57,7 @@ class TorchFormat:
 
 
 class TorchRecorder:
-    """Hands out the columns of a block as tensors."""
+    """Makes histories of the columns of a block as tensors, without a copy."""
 
     def finish(self, block: Block, /) -> list[TorchHistory[Any, Any]]:
         """Return one history per env."""

@@ -1,4 +1,4 @@
-"""The `transitions` format: a list of `Transition` per env, for teaching, tests and code that wants records."""
+"""The `transitions` format: a list of `Transition` per env, for teaching, tests, and code that needs records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TransitionHistory: TypeAlias = "list[Transition[Any, Any]]"
 
 
 class TransitionFormat:
-    """Makes lists of `Transition`; holds any space."""
+    """The format `transitions`: it makes lists of `Transition` and accepts any space."""
 
     def open(self, spec: RunSpec, /) -> TransitionRecorder:
         """Return a recorder."""
@@ -22,14 +22,14 @@ class TransitionFormat:
 
 
 class TransitionRecorder:
-    """Cuts a block into transitions; each owns its arrays."""
+    """Makes transitions from a block; each owns its arrays."""
 
     def finish(self, block: Block, /) -> list[TransitionHistory]:
         """Return one list per env."""
         return [_transitions(block, i) for i in range(block.n_envs)]
 
     def append(self, history: TransitionHistory | None, transition: Transition[Any, Any], /) -> TransitionHistory:
-        """Return the list with one more transition."""
+        """Return the list with one more transition. None stands for an empty list."""
         history = [] if history is None else history
         history.append(transition)
         return history
@@ -51,9 +51,9 @@ def _transitions(block: Block, env_index: int) -> TransitionHistory:
 def transition(
     block: Block, env_index: int, t: int, final: list[Any] | None, info: Mapping[str, Any], *, known: bool = True
 ) -> Transition[Any, Any]:
-    """Return step t of an env, with copies of its arrays; `final` is where it led, if the next row does not say.
+    """Return step t of an env, with copies of its arrays.
 
-    The next observation is None if it is not `known`.
+    The next observation is `final`; if that is None, it is the next row. It is None if it is not `known`.
     """
     observation, action = block.layout.observation, block.layout.action
     at, row, next_row = block.at(t), block.row(t), block.row(t + 1)
