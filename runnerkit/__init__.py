@@ -14,6 +14,7 @@ is imported when it is first used, so that plugins and command lines start fast.
 from __future__ import annotations
 
 from importlib import import_module
+from threading import RLock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ _HOMES = {
     "history.values": ["discounted_returns", "gae"],
     "_rollout.runner": ["BaseRunner"],
 }
+_IMPORTING = RLock()
+"""One thread at a time: of two that import a package and a module of it, CPython may give one a half of it."""
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 
@@ -99,7 +102,8 @@ if not TYPE_CHECKING:  # to a type checker, a misspelt name is an error
             return version("runnerkit")
         if name not in _HOME_OF:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+        with _IMPORTING:
+            value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
         globals()[name] = value  # the next time Python finds it by itself
         return value
 
