@@ -87,7 +87,7 @@ def test_an_object_can_be_registered_under_a_name() -> None:
     class Mine:
         @hookimpl
         def history_formats(self) -> Iterator[Contribution[ArrayFormat]]:
-            yield Contribution("arrow", ArrayFormat, "columns")
+            yield Contribution("columns", ArrayFormat, "by column")
 
         @hookimpl
         def env_factories(self) -> list[Contribution[Any]]:
@@ -95,11 +95,11 @@ def test_an_object_can_be_registered_under_a_name() -> None:
 
     registry = Registry()
     registry.register(Mine(), name="my plugin")
-    assert registry.history_formats["arrow"].plugin == "my plugin"
-    assert registry.history_formats["arrow"].contribution.summary == "columns"
+    assert registry.history_formats["columns"].plugin == "my plugin"
+    assert registry.history_formats["columns"].contribution.summary == "by column"
     assert "mine" in registry.env_factories
-    arrow: HistoryKey[ArrayHistory[Any, Any]] = HistoryKey("arrow")
-    with registry.build("mine:anything", history=arrow, n_envs=2) as runner:
+    columns: HistoryKey[ArrayHistory[Any, Any]] = HistoryKey("columns")
+    with registry.build("mine:anything", history=columns, n_envs=2) as runner:
         assert [len(history) for history in runner.rollout(Constant(), steps=3)] == [3, 3]
 
 
