@@ -183,7 +183,7 @@ def test_a_flag_of_any_library_is_taken_from_the_first_step_to_the_last(flag: An
 
 
 @every_executor
-@pytest.mark.parametrize("flag", [int, lambda ends: np.array([ends]), lambda ends: np.uint8(ends)])
+@pytest.mark.parametrize("flag", [int, float, lambda ends: np.array([ends]), np.uint8, np.float32])
 def test_a_flag_that_can_only_mean_one_thing_is_taken_with_one_warning(flag: Any, executor: dict[str, Any]) -> None:
     with pytest.warns(EnvSpaceWarning, match="Env . returned the flag terminated=.*, which is not a bool") as caught:
         assert_plain(histories(lambda: Odd(flag=flag), **executor))
@@ -195,13 +195,27 @@ def test_a_flag_that_can_only_mean_one_thing_is_taken_with_one_warning(flag: Any
 @every_executor
 @pytest.mark.parametrize(
     "flag",
-    [None, "", "no", 0.0, 2, np.zeros(2, np.bool_), np.zeros(0, np.bool_), [], {}],
+    [None, "", "no", 0.5, 2, np.nan, np.zeros(2, np.bool_), np.zeros(0, np.bool_), [], {}],
     ids=lambda flag: repr(flag).replace("\n", ""),
 )
 def test_a_flag_that_may_mean_anything_is_refused_at_the_first_step(flag: Any, executor: dict[str, Any]) -> None:
     with pytest.raises(EnvSpaceError, match="flags must be bools") as caught:
         histories(lambda: Odd(flag=lambda ends: flag), **executor)
     assert caught.value.step == 0
+
+
+@every_executor
+def test_a_reward_and_a_flag_in_the_wrong_order_are_refused(executor: dict[str, Any]) -> None:
+    with pytest.raises(EnvSpaceError, match=r"terminated=1\.0, but flags must be bools"):
+        histories(lambda: Odd(reward=lambda r: r == 3, flag=lambda ends: 1.0), **executor)
+
+
+@every_executor
+def test_a_tensor_of_one_entry_is_no_plain_number_where_spaces_are_strict(executor: dict[str, Any]) -> None:
+    torch = pytest.importorskip("torch")
+    assert_plain(histories(lambda: Odd(reward=lambda r: torch.tensor(float(r))), strict_spaces=True, **executor))
+    with pytest.raises(EnvSpaceError, match="strict_spaces=True refuses it"):
+        histories(lambda: Odd(reward=lambda r: torch.tensor([float(r)])), strict_spaces=True, **executor)
 
 
 @every_executor

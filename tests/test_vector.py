@@ -778,7 +778,7 @@ def put(index: int, value: Any) -> Callable[[list[Any]], None]:
         (put(1, np.zeros(3)), r"rewards must be an array of 2 numbers, not float64 of shape \(3,\)"),
         (put(1, [0.0, 1.0]), r"rewards must be an array of 2 numbers, not list"),
         (put(1, np.array([1j, 1j])), r"rewards must be an array of 2 numbers"),
-        (put(2, np.zeros(2)), r"terminations must be an array of 2 bools, not float64"),
+        (put(2, np.full(2, 0.5)), r"terminations must be an array of 2 bools, not float64"),
         (put(3, np.zeros((1,), np.bool_)), r"truncations must be an array of 2 bools, not bool of shape \(1,\)"),
         (lambda result: result.pop(), r"returned a tuple of 4 from step"),
         (put(2, np.ones(2, np.bool_)), r"ended an episode in the step in which it resets"),

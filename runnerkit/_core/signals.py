@@ -39,22 +39,22 @@ class Oddities:
         self.found.setdefault(kind, f"{who} returned {what}")
 
 
-def read_flag(value: Any, name: str, who: str, oddities: Oddities) -> bool:
-    """Return what a flag of one env means; raises SignalError where that is open."""
+def read_flag(value: Any, name: str, who: str, oddities: Oddities, reward: Any) -> bool:
+    """Return what a flag of one env means, returned beside a reward; raises SignalError where that is open."""
     if isinstance(value, _FLAGS):
         return bool(value)
-    array = np.asarray(value) if isinstance(value, int) else as_array(value)
-    if array is None or array.size != 1 or not _are_flags(array):
+    array = np.asarray(value) if isinstance(value, int | float) else as_array(value)
+    if array is None or array.size != 1 or not _are_flags(array, reward):
         raise SignalError(f"the flag {name}={short_repr(value)}, but flags must be bools")
     if array.dtype != np.bool_ or array.shape:
         oddities.note("flags", who, f"the flag {name}={short_repr(value)}, which is not a bool")
     return bool(array.item())
 
 
-def read_flags(value: Any, n: int, name: str, who: str, oddities: Oddities) -> NDArray[np.bool_]:
-    """Return the flags of n envs; raises SignalError where they are no bools, one per env."""
+def read_flags(value: Any, n: int, name: str, who: str, oddities: Oddities, rewards: Any) -> NDArray[np.bool_]:
+    """Return the flags of n envs, returned beside their rewards; raises SignalError if they are not n bools."""
     array = as_array(value)
-    if array is None or array.shape not in ((n,), (n, 1)) or not _are_flags(array):
+    if array is None or array.shape not in ((n,), (n, 1)) or not _are_flags(array, rewards):
         raise SignalError(f"{name} must be an array of {n} bools, not {kind_of(value)}")
     if array.dtype != np.bool_ or array.shape != (n,):
         oddities.note("flags", who, f"{name} that are not {n} bools, but {kind_of(value)}")
@@ -96,9 +96,24 @@ def read_rewards(value: Any, n: int, who: str, oddities: Oddities) -> NDArray[An
     return array
 
 
-def _are_flags(array: NDArray[Any]) -> bool:
-    """Whether all are bools, or integers that can only mean one; a float may well be a reward in the wrong place."""
-    return array.dtype.kind == "b" or (array.dtype.kind in "iu" and bool(((array == 0) | (array == 1)).all()))
+def _are_flags(array: NDArray[Any], rewards: Any) -> bool:
+    """Whether all are bools, or numbers that can only mean one: exactly 0 or 1, as integers or floats.
+
+    Floats beside rewards that are bools are refused: the env returned the two in the wrong order.
+    """
+    kind = array.dtype.kind
+    if kind == "b":
+        return True
+    if kind not in NUMBERS or (kind == "f" and _are_bools(rewards)):
+        return False
+    return bool(((array == 0) | (array == 1)).all())
+
+
+def _are_bools(rewards: Any) -> bool:
+    if isinstance(rewards, _FLAGS):
+        return True
+    array = as_array(rewards)
+    return array is not None and array.dtype.kind == "b"
 
 
 def _weights(shape: tuple[int, ...]) -> str:

@@ -23,7 +23,19 @@ from typing_extensions import override
 
 from runnerkit._core.arrays import as_array, brief
 
-__all__ = ["Column", "Layout", "Leaf", "MisfitError", "RowWriter", "Rows", "ScalarRows", "Tree", "Write", "put_rows"]
+__all__ = [
+    "Column",
+    "Layout",
+    "Leaf",
+    "MisfitError",
+    "RowWriter",
+    "Rows",
+    "ScalarRows",
+    "StrictRows",
+    "Tree",
+    "Write",
+    "put_rows",
+]
 
 T = TypeVar("T")
 
@@ -225,6 +237,23 @@ class ScalarRows:
         """Return a view of the row's memory."""
         begin = row * self._width
         return self._flat[begin : begin + self._width]
+
+
+class StrictRows:
+    """A column of plain numbers that refuses, with a TypeError, arrays of one entry, even those that have a float."""
+
+    def __init__(self, rows: ScalarRows) -> None:
+        self._rows = rows
+
+    def open(self, row: int) -> Self:
+        """Return itself, turned to the row."""
+        self._row = self._rows.open(row)
+        return self
+
+    def __setitem__(self, env_index: int, value: Any) -> None:
+        if getattr(value, "shape", ()):
+            raise TypeError("not a plain number")
+        self._row[env_index] = value
 
 
 class _AnyRows:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from runnerkit._core.arrays import copied
 from runnerkit._core.faults import close_after, describe
 from runnerkit._core.signals import Oddities, SignalError, read_flag, read_reward
-from runnerkit._core.spaces import Column, Layout, MisfitError, Rows, RowWriter, ScalarRows, Write
+from runnerkit._core.spaces import Column, Layout, MisfitError, Rows, RowWriter, ScalarRows, StrictRows, Write
 from runnerkit._core.types import AnyEnv
 from runnerkit._core.wording import FIX_ENV, result_kind
 from runnerkit.errors import EnvError, EnvSpaceError, RunnerKitError
@@ -136,7 +136,8 @@ class Share:
         self._write: Write = self._layout.writer(block.raw)
         self._rows: RowWriter = self._layout.row_writer(block.raw, block.n_envs)
         self._open_row: Callable[[int], Any] = self._rows.open
-        self._open_rewards: Callable[[int], memoryview[Any]] = ScalarRows(block.rewards).open
+        rewards = ScalarRows(block.rewards)
+        self._open_rewards: Callable[[int], Any] = StrictRows(rewards).open if self.oddities.strict else rewards.open
         self._flags: tuple[Column, Column] = block.terminated, block.truncated
 
     def drain(self) -> EpisodeLog:
@@ -265,8 +266,8 @@ class Share:
                     truncated is not False and truncated is not _NO
                 ):  # or what may mean the same
                     ends = (
-                        read_flag(terminated, "terminated", f"Env {i}", self.oddities),
-                        read_flag(truncated, "truncated", f"Env {i}", self.oddities),
+                        read_flag(terminated, "terminated", f"Env {i}", self.oddities, reward),
+                        read_flag(truncated, "truncated", f"Env {i}", self.oddities, reward),
                     )
                     if ends != _GOES_ON:
                         # rows begin as False, so that only ends need a write

@@ -263,8 +263,8 @@ class VectorExecutor:
                         and rewards.dtype.kind in NUMBERS
                     ):
                         rewards = read_rewards(rewards, n, _WHO, oddities)
-                        terminated = read_flags(terminated, n, "terminations", _WHO, oddities)
-                        truncated = read_flags(truncated, n, "truncations", _WHO, oddities)
+                        terminated = read_flags(terminated, n, "terminations", _WHO, oddities, rewards)
+                        truncated = read_flags(truncated, n, "truncations", _WHO, oddities, rewards)
                 except (MisfitError, SignalError) as error:
                     raise misfit(f"returned from step what does not fit: {error}") from error
                 all_rewards[at] = rewards
