@@ -11,22 +11,33 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
-_MOST_NAMES = 40
+_MOST_NAMES = 10
+_NEAREST = 4
 _NEARLY = 0.88  # begin_epsiode; a letter more would make `rendered` a misspelt `render`
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a question after the closest of the known names, or nothing where none is close."""
-    close = difflib.get_close_matches(name, list(known), n=1)
+    names = list(known)
+    close = [other for other in names if other.endswith(f"/{name}")]  # Pong-v5 without its namespace
+    close += difflib.get_close_matches(name, names, n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def unknown(kind: str, name: str, known: Sequence[str], hint: str = "", *, brief: bool = False) -> str:
     """Say that nothing of a kind is called so; `known` is sorted, and left out with `brief` if one of it is close."""
     guess = did_you_mean(name, known)
-    rest = f" and {len(known) - _MOST_NAMES} more" if len(known) > _MOST_NAMES else ""
-    there = f" Known: {', '.join(known[:_MOST_NAMES])}{rest}." if known else f" No {kind} is known."
+    there = f" Known: {_listed(kind, name, known)}." if known else f" No {kind} is known."
     return f"No {kind} is called {name!r}.{guess}{' ' + hint if hint else ''}{'' if brief and guess else there}"
+
+
+def _listed(kind: str, name: str, known: Sequence[str]) -> str:
+    """Return the known names: all if there are few, else those nearest to a name, and how many more there are."""
+    if len(known) <= _MOST_NAMES:
+        return ", ".join(known)
+    nearest = difflib.get_close_matches(name, known, n=_NEAREST, cutoff=0.0)
+    where = " (gymnasium.pprint_registry() lists all)" if kind == "env" else ""
+    return f"{', '.join(nearest)} and {len(known) - len(nearest)} more{where}"
 
 
 def nearly(name: str, meant: str) -> bool:
@@ -46,6 +57,12 @@ def unknown_option(name: str, known: Sequence[str]) -> str:
     return f"A runner has no option {name!r}.{way_out}"
 
 
+def unknown_keyword(function: str, name: str, known: Sequence[str]) -> str:
+    """Say that a function takes no argument of that name."""
+    way_out = did_you_mean(name, known) or f" It takes {', '.join(known)}."
+    return f"{function} has no argument {name!r}.{way_out}"
+
+
 def rivals(kind: str, name: str, offers: Sequence[tuple[str, str]]) -> str:
     """Say that several distributions offer a name; an offer is its source, `another 0.1`, and its full name."""
     sources = " and ".join(source for source, _ in offers)
@@ -61,7 +78,7 @@ def lost_name(kind: str, name: str, source: str, owner: str, full_name: str) -> 
 
 def comes_with(name: str, package: str) -> str:
     """Say which package to install for a name."""
-    return f"{name!r} comes with another package: pip install {package}"
+    return f"{name!r} comes with another package: pip install {package}."
 
 
 # ---- hook implementations

@@ -145,7 +145,7 @@ class Registry:
     @overload
     def build(
         self,
-        env: str | MakeEnv,
+        env: str | MakeEnv | Sequence[MakeEnv],
         *,
         history: Literal["arrays"] = "arrays",
         seed: int | None = None,
@@ -181,7 +181,7 @@ class Registry:
     @overload
     def build(
         self,
-        env: str | EnvKey[Any, Any] | MakeEnv,
+        env: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
         *,
         history: Literal["transitions"],
         seed: int | None = None,
@@ -192,7 +192,7 @@ class Registry:
     @overload
     def build(
         self,
-        env: str | EnvKey[Any, Any] | MakeEnv,
+        env: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
         *,
         history: Literal["torch"],
         seed: int | None = None,
@@ -203,7 +203,7 @@ class Registry:
     @overload
     def build(
         self,
-        env: str | EnvKey[Any, Any] | MakeEnv,
+        env: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
         *,
         history: HistoryKey[H] | HistoryFormat[H],
         seed: int | None = None,
@@ -225,7 +225,7 @@ class Registry:
     @overload
     def build(
         self,
-        env: str | EnvKey[Any, Any] | MakeEnv,
+        env: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
         *,
         history: str,
         seed: int | None = None,
@@ -235,7 +235,7 @@ class Registry:
     ) -> GymRunner[Any, Any, object]: ...
     def build(
         self,
-        env: str | EnvKey[Any, Any] | MakeEnv,
+        env: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
         *,
         history: str | HistoryKey[Any] | HistoryFormat[Any] = "arrays",
         seed: int | None = None,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import threading
 import time
-from collections.abc import Collection, Iterable, Sized
+from collections.abc import Collection, Iterable, Iterator, Sized
 from types import ModuleType
 from typing import Any
 
@@ -17,10 +19,21 @@ from gymnasium import Space, spaces
 from gymnasium.envs.classic_control import CartPoleEnv
 from typing_extensions import override
 
-from runnerkit import EndReason, EpisodeStart, GymRunner, Progress
-from runnerkit.errors import ArgumentError, EnvError, EnvSpaceError, PluginError, ProcessorError, RolloutError
+import runnerkit
+from runnerkit import Contribution, EndReason, EpisodeStart, GymRunner, Progress, RandomAgent, hookimpl
+from runnerkit._plugins.manager import Plugins
+from runnerkit.errors import (
+    ArgumentError,
+    EnvError,
+    EnvSpaceError,
+    PluginError,
+    ProcessorError,
+    RolloutError,
+    RunnerKitError,
+    UnknownNameError,
+)
 from runnerkit.history import ArrayHistory, Block
-from runnerkit.typing import AnyEnv
+from runnerkit.typing import AnyEnv, HistoryFormat
 
 
 class Identity:
@@ -473,3 +486,92 @@ def test_an_episode_that_cannot_begin_costs_the_other_envs_none(limit: dict[str,
         fleet.mend()
         histories = runner.rollout(Constant(), steps=3)
         assert [history.episodes[0].episode_index for history in histories] == [2, 1, 1]
+
+
+class _Breaks:
+    """A history format that fails where it is told to."""
+
+    def __init__(self, *where: str) -> None:
+        self._where = where
+
+    def open(self, spec: runnerkit.RunSpec) -> _Breaks:
+        return self._at("open")
+
+    def finish(self, block: object) -> list[object]:
+        self._at("finish")
+        return [None, None]
+
+    def close(self) -> None:
+        self._at("close")
+
+    def _at(self, where: str) -> _Breaks:
+        if where in self._where:
+            raise OSError(f"{where} failed")
+        return self
+
+
+class _Dist:
+    @hookimpl.history_formats
+    def history_formats(self) -> Iterator[Contribution[HistoryFormat[object]]]:
+        for name in ("open", "finish", "close"):
+            yield Contribution(name, functools.partial(_Breaks, name))
+        yield Contribution("both", functools.partial(_Breaks, "finish", "close"))
+
+
+def _roll_out(registry: runnerkit.Registry, history: str) -> None:
+    runner = registry.build("CartPole-v1", n_envs=2, seed=0, history=history)
+    try:
+        runner.rollout(RandomAgent(runner.action_space, seed=0), steps=3)
+    finally:
+        runner.close()
+
+
+@pytest.mark.parametrize("where", ["open", "finish", "close"])
+def test_a_history_format_that_fails_is_named_with_its_plugin(where: str) -> None:
+    registry = runnerkit.Registry()
+    registry.register(_Dist(), "dist")
+    with pytest.raises(RunnerKitError, match=f"{where} of plugin dist.*OSError: {where} failed"):
+        _roll_out(registry, where)
+
+
+def test_an_error_of_close_does_not_hide_that_of_the_rollout() -> None:
+    registry = runnerkit.Registry()
+    registry.register(_Dist(), "dist")
+    with pytest.raises(RolloutError, match="finish failed") as caught:
+        _roll_out(registry, "both")
+    assert len(caught.value.histories) == 2
+    assert "close failed" in caught.value.__notes__[0]
+
+
+def test_an_unknown_argument_of_rollout_is_answered_with_the_one_that_was_meant() -> None:
+    with runnerkit.make("CartPole-v1") as runner:
+        wrong: Any = {"step": 3}
+        with pytest.raises(TypeError, match=r"rollout has no argument 'step'\. Did you mean 'steps'\?"):
+            runner.rollout(RandomAgent(runner.action_space, seed=0), **wrong)
+
+
+@pytest.mark.parametrize(
+    ("env", "says"),
+    [
+        ("envpool_:Pong-v5", r"Importing envpool_ failed"),
+        (
+            "CartPol-v1",
+            r"Did you mean 'CartPole-v1'\?.* Known: CartPole-v1, .* and \d+ more \(gymnasium.pprint_registry",
+        ),
+        ("Pong-v5", r"Did you mean 'ALE/Pong-v5'\?"),
+    ],
+)
+def test_an_unknown_env_is_answered_with_the_nearest_names(env: str, says: str) -> None:
+    with pytest.raises(UnknownNameError, match=says) as caught:
+        runnerkit.make(env)
+    assert len(str(caught.value)) < 700
+
+
+@pytest.mark.parametrize("family", ["atari", "envpool"])
+def test_a_family_of_envs_that_is_not_installed_is_answered_with_its_package(family: str) -> None:
+    plugins = Plugins()
+    plugins.discover = lambda: None  # type: ignore[method-assign]
+    if importlib.util.find_spec(family):
+        pytest.skip(f"a module of that name is installed: {family}")
+    with pytest.raises(UnknownNameError, match=f"pip install runnerkit-{family}"):
+        runnerkit.GymRunner(f"{family}:Pong", plugins=plugins)

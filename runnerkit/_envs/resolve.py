@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, cast
 
@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from runnerkit._core.faults import describe
 from runnerkit._core.types import AnyEnv, AnyVectorEnv, MakeEnv
-from runnerkit._plugins.manager import Plugins
+from runnerkit._plugins.manager import Plugins, comes_with
 from runnerkit.errors import ArgumentError, EnvError, RunnerKitError, UnknownNameError
 from runnerkit.hooks import EnvFactory
 from runnerkit.keys import EnvKey
@@ -224,17 +224,25 @@ def require_known(env_id: str, plugins: Plugins) -> EnvSpec:
         if module:
             importlib.import_module(module)
     except Exception as error:  # whatever a module may raise as it is imported
-        why = f"Importing {module} failed: {type(error).__name__}: {error}."
-        raise UnknownNameError("env", env_id, registry.keys(), f"{why} {_hint(name, plugins)}") from error
+        why = f"Importing {module} failed: {type(error).__name__}: {error}. {_hint(name, plugins)}"
+        hint = comes_with("env_factories", module) or why
+        raise UnknownNameError("env", env_id, registry.keys(), hint) from error
     if spec := _spec(name):
         return spec
-    namespace = name.partition("/")[0]
-    if namespace in _NAMESPACES and importlib.util.find_spec(_NAMESPACES[namespace][0]):
-        gymnasium.register_envs(importlib.import_module(_NAMESPACES[namespace][0]))
+    _register_namespaces([name.partition("/")[0]])
     plugins.discover()
     if spec := _spec(name):
         return spec
+    if "/" not in name:
+        _register_namespaces(_NAMESPACES)  # it may be one of theirs, and is then the name that was meant
     raise UnknownNameError("env", env_id, registry.keys(), _hint(name, plugins))
+
+
+def _register_namespaces(namespaces: Iterable[str]) -> None:
+    """Import what registers the envs of namespaces, where it is installed."""
+    for namespace in namespaces:
+        if namespace in _NAMESPACES and importlib.util.find_spec(_NAMESPACES[namespace][0]):
+            gymnasium.register_envs(importlib.import_module(_NAMESPACES[namespace][0]))
 
 
 def _spec(env_id: str) -> EnvSpec | None:

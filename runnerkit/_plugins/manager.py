@@ -29,10 +29,17 @@ from runnerkit.hooks import Contribution
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["ENTRY_POINT_GROUP", "Once", "PluginProblem", "Plugins", "installed_plugins"]
+__all__ = ["ENTRY_POINT_GROUP", "Once", "PluginProblem", "Plugins", "comes_with", "installed_plugins"]
 
 _LOST: Final = "a name that is taken"
-_OFFICIAL: Final[Mapping[tuple[str, str], str]] = {("history_formats", "minari"): "runnerkit-minari"}
+_OFFICIAL: Final[Mapping[tuple[Kind, str], str]] = {
+    ("env_factories", "atari"): "runnerkit-atari",
+    ("env_factories", "envpool"): "runnerkit-envpool",
+    ("history_formats", "arrow"): "runnerkit-arrow",
+    ("history_formats", "minari"): "runnerkit-minari",
+    ("history_formats", "tensordict"): "runnerkit-tensordict",
+}
+"""Which package a name comes with that users may ask for before they install it."""
 
 T = TypeVar("T")
 
@@ -139,9 +146,8 @@ class Plugins:
         """Return the offer of that name; raises UnknownNameError, or PluginError if several distributions offer it."""
         offer = self.find(kind, name)
         if offer is None:
-            package = _OFFICIAL.get((kind, name))
-            hint = f"{sentences.comes_with(name, package)} {self.left_out()}" if package else self.left_out()
-            raise UnknownNameError(KINDS[kind], name, self.offers(kind), hint.rstrip())
+            hint = f"{comes_with(kind, name)} {self.left_out()}".strip()
+            raise UnknownNameError(KINDS[kind], name, self.offers(kind), hint)
         return offer
 
     def left_out(self) -> str:
@@ -307,6 +313,12 @@ def _owner(offer: Offer[Any], clashing: _Source) -> str:
     if offer.plugin == clashing.plugin and offer.distribution in ("", clashing.distribution):
         return "another plugin of that name"
     return offer.source
+
+
+def comes_with(kind: Kind, name: str) -> str:
+    """Say which package to install for a name, if it is one of ours."""
+    package = _OFFICIAL.get((kind, name))
+    return sentences.comes_with(name, package) if package else ""
 
 
 class Once(Generic[T]):

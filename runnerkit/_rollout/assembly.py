@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +32,7 @@ from runnerkit._plugins.manager import Plugins
 from runnerkit._plugins.offers import Kind
 from runnerkit._rollout.claims import Claims
 from runnerkit._rollout.config import Named, RunnerConfig
-from runnerkit.errors import ArgumentError, EnvError, PluginError, RunnerKitError, SpaceError
+from runnerkit.errors import ArgumentError, EnvError, PluginError, RolloutError, RunnerKitError, SpaceError
 from runnerkit.executors.base import Executor, MakeExecutor, SupportsAllocate, SupportsVectorEnvs
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.executors.share import SeedSchedule
@@ -58,6 +59,8 @@ class Assembly:
     schedule: EpisodeSchedule
     executor: Executor
     recorder: Recorder[Any]
+    history_title: str
+    """What errors call the history format."""
     layout: BlockLayout
     preprocess: Chain
     postprocess: Chain
@@ -75,6 +78,19 @@ class Assembly:
             return self.executor.allocate(self.layout, steps, most or steps, window)
         return Block(self.layout, steps, window=window)
 
+    def close_recorder(self) -> None:
+        """Close the history format; raises PluginError, which names it.
+
+        If a rollout failed and its error is on its way, as in a `finally`, that one stays, with a note.
+        """
+        under_way = sys.exception()
+        try:
+            _asked(self.recorder.close, f"History format {self.history_title} failed to close")
+        except RunnerKitError as fault:
+            if not isinstance(under_way, RolloutError):
+                raise
+            under_way.add_note(f"Besides, closing failed: {describe(fault)}")
+
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
@@ -86,6 +102,7 @@ class Blueprint:
     history: HistoryFormat[Any]
     make_executor: MakeExecutor
     executor_title: str
+    history_title: str
     preprocessors: Sequence[tuple[str, ActionPreprocessor]]
     postprocessors: Sequence[tuple[str, ActionPostprocessor]]
 
@@ -103,6 +120,7 @@ class Blueprint:
             env_id=env_id,
             make_env=make_env,
             history=_history_format(config.history, plugins),
+            history_title=_title_of_history(config.history, plugins),
             make_executor=_maker_of(config.executor, plugins),
             executor_title=_title_of(config, plugins),
             preprocessors=[_named(part, "action_preprocessors", plugins) for part in config.preprocessors],
@@ -247,7 +265,8 @@ class Blueprint:
             spec=spec,
             schedule=schedule,
             executor=executor,
-            recorder=_opened(self.history, spec),  # last, as it may create files
+            recorder=_opened(self.history, self.history_title, spec),  # last, as it may create files
+            history_title=self.history_title,
             layout=layout,
             preprocess=preprocess,
             postprocess=postprocess,
@@ -310,14 +329,23 @@ def _unseeded(*of: int) -> EpisodeStart:
     return EpisodeStart()
 
 
-def _opened(history: HistoryFormat[Any], spec: RunSpec) -> Recorder[Any]:
-    name = type(history).__name__
+def _asked(call: Callable[[], T], what: str) -> T:
+    """Call a part; what it raises is told with what failed, unless it is an error of ours."""
     try:
-        recorder = history.open(spec)
+        return call()
     except RunnerKitError:
         raise
     except Exception as error:
-        raise PluginError(f"History format {name} failed to open: {describe(error)}") from error
+        raise PluginError(f"{what}: {describe(error)}") from error
+
+
+def _title_of_history(history: str | HistoryKey[Any] | HistoryFormat[Any], plugins: Plugins) -> str:
+    name = history.name if isinstance(history, HistoryKey) else history
+    return plugins.get("history_formats", name).title if isinstance(name, str) else type(name).__name__
+
+
+def _opened(history: HistoryFormat[Any], name: str, spec: RunSpec) -> Recorder[Any]:
+    recorder = _asked(functools.partial(history.open, spec), f"History format {name} failed to open")
     made: object = recorder  # annotations bind nobody
     if made is None:
         raise PluginError(sentences.wrong_method_result(HISTORY_FORMAT.what, name, "open", "None", "Recorder[object]"))
@@ -378,7 +406,7 @@ def _check_space(i: int, what: str, own: object, first: object) -> None:
         )
 
 
-def close_dropped(executor: Executor, recorder: Recorder[Any], claims: Claims, name: str, pid: int) -> None:
+def close_dropped(executor: Executor, close_recorder: Callable[[], None], claims: Claims, name: str, pid: int) -> None:
     """Close what a runner of process `pid` leaves behind that nobody closed, and say so."""
     if os.getpid() != pid:
         return  # envs, workers and files belong to the process that this one is a fork of
@@ -386,5 +414,5 @@ def close_dropped(executor: Executor, recorder: Recorder[Any], claims: Claims, n
         executor.close()
     finally:
         claims.release()
-        recorder.close()
+        close_recorder()
         warnings.warn(f"{name} was dropped without close(). Use it in a with statement.", ResourceWarning, stacklevel=2)

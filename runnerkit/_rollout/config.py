@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import numpy as np
 from typing_extensions import TypeVar, Unpack
@@ -21,9 +23,10 @@ from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
 from runnerkit.records import EpisodeSchedule, RunOptions
 from runnerkit.typing import RunnerOptions
 
-__all__ = ["Named", "RunnerConfig", "check_callable", "is_count"]
+__all__ = ["Named", "RunnerConfig", "check_callable", "is_count", "refuses_unknown_keywords"]
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 Named: TypeAlias = "str | T"
 """A thing, or the name under which a plugin offers it."""
@@ -98,6 +101,21 @@ class RunnerConfig:
         if not isinstance(given, Mapping):
             raise ArgumentError(f"env_options must be a dict of keyword arguments, not {given!r}.")
         return {**given, **({} if self.render_mode is None else {"render_mode": self.render_mode})}
+
+
+def refuses_unknown_keywords(function: F) -> F:
+    """Have a method say which argument was meant, as older Pythons do not."""
+    parameters = inspect.signature(function).parameters.values()
+    known = [p.name for p in parameters if p.name != "self"]
+
+    @functools.wraps(function)
+    def checked(*args: object, **keywords: object) -> object:
+        for name in keywords:
+            if name not in known:
+                raise TypeError(sentences.unknown_keyword(function.__name__, name, known))
+        return function(*args, **keywords)
+
+    return cast(F, checked)
 
 
 def is_count(value: object, least: int = 1) -> bool:

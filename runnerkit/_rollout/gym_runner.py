@@ -21,7 +21,7 @@ from runnerkit._core.types import ActArrayT, ActT, AnyEnv, AnyVectorEnv, MakeEnv
 from runnerkit._envs.resolve import EnvMaker, seed_spaces, told
 from runnerkit._plugins.manager import Plugins, installed_plugins
 from runnerkit._rollout.assembly import Assembly, Blueprint, close_dropped
-from runnerkit._rollout.config import RunnerConfig, check_callable
+from runnerkit._rollout.config import RunnerConfig, check_callable, refuses_unknown_keywords
 from runnerkit._rollout.env_states import EnvStates
 from runnerkit._rollout.loop import Rollout
 from runnerkit._rollout.plan import Plan, limit_of
@@ -164,7 +164,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     @overload
     def __init__(
         self: GymRunner[Any, Any, ArrayHistory[Any, Any]],
-        env_id: str | MakeEnv,
+        env_id: str | MakeEnv | Sequence[MakeEnv],
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -203,7 +203,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     @overload
     def __init__(
         self: GymRunner[Any, Any, list[Transition[Any, Any]]],
-        env_id: str | EnvKey[Any, Any] | MakeEnv,
+        env_id: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -215,7 +215,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     @overload
     def __init__(
         self: GymRunner[Any, Any, TorchHistory[Any, Any]],
-        env_id: str | EnvKey[Any, Any] | MakeEnv,
+        env_id: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -227,7 +227,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     @overload
     def __init__(
         self: GymRunner[Any, Any, H],
-        env_id: str | EnvKey[Any, Any] | MakeEnv,
+        env_id: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -251,7 +251,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     @overload
     def __init__(
         self: GymRunner[Any, Any, object],
-        env_id: str | EnvKey[Any, Any] | MakeEnv,
+        env_id: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -263,7 +263,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     @overload
     def __init__(
         self,
-        env_id: str | EnvKey[ObsT, ActT] | MakeEnv,
+        env_id: str | EnvKey[ObsT, ActT] | MakeEnv | Sequence[MakeEnv],
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -274,7 +274,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     ) -> None: ...
     def __init__(
         self,
-        env_id: str | EnvKey[Any, Any] | MakeEnv,
+        env_id: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -301,7 +301,13 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         self._claim = _Claim()
         self._claim.is_over = True
         self._finalizer = weakref.finalize(
-            self, close_dropped, self._parts.executor, self._parts.recorder, self._parts.claims, repr(self), os.getpid()
+            self,
+            close_dropped,
+            self._parts.executor,
+            self._parts.close_recorder,
+            self._parts.claims,
+            repr(self),
+            os.getpid(),
         )
         self._standing: EnvStates = EnvStates(self._parts, config.schedule)
 
@@ -425,6 +431,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
                 executor.attach(None)
 
     @override
+    @refuses_unknown_keywords
     def rollout(
         self,
         agent: Agent[ObsT, ActT | TensorLike | list[Any]] | Callable[[ObsT], ActT | TensorLike | list[Any]],
@@ -526,7 +533,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
                     self._parts.executor.close()
                 finally:
                     self._parts.claims.release()
-                    self._parts.recorder.close()
+                    self._parts.close_recorder()
         if interrupt.requested:
             raise KeyboardInterrupt  # now that nothing is left behind
 

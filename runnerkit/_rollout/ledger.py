@@ -164,7 +164,7 @@ class Ledger:
 
     def _record(self) -> list[object]:
         """Hand the block to the history format; should that fail, the error has the arrays."""
-        block, name = self._block, type(self._parts.recorder).__name__
+        block, name = self._block, self._parts.history_title
         try:
             histories = list(self._parts.recorder.finish(block))
         except Exception as error:
