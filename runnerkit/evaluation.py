@@ -41,10 +41,12 @@ _CHUNK: Final = 128  # steps per rollout: so many rows are in memory at a time
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The episodes of an evaluation, in the order of their seeds::
+    """The episodes of an evaluation, in the order of their seeds.
 
-    found = runnerkit.evaluate(agent, "CartPole-v1", episodes=20, seed=0)
-    print(found.mean, found.interval(0.95))
+    For example::
+
+        found = runnerkit.evaluate(agent, "CartPole-v1", episodes=20, seed=0)
+        print(found.mean, found.interval(0.95))
     """
 
     env: str

@@ -19,10 +19,12 @@ KeyedHistoryT = TypeVar("KeyedHistoryT")
 @final
 @dataclass(frozen=True)
 class EnvKey(Generic[ObsT, ActT]):
-    """An env id together with the types of its batches::
+    """An env id together with the types of its batches.
 
-    CARTPOLE: EnvKey[NDArray[np.float32], NDArray[np.int64]] = EnvKey("CartPole-v1")
-    runner = runnerkit.make(CARTPOLE)     # rollout() takes agents of these types, and no others
+    For example::
+
+        CARTPOLE: EnvKey[NDArray[np.float32], NDArray[np.int64]] = EnvKey("CartPole-v1")
+        runner = runnerkit.make(CARTPOLE)     # rollout() takes agents of these types, and no others
     """
 
     name: str
@@ -31,10 +33,12 @@ class EnvKey(Generic[ObsT, ActT]):
 @final
 @dataclass(frozen=True)
 class HistoryKey(Generic[KeyedHistoryT]):
-    """The name of a history format together with the type of its histories::
+    """The name of a history format together with the type of its histories.
 
-    ARROW: HistoryKey[ArrowHistory] = HistoryKey("arrow")
-    histories = runnerkit.make(CARTPOLE, history=ARROW).rollout(agent)     # list[ArrowHistory]
+    For example::
+
+        ARROW: HistoryKey[ArrowHistory] = HistoryKey("arrow")
+        histories = runnerkit.make(CARTPOLE, history=ARROW).rollout(agent)     # list[ArrowHistory]
     """
 
     name: str

@@ -1,9 +1,11 @@
-"""Which executor, with how many workers, is the fastest for an env and an agent on this machine::
+"""Which executor, with how many workers, is the fastest for an env and an agent on this machine.
 
-tuning = measure("Humanoid-v5", agent_maker("random"), n_envs=[8, 16], seconds=20)
-for found in tuning.measurements:
-    print(found.n_envs, found.executor, found.workers, found.steps_per_second)
-print(tuning.recommended())
+For example::
+
+    tuning = measure("Humanoid-v5", agent_maker("random"), n_envs=[8, 16], seconds=20)
+    for found in tuning.measurements:
+        print(found.n_envs, found.executor, found.workers, found.steps_per_second)
+    print(tuning.recommended())
 """
 
 from __future__ import annotations

@@ -237,7 +237,7 @@ async def slow_env(env_id: str, *, seed: int | None) -> None: ...
             "Env factory env_without_seed: it is called as env_without_seed(env_id, *, seed, **options), "
             "not env_without_seed(env_id). Change its parameters.",
         ),
-        ("env_factories", slow_env, "Env factory slow_env: __call__ is async, but nothing awaits it."),
+        ("env_factories", slow_env, "Env factory slow_env: slow_env is async, but nothing awaits it."),
         ("executors", None, "Executor NoneType has no method __call__(n_envs, workers). Give it one."),
         ("executors", executor_of_envs, "it is called as executor_of_envs(n_envs, workers), not executor_of_envs(n_"),
         ("executors", OnlyBinds, "Executor OnlyBinds: it is called as OnlyBinds(n_envs, workers), not OnlyBinds()."),
@@ -283,7 +283,7 @@ def test_what_makes_executors_must_make_one(made: object, says: str) -> None:
     registry.register(module_of(executors=lambda: [Contribution("mine", lambda: lambda n_envs, workers: made)]))
     with pytest.raises(PluginError) as caught:
         registry.build("CartPole-v1", executor="mine")
-    assert str(caught.value) == f"executor 'mine': {says}"
+    assert str(caught.value) == f"executor mine of plugin by_hand: {says}"
 
 
 class ByStaticMethod:
@@ -1015,8 +1015,10 @@ def test_no_pluggy_frame_is_in_a_step(executor: str) -> None:
         "runnerkit.executors.share",
         "runnerkit._rollout.loop",
         "runnerkit._rollout.gym_runner",
+        "runnerkit._rollout.config",
         "runnerkit.executors.auto",
         "runnerkit.executors.serial",
+        "runnerkit.executors.sharing",
         "runnerkit.executors.threads",
     }
 

@@ -1,10 +1,12 @@
-"""What tuning found, as a table, as Python and as a command::
+"""What tuning found, as a table, as Python and as a command.
 
-tuning = measure("CartPole-v1", agent_maker("random"), preprocessors=["flatten"])
-summary = TuningSummary(
-    env="CartPole-v1", agent="random", preprocessors=["flatten"], postprocessors=[], seconds=15.0, tuning=tuning
-)
-print(dict(summary.rows())["command"])
+For example::
+
+    tuning = measure("CartPole-v1", agent_maker("random"), preprocessors=["flatten"])
+    summary = TuningSummary(
+        env="CartPole-v1", agent="random", preprocessors=["flatten"], postprocessors=[], seconds=15.0, tuning=tuning
+    )
+    print(dict(summary.rows())["command"])
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""Agents by name, as `runnerkit rollout --agent` takes them::
+"""Agents by name, as `runnerkit rollout --agent` takes them.
 
-make_agent = agent_maker("my_agents:Greedy")
-with GymRunner("CartPole-v1") as runner:
-    runner.rollout(make_agent(runner), steps=1000)
+For example::
+
+    make_agent = agent_maker("my_agents:Greedy")
+    with GymRunner("CartPole-v1") as runner:
+        runner.rollout(make_agent(runner), steps=1000)
 """
 
 from __future__ import annotations

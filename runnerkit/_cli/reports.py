@@ -1,9 +1,11 @@
-"""What came of a rollout: its episodes, counted whatever the history format, and their summary::
+"""What came of a rollout: its episodes, counted whatever the history format, and their summary.
 
-tally = Tally(history_format)
-with GymRunner("CartPole-v1", history=tally) as runner:
-    runner.rollout(agent, steps=1000)
-print(tally.steps, len(tally.episodes))
+For example::
+
+    tally = Tally(history_format)
+    with GymRunner("CartPole-v1", history=tally) as runner:
+        runner.rollout(agent, steps=1000)
+    print(tally.steps, len(tally.episodes))
 """
 
 from __future__ import annotations

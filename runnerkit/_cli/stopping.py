@@ -1,8 +1,10 @@
-"""How the program is asked to stop: by Ctrl-C, or by SIGTERM, which is answered in the same way::
+"""How the program is asked to stop: by Ctrl-C, or by SIGTERM, which is answered in the same way.
 
-with stoppable() as stop:
-    runner.rollout(agent, on_interrupt="return")
-sys.exit(stop.code)                                 # 130 after Ctrl-C, 143 after SIGTERM
+For example::
+
+    with stoppable() as stop:
+        runner.rollout(agent, on_interrupt="return")
+    sys.exit(stop.code)                                 # 130 after Ctrl-C, 143 after SIGTERM
 """
 
 from __future__ import annotations

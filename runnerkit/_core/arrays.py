@@ -1,7 +1,9 @@
-"""One reading of arrays, whoever made them: NumPy, torch, JAX, CuPy and all else that speaks `__array__` or DLPack::
+"""One reading of arrays, whoever made them: NumPy, torch, JAX, CuPy and all else that speaks `__array__` or DLPack.
 
-as_array(torch.ones(3, device="cuda", requires_grad=True))      # array([1., 1., 1.], dtype=float32)
-as_array([1.0])                                                 # None: a list has no dtype of its own
+For example::
+
+    as_array(torch.ones(3, device="cuda", requires_grad=True))      # array([1., 1., 1.], dtype=float32)
+    as_array([1.0])                                                 # None: a list has no dtype of its own
 """
 
 from __future__ import annotations

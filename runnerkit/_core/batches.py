@@ -28,10 +28,12 @@ _MANY_ACTIONS = 4096
 
 
 class BatchReader:
-    """Reads batches of one space::
+    """Reads batches of one space.
 
-    reader = BatchReader(layout, bounded=True)
-    columns = reader(result, n)     # [n, *shape] per leaf; raises MisfitError, with the row where known
+    For example::
+
+        reader = BatchReader(layout, bounded=True)
+        columns = reader(result, n)     # [n, *shape] per leaf; raises MisfitError, with the row where known
     """
 
     def __init__(self, layout: Layout, *, bounded: bool) -> None:

@@ -225,7 +225,8 @@ def require_known(env_id: str, plugins: Plugins) -> EnvSpec:
             importlib.import_module(module)
     except Exception as error:  # whatever a module may raise as it is imported
         why = f"Importing {module} failed: {type(error).__name__}: {error}. {_hint(name, plugins)}"
-        hint = comes_with("env_factories", module) or why
+        package = comes_with("env_factories", module)
+        hint = f"{package} {plugins.left_out()}".rstrip() if package else why
         raise UnknownNameError("env", env_id, registry.keys(), hint) from error
     if spec := _spec(name):
         return spec

@@ -1,9 +1,11 @@
-"""The list of what plugins offer, and of those that do not work, as plain texts::
+"""The list of what plugins offer, and of those that do not work, as plain texts.
 
-installed = installed_plugins()
-installed.discover()
-for contribution in contributions(installed):
-    print(contribution["kind"], contribution["name"])
+For example::
+
+    installed = installed_plugins()
+    installed.discover()
+    for contribution in contributions(installed):
+        print(contribution["kind"], contribution["name"])
 """
 
 from __future__ import annotations

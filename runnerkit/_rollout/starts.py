@@ -23,13 +23,15 @@ Read = Callable[[Any, int], Column]
 
 
 class Starts(Protocol):
-    """What the loop asks of a kind of envs::
+    """What the loop asks of a kind of envs.
 
-    starts.start()                          # when the first observations are there
-    ended = executor.step(...)
-    begun = starts.begin(ended, ...)        # after each step in which an env ended, or waited
-    ...and at the end of the rollout:
-    starts.close_gaps(t)
+    For example::
+
+        starts.start()                          # when the first observations are there
+        ended = executor.step(...)
+        begun = starts.begin(ended, ...)        # after each step in which an env ended, or waited
+        ...and at the end of the rollout:
+        starts.close_gaps(t)
     """
 
     @property

@@ -20,10 +20,12 @@ Call: TypeAlias = "tuple[Any, ...] | None"
 
 
 class Worker(Protocol):
-    """The place of a share of the envs: a thread, a process, an actor elsewhere; it does one call at a time::
+    """The place of a share of the envs: a thread, a process, an actor elsewhere; it does one call at a time.
 
-    worker.submit("step", at, row, actions, active, restart)
-    ended = worker.answer()
+    For example::
+
+        worker.submit("step", at, row, actions, active, restart)
+        ended = worker.answer()
     """
 
     @property

@@ -54,11 +54,13 @@ def _checked(result: CheckResult) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the checks of one subject have shown::
+    """What the checks of one subject have shown.
 
-    report = runnerkit.testing.check_plugin("runnerkit_symlog")
-    print(report)
-    report.raise_for_failures()
+    For example::
+
+        report = runnerkit.testing.check_plugin("runnerkit_symlog")
+        print(report)
+        report.raise_for_failures()
     """
 
     subject: str

@@ -21,10 +21,12 @@ __all__ = ["ArrowEpisode", "ArrowHistory", "ArrowRun", "load", "repair", "to_par
 
 @dataclass(frozen=True, slots=True)
 class ArrowHistory:
-    """What one env did in one rollout, by now on disk::
+    """What one env did in one rollout, by now on disk.
 
-    history.episodes                # records
-    history.load().episodes         # all episodes of the stream so far
+    For example::
+
+        history.episodes                # records
+        history.load().episodes         # all episodes of the stream so far
     """
 
     path: Path

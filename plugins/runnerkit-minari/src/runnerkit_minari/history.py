@@ -12,11 +12,13 @@ __all__ = ["MinariHistory"]
 
 @dataclass(frozen=True, slots=True)
 class MinariHistory:
-    """What one env did in one rollout; the data itself is in the dataset::
+    """What one env did in one rollout; the data itself is in the dataset.
 
-    for history in runner.rollout(agent, steps=1000):
-        print(history.dataset_id, history.steps, history.episodes)
-    dataset = history.load()
+    For example::
+
+        for history in runner.rollout(agent, steps=1000):
+            print(history.dataset_id, history.steps, history.episodes)
+        dataset = history.load()
     """
 
     dataset_id: str

@@ -92,12 +92,14 @@ def fill_rollout_buffer(model: OnPolicyAlgorithm, histories: Histories) -> None:
 
 
 def collect(model: OnPolicyAlgorithm, runner: GymRunner[Any, Any, ArrayHistory[Any, Any]]) -> Histories:
-    """Roll a model out for `model.n_steps` steps, fill its rollout buffer, and return the histories::
+    """Roll a model out for `model.n_steps` steps, fill its rollout buffer, and return the histories.
 
-    with runnerkit.make("CartPole-v1", n_envs=8, seed=0, executor="processes") as runner:
-        for _ in range(100):
-            collect(model, runner)
-            model.train()
+    For example::
+
+        with runnerkit.make("CartPole-v1", n_envs=8, seed=0, executor="processes") as runner:
+            for _ in range(100):
+                collect(model, runner)
+                model.train()
     """
     histories = runner.rollout(SB3Agent(model, deterministic=False), steps=model.n_steps)
     fill_rollout_buffer(model, histories)
