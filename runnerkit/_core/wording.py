@@ -1,8 +1,10 @@
-"""Numbers, values and errors in the words of a message::
+"""Numbers, values and errors in the words of a message.
 
-count(1, "worker")     # "1 worker"
-result_kind((1, 2))    # "a tuple of 2"
-where(error)           # "my_agents.py:7, in act"
+For example::
+
+    count(1, "worker")     # "1 worker"
+    result_kind((1, 2))    # "a tuple of 2"
+    where(error)           # "my_agents.py:7, in act"
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""Warning of an env that hangs in close::
+"""Warning of an env that hangs in close.
 
-with CloseWatch() as watch:
-    watch.begins("Env 3")
-    env.close()
+For example::
+
+    with CloseWatch() as watch:
+        watch.begins("Env 3")
+        env.close()
 
 An env is closed in the thread that made it, so that nobody else can end the call: all that is left is to say which
 env it is. If it hangs in C code that never returns to Python, not even Ctrl-C gets through.

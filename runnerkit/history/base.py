@@ -16,11 +16,13 @@ HistoryT_co = TypeVar("HistoryT_co", covariant=True)
 
 
 class Recorder(Protocol[HistoryT_co]):
-    """Makes histories from the rollouts of one runner::
+    """Makes histories from the rollouts of one runner.
 
-    recorder = history_format.open(spec)
-    histories = recorder.finish(block)      # after each rollout
-    recorder.close()                        # when the runner closes
+    For example::
+
+        recorder = history_format.open(spec)
+        histories = recorder.finish(block)      # after each rollout
+        recorder.close()                        # when the runner closes
     """
 
     def finish(self, block: Block, /) -> Sequence[HistoryT_co]:
