@@ -1,4 +1,4 @@
-"""Agents that need no learning."""
+"""The Protocols of agents, and an agent that acts at random."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Agent(Protocol[ObsT_contra, ActT_co]):
             def act(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
                 return self.q(observations).argmax(axis=1)
 
-    NumPy arrays, lists and torch tensors are all taken as actions. `GymRunner.rollout` also takes a function of
-    observations instead.
+    Actions may be a NumPy array, a list or a torch tensor. `GymRunner.rollout` also accepts a function of observations
+    instead of an agent.
     """
 
     def act(self, observations: ObsT_contra, /) -> ActT_co:
-        """Return a batch of actions, row by row for the batch of observations.
+        """Return one action per row of the observations.
 
-        Row i belongs to the i-th active env. The observations are the agent's own copy.
+        Row i belongs to the i-th active env. The observations are a copy, which the agent may change.
         """
         ...
 
@@ -43,19 +43,19 @@ AnyAgent: TypeAlias = Agent[Any, Any] | Callable[[Any], Any]
 
 @runtime_checkable
 class SupportsBeginEpisodes(Protocol):
-    """An agent that wants to know when episodes begin, to clear recurrent state for instance."""
+    """An agent that needs to know when episodes begin, for example to clear recurrent state."""
 
     def begin_episodes(self, env_indices: Sequence[int], /) -> None:
-        """Be told, before the next `act`, which envs begin a new episode with it."""
+        """Learn, before `act`, in which envs an episode begins."""
         ...
 
 
 @runtime_checkable
 class SupportsSetActiveEnvs(Protocol):
-    """An agent that wants to know which env each row of its batches belongs to."""
+    """An agent that needs to know to which env each row of its batches belongs."""
 
     def set_active_envs(self, env_indices: Sequence[int], /) -> None:
-        """Be told, before the next `act`, that row i belongs to env `env_indices[i]` from now on."""
+        """Learn, before `act`, that row i belongs to env `env_indices[i]` from now on."""
         ...
 
 
@@ -70,12 +70,16 @@ class RandomAgent:
         agent = RandomAgent(runner.action_space, seed=0)
         runner.rollout(agent, steps=1000)
 
-    The k-th action of env i depends on (seed, i, k) only: not on how many envs there are, nor on which others
-    are active. Actions are distributed as those of `action_space.sample()`; they are drawn many at a time.
+    The k-th action of env i depends only on (seed, i, k), and not on the other envs. Actions have the distribution of
+    `action_space.sample()`; they are drawn many at a time.
 
     Args:
-        action_space: of one action, `runner.action_space`.
+        action_space: the space of one action, `runner.action_space`.
         seed: a whole number of at least 0; None draws one.
+
+    Attributes:
+        action_space: the same.
+        seed: the seed, an int; the drawn one if None was given.
 
     """
 
@@ -100,12 +104,12 @@ class RandomAgent:
         self._row: int | None = None  # if it is the same for all there are: the row to come next
 
     def set_active_envs(self, env_indices: Sequence[int], /) -> None:
-        """Row i belongs to env `env_indices[i]` from now on; to env i if this is never called."""
+        """From now on, row i belongs to env `env_indices[i]`. If this is never called, row i belongs to env i."""
         self._told = True
         self._turn_to(list(env_indices))
 
     def act(self, observations: Any, /) -> Any:
-        """Return one random action per row; raises ArgumentError where they are not those of the active envs."""
+        """Return one random action per row. Raises ArgumentError if there are not as many rows as active envs."""
         n = _rows(observations)
         if not self._told:
             if not n:

@@ -1,4 +1,4 @@
-"""Names that carry types: what a name stands for, as far as a type checker is concerned."""
+"""Keys: names that tell a type checker what they stand for."""
 
 from __future__ import annotations
 

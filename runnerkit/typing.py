@@ -1,9 +1,9 @@
 """The public types of RunnerKit: Protocols to implement, TypeVars and aliases to annotate with.
 
-Whatever has the right shape will do; nothing here needs to be inherited from. `ObsT` and `ActT` stand for a
+Any object with the right methods will do; no class needs to inherit from these. `ObsT` and `ActT` stand for a
 **batch**, as in `gymnasium.vector.VectorEnv`: one stacked array `[n, ...]` for array spaces, a dict of batches
-for Dict, a tuple of batches for Tuple, a list for spaces whose samples cannot be stacked (Text, Graph,
-Sequence, OneOf). `HistoryT` is what a rollout returns per env.
+for Dict, a tuple of batches for Tuple, and a list for spaces whose samples cannot be stacked (Text, Graph,
+Sequence, OneOf). `HistoryT` is the type of one history: a rollout returns one per env.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ HistoryT_co = TypeVar("HistoryT_co", covariant=True)
 
 
 class SupportsRollout(Protocol[ObsT_co, ActT_contra, HistoryT_co]):
-    """The consumer's view of a runner: all that a learning algorithm needs, and nothing else."""
+    """The consumer's view of a runner: what a learning algorithm needs, and nothing else."""
 
     def rollout(
         self, agent: Agent[ObsT_co, ActT_contra], steps: int | None = None, render: bool = False, fps: int = 30
@@ -68,7 +68,7 @@ class SupportsRollout(Protocol[ObsT_co, ActT_contra, HistoryT_co]):
 
 
 class Runner(Protocol[ObsT, ActT, HistoryT]):
-    """The implementer's view: a runner of this shape needs no base class."""
+    """The implementer's view: an object with these methods is a runner, without a base class."""
 
     @property
     def MAX_STEPS(self) -> int:
@@ -84,7 +84,7 @@ class Runner(Protocol[ObsT, ActT, HistoryT]):
         ...
 
     def process_transition(self, history: HistoryT | None, transition: Transition[ObsT, ActT]) -> HistoryT:
-        """Return the history with one more transition; the first call for an env gets None."""
+        """Return the history with one more transition. The first call for an env gets None."""
         ...
 
     def rollout(
@@ -99,7 +99,7 @@ class Runner(Protocol[ObsT, ActT, HistoryT]):
 
 
 class PlainOptions(TypedDict, total=False):
-    """The options of `GymRunner` that say nothing about the types of batches."""
+    """The options of `GymRunner` that do not change the types of batches. `GymRunner` explains them."""
 
     executor: str | MakeExecutor | Executor
     workers: int | None
@@ -115,7 +115,7 @@ class PlainOptions(TypedDict, total=False):
 
 
 class RunnerOptions(PlainOptions, total=False):
-    """The options of `GymRunner` besides env, seed, n_envs, log_level and history; it explains them."""
+    """The options of `GymRunner`, except env, seed, n_envs, log_level and history. `GymRunner` explains them."""
 
     preprocessors: Sequence[str | ActionPreprocessor]
     postprocessors: Sequence[str | ActionPostprocessor]

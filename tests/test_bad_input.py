@@ -889,7 +889,7 @@ def test_a_second_rollout_at_the_same_time_is_refused(executor: dict[str, Any]) 
         thread.join()
         (error,) = errors
         assert isinstance(error, ArgumentError)
-        assert "is in a rollout already" in str(error)
+        assert "is already in a rollout" in str(error)
         assert [len(history) for history in histories] == [7, 7, 7]
         assert [len(history) for history in runner.rollout(Constant(), steps=3)] == [3, 3, 3]
 

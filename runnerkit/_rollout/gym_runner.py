@@ -1,4 +1,4 @@
-"""GymRunner: what a runner is made of, what may be overridden of it, and what it does."""
+"""GymRunner: builds its parts, rolls out agents, and lets derived runners override a step."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["GymRunner"]
 
-# For the overloads of the constructor that say of which types the runner is: a class's own may not be used there. Those
-# that leave `self` alone hold for derived runners, too.
+# For overloads of the constructor that annotate `self`: the class's own type variables are not allowed there. Overloads
+# without an annotated `self` are valid for derived runners, too.
 O = TypeVar("O")  # noqa: E741
 A = TypeVar("A")
 H = TypeVar("H")
@@ -61,41 +61,42 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             histories = runner.rollout(agent, steps=1000)       # one ArrayHistory per env
             histories[0].rewards, histories[0].episodes
 
-    The same seed, agent and number of envs give the same bytes, whatever the executor. Derive from it to
-    change a part: `make_env`, `compute_action` and `process_transition` may be overridden, alone or together.
+    The same seed, agent and number of envs give the same bytes with every executor. To change a part, derive from this
+    class and override `make_env`, `compute_action` or `process_transition`.
 
     Args:
-        env_id: a Gymnasium id, `"atari:Pong"` for the env Pong of a plugin's factory `atari`, an `EnvKey`, or
-            any function (seed) -> env, or a list of such functions, one per env. A function with a parameter
-            `env_index` or `n_envs` is told it. One that returns a `gymnasium.vector.VectorEnv` of n_envs envs is
-            asked once.
-        seed: of the run; everything random in the envs follows from it. None draws one, see `runner.seed`.
-        n_envs: how many envs are stepped side by side.
-        log_level: of Gymnasium's logger while this runner works: 30 shows warnings, 40 errors only.
-        history: the format of what a rollout returns: "arrays", "torch", "transitions", one of a plugin, or a
+        env_id: a Gymnasium id; `"atari:Pong"` for the env Pong of a plugin's factory `atari`; an `EnvKey`; a function
+            (seed) -> env; or a list of such functions, one per env. A function with a parameter `env_index` or
+            `n_envs` gets it. A function may return one `gymnasium.vector.VectorEnv` of n_envs envs.
+        seed: the seed of the run, from which all seeds of envs and episodes follow. None draws one, see `runner.seed`.
+        n_envs: the number of envs.
+        log_level: the level of Gymnasium's logger while this runner works: 30 shows warnings, 40 only errors.
+        history: the format of the histories: "arrays", "torch", "transitions", a plugin's format, or a
             HistoryFormat object.
-        executor: "auto", which measures and chooses "serial" or "threads", one of these, "processes", one of a
-            plugin, an executor, or a function (n_envs, workers) that makes one.
-        workers: how many workers step the envs, the calling thread included; by default what the executor
-            finds best. Never more than n_envs.
-        auto_reset: whether an env whose episode ended begins another one at once. If not, it is left out of
-            the next batches, and a rollout ends when none is left.
-        preprocessors: names or objects, in the order in which observations pass them.
-        postprocessors: names or objects, in the order in which actions pass them.
-        schedule: seeds and reset options by (env index, episode index), see `EpisodeSchedule`; by default
-            seeds that follow from the run's, `SeedSchedule`.
-        keep_infos: keep the infos of the envs that are not empty.
-        keep_raw: keep observations as they were before preprocessors, too.
+        executor: "serial", "threads" or "processes"; "auto", which measures and chooses "serial" or "threads"; a
+            plugin's executor; an executor object; or a function (n_envs, workers) that makes one.
+        workers: how many workers step the envs, including the calling thread, and n_envs at most. By default the
+            executor chooses.
+        auto_reset: whether an env begins a new episode as soon as one ends. If False, the env is left out of
+            the next batches, and the rollout ends when no env is left.
+        preprocessors: names or objects, in the order in which they process observations.
+        postprocessors: names or objects, in the order in which they process actions.
+        schedule: chooses the seed and reset options of each episode, see `EpisodeSchedule`. The default is
+            `SeedSchedule`, whose seeds follow from the run's seed.
+        keep_infos: keep the infos that are not empty.
+        keep_raw: keep the observations from before the preprocessors, too.
         thread_safe: whether the envs may be stepped in several threads at once; None if you do not know.
-        isolate: keep every env out of the calling process, so that an env that crashes cannot end it (processes).
-        strict_spaces: refuse an env that breaks its own spaces in a way that loses nothing, instead of a warning.
-        render_mode: what to make envs with; "rgb_array" or "human" for `rollout(render=True)`.
-        env_options: further keyword arguments for `gymnasium.make`, or for the factory.
-        plugins: where names are looked up; by default what is installed.
+        isolate: run every env outside of the calling process, so that an env that crashes cannot end it. It needs
+            "processes".
+        strict_spaces: raise EnvSpaceError where an env breaks its own spaces, even if no data is lost. Otherwise this
+            is an EnvSpaceWarning.
+        render_mode: the render mode of the envs: "rgb_array" or "human" for `rollout(render=True)`.
+        env_options: more keyword arguments for `gymnasium.make`, or for the factory.
+        plugins: where names are looked up; by default in the installed plugins.
 
     Raises:
-        ArgumentError: an argument cannot be.
-        UnknownNameError: an env, format, processor or executor is not known.
+        ArgumentError: an argument has an invalid value.
+        UnknownNameError: no env, format, processor or executor has that name.
         SpaceError: a link of env -> preprocessors -> agent -> postprocessors -> env -> history does not fit.
         EnvError: an env could not be made.
 
@@ -287,13 +288,13 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         self.log_level: int = config.log_level
         self.auto_reset: bool = config.auto_reset
         self._was_interrupted = False
-        self._owes_interrupt = False  # a rollout returned after Ctrl-C, and nobody has asked since
+        self._owes_interrupt = False  # a rollout returned after Ctrl-C, and `interrupted` was not read since
         with gymnasium_log_level(log_level):
             own_make_env = not _is(self.make_env, GymRunner.make_env)
             self._blueprint: Blueprint = Blueprint.resolve(
                 plugins or installed_plugins(), config, own_make_env=own_make_env
             )
-            make_env: EnvMaker = self._blueprint.make_env  # which travels lighter than a runner
+            make_env: EnvMaker = self._blueprint.make_env  # lighter to pickle than a runner
             if own_make_env:
                 make_env = functools.partial(_make_own, told(self.make_env, {}, config.n_envs))
             self._parts: Assembly = self._blueprint.build(make_env)
@@ -320,22 +321,22 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
 
     @property
     def seed(self) -> int:
-        """The seed of the run, the drawn one if none was given."""
+        """The seed of the run; if none was given, the drawn one."""
         return self._blueprint.config.run.seed
 
     @property
     def n_envs(self) -> int:
-        """How many envs there are."""
+        """The number of envs."""
         return self._blueprint.config.n_envs
 
     @property
     def workers(self) -> int:
-        """How many workers step the envs now, the calling thread included."""
+        """The number of workers that step the envs now, including the calling thread."""
         return self._parts.executor.workers
 
     @property
     def executor_report(self) -> ExecutorReport:
-        """Who steps the envs: of `"auto"`, also what was measured and chosen, and why."""
+        """Which executor steps the envs. For `"auto"`, also what it measured, what it chose, and why."""
         name, executor = self._blueprint.config.executor_name, self._parts.executor
         if isinstance(executor, SupportsReport):
             return executor.report(name)
@@ -345,7 +346,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     def interrupted(self) -> bool:
         """Whether Ctrl-C ended the last rollout early.
 
-        After `rollout(on_interrupt="return")`, look at it before the next rollout, which raises otherwise.
+        After `rollout(on_interrupt="return")`, read it before the next rollout; otherwise that one raises.
         """
         self._owes_interrupt = False
         return self._was_interrupted
@@ -362,12 +363,12 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
 
     @property
     def preprocessors(self) -> tuple[ActionPreprocessor, ...]:
-        """The preprocessors in their order, as objects: `runner.preprocessors[0]` may be a `Normalize`."""
+        """The preprocessors as objects, in order: `runner.preprocessors[0]` may be a `Normalize`."""
         return tuple(processor for _, processor in self._blueprint.preprocessors)
 
     @property
     def postprocessors(self) -> tuple[ActionPostprocessor, ...]:
-        """The postprocessors in their order, as objects."""
+        """The postprocessors as objects, in order."""
         return tuple(processor for _, processor in self._blueprint.postprocessors)
 
     @override
@@ -376,7 +377,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
 
     @override
     def __getstate__(self) -> dict[str, object]:
-        """Let a derived runner make envs in other processes while it is built; a finished one has no copies."""
+        """Let a derived runner travel to worker processes while it is built. A finished runner cannot be copied."""
         if "_parts" in vars(self):
             raise TypeError(f"{self!r} cannot be copied or pickled. Build another one, or send its histories.")
         return {**vars(self), "_blueprint": self._blueprint.for_envs()}
@@ -385,9 +386,9 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
 
     @override
     def make_env(self, seed: int | None = None) -> AnyEnv:
-        """Return a new env, as the runner makes its own.
+        """Return a new env, made as the runner makes its own envs.
 
-        The seed goes to factories that build at random; episodes are seeded when they are reset.
+        The seed is for factories that build random envs; each episode gets its own seed when it is reset.
         """
         env = self._blueprint.make_env(seed, _ENV_INDEX.get())
         if seed is not None and isinstance(env, gymnasium.Env):
@@ -396,17 +397,21 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
 
     @override
     def process_transition(self, history: HistoryT | None, transition: Transition[ObsT, ActT]) -> HistoryT:
-        """Return the history with one more transition; the first call of a rollout for an env gets None.
+        """Return the history with one more transition; override it to make your own kind of history::
 
-        Override it to make your own kind of history; it is then called for every step of every env, in the
-        order of the envs, and what it returned last is what `rollout` returns. Not called by the runner
-        otherwise, since formats take whole blocks of arrays. What `rollout` returns for an env that took no step
-        (as with `episodes=1` in three envs) is None.
+            def process_transition(self, history, transition):
+                return [*(history or []), transition.reward]
+
+        If it is overridden, the runner calls it for every step of every env, in the order of the envs. The first call
+        of a rollout for an env gets None. `rollout` returns the result of the last call for each env, or None for an
+        env without a step (as with `episodes=1` in three envs).
+
+        If it is not overridden, the runner never calls it, as formats accept whole blocks of arrays.
         """
         recorder = self._parts.recorder
         if not isinstance(recorder, SupportsAppend):
             raise ArgumentError(
-                "This history format takes whole rollouts, so that there is no default process_transition to call. "
+                "This history format accepts only whole rollouts, so there is no default process_transition. "
                 "Build the runner with history='transitions', or return a history of your own."
             )
         return cast(HistoryT, recorder.append(history, transition))
@@ -414,7 +419,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     # ---- what it does
 
     def maybe_reset(self) -> None:
-        """Begin an episode in every env that has none going; the next rollout goes on from there."""
+        """Begin an episode in every env that has none. The next rollout continues these episodes."""
         executor = self._parts.executor
         with self._working():
             block = self._parts.block(1, window=True)
@@ -443,38 +448,42 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         progress: ProgressCallback | None = None,
         on_interrupt: Literal["raise", "return"] = "raise",
     ) -> list[HistoryT]:
-        """Step every env for the agent and return one history per env.
+        """Roll out an agent and return one history per env::
 
-        Envs go on where the last rollout left them; the record of an episode that goes on says so.
+            histories = runner.rollout(agent, steps=1000)           # 1000 steps of each env
+            histories = runner.rollout(agent, episodes=20)          # 20 whole episodes, over all envs
+            histories = runner.rollout(lambda observations: observations.argmax(axis=1), steps=1000)
+
+        Each env continues where the last rollout left it. The record of a continued episode says so.
 
         Args:
-            agent: anything with `act(observations)`, or a function of observations. See `Agent`,
+            agent: an object with `act(observations)`, or a function of observations that returns actions. See `Agent`,
                 `SupportsBeginEpisodes` and `SupportsSetActiveEnvs`.
-            steps: per env; MAX_STEPS, if neither steps nor episodes are given.
-            render: draw every step; see `render_mode`.
-            fps: how many steps a second are drawn at the most.
-            episodes: instead of steps, collect so many whole episodes in all: the first ones by order of
-                start, so that short ones are not over-represented. All of them begin anew; an episode that was
-                going is given up.
-            progress: is told how far the rollout is, ten times a second at most.
-            on_interrupt: what Ctrl-C does once the step under way is finished and all is in order: "raise" raises
-                RolloutInterrupted, a KeyboardInterrupt that has what was collected as `histories`; "return" returns
-                that and sets `interrupted`, and the next rollout raises if nobody has looked at it.
+            steps: the number of steps per env. Without `steps` and `episodes`, it is MAX_STEPS.
+            render: whether to draw every step; the runner needs a `render_mode`.
+            fps: the most steps that are drawn per second.
+            episodes: the number of whole episodes to collect over all envs, instead of `steps`. They are the first ones
+                by order of start, so short episodes are not over-represented. All of them are new: an episode that
+                the last rollout cut is given up.
+            progress: a function that gets a `Progress`, at most ten times a second.
+            on_interrupt: what happens after Ctrl-C, as soon as the current step is finished. "raise" raises
+                RolloutInterrupted, a KeyboardInterrupt whose `histories` hold what was collected. "return" returns
+                these histories and sets `interrupted`; the next rollout raises unless `interrupted` was read.
 
         Returns:
-            One history per env. With `episodes=` below n_envs, some envs make no step: their histories are empty, or
-            None if `process_transition` is overridden, which then was never called for them.
+            One history per env. If `episodes` is below n_envs, some envs make no step. Their histories are empty, or
+            None if `process_transition` is overridden.
 
         Raises:
-            ArgumentError: steps or episodes below 1, or both given.
-            AgentError: the agent failed, or returned what is no batch of actions.
+            ArgumentError: steps or episodes is below 1, or both are given.
+            AgentError: the agent failed, or did not return a batch of actions.
             EnvError: an env failed.
             MemoryBudgetError: the arrays would not fit into memory.
-            RenderError: render is set, and there is nothing to draw, or to draw on.
-            RolloutInterrupted: Ctrl-C was pressed; the episodes that were going are over. A second Ctrl-C does not
-                wait for the step, and raises a plain KeyboardInterrupt.
+            RenderError: render is set, but the envs cannot be drawn, or there is no display.
+            RolloutInterrupted: Ctrl-C was pressed. The running episodes are over. A second Ctrl-C raises a plain
+                KeyboardInterrupt at once.
 
-        Whatever else ends the rollout, such as `sys.exit()` in an env, has `histories`, too.
+        Any other exception that ends the rollout, such as `sys.exit()` in an env, has `histories`, too.
 
         """
         check_callable(progress, "progress", "a function that takes a Progress")
@@ -524,7 +533,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
 
     @override
     def close(self) -> None:
-        """Close the envs and whatever stepped them; may be called twice."""
+        """Close the envs and the executor. You may call it twice."""
         if not self._finalizer.alive:
             return
         with Interrupt() as interrupt, self._claimed():
@@ -575,22 +584,24 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             claim.is_over = True
 
     def _take(self, claim: _Claim) -> None:
-        """Have the runner to oneself until the claim is over."""
+        """Reserve the runner for one caller until the claim is over."""
         with self._busy:
             if not self._claim.is_over:
-                raise ArgumentError(f"{self!r} is in a rollout already. Wait for its end, or use a runner per thread.")
+                raise ArgumentError(
+                    f"{self!r} is already in a rollout. Wait until it ends, or use one runner per thread."
+                )
             self._claim = claim
 
 
 class _Claim:
-    """Who has a runner to himself. A lock could stay locked if a signal handler raises as it is being taken."""
+    """One caller's reservation of a runner. A lock could stay locked if a signal handler raises in its `acquire`."""
 
     def __init__(self) -> None:
         self.is_over: bool = False
 
 
 def _make_own(make_env: EnvMaker, seed: int | None, env_index: int) -> AnyEnv | AnyVectorEnv:
-    """Make an env by a `make_env` that is overridden, and that may ask the one it overrides for env i."""
+    """Make env i with an overridden `make_env`, which may call `super().make_env()` to make env i."""
     token = _ENV_INDEX.set(env_index)
     try:
         return make_env(seed, env_index)
@@ -599,5 +610,5 @@ def _make_own(make_env: EnvMaker, seed: int | None, env_index: int) -> AnyEnv | 
 
 
 def _is(bound: object, function: object) -> bool:
-    """Whether a method is this one still, overridden neither by a class nor on the object."""
+    """Whether a method is still this one: neither a class nor the object overrides it."""
     return getattr(bound, "__func__", None) is function

@@ -32,7 +32,7 @@ class Plan:
 
 
 def limit_of(steps: int | None, episodes: int | None, auto_reset: bool, n_envs: int, most: int) -> int:
-    """Return how many steps per env a rollout takes, `most` at the most; raises ArgumentError where that cannot be."""
+    """Return the number of steps per env, at most `most`. Raises ArgumentError if the arguments are invalid."""
     if steps is not None and episodes is not None:
         raise ArgumentError(f"Give steps or episodes, not both (steps={steps!r}, episodes={episodes!r}).")
     for what, value in (("steps", steps), ("episodes", episodes)):
@@ -40,7 +40,7 @@ def limit_of(steps: int | None, episodes: int | None, auto_reset: bool, n_envs: 
             raise ArgumentError(f"{what} must be a whole number of at least 1, not {value!r}.")
     if episodes is not None and not auto_reset and episodes > n_envs:
         raise ArgumentError(
-            f"With auto_reset=False each of the {n_envs} envs makes one episode, so that there cannot be "
+            f"With auto_reset=False each env makes one episode, so {n_envs} envs cannot make "
             f"episodes={episodes}. Use auto_reset=True, or more envs."
         )
     if steps is not None and steps > most:

@@ -17,7 +17,7 @@ __all__ = ["BaseRunner"]
 
 
 class BaseRunner(ABC, Generic[ObsT, ActT, HistoryT]):
-    """An abstract runner. A rollout takes part in this loop::
+    """An abstract runner. Its methods take part in this loop::
 
         obs_list = ...reset...
         while steps:
@@ -26,9 +26,9 @@ class BaseRunner(ABC, Generic[ObsT, ActT, HistoryT]):
             for each env:
                 history = self.process_transition(history, transition)   # the first time: None
 
-    Write `make_env`, `process_transition`, `rollout` and `close`; `compute_action` asks the agent unless you
-    override it. To change a part of a working runner, derive from `GymRunner` instead. No base class is
-    needed to be a runner: see the Protocols `Runner` and `SupportsRollout` in `runnerkit.typing`.
+    Implement `make_env`, `process_transition`, `rollout` and `close`; by default, `compute_action` asks the agent. To
+    change a part of a working runner, derive from `GymRunner` instead. A runner needs no base class: see the Protocols
+    `Runner` and `SupportsRollout` in `runnerkit.typing`.
     """
 
     MAX_STEPS: int = 1_000_000
@@ -36,7 +36,7 @@ class BaseRunner(ABC, Generic[ObsT, ActT, HistoryT]):
 
     @abstractmethod
     def make_env(self, seed: int | None = None) -> AnyEnv:
-        """Return a new env, seeded if the factory has a use for a seed."""
+        """Return a new env. The seed is for factories that build random envs."""
 
     def compute_action(self, agent: Agent[ObsT, ActT], obs_list: ObsT) -> ActT:
         """Return the agent's actions for a batch of observations.
@@ -49,18 +49,18 @@ class BaseRunner(ABC, Generic[ObsT, ActT, HistoryT]):
     def process_transition(self, history: HistoryT | None, transition: Transition[ObsT, ActT]) -> HistoryT:
         """Return the history with one more transition.
 
-        The first call for an env gets None as history, so that any kind of history can be made.
+        The first call for an env gets None as history.
         """
 
     @abstractmethod
     def rollout(
         self, agent: Agent[ObsT, ActT], steps: int | None = None, render: bool = False, fps: int = 30
     ) -> Sequence[HistoryT]:
-        """Step every env `steps` times for the agent, MAX_STEPS by default; return one history per env."""
+        """Step every env `steps` times for the agent (default: MAX_STEPS) and return one history per env."""
 
     @abstractmethod
     def close(self) -> None:
-        """Release the envs; may be called twice."""
+        """Release the envs. You may call it twice."""
 
     def __enter__(self) -> Self:
         return self
