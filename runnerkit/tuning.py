@@ -23,11 +23,13 @@ from runnerkit._core.cores import available_cores
 from runnerkit._core.types import MakeEnv
 from runnerkit._core.wording import count
 from runnerkit._plugins.manager import Plugins, installed_plugins
+from runnerkit._plugins.offers import Offer
 from runnerkit._rollout.config import Named, is_count
 from runnerkit._rollout.gym_runner import GymRunner
 from runnerkit.agents import AnyAgent
-from runnerkit.errors import ArgumentError, UnknownNameError
+from runnerkit.errors import ArgumentError, RunnerKitError, UnknownNameError
 from runnerkit.evaluation import AgentMaker
+from runnerkit.executors.base import SupportsTuning
 from runnerkit.keys import EnvKey
 from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
 
@@ -37,6 +39,7 @@ TellShare: TypeAlias = Callable[[float, str], None]
 """Gets told which share of the time has passed, from 0 to 1, and who was measured last."""
 
 _ROUNDS: Final = 5
+_OPEN: Final = 32  # workers that may be open at the same time, even if there are fewer cores
 _WARM_UP: Final = 0.2  # of the time
 _OURS: Final = "runnerkit"
 _FASTER: Final = 1.03  # times as fast is the least that counts,
@@ -53,7 +56,8 @@ class Measurement:
     """None, if that was left to the executor."""
     n_envs: int
     rounds: tuple[float, ...] = ()
-    """Steps of all envs together per second, round by round; all executors for one n_envs took turns."""
+    """Steps of all envs together per second, round by round; executors for one n_envs took turns, in groups
+    of at most 32 workers, or as many as there are cores."""
     error: Exception | None = None
     """Why it could not be measured, or not to the end."""
 
@@ -134,7 +138,8 @@ def measure(
         make_agent: returns the agent for a runner, see `agent_maker`.
         n_envs: numbers of envs to measure, one after the other.
         executors: names; by default the built-in ones but for "auto", which only chooses among them.
-        workers: how many workers to try; by default powers of two, up to the number of cores.
+        workers: how many workers to try; by default what each executor finds worth trying: powers of two up to the
+            number of cores, and for threads the number that they find themselves.
         seconds: how long all of it takes, about. Slow envs take longer: each executor makes a step at least.
         steps: of each rollout, per env, as in your training; slow envs make fewer.
         preprocessors: as for `GymRunner`.
@@ -152,8 +157,7 @@ def measure(
     _check(n_envs, workers, seconds, steps)
     known = plugins or installed_plugins()
     names = list(dict.fromkeys(["serial", *(_built_in(known) if executors is None else executors)]))
-    for name in names:
-        known.get("executors", name)
+    makers = {name: _maker(known.get("executors", name)) for name in names}
 
     def build(executor: str, workers: int | None, n_envs: int) -> GymRunner[Any, Any, Any]:
         return GymRunner(
@@ -173,13 +177,16 @@ def measure(
     clock = _Clock(seconds, progress)
     interrupted = False
     try:
-        for k, n in enumerate(numbers, start=1):
-            group = [_Contestant(name, w, n, build, make_agent, steps) for name, w in _entries(names, workers, n)]
+        for k, n in enumerate(numbers):
+            group = [_Contestant(name, w, n, build, make_agent, steps) for name, w in _entries(makers, workers, n)]
             contestants += group
-            with contextlib.ExitStack() as stack:
-                for contestant in group:
-                    stack.callback(contestant.close)
-                _compete(group, clock, k / len(numbers))
+            done = 0
+            for heat in _heats(group):
+                done += len(heat)
+                with contextlib.ExitStack() as stack:
+                    for contestant in heat:
+                        stack.callback(contestant.close)
+                    _compete(heat, clock, (k + done / len(group)) / len(numbers))
     except KeyboardInterrupt:
         interrupted = True
     measurements = [contestant.measurement() for contestant in contestants]
@@ -206,23 +213,39 @@ def _built_in(plugins: Plugins) -> list[str]:
     return [offer.name for offer in offers if offer.distribution == _OURS and offer.name != "auto"]
 
 
-def _entries(names: Sequence[str], workers: Sequence[int] | None, n_envs: int) -> Iterator[tuple[str, int | None]]:
+def _entries(
+    makers: Mapping[str, object], workers: Sequence[int] | None, n_envs: int
+) -> Iterator[tuple[str, int | None]]:
     """Yield who takes part, (executor, workers), the simplest first."""
-    for name in names:
-        if name == "serial":
-            yield name, 1
-        elif workers is not None:
-            yield from ((name, w) for w in sorted({min(w, n_envs) for w in workers}))
-        elif name in ("threads", "processes"):
-            yield from ((name, w) for w in _usual_workers(n_envs))
-        else:  # of others nobody knows how many they take
-            yield name, None
+    for name, make_executor in makers.items():
+        tries: Sequence[int | None] = [None]  # of others nobody knows how many they take
+        if workers is not None and name != "serial":
+            tries = sorted({min(w, n_envs) for w in workers})
+        elif isinstance(make_executor, SupportsTuning):
+            tries = make_executor.workers_to_try(n_envs)
+        yield from ((name, w) for w in tries)
 
 
-def _usual_workers(n_envs: int) -> list[int]:
-    """Return 2, 4, 8, ..., up to what the cores and the envs allow, and that number."""
-    most = min(available_cores(), n_envs)
-    return [w for w in (2**k for k in range(1, most.bit_length())) if w < most] + [most] * (most > 1)
+def _maker(offer: Offer[Any]) -> object:
+    """Return what makes the executor, or None if it cannot be had: building a runner will raise the error again."""
+    try:
+        made: object = offer.make()
+    except RunnerKitError:
+        return None
+    return made
+
+
+def _heats(group: Sequence[_Contestant]) -> list[list[_Contestant]]:
+    """Return who is open at the same time, so that all of them together do not take the machine's memory."""
+    heats: list[list[_Contestant]] = []
+    room, most = 0, max(_OPEN, available_cores())
+    for contestant in group:
+        if contestant.workers > room:
+            heats.append([])
+            room = most
+        heats[-1].append(contestant)
+        room -= contestant.workers
+    return heats
 
 
 class _Clock:
@@ -260,6 +283,11 @@ class _Contestant:
         self._agent: AnyAgent
         self._rounds: list[float] = []
         self._error: Exception | None = None
+
+    @property
+    def workers(self) -> int:
+        """How many there may be."""
+        return min(self._n_envs, self._workers or available_cores())
 
     @property
     def name(self) -> str:

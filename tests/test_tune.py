@@ -13,6 +13,7 @@ import shlex
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -144,14 +145,60 @@ def test_all_built_in_executors_but_auto_take_part_unless_some_are_named() -> No
 
 @pytest.mark.parametrize(
     ("cores", "n_envs", "workers"),
-    [(1, 8, []), (2, 8, [2]), (6, 8, [2, 4, 6]), (8, 8, [2, 4, 8]), (64, 5, [2, 4, 5]), (64, 1, [])],
+    [
+        (1, 8, [None]),
+        (2, 8, [None, 2]),
+        (6, 8, [None, 2, 4, 6]),
+        (64, 5, [None, 2, 4, 5]),
+        (64, 1, []),
+    ],
 )
-def test_workers_are_powers_of_two_up_to_what_cores_and_envs_allow(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch, cores: int, n_envs: int, workers: list[int]
+def test_workers_are_what_the_executor_finds_and_powers_of_two_up_to_what_cores_and_envs_allow(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, cores: int, n_envs: int, workers: list[int | None]
 ) -> None:
-    monkeypatch.setattr(tuning, "available_cores", lambda: cores)
+    monkeypatch.setattr("runnerkit._core.cores.available_cores", lambda: cores)
     found = measure(clock.env, constant, n_envs=[n_envs], executors=["threads"], seconds=0.5)
     assert [entry.workers for entry in found.measurements if entry.executor == "threads"] == workers
+
+
+def test_no_more_workers_are_open_at_the_same_time_than_there_are_cores_or_32(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "_OPEN", 4)
+    monkeypatch.setattr(tuning, "available_cores", lambda: 2)
+    open_now: set[int] = set()
+    most: list[int] = []
+
+    class Runner(runnerkit.GymRunner[Any, Any, Any]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            open_now.add(id(self))
+            most.append(len(open_now))
+
+        @override
+        def close(self) -> None:
+            open_now.discard(id(self))
+            super().close()
+
+    monkeypatch.setattr(tuning, "GymRunner", Runner)
+    found = measure(clock.env, constant, n_envs=[4], executors=["threads"], workers=[2, 3, 4], seconds=4.0)
+    assert names(found) == [("serial", 1, 4), ("threads", 2, 4), ("threads", 3, 4), ("threads", 4, 4)]
+    assert (most, open_now) == ([1, 2, 1, 1], set())
+    assert [entry.steps_per_second for entry in found.measurements] == pytest.approx([1000, 2000, 4000, 4000])
+    assert clock.now < 6.0
+
+
+def test_envs_that_wait_are_tuned_to_a_thread_each() -> None:
+    def sleep(env: object) -> object:
+        time.sleep(0.01)
+        return GO_ON
+
+    def env(seed: int | None = None) -> ScriptedEnv:
+        return ScriptedEnv(faults=Faults(step=sleep))
+
+    found = measure(env, constant, n_envs=[8], executors=["threads"], seconds=4.0).recommended()
+    assert found is not None
+    assert (found.measurement.executor, found.measurement.workers) == ("threads", None)
 
 
 def test_no_number_of_workers_or_envs_is_measured_twice(clock: Clock) -> None:
@@ -558,7 +605,7 @@ def test_an_error_fits_into_its_line(monkeypatch: pytest.MonkeyPatch, offered: P
     monkeypatch.setattr(runnerkit._plugins.manager, "installed_plugins", lambda: offered)
     monkeypatch.setattr(tuning, "installed_plugins", lambda: offered)
     stdout = run("CartPole-v1", "--seconds", "0.3", "--executor", "shaky").stdout
-    assert "8       shaky     default  -            -                OSError: shaken\n" in stdout
+    assert "8       shaky     1        -            -                OSError: shaken\n" in stdout
 
 
 @pytest.mark.parametrize("executor", ["shaky", "sturdy"])

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from runnerkit.errors import ArgumentError
 
-__all__ = ["Spinner", "Spinners", "available_cores", "share_out", "spinners"]
+__all__ = ["Spinner", "Spinners", "available_cores", "share_out", "spinners", "usual_workers"]
 
 _QUOTA = "/sys/fs/cgroup/cpu.max"
 
@@ -24,6 +24,12 @@ def share_out(n_envs: int, workers: int | None) -> list[range]:
     n = min(n_envs, workers or available_cores())
     bounds = [round(n_envs * w / n) for w in range(n + 1)]
     return [range(low, high) for low, high in itertools.pairwise(bounds)]
+
+
+def usual_workers(n_envs: int) -> list[int]:
+    """Return 2, 4, 8, ..., up to what the cores and the envs allow, and that number."""
+    most = min(available_cores(), n_envs)
+    return [w for w in (2**k for k in range(1, most.bit_length())) if w < most] + [most] * (most > 1)
 
 
 def available_cores() -> int:

@@ -11,7 +11,7 @@ from runnerkit.history.block import Block, BlockLayout
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, RunOptions
 
-__all__ = ["Executor", "MakeExecutor", "SupportsAllocate", "SupportsReport", "SupportsVectorEnvs"]
+__all__ = ["Executor", "MakeExecutor", "SupportsAllocate", "SupportsReport", "SupportsTuning", "SupportsVectorEnvs"]
 
 
 class Executor(Protocol):
@@ -88,6 +88,15 @@ class SupportsVectorEnvs(Protocol):
     @property
     def takes_vector_envs(self) -> bool:
         """Whether a factory may make a vector env, which then steps all its envs itself, instead of the executor."""
+        ...
+
+
+@runtime_checkable
+class SupportsTuning(Protocol):
+    """What makes an executor and knows which numbers of workers are worth measuring, for `runnerkit tune`."""
+
+    def workers_to_try(self, n_envs: int, /) -> Sequence[int | None]:
+        """Return numbers of workers for so many envs, the simplest first; None leaves it to the executor."""
         ...
 
 

@@ -18,3 +18,9 @@ class SerialExecutor(Share):
         if workers not in (None, 1):
             raise ArgumentError(f"executor='serial' has 1 worker, not {workers}. Use executor='threads' for more.")
         super().__init__(range(n_envs))
+
+    @staticmethod
+    def workers_to_try(n_envs: int, /) -> list[int | None]:
+        """Return what to measure: there is only one way."""
+        del n_envs
+        return [1]

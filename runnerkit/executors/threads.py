@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 
 from typing_extensions import override
 
-from runnerkit._core.cores import share_out, spinners
+from runnerkit._core.cores import share_out, spinners, usual_workers
 from runnerkit._core.faults import close_after
 from runnerkit._core.spaces import Rows
 from runnerkit._core.types import AnyEnv
@@ -83,6 +83,11 @@ class ThreadsExecutor(SharingExecutor["WorkerThread"]):
         except BaseException as error:  # there may be a limit to the number of threads, or Ctrl-C
             close_after(error, undo)
             raise
+
+    @staticmethod
+    def workers_to_try(n_envs: int, /) -> list[int | None]:
+        """Return what to measure: first the number that it finds itself, as envs may wait."""
+        return [None, *usual_workers(n_envs)] if n_envs > 1 else []
 
     @property
     def helped(self) -> list[int]:

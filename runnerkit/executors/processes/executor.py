@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from typing_extensions import override
 
-from runnerkit._core.cores import available_cores, share_out, spinners
+from runnerkit._core.cores import available_cores, share_out, spinners, usual_workers
 from runnerkit._core.faults import close_after, describe
 from runnerkit._core.memory import total_bytes
 from runnerkit._core.spaces import Rows
@@ -67,6 +67,11 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
         self._helping: list[tuple[WorkerHandle, slice]] = []
 
     # ---- life
+
+    @staticmethod
+    def workers_to_try(n_envs: int, /) -> Sequence[int | None]:
+        """Return which numbers of workers to measure."""
+        return usual_workers(n_envs)
 
     def open(self, make_env: Callable[[int], AnyEnv], options: RunOptions, /) -> list[EnvFacts]:
         """Start the helpers and make all envs, each in its own process."""
