@@ -3,7 +3,7 @@
 Every error names the thing that is wrong, what was expected, what was given, and the way out::
 
     RunnerKitError
-    ├── ArgumentError           (ValueError)    an argument cannot be: n_envs=0, steps and episodes at once
+    ├── ArgumentError           (ValueError)    an argument is invalid: n_envs=0, steps and episodes at once
     ├── UnknownNameError        (LookupError)   no such env, history format, processor or executor
     ├── SpaceError              (TypeError)     a link of env -> processors -> agent -> env -> history does not fit
     ├── PluginError                             a plugin cannot be registered, or what it offers does not work
@@ -12,15 +12,16 @@ Every error names the thing that is wrong, what was expected, what was given, an
     ├── ConformanceError        (AssertionError) a part failed a check of `runnerkit.testing`
     └── RolloutError                            a rollout broke off; `histories` holds what was collected
         ├── MemoryBudgetError   (MemoryError)   the arrays of a rollout would not fit into memory
-        ├── RenderError                         there is nothing to draw, or nothing to draw on
-        ├── ProcessorError      (PluginError)   a processor raised, or returned what its space does not allow
-        ├── AgentError                          the agent raised, or returned what is no batch of actions
+        ├── RenderError                         the envs cannot be drawn, or there is no display
+        ├── ProcessorError      (PluginError)   a processor raised, or its output does not fit its space
+        ├── AgentError                          the agent raised, or did not return a batch of actions
         └── EnvError                            an env raised; says which env, episode, seed, step and action
-            └── EnvSpaceError                   an env returned what its own spaces do not allow
+            └── EnvSpaceError                   what an env returned does not fit its own spaces
 
-RolloutInterrupted is a KeyboardInterrupt and none of these: Ctrl-C ended a rollout. `except Exception` lets it pass.
+Ctrl-C ends a rollout with RolloutInterrupted, which is a KeyboardInterrupt: `except Exception` does not catch it.
 
-What breaks an env's contract but loses nothing is an `EnvSpaceWarning`, unless the runner has `strict_spaces=True`.
+An env may break its contract without losing data. This is an `EnvSpaceWarning`, or an EnvSpaceError with
+`strict_spaces=True`.
 """
 
 from __future__ import annotations
@@ -57,15 +58,23 @@ __all__ = [
 
 
 class RunnerKitError(Exception):
-    """The root of all errors that RunnerKit raises on purpose."""
+    """The base class of RunnerKit's errors."""
 
 
 class ArgumentError(RunnerKitError, ValueError):
-    """Raised when an argument has a value that makes no sense, or that contradicts another."""
+    """Raised when an argument has an invalid value, or contradicts another argument."""
 
 
 class UnknownNameError(RunnerKitError, LookupError):
-    """Raised when nothing of that name is there; names the closest match and all that is there."""
+    """Raised when nothing has that name. The message has the closest match and the known names.
+
+    Attributes:
+        kind: what was looked up, such as "history format".
+        name: the unknown name.
+        known: the known names, sorted.
+        hint: more advice; may be empty.
+
+    """
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         self.kind: str = kind
@@ -80,15 +89,15 @@ class UnknownNameError(RunnerKitError, LookupError):
 
 
 class SpaceError(RunnerKitError, TypeError):
-    """Raised when a space does not fit what it is connected to; names the link and the sub-space."""
+    """Raised when two connected spaces do not fit. The message names the link and the sub-space."""
 
 
 class PluginError(RunnerKitError):
-    """Raised when a plugin cannot be registered; names its distribution, version and hook."""
+    """Raised when a plugin cannot be registered. The message names its distribution, version and hook."""
 
 
 class MissingDependencyError(RunnerKitError, ImportError):
-    """Raised when an optional package is needed; gives the line that installs it."""
+    """Raised when an optional package is not installed. The message has the command that installs it."""
 
 
 class ClosedError(RunnerKitError):
@@ -96,14 +105,18 @@ class ClosedError(RunnerKitError):
 
 
 class ConformanceError(RunnerKitError, AssertionError):
-    """Raised when a part fails a check of `runnerkit.testing`; says what was checked, what was seen, and the fix."""
+    """Raised when a part fails a check of `runnerkit.testing`. The message says what to fix."""
 
 
 class RolloutError(RunnerKitError):
-    """Raised when a rollout breaks off half-way.
+    """Raised when a rollout fails before its end.
 
-    `histories` holds, per env, what was collected until then, in the runner's own history format (as arrays, if
-    that is what failed); the episodes that ran are marked `interrupted`, that of a failing env `crashed`.
+    The running episodes have the end reason `interrupted`; the episode of a failed env has `crashed`.
+
+    Attributes:
+        histories: what was collected, one history per env, in the runner's format. They are `ArrayHistory` objects if
+            the format itself failed.
+
     """
 
     histories: list[object]
@@ -114,14 +127,18 @@ class RolloutError(RunnerKitError):
 
 
 class RolloutInterrupted(KeyboardInterrupt):
-    """Raised by `rollout` when Ctrl-C has ended it, once everything is in order::
+    """Raised by `rollout` after Ctrl-C, as soon as the current step is finished::
 
         try:
             histories = runner.rollout(agent, steps=1000)
         except RolloutInterrupted as stop:
             histories = stop.histories
 
-    `histories` holds what was collected, one history per env; the episodes that ran are marked `interrupted`.
+    The running episodes have the end reason `interrupted`.
+
+    Attributes:
+        histories: what was collected, one history per env.
+
     """
 
     def __init__(self, histories: Sequence[object] = ()) -> None:
@@ -130,19 +147,19 @@ class RolloutInterrupted(KeyboardInterrupt):
 
 
 class MemoryBudgetError(RolloutError, MemoryError):
-    """Raised before a rollout whose arrays would not fit into memory, or in one that outgrows it."""
+    """Raised when the arrays of a rollout do not fit into memory: before it, or when they have to grow."""
 
 
 class RenderError(RolloutError):
-    """Raised when `render=True` has nothing to draw, or no display to draw on."""
+    """Raised when `render=True` is set, but the envs cannot be drawn, or there is no display."""
 
 
 class AgentError(RolloutError):
-    """Raised when an agent fails, or returns what the envs cannot take."""
+    """Raised when an agent fails, or returns actions that do not fit the action space."""
 
 
 class ProcessorError(RolloutError, PluginError):
-    """Raised when a pre- or postprocessor fails in a rollout; names it."""
+    """Raised when a pre- or postprocessor fails in a rollout. The message names it."""
 
 
 class EnvError(RolloutError):
@@ -186,12 +203,12 @@ class EnvError(RolloutError):
 
 
 class EnvSpaceError(EnvError):
-    """Raised when an env returns an observation, reward or flag that its own spaces do not allow."""
+    """Raised when an env returns an observation, reward or flag that does not fit its own spaces."""
 
 
 class EnvSpaceWarning(UserWarning):
-    """Warned of, once per runner, when an env breaks its own contract in a way that loses nothing.
+    """Issued when an env breaks its own contract without losing data, once per runner.
 
-    Such as a first observation outside of its declared bounds, a flag that is not a bool, or a reward of shape (1,).
-    The rollout goes on, and what the env returned is recorded. `strict_spaces=True` makes it an `EnvSpaceError`.
+    Examples are a first observation outside of its bounds, a flag that is not a bool, or a reward of shape (1,). The
+    rollout continues, and the value is recorded. With `strict_spaces=True`, an `EnvSpaceError` is raised instead.
     """

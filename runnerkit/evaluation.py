@@ -1,7 +1,7 @@
-"""How good an agent is: the returns of the same episodes each time, and how certain their mean is.
+"""How good an agent is: its returns in a fixed set of episodes, and how certain their mean is.
 
-Episode k of an evaluation begins with the k-th seed that follows from the evaluation's seed, whichever env plays it. So
-the episodes do not depend on `n_envs` or the executor, and several agents can be compared on common episodes.
+Episode k of an evaluation begins with the k-th seed that follows from the evaluation's seed, in whichever env it runs.
+So the episodes do not depend on `n_envs` or the executor, and several agents can be compared on common episodes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from runnerkit.typing import RunnerOptions
 __all__ = ["AgentMaker", "Comparison", "Difference", "Evaluation", "Interval", "compare", "evaluate"]
 
 AgentMaker: TypeAlias = Callable[[GymRunner[Any, Any, Any]], AnyAgent]
-"""Returns the agent for a runner, whose spaces it may ask for."""
+"""A function that returns the agent for a runner, for example from `runner.action_space`."""
 
 Interval: TypeAlias = tuple[float, float]
 """The lower and the upper bound."""
@@ -47,12 +47,17 @@ class Evaluation:
 
         found = runnerkit.evaluate(agent, "CartPole-v1", episodes=20, seed=0)
         print(found.mean, found.interval(0.95))
+
+    Attributes:
+        env: the name of the env.
+        seed: the seed of the evaluation.
+        episodes: the record of each episode.
+
     """
 
     env: str
     seed: int
     episodes: tuple[Episode, ...]
-    """The record of each episode."""
 
     @property
     def returns(self) -> NDArray[np.float64]:
@@ -85,11 +90,11 @@ class Evaluation:
         return float(self.returns.std(ddof=1)) if len(self.episodes) > 1 else 0.0
 
     def interval(self, confidence: float = 0.95) -> Interval:
-        """Return the percentile bootstrap interval of the mean (Efron, 1979), the same each time it is asked for."""
+        """Return the percentile bootstrap interval of the mean (Efron, 1979). It is the same in every call."""
         return _interval(self.returns, confidence)
 
     def to_json(self) -> dict[str, object]:
-        """Return all of it as JSON has it."""
+        """Return everything as a dict for JSON."""
         low, high = self.interval()
         return {
             "env": self.env,
@@ -106,12 +111,18 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better an agent is than the first one, episode by episode."""
+    """How much better an agent is than the first one, episode by episode.
+
+    Attributes:
+        agent: the name of the agent.
+        baseline: the name of the first agent.
+        differences: the agent's return minus the baseline's, float64 `[episodes]`.
+
+    """
 
     agent: str
     baseline: str
     differences: NDArray[np.float64]
-    """Return minus the baseline's return, for each common episode."""
 
     @property
     def mean(self) -> float:
@@ -136,7 +147,7 @@ class Comparison:
         return [Difference(name, baseline, found.returns - first.returns) for name, found in others]
 
     def to_json(self) -> dict[str, object]:
-        """Return all of it as JSON has it."""
+        """Return everything as a dict for JSON."""
         return {
             "agents": {name: found.to_json() for name, found in self.evaluations.items()},
             "differences": [
@@ -212,13 +223,13 @@ def compare(
     n_envs: int | None = None,
     **options: Unpack[RunnerOptions],
 ) -> Comparison:
-    """Evaluate several agents on common episodes, which makes differences show sooner::
+    """Evaluate several agents on common episodes, so that fewer episodes show a difference::
 
         found = runnerkit.compare({"old": old, "new": new}, "CartPole-v1", episodes=50, seed=0)
         for difference in found.differences:
             print(difference.agent, difference.mean, difference.interval())
 
-    The first agent is the baseline. See `evaluate` for the arguments.
+    The first agent is the baseline. `evaluate` explains the arguments.
     """
     if not agents:
         raise ArgumentError("compare needs at least one agent, by name.")

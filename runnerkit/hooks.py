@@ -9,10 +9,9 @@ A plugin is a module, or any object, with functions marked `@hookimpl`; it is fo
     def history_formats():
         yield Contribution("arrow", ArrowFormat)
 
-`@hookimpl.history_formats` tells type checkers which hook is meant, so that mypy and pyright check the function
-against it. A plain `@hookimpl` takes the hook from the function's name; it is checked by the plugin `runnerkit.mypy`
-only. Either way the function stays what it is, and marked as pluggy wants it. Hooks are called when runners are
-assembled, never in a step.
+`@hookimpl.history_formats` names the hook, so that mypy and pyright check the function. A plain `@hookimpl` uses the
+name of the function as the name of the hook; only the mypy plugin `runnerkit.mypy` checks it. Both return the function
+itself, marked for pluggy. Hooks are called when runners are built, never in a step.
 """
 
 from __future__ import annotations
@@ -45,16 +44,17 @@ __all__ = [
 
 
 class EnvFactory(Protocol):
-    """Makes the envs of one family; contributed as `atari`, it is asked for by `"atari:Pong"`.
+    """Makes the envs of one family: the factory `atari` makes `"atari:Pong"` as env id `Pong`.
 
-    A factory is told what its signature names: `n_envs`, how many envs the runner has, so that it can return one
-    `gymnasium.vector.VectorEnv` for all of them; `env_index`, which of them it makes; `plugins`, those of the runner.
+    A factory may have more parameters, which the runner then passes. `n_envs` is the number of envs, so that the
+    factory can return one `gymnasium.vector.VectorEnv` for all of them. `env_index` is the index of the env to make.
+    `plugins` are the plugins of the runner.
     """
 
     def __call__(self, env_id: str, /, *, seed: int | None, **options: Any) -> AnyEnv | AnyVectorEnv:
-        """Return a new env. `options` are the runner's `env_options`, with `render_mode` where one is set.
+        """Return a new env. `options` are the runner's `env_options`, and its `render_mode` if it has one.
 
-        Raises UnknownNameError where there is no such env.
+        Raises UnknownNameError if there is no such env.
         """
         ...
 
@@ -80,9 +80,15 @@ class Contribution(Generic[T_co]):
         Contribution("pool", PoolExecutor)                      # an executor class: (n_envs, workers) -> Executor
         Contribution("lake", "my_plugin.envs:make_lake")        # any of them, imported when it is asked for
 
-    What can be called as the runner calls it (an executor with `n_envs` and `workers`, an env factory with an env id
-    and `seed`) is offered as it is. Everything else is called without arguments whenever a runner asks for the name,
-    and what it returns is what is offered.
+    An env factory (called with an env id and `seed`) and an executor class (called with `n_envs` and `workers`) are
+    offered as they are. Anything else is called without arguments for each runner that uses the name, and the result
+    is what the runner gets.
+
+    Attributes:
+        name: the name that users write; without ":" and "/".
+        make: what is offered, the function or class that makes it, or a string "module:attribute".
+        summary: one line for lists of plugins.
+
     """
 
     name: str
@@ -104,7 +110,7 @@ class Contribution(Generic[T_co]):
 
 
 class HookOptions(TypedDict, total=False):
-    """What pluggy lets an implementation say about itself."""
+    """The options of pluggy for one implementation."""
 
     tryfirst: bool
     trylast: bool
@@ -112,7 +118,7 @@ class HookOptions(TypedDict, total=False):
 
 
 class MarkerOptions(HookOptions, total=False):
-    """What it may say besides where the hook is not clear from the decorator; RunnerKit's hooks have no wrappers."""
+    """The options of a plain `@hookimpl`. RunnerKit's own hooks have no wrappers."""
 
     specname: str | None
     wrapper: bool
@@ -120,7 +126,7 @@ class MarkerOptions(HookOptions, total=False):
 
 
 class HookMethod(Protocol[P_contra, T_co]):
-    """An implementation that is a method. Any other argument than `self` would be one that the hook does not have."""
+    """An implementation that is a method. It has no argument but `self`, as the hooks have none."""
 
     def __call__(_self, self: P_contra) -> Iterable[Contribution[T_co]]:  # self is the plugin
         """Return what the plugin offers."""
@@ -128,7 +134,7 @@ class HookMethod(Protocol[P_contra, T_co]):
 
 
 class HookClassMethod(Protocol[P_contra, T_co]):
-    """An implementation that is a class method: `@classmethod` goes above the hook."""
+    """An implementation that is a class method. Write `@classmethod` above the hook."""
 
     def __call__(_self, cls: P_contra) -> Iterable[Contribution[T_co]]:
         """Return what the plugin offers."""
@@ -137,7 +143,7 @@ class HookClassMethod(Protocol[P_contra, T_co]):
 
 @final
 class Hook(Generic[T]):
-    """One hook, as a decorator of its implementations, whatever they are called::
+    """One hook, as a decorator of its implementations; these may have any name::
 
         @hookimpl.executors
         def executors() -> Iterator[Contribution[MakeExecutor]]: ...
@@ -145,7 +151,7 @@ class Hook(Generic[T]):
         @hookimpl.executors(optionalhook=True)
         def my_executors() -> list[Contribution[MakeExecutor]]: ...
 
-    Functions, methods, static methods and class methods will do. They come back as they are.
+    An implementation is a function, a method, a static method or a class method. The decorator returns it unchanged.
     """
 
     def __init__(self, name: str, **options: Unpack[HookOptions]) -> None:
@@ -172,7 +178,7 @@ class Hook(Generic[T]):
 
 @final
 class HookimplMarker:
-    """Marks the functions of a plugin as implementations of hooks; there is one of it, `hookimpl`."""
+    """The class of `hookimpl`, which marks the functions of a plugin as implementations of hooks."""
 
     env_factories: Final[Hook[EnvFactory]] = Hook("env_factories")
     action_preprocessors: Final[Hook[ActionPreprocessor]] = Hook("action_preprocessors")
@@ -185,7 +191,7 @@ class HookimplMarker:
     @overload
     def __call__(self, function: None = ..., /, **options: Unpack[MarkerOptions]) -> Callable[[F], F]: ...
     def __call__(self, function: Callable[..., object] | None = None, /, **options: Any) -> object:
-        """Mark a function as an implementation of the hook of its name; with options, return what does so."""
+        """Mark a function as an implementation of the hook of its name. With options only, return the decorator."""
         _check_options(options, MarkerOptions)
         if function is None:
             return lambda late: _marked(late, **options)
@@ -218,19 +224,19 @@ def _marked(function: Callable[..., object], **options: Any) -> Callable[..., ob
 
 @_hookspec
 def env_factories() -> Iterable[Contribution[EnvFactory]]:
-    """Offer families of envs; one named `atari` is asked for by `atari:Pong`."""
+    """Offer families of envs: users write `atari:Pong` for an env of the family `atari`."""
     raise NotImplementedError
 
 
 @_hookspec
 def action_preprocessors() -> Iterable[Contribution[ActionPreprocessor]]:
-    """Offer preprocessors: what the agent is to see of an observation."""
+    """Offer preprocessors: transforms of observations before the agent sees them."""
     raise NotImplementedError
 
 
 @_hookspec
 def action_postprocessors() -> Iterable[Contribution[ActionPostprocessor]]:
-    """Offer postprocessors: what the env is to get of an action."""
+    """Offer postprocessors: transforms of actions before the env gets them."""
     raise NotImplementedError
 
 

@@ -1,8 +1,8 @@
 """Preprocessors work on what the agent sees before it acts, postprocessors on its actions before the env gets them.
 
 Plugins offer them through the hooks `action_preprocessors` and `action_postprocessors`; the built-in ones are here.
-Both are bound to a space once, when the runner is built, and refuse it then if they cannot work on it; all
-but Normalize refuse a second, different space, too, so that each runner needs its own::
+A runner binds its processors to their spaces when it is built; a processor that cannot work on its space refuses it
+then. Each runner needs its own processors, as all but Normalize refuse a second, different space::
 
     GymRunner("HalfCheetah-v5", preprocessors=[Normalize()], postprocessors=["rescale"])
 """
@@ -39,16 +39,16 @@ __all__ = [
 
 
 class ActionPreprocessor(Protocol):
-    """Works on what the agent sees before it acts: turns observations into scaled, flattened, normalised ones, ...
+    """Changes observations before the agent sees them: scales, flattens or normalises them, for example.
 
-    A runner binds its preprocessors once, in the order given, then calls them in that order, exactly once for
-    each batch of observations that its envs return, final observations included (as a batch of their own).
+    A runner binds its preprocessors once, in the given order: env -> first -> ... -> last -> agent. Then it calls
+    each of them exactly once for each batch of observations. Final observations come as a batch of their own.
     """
 
     def bind(self, space: Space[Any], /) -> Space[Any]:
-        """Take the space of the observations that will come and return that of those going out.
+        """Return the space of the output for the given space of the input.
 
-        Raises SpaceError where the preprocessor cannot work on such a space.
+        Raises SpaceError if the preprocessor cannot work on such observations.
         """
         ...
 
@@ -58,16 +58,16 @@ class ActionPreprocessor(Protocol):
 
 
 class ActionPostprocessor(Protocol):
-    """Works on the agent's actions before the env gets them: clips, rescales, ...
+    """Changes the agent's actions before the env gets them: clips or rescales them, for example.
 
-    Postprocessors are called in the order given: agent -> first -> ... -> last -> env. They are bound from
-    the env backwards.
+    A runner calls its postprocessors in the given order: agent -> first -> ... -> last -> env. It binds them in the
+    reverse order, as the env's action space is the fixed end.
     """
 
     def bind(self, space: Space[Any], /) -> Space[Any]:
-        """Take the space of the actions that must go out and return that of those that may come in.
+        """Return the space of the input for the given space of the output.
 
-        Raises SpaceError where the postprocessor cannot work towards such a space.
+        Raises SpaceError if the postprocessor cannot make such actions.
         """
         ...
 
@@ -80,7 +80,7 @@ _binding = threading.Lock()
 
 
 class _BoundOnce:
-    """Keeps runners of different spaces from sharing a processor, which would serve the last one only."""
+    """Refuses a second, different space: the processor would work only for the last one."""
 
     _bound: Space[Any] | None = None
 
@@ -91,18 +91,18 @@ class _BoundOnce:
         bound = self._bound
         # Dicts are equal whatever the order of their keys, but are not laid out alike.
         if bound != space or repr(bound) != repr(space):
-            raise SpaceError(f"{name} is bound to {bound} already; use a new one for each runner.")
+            raise SpaceError(f"{name} is already bound to {bound}. Use a new one for each runner.")
 
 
 class Flatten(_BoundOnce):
     """Preprocessor `flatten`: any space that Gymnasium can flatten becomes one vector per env.
 
-    As `gymnasium.spaces.utils.flatten` does it: Discrete becomes one-hot, Dict and Tuple are concatenated.
-    Out: `[n, d]`, of the dtype of the flattened space.
+    It works like `gymnasium.spaces.utils.flatten`: Discrete becomes one-hot; the parts of Dict and Tuple are
+    concatenated. The output is `[n, d]`, of the dtype of the flattened space.
     """
 
     def bind(self, space: Space[Any], /) -> Space[Any]:
-        """Return the flattened space; raises SpaceError where it has no fixed length."""
+        """Return the flattened space. Raises SpaceError if it has no fixed length."""
         flat = _flattened(space)
         self._bind_once(space, "flatten")
         self._layout = Layout(space, "observation")
@@ -122,10 +122,10 @@ class Flatten(_BoundOnce):
 
 
 class ScaleImage(_BoundOnce):
-    """Preprocessor `scale-image`: integer images in [low, high], uint8 in [0, 255] as a rule, to float32 in [0, 1]."""
+    """Preprocessor `scale-image`: integer images, usually uint8 in [0, 255], become float32 in [0, 1]."""
 
     def bind(self, space: Space[Any], /) -> Space[Any]:
-        """Return the float32 space of the same shape; raises SpaceError unless it is a bounded Box of integers."""
+        """Return the float32 space of the same shape. Raises SpaceError unless the space is a Box of integers."""
         if not isinstance(space, spaces.Box) or space.dtype.kind not in "iu":
             raise SpaceError(f"scale-image needs a Box of integers such as uint8, not {space}. Leave it out.")
         self._bind_once(space, "scale-image")
@@ -140,7 +140,7 @@ class ScaleImage(_BoundOnce):
 
 
 class Normalize:
-    """Preprocessor `normalize`: to zero mean and unit variance, by running statistics of each component::
+    """Preprocessor `normalize`: zero mean and unit variance, from running statistics of each component::
 
         normalize = Normalize()
         runner = GymRunner("HalfCheetah-v5", n_envs=8, preprocessors=[normalize])
@@ -149,15 +149,24 @@ class Normalize:
         torch.save(normalize.state_dict(), path)                # or json.dump, or numpy.savez
         normalize.load_state_dict(torch.load(path))
 
-    `runner.preprocessors` has the object of a runner that was asked for `"normalize"`.
+    With `preprocessors=["normalize"]`, the object is `runner.preprocessors[0]`.
 
-    Every observation is counted once, before it is normalised, batch by batch with the parallel update of
-    Chan, Golub and LeVeque (1979). Out: float32 of the same shape, clipped to [-clip, clip]. NaN and infinite
-    observations raise ValueError and are not counted. Runners of the same shape may share one, in threads, too.
+    Every observation is counted once, before it is normalised. Batches are added with the parallel update of Chan,
+    Golub and LeVeque (1979). The output is float32 of the same shape, clipped to [-clip, clip]. NaN and infinite
+    observations raise ValueError and are not counted. Several runners may share one, in several threads, too,
+    if their observations have the same shape.
 
     Args:
-        epsilon: added to the variance.
-        clip: bound of what comes out.
+        epsilon: a number above 0 that is added to the variance.
+        clip: the bound of the output, above 0.
+
+    Attributes:
+        count: the number of observations that were counted.
+        mean: float64, of the observations' shape.
+        var: the variance, float64, of the observations' shape.
+        is_frozen: whether counting has stopped.
+        epsilon: as given.
+        clip: as given.
 
     """
 
@@ -174,15 +183,15 @@ class Normalize:
 
     @override
     def __getstate__(self) -> dict[str, Any]:
-        """Return all but the lock, which cannot be copied or pickled."""
+        """Return everything but the lock, which cannot be copied or pickled."""
         return {name: value for name, value in vars(self).items() if name != "_lock"}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Take over what `__getstate__` returned."""
+        """Restore what `__getstate__` returned."""
         vars(self).update(state, _lock=threading.Lock())
 
     def bind(self, space: Space[Any], /) -> Space[Any]:
-        """Return the float32 space of the same shape; raises SpaceError unless it is a Box of that shape."""
+        """Return the float32 space of the same shape. Raises SpaceError unless the space is a Box of that shape."""
         if not isinstance(space, spaces.Box):
             raise SpaceError(f"normalize needs a Box, not {space}. Put flatten before it.")
         with self._lock:
@@ -196,7 +205,7 @@ class Normalize:
         return spaces.Box(-self.clip, self.clip, space.shape, np.float32)
 
     def __call__(self, observations: NDArray[Any], /) -> NDArray[np.float32]:
-        """Count the batch, unless frozen, and return it normalised; raises ValueError for NaN and infinity."""
+        """Count the batch, unless frozen, and return it normalised. Raises ValueError for NaN and infinity."""
         finite = np.isfinite(observations)
         if not finite.all():
             row = int(np.argwhere(~finite)[0][0])
@@ -217,7 +226,7 @@ class Normalize:
         self.mean, self.var, self.count = self.mean + delta * (n / total), spread / total, total
 
     def freeze(self, frozen: bool = True) -> None:
-        """Stop counting, or count again."""
+        """Stop counting; with `frozen=False`, count again."""
         self.is_frozen = frozen
 
     def frozen(self) -> Normalize:
@@ -228,15 +237,15 @@ class Normalize:
         return copy
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the statistics: count, an int, and mean and var, nested lists of floats of the observations' shape.
+        """Return the statistics: `count`, an int, and `mean` and `var`, nested lists of the observations' shape.
 
-        JSON, `torch.save` with `torch.load`, and `numpy.savez` with `numpy.load` keep every bit.
+        JSON, `torch.save` and `numpy.savez` keep every bit.
         """
         with self._lock:
             return {"count": self.count, "mean": self.mean.tolist(), "var": self.var.tolist()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over statistics that `state_dict` returned; mean and var may be lists, arrays or tensors."""
+        """Load statistics that `state_dict` returned. `mean` and `var` may be lists, arrays or tensors."""
         missing = {"count", "mean", "var"} - state.keys()
         if missing:
             raise ArgumentError(f"Normalize.load_state_dict needs count, mean and var; missing: {sorted(missing)}.")
@@ -244,16 +253,16 @@ class Normalize:
         with self._lock:
             if mean.shape != var.shape or (self.mean.size and mean.shape != self.mean.shape):
                 raise ArgumentError(
-                    f"mean {mean.shape} and var {var.shape} do not fit statistics of {self.mean.shape}."
+                    f"mean has shape {mean.shape} and var {var.shape}, but the statistics have shape {self.mean.shape}."
                 )
             self.count, self.mean, self.var = int(state["count"]), mean, var
 
 
 class Clip(_BoundOnce):
-    """Postprocessor `clip`: actions of any size are clipped to the env's bounds."""
+    """Postprocessor `clip`: actions are clipped to the env's bounds."""
 
     def bind(self, space: Space[Any], /) -> Space[Any]:
-        """Return the unbounded space of the same shape and dtype; raises SpaceError unless it is a float Box."""
+        """Return the unbounded space of the same shape and dtype. Raises SpaceError unless the space is a float Box."""
         box = _float_box(space, "clip")
         self._bind_once(space, "clip")
         self._low, self._high = box.low, box.high
@@ -266,10 +275,10 @@ class Clip(_BoundOnce):
 
 
 class Rescale(_BoundOnce):
-    """Postprocessor `rescale`: actions in [-1, 1] are stretched to the env's bounds, as of a tanh policy."""
+    """Postprocessor `rescale`: actions in [-1, 1], as a tanh policy has them, are stretched to the env's bounds."""
 
     def bind(self, space: Space[Any], /) -> Space[Any]:
-        """Return [-1, 1] of the same shape and dtype; raises SpaceError unless it is a bounded float Box."""
+        """Return [-1, 1] of the same shape and dtype. Raises SpaceError unless the space is a bounded float Box."""
         box = _float_box(space, "rescale")
         if not box.is_bounded():
             raise SpaceError(
@@ -280,7 +289,7 @@ class Rescale(_BoundOnce):
         return spaces.Box(-1, 1, box.shape, np.dtype(box.dtype).type)
 
     def __call__(self, actions: NDArray[Any], /) -> NDArray[Any]:
-        """Return the stretched batch; -1 and 1 meet the bounds exactly."""
+        """Return the stretched batch; -1 and 1 become the exact bounds."""
         share = (actions + 1) / 2
         stretched: NDArray[Any] = self._low * (1 - share) + self._high * share
         bounded: NDArray[Any] = np.clip(stretched, self._low, self._high)
@@ -304,7 +313,7 @@ def _float_box(space: Space[Any], name: str) -> spaces.Box:
 
 
 class Chain:
-    """Processors that were bound to each other, as one function from a batch to checked columns."""
+    """Bound processors as one function, from the columns of a batch to checked columns."""
 
     def __init__(self, links: Sequence[tuple[str, Callable[[Any], object], Layout]]) -> None:
         self._links = [(name, process, layout, BatchReader(layout, bounded=False)) for name, process, layout in links]
@@ -313,14 +322,14 @@ class Chain:
         return bool(self._links)
 
     def __call__(self, columns: list[Column], layout: Layout) -> list[Column]:
-        """Return what the last link makes of a batch, one array per leaf; the batch is laid out by `layout`."""
+        """Return the output of the last processor, one array per leaf, for a batch that has the layout `layout`."""
         n = len(columns[0]) if columns else 0
         for name, process, out, read in self._links:
             try:
                 columns = read(process(layout.present(columns)), n)
             except MisfitError as error:
                 raise ProcessorError(
-                    f"Processor {name} returned what does not fit the space it announced: {error}"
+                    f"Processor {name} returned a batch that does not fit the space of its bind: {error}"
                 ) from error
             except Exception as error:
                 raise ProcessorError(f"Processor {name} raised {type(error).__name__}: {error}") from error

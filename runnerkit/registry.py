@@ -1,4 +1,4 @@
-"""The registry: all contributions by name, and runners built from them."""
+"""The registry: it knows all contributions by name and builds runners from them."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Registry:
         registry.register(my_plugin)                    # a module or object with @hookimpl functions
         runner = registry.build("CartPole-v1", n_envs=8, history="mine")
 
-    Built-in contributions are there from the start. Installed plugins are imported when a name is asked for
-    that is not known yet, or by `discover`.
+    Built-in contributions are always known. Installed plugins are imported by `discover`, or when a name is looked up
+    that is not known yet.
     """
 
     def __init__(self, plugins: Callable[[], Plugins] = Plugins) -> None:
@@ -48,13 +48,13 @@ class Registry:
     def register(self, plugin: object, name: str | None = None) -> None:
         """Add a plugin: a module or an object with hook implementations.
 
-        Raises PluginError, and changes nothing, if a hook is unknown, an argument is not one of the hook's, or
-        a name is taken.
+        Raises PluginError if a hook is unknown, if it has no such argument, or if a name is taken. The registry then
+        stays as it was.
         """
         self._plugins.register(plugin, name)
 
     def discover(self) -> None:
-        """Import all installed plugins, once; those that fail are left out and listed in `problems`."""
+        """Import all installed plugins, each once. Plugins that fail are left out and listed in `problems`."""
         self._plugins.discover()
 
     @property
@@ -243,16 +243,18 @@ class Registry:
         log_level: int = 40,
         **options: Unpack[RunnerOptions],
     ) -> GymRunner[Any, Any, Any]:
-        """Return a runner of the parts that are named: see `GymRunner` for the options.
+        """Build a runner; `GymRunner` explains the options::
 
-        Spaces are checked through the whole chain, so that whatever does not fit is refused here. The type of
-        the histories is exact for the built-in formats, for a `HistoryKey` and for a format object; for other
-        names it is `object`.
+            runner = registry.build("CartPole-v1", n_envs=8, seed=0, history="torch")
+
+        All links of env -> preprocessors -> agent -> postprocessors -> env -> history are checked here. To a type
+        checker, the type of the histories is exact for the built-in formats, for a `HistoryKey` and for a format
+        object; for other names it is `object`.
         """
         if "plugins" in options:
             raise ArgumentError(
-                "A registry looks names up in its own plugins, so that there cannot be plugins=. "
-                "Give it to GymRunner, or register them here."
+                "build() has no option plugins=, as a registry uses its own plugins. "
+                "Pass plugins= to GymRunner, or register the plugins here."
             )
         runner: GymRunner[Any, Any, Any] = GymRunner(
             env, seed, n_envs, log_level, history=history, plugins=self._plugins, **options
@@ -261,7 +263,7 @@ class Registry:
 
 
 default_registry: Registry = Registry(installed_plugins)
-"""The registry of the process: `GymRunner` looks names up in the same plugins."""
+"""The registry of the process. `GymRunner` uses the same plugins."""
 
 make: Final = default_registry.build
 """Build a runner from the default registry: `runnerkit.make("CartPole-v1", n_envs=8, seed=0)`."""

@@ -108,6 +108,41 @@ def test_an_upward_import_is_found(module: str, statement: str) -> None:
     assert upward(imports(trees)) == [f"{module} -> {target}"]
 
 
+HOMES = {"history", "executors", "hooks", "typing", "errors", "processors", "testing"}
+
+
+def private_imports(tree: ast.Module) -> list[str]:
+    """Return what a module imports of RunnerKit, but not from `runnerkit` or from a public home of its subject."""
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names if alias.name.split(".")[0] == CORE]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == CORE:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names if alias.name[0] == "_")]
+    public = {CORE, *(f"{CORE}.{home}" for home in HOMES), f"{CORE}.history.torch"}  # torch is imported by it alone
+    return [name for name in names if name not in public]
+
+
+@pytest.mark.parametrize("package", sorted(ROOT.glob("plugins/*/src/*/")), ids=lambda path: path.name)
+def test_packages_in_plugins_import_from_public_homes_only(package: Path) -> None:
+    found = {name: private_imports(tree) for name, tree in modules(package).items()}
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from runnerkit._core.spaces import Rows",
+        "from runnerkit.history.block import Block",
+        "import runnerkit.executors.share",
+        "from runnerkit import _sentences",
+    ],
+)
+def test_an_import_from_a_private_module_is_found(statement: str) -> None:
+    assert private_imports(ast.parse(statement))
+    assert not private_imports(ast.parse("from runnerkit.history import Block, Rows"))
+
+
 def test_only_hooks_and_plugins_know_pluggy() -> None:
     knowing = {
         name.split(".")[1]

@@ -305,7 +305,7 @@ def _called_otherwise(kind: Kind, contribution: Contribution[object]) -> str:
 
 
 def _has_name(contribution: Contribution[object]) -> bool:
-    name: object = contribution.name  # annotations bind nobody
+    name: object = contribution.name  # the value may differ from the annotation
     return isinstance(name, str)
 
 

@@ -346,7 +346,7 @@ def _title_of_history(history: str | HistoryKey[Any] | HistoryFormat[Any], plugi
 
 def _opened(history: HistoryFormat[Any], name: str, spec: RunSpec) -> Recorder[Any]:
     recorder = _asked(functools.partial(history.open, spec), f"History format {name} failed to open")
-    made: object = recorder  # annotations bind nobody
+    made: object = recorder  # the value may differ from the annotation
     if made is None:
         raise PluginError(sentences.wrong_method_result(HISTORY_FORMAT.what, name, "open", "None", "Recorder[object]"))
     fault = RECORDER.look(made).fault

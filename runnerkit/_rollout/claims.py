@@ -1,4 +1,4 @@
-"""Which processors are at work in which runner: one object cannot know the spaces of two."""
+"""Claims: a processor object works in one runner at a time, as it is bound to one space."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TAKEN: Final[dict[int, object]] = {}
 
 
 class Claims:
-    """The processors of one runner, its own until it lets go of them."""
+    """The processors of one runner; no other runner may use them until they are released."""
 
     def __init__(self, processors: Sequence[tuple[str, object]]) -> None:
         self._mine: list[object] = []
@@ -39,7 +39,7 @@ class Claims:
             self._mine.append(processor)
 
     def release(self) -> None:
-        """Let others have them; may be called twice."""
+        """Release the processors for other runners. May be called twice."""
         with _LOCK:
             for processor in self._mine:
                 _TAKEN.pop(id(processor), None)

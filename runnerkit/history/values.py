@@ -1,8 +1,8 @@
-"""Targets for learners: advantages and discounted returns, right wherever the rows of an episode break off.
+"""Targets for learners: advantages and discounted returns that are right at every end of an episode's rows.
 
-The rows of an episode end in one of three ways. The env *terminated* the episode: what follows is worth zero. The env
-*truncated* it, or the rollout *cut* it: what follows is worth the value of the final observation, which the history has
-(Pardo et al., "Time Limits in Reinforcement Learning", 2018). `ColumnHistory.bootstrap` marks these rows.
+The rows of an episode end in one of three ways. If the env *terminated* it, the value of what follows is zero. If the
+env *truncated* it, or the rollout *cut* it, the value is that of the final observation, which the history has (Pardo et
+al., "Time Limits in Reinforcement Learning", 2018). `ColumnHistory.bootstrap` marks these rows.
 """
 
 from __future__ import annotations
@@ -31,11 +31,17 @@ AnyHistory: TypeAlias = ColumnHistory[Any, Any, ColumnT, Any]
 
 @dataclass(frozen=True)
 class Targets(Generic[ColumnT]):
-    """What a learner needs besides the history itself, each float64 `[T]`, or `[T, N]` for stacked histories."""
+    """The targets of a learner. Each is float64 `[T]`, or `[T, N]` for stacked histories.
+
+    Attributes:
+        advantages: the estimated advantage of each action.
+        returns: advantages plus values: the targets of the value function (TD(lambda) returns).
+        values: the value of each observation.
+
+    """
 
     advantages: ColumnT
     returns: ColumnT
-    """Advantages plus values: what the value function should learn (TD(lambda) returns)."""
     values: ColumnT
 
 
@@ -61,11 +67,11 @@ def gae(
         targets.advantages, targets.returns, targets.values          # [128, 8] each
 
     Args:
-        histories: one history of columns, a stacked one, or several; arrays give arrays, tensors give tensors.
+        histories: a history, a stacked one, or several. The targets are arrays or tensors, as its columns are.
         gamma: the discount per step, in [0, 1].
-        lam: lambda, in [0, 1]: 0 trusts the values, 1 the rewards.
-        value: is called with all observations as one batch, then with all final ones where rows break off without a
-            terminal state. No gradient is kept.
+        lam: lambda, in [0, 1]: 0 relies on the values, 1 on the rewards.
+        value: a function that returns the values of a batch of observations. It is called with all observations, then
+            with those of `last_observations`. No gradient is kept.
 
     Raises:
         ArgumentError: gamma or lam outside of [0, 1], or `value` did not return one number per observation.
@@ -101,8 +107,8 @@ def discounted_returns(
 
         returns = runnerkit.discounted_returns(history, gamma=0.99, value=critic)
 
-    Where rows break off without a terminal state, the value of the final observation stands for what follows. Without
-    `value` it counts as zero there, which is right for terminated episodes only. See `gae` for the arguments.
+    If an episode's rows end without a terminal state, the value of the final observation is added. Without `value` it
+    counts as zero, which is right only for terminated episodes. `gae` explains the arguments.
     """
     _check_fraction("gamma", gamma)
     if not isinstance(histories, ColumnHistory):
