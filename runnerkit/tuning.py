@@ -36,7 +36,7 @@ from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
 __all__ = ["AgentMaker", "Measurement", "Recommendation", "TellShare", "Tuning", "measure"]
 
 TellShare: TypeAlias = Callable[[float, str], None]
-"""Gets told which share of the time has passed, from 0 to 1, and who was measured last."""
+"""Is called with the share of the time that has passed, from 0 to 1, and what was measured last."""
 
 _ROUNDS: Final = 5
 _OPEN: Final = 32  # workers that may be open at the same time, even if there are fewer cores
@@ -96,7 +96,7 @@ class Tuning:
         return measurement.steps_per_second / serial.steps_per_second
 
     def recommended(self) -> Recommendation | None:
-        """Return the fastest, or what is simpler and not reliably slower; None if nothing was measured."""
+        """Return the fastest, or a simpler one that is not clearly slower; None if nothing was measured."""
         measured = [found for found in self.measurements if found.steps_per_second is not None]
         if not measured:
             return None
@@ -130,8 +130,8 @@ def measure(
 ) -> Tuning:
     """Measure executors in turns and return how fast each was; serial is always one of them, and the first.
 
-    An executor that fails is a measurement with its error; only if all fail, the first one's is raised. Ctrl-C
-    ends it early, with what was measured until then.
+    If an executor fails, its measurement has the error. If all of them fail, the first error is raised. Ctrl-C ends
+    the tuning early and returns what was measured until then.
 
     Args:
         env: as for `GymRunner`.
@@ -140,16 +140,16 @@ def measure(
         executors: names; by default the built-in ones but for "auto", which only chooses among them.
         workers: how many workers to try; by default what each executor finds worth trying: powers of two up to the
             number of cores, and for threads the number that they find themselves.
-        seconds: how long all of it takes, about. Slow envs take longer: each executor makes a step at least.
-        steps: of each rollout, per env, as in your training; slow envs make fewer.
+        seconds: about how long all of it takes. Slow envs take longer, as each executor makes at least one step.
+        steps: steps per env of each rollout, as in your training. Slow envs make fewer.
         preprocessors: as for `GymRunner`.
         postprocessors: as for `GymRunner`.
         env_options: as for `GymRunner`.
         plugins: where names are looked up; by default what is installed.
-        progress: is told how far it is.
+        progress: is called after each measurement.
 
     Raises:
-        ArgumentError: an argument cannot be.
+        ArgumentError: an argument is not valid.
         UnknownNameError: an env, executor or processor is not known.
         RunnerKitError: nothing could be measured.
 
@@ -266,7 +266,7 @@ class _Clock:
 
 
 class _Contestant:
-    """A runner that is measured in rounds, and whose faults are its own."""
+    """A runner that is measured in rounds. Its errors do not stop the others."""
 
     def __init__(
         self,

@@ -68,7 +68,7 @@ def constant(serial: float, threads: float) -> Callable[[Way, int], tuple[float,
 def test_threads_are_not_tried_where_they_could_not_save_what_they_cost() -> None:
     tried, _, ways = chosen(constant(90e-6, 1e-9))
     assert (tried.choice, ways["threads"]) == ("serial", 0)
-    assert tried.reason == "threads could save 45 us per step at the most, and handing over costs about 50 us"
+    assert tried.reason == "threads could save at most 45 us per step, and the handover costs about 50 us"
     assert tried.seconds() == {"serial": 90e-6}
 
 
@@ -192,11 +192,12 @@ def fleet_by(clock: Clock, n_envs: int = 4, length: int = 5) -> Fleet:
 def test_light_envs_never_start_a_thread(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     clock.serial = 5e-6
     started: list[str] = []
-    monkeypatch.setattr(threading.Thread, "start", lambda thread: started.append(thread.name))
     with build(fleet_by(clock, 8), n_envs=8, workers=4) as runner:
-        runner.rollout(Constant(), steps=300)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", lambda thread: started.append(thread.name))
+            runner.rollout(Constant(), steps=300)
         assert runner.executor_report.chosen == "serial"
-        assert runner.executor_report.reason.startswith("threads could save 30 us per step at the most")
+        assert runner.executor_report.reason.startswith("threads could save at most 30 us per step")
     assert started == []
 
 

@@ -29,14 +29,14 @@ _MOVED = (
 class AutoExecutor:
     """Steps n envs serially or in up to `workers` threads, whichever turns out to be faster.
 
-    All envs are made in the calling thread and stepped serially at first. They go on so, unless all of them are known
-    to be thread-safe (see `runnerkit.executors.thread_safety`, and `thread_safe=True` of a runner): what another
-    executor would probably give is only told then. A thread is started only if one could pay; then a few steps are
-    made in threads, a few serially, and so on, across rollouts if these are short, until it is decided once and for
-    all. Envs that wait most of the time get a thread each. Envs that render are never moved. What is recorded depends
-    on none of this.
+    All envs are made in the calling thread and are stepped serially at first. Unless all of them are known to be
+    thread-safe (see `runnerkit.executors.thread_safety`, and the runner's `thread_safe=True`), they stay serial, and
+    the report says how much faster another executor could probably be. If they are, and threads could save time, a
+    few steps are made in threads, then a few serially, and so on until one way is clearly faster. The runner keeps
+    that way. Short rollouts share one trial. Envs that wait most of the time get a thread each. Envs that render are
+    never moved. The recorded data do not depend on any of this.
 
-    `make_trial` is called with the part of the envs that each thread would get, and is there for tests.
+    `make_trial` is called with the part of the envs that each thread would get. It is there for tests.
     """
 
     takes_vector_envs: bool = True

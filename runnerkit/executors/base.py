@@ -17,9 +17,9 @@ __all__ = ["Executor", "MakeExecutor", "SupportsAllocate", "SupportsReport", "Su
 class Executor(Protocol):
     """Steps n envs and writes what they return into the rollout's block.
 
-    A runner calls `open` once; `attach` whenever the arrays of the block are new; then `reset` and `step`, and
-    `drain` at the end of a rollout. A call returns when all envs concerned are done. Whatever the executor,
-    the same calls leave the same bytes in the block.
+    A runner calls `open` once, `attach` whenever the block has new arrays, then `reset` and `step`, and `drain` at the
+    end of a rollout. Each call returns when all its envs are done. The same calls must leave the same bytes in the
+    block with every executor.
     """
 
     @property

@@ -38,6 +38,9 @@ class CloseWatch:
                 self._thread.start()
         except RuntimeError:  # no thread can be started any more: the interpreter ends, or there is a limit
             self._is_watched = False
+        except BaseException:  # Ctrl-C, once more
+            self._over.set()
+            raise
         return self
 
     def __exit__(

@@ -1,4 +1,4 @@
-"""Sharing envs out among workers: what executors have in common whose envs do not all live in the calling thread."""
+"""Sharing envs out among workers: the common part of executors whose envs do not all live in the calling thread."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ WorkerT = TypeVar("WorkerT", bound=Worker)
 class SharingExecutor(Generic[WorkerT]):
     """Steps envs of several workers at once: the calling thread has a share of its own, each helper another one.
 
-    What is left to derive: `open`, `attach`, `drain` and `close`; and `_received`, where a helper does not write into
-    the memory of the block itself.
+    A subclass adds `open`, `attach`, `drain` and `close`. It overrides `_received`, too, if its helpers do not
+    write into the memory of the block.
     """
 
     def __init__(self, own: Share) -> None:

@@ -5,8 +5,9 @@ An env says so in its metadata; a wrapper of your own says so in its own::
     class MyEnv(gymnasium.Env):
         metadata = {"render_modes": [], "thread_safe": True}
 
-Without such a word, Gymnasium's own envs that keep all they write to in themselves are known, under Gymnasium's own
-wrappers. Nobody else is, Box2D and all that draws with pygame included: they share what a library keeps for all.
+Gymnasium's MuJoCo, classic control and toy text envs are known to be thread-safe without it, also under Gymnasium's
+own wrappers. All other envs are not. Box2D and pygame keep one state for the whole process, so that envs that use
+them are not thread-safe.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The threads executor: each env lives in one fixed thread, the calling thread has a share of its own.
 
-Pays where the env releases the GIL in its step (MuJoCo's larger models, simulators that wait), and on
-free-threaded CPython.
+It is faster than serial if the env releases the GIL in its step (MuJoCo's larger models, simulators that wait), and
+on free-threaded CPython.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _UNCOUNTED: Final = 1  # first steps of an env build what later ones find
 _WATCHED: Final = 4  # steps, the uncounted one included
 
 MOST_THREADS: Final = 128
-"""How many threads there are at the most, unless a number of workers is asked for."""
+"""The largest number of threads, unless `workers` asks for more."""
 
 _Call: TypeAlias = "tuple[Callable[..., Any], tuple[Any, ...]] | None"
 
@@ -66,7 +66,7 @@ class ThreadsExecutor(SharingExecutor["WorkerThread"]):
         self._n_envs = n_envs
         self._block: Block | None = None
         self._spreading: Spreading | None = None
-        """What finds out whether envs wait, as long as that is not known."""
+        """Finds out whether envs wait; None once that is known."""
         self._reason = self._advice = ""
         # whoever makes the first env must know where: what it is like decides where the others will live
         self._is_free: bool = workers is None and self.workers < n_envs

@@ -16,7 +16,7 @@ _Sample: TypeAlias = "tuple[float, bool]"
 """Seconds of a step of all envs, and whether an episode ended in it."""
 
 Course: TypeAlias = Generator[Way, _Sample, Way]
-"""Gives the way of each step, gets its sample, and returns what it chose."""
+"""Yields how to make each step, is sent the sample of that step, and returns the choice."""
 
 HANDOVER: Final = 50e-6  # seconds that it takes to wake a thread that sleeps, and to be woken by it
 WAITS: Final = 0.5  # the part of its time that an env waits at least, if it is to have a thread of its own
@@ -37,10 +37,10 @@ class Trial:
         while trial.choice is None:
             trial.note(step_all_envs(trial.way), ended=False)
 
-    Steps are serial at first. If they are so light that threads, each of which gets at most the `parallel` part of
-    the envs, could not save what handing over costs, threads are not tried. If not, short chunks of steps of the
-    one that is behind alternate with longer and longer ones of the one that leads, so that trying costs little and
-    lasts for a while. The ratios of chunks that are neighbours in time decide.
+    Steps are serial at first. Each thread would get at most the `parallel` part of the envs. If the steps are so light
+    that threads would save less than the handover costs, threads are not tried. Otherwise short chunks of steps of the
+    slower way alternate with longer and longer chunks of the faster way, so that the trial costs little. The ratios of
+    chunks that follow each other decide.
     """
 
     def __init__(self, parallel: float) -> None:
@@ -51,9 +51,9 @@ class Trial:
         self.reason: str = ""
         """Why."""
         self.waiting: float = 0.0
-        """Which part of their time envs waited in the first steps, from 0 to 1, instead of computing."""
+        """The part of their time, from 0 to 1, that envs waited instead of computing in the first steps."""
         self.known_safe: bool = True
-        """Whether the envs are known to be thread-safe; if not, they are only watched."""
+        """Whether the envs are known to be thread-safe. If not, they are measured, but stay serial."""
         self._parallel = parallel
         self._cpu: list[float] = []
         self._samples: dict[Way, list[_Sample]] = {"serial": [], "threads": []}
@@ -95,7 +95,7 @@ class Trial:
         saving = serial * (1 - self._parallel)
         if has_gil() and saving < HANDOVER:
             self.reason = (
-                f"threads could save {saving * 1e6:.0f} us per step at the most, and handing over costs about "
+                f"threads could save at most {saving * 1e6:.0f} us per step, and the handover costs about "
                 f"{HANDOVER * 1e6:.0f} us"
             )
             return "serial"
@@ -110,7 +110,7 @@ class Trial:
         return "threads" if ratio < _WORTH else "serial"
 
     def advise(self, n_envs: int) -> str:
-        """Return what another executor would probably give to this many envs that are stepped serially, if much."""
+        """Return how much faster another executor could probably step so many envs; empty if not much faster."""
         serial = self.seconds().get("serial")
         if serial is None:
             return ""
