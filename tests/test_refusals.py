@@ -170,7 +170,7 @@ def test_an_episode_that_cannot_begin_is_skipped_by_maybe_reset_too() -> None:
 def test_more_episodes_than_envs_without_auto_reset_are_refused() -> None:
     with (
         build(Fleet(), n_envs=2, auto_reset=False) as runner,
-        pytest.raises(ArgumentError, match="each of the 2 envs makes one episode"),
+        pytest.raises(ArgumentError, match="each env makes one episode, so 2 envs cannot"),
     ):
         runner.rollout(Constant(), episodes=3)
 
@@ -413,7 +413,7 @@ def test_postprocessors_that_leave_the_bounds_are_named_not_the_agent() -> None:
 
     with (
         build(lambda seed: Env(), n_envs=2, postprocessors=[Doubles()]) as runner,
-        pytest.raises(ProcessorError, match="The postprocessors made actions for env 0 that the env does not take"),
+        pytest.raises(ProcessorError, match="The postprocessors returned actions for env 0 that do not fit"),
     ):
         runner.rollout(Constant(1.0), steps=1)
 
@@ -438,7 +438,7 @@ def test_an_error_in_a_with_block_is_not_hidden_by_one_of_close() -> None:
         build(Fleet({0: Faults(close=stuck)})),
     ):
         raise KeyError("mine")
-    assert any("Besides, closing failed: EnvError: Env 0 failed to close" in note for note in caught.value.__notes__)
+    assert any("Closing failed, too: EnvError: Env 0 failed to close" in note for note in caught.value.__notes__)
 
 
 def test_several_faults_at_once_are_all_told() -> None:

@@ -1,4 +1,4 @@
-"""What is done with faults besides raising them: putting them into words, and closing what they leave open."""
+"""Faults in words, and closing what they leave open."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def describe(error: BaseException) -> str:
 
 
 def close_after(error: BaseException, close: Callable[[], None]) -> None:
-    """Close what an error leaves open; should that fail, too, the error is the one to tell, with a note."""
+    """Close what an error leaves open. If closing fails, too, the error gets a note about it."""
     try:
         close()
     except Exception as fault:
-        error.add_note(f"Besides, closing failed: {describe(fault)}")
+        error.add_note(f"Closing failed, too: {describe(fault)}")
 
 
 def cause_of_death(code: int) -> str:

@@ -1,4 +1,4 @@
-"""Ctrl-C during a rollout: the step that is under way is finished, then the rollout ends with what it has."""
+"""Ctrl-C during a rollout: the current step is finished, then the rollout ends with what was collected."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Interrupt"]
 
 
 class Interrupt:
-    """Takes note of Ctrl-C instead of raising KeyboardInterrupt wherever the program happens to be::
+    """Notes Ctrl-C, instead of a KeyboardInterrupt at any line::
 
         with Interrupt() as interrupt:
             while not interrupt.requested:

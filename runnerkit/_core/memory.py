@@ -9,7 +9,7 @@ from runnerkit.errors import MemoryBudgetError
 
 __all__ = ["available_bytes", "fitting", "require_bytes", "total_bytes"]
 
-_NEVER_MIND = 64 * 2**20  # asking costs more than so little is worth
+_NEVER_MIND = 64 * 2**20  # bytes; for less, asking the system costs too much
 _CGROUP = "/sys/fs/cgroup/"
 
 
@@ -27,7 +27,7 @@ def require_bytes(needed: int, steps: int, n_envs: int) -> None:
     if available is None or needed <= available:
         return
     fits = int(steps * available / needed * 0.8)
-    again = f": rollout(agent, steps={fits}) again and again goes on where the last one stopped" if fits else ""
+    again = f": call rollout(agent, steps={fits}) repeatedly, as each call continues the last one" if fits else ""
     raise MemoryBudgetError(
         f"A rollout of {steps:,} steps x {n_envs} envs needs arrays of {needed / 1e9:,.1f} GB; "
         f"{available / 1e9:,.1f} GB are available. Ask for fewer steps{again}; or use fewer envs, "
@@ -36,9 +36,9 @@ def require_bytes(needed: int, steps: int, n_envs: int) -> None:
 
 
 def fitting(steps: int, bytes_per_step: int) -> int:
-    """Return how many of these steps take no more than half of the memory there is; 1 at least.
+    """Return how many of these steps fit into half of the available memory; at least 1.
 
-    For memory that is taken in advance: whether more is needed, nobody knows yet.
+    For memory that is allocated in advance, before it is known how much is needed.
     """
     if steps * bytes_per_step < _NEVER_MIND:
         return steps

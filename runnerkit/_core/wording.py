@@ -17,14 +17,14 @@ import warnings
 __all__ = ["FIX_ENV", "count", "result_kind", "short_repr", "warn", "where"]
 
 FIX_ENV = "Fix the env, or wrap it so that it matches its declared spaces"
-"""The way out where an env breaks its contract; what wraps it is said after it."""
+"""The advice when an env breaks its contract. A suitable wrapper is named after it."""
 
 _OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _MOST_CHARACTERS = 80
 
 
 def count(n: int, what: str) -> str:
-    """Return the number with its noun, which is a singular that takes an s."""
+    """Return the number with its noun, given in the singular; the plural gets an s."""
     return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
 
 
@@ -34,15 +34,15 @@ def result_kind(result: object) -> str:
 
 
 def short_repr(value: object) -> str:
-    """Return the repr of a value, cut where it would fill the screen."""
+    """Return the repr of a value, shortened to 80 characters."""
     text = repr(value)
     return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 3]}..."
 
 
 def where(error: BaseException | None) -> str:
-    """Return the file and line where other people's code raised what is at the root of an error.
+    """Return the file and line in which user code raised the root cause of an error.
 
-    Nothing if there is no error, or if RunnerKit itself raised it.
+    Return "" if there is no error, or if RunnerKit itself raised it.
     """
     while error is not None and error.__cause__ is not None:
         error = error.__cause__
@@ -55,7 +55,7 @@ def where(error: BaseException | None) -> str:
 
 
 def warn(message: str, category: type[Warning]) -> None:
-    """Warn at the line of the user's that called into RunnerKit."""
+    """Warn at the user's line that called RunnerKit."""
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
         level, frame = level + 1, frame.f_back

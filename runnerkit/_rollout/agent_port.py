@@ -19,7 +19,7 @@ __all__ = ["AgentPort"]
 
 
 class AgentPort:
-    """Asks one agent in one rollout. What the agent does wrong comes out as an AgentError that says where."""
+    """Asks one agent in one rollout. Its faults become an AgentError that says where it happened."""
 
     def __init__(self, agent: object, choose: Callable[[Any], object], parts: Assembly, at: Cursor) -> None:
         self._parts, self._at = parts, at
@@ -29,11 +29,11 @@ class AgentPort:
         self._begun: Sequence[int] = ()
 
     def note_begun(self, env_indices: Sequence[int]) -> None:
-        """Tell the agent, before it is asked again, that episodes have begun in these envs."""
+        """Note envs whose episode has begun; the agent learns of them before it is asked again."""
         self._begun = sorted({*self._begun, *env_indices}) if self._begun else env_indices
 
     def tell_active(self, env_indices: Sequence[int]) -> None:
-        """Tell the agent which envs the rows of the next batches are of."""
+        """Tell the agent to which envs the rows of the next batches belong."""
         if self.row_aware is not None:
             self._tell(self.row_aware.set_active_envs, list(env_indices))
 
@@ -64,7 +64,9 @@ class AgentPort:
             return parts.read_env_actions(parts.layout.env_action.present(columns), n)
         except MisfitError as error:
             of = self._of(error)
-            raise ProcessorError(f"The postprocessors made actions{of} that the env does not take: {error}.") from error
+            raise ProcessorError(
+                f"The postprocessors returned actions{of} that do not fit the env's action space: {error}."
+            ) from error
 
     def error(self, error: Exception) -> AgentError:
         """Return what to raise for what the agent raised, or for an answer that does not fit."""

@@ -1,4 +1,4 @@
-"""Where a rollout is."""
+"""The cursor: the step at which a rollout is."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ __all__ = ["Cursor"]
 class Cursor:
     """The next step, and the envs that take part in it; shared by the parts of a rollout.
 
-    All active envs are at the same row, so that a step reads and writes a slice. An env that takes no part in a step
-    leaves a gap in its rows, which is closed when the rollout is over. So rows belong to envs in the end, and nobody
-    pays for it in a step.
+    All active envs are at the same row, so a step reads and writes one slice. An env that skips a step has a gap in its
+    rows until the end of the rollout, when the gap is closed. So a step costs nothing for it.
     """
 
     t: int = 0

@@ -1,4 +1,4 @@
-"""The episodes of one rollout: which began, which a fault broke off, and what of it is handed out in the end."""
+"""The episodes of one rollout: which began, which a fault ended, and which histories the rollout returns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How episodes begin within a rollout: all that the loop leaves to the kind of envs."""
+"""How episodes begin within a rollout. Here kinds of envs differ; the loop is the same for all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Read = Callable[[Any, int], Column]
 
 
 class Starts(Protocol):
-    """What the loop asks of a kind of envs.
+    """How the envs of one kind begin new episodes.
 
     For example::
 
@@ -36,7 +36,7 @@ class Starts(Protocol):
 
     @property
     def waiting(self) -> Sequence[int]:
-        """The envs that take no part in the next step, and begin an episode with it."""
+        """The envs that skip the next step; their next episode begins with it."""
         ...
 
     def start(self) -> None:
@@ -44,18 +44,18 @@ class Starts(Protocol):
         ...
 
     def begin(self, env_indices: Sequence[int], restarted: bool, /) -> Sequence[int]:
-        """Let envs whose episode has ended begin another one; return those whose first observation is there now.
+        """Begin new episodes in these envs, and return the envs that have a first observation now.
 
-        `restarted` says that the executor was to do so within the step.
+        With `restarted`, the executor has already reset the envs within the step.
         """
         ...
 
     def run_plainly(self, port: AgentPort, read: Read, last: int, interrupt: Interrupt, /) -> None:
-        """Make steps in a tight loop until `last`, or leave it to the loop, which then makes all of them."""
+        """Make steps in a tight loop up to step `last`, or none at all; the general loop makes the rest."""
         ...
 
     def close_gaps(self, t: int, /) -> None:
-        """Drop the rows of the steps that envs waited in; `t` steps were made."""
+        """Drop the rows of steps that envs skipped; the rollout made `t` steps."""
         ...
 
 

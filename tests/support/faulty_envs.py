@@ -24,6 +24,8 @@ Fault: TypeAlias = "Callable[[ScriptedEnv], object]"
 GO_ON = object()
 """What a fault returns if the env shall do what it always does."""
 
+# Without processes: these tests look into the journals of envs, which would be in other processes. The shared suites
+# test_same_bytes, test_same_faults and test_odd_envs run with processes, too.
 EXECUTORS: list[dict[str, Any]] = [{"executor": "serial"}, {"executor": "threads", "workers": 3}, RESTLESS]
 
 
