@@ -1044,7 +1044,7 @@ def test_gymnasium_ids_are_not_shadowed_by_factories() -> None:
 
 def test_a_registry_has_its_own_plugins_and_takes_no_others() -> None:
     make: Any = Registry().build
-    with pytest.raises(ArgumentError, match="Give it to GymRunner"):
+    with pytest.raises(ArgumentError, match="Pass plugins= to GymRunner"):
         make("CartPole-v1", plugins=None)
 
 
