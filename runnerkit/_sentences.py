@@ -63,6 +63,27 @@ def unknown_keyword(function: str, name: str, known: Sequence[str]) -> str:
     return f"{function} has no argument {name!r}.{way_out}"
 
 
+def not_a_history(given: str) -> str:
+    """Say that what is given as `history` is none."""
+    return f"history must be a name, a HistoryKey or a HistoryFormat object, not {given}."
+
+
+def not_an_executor(given: str) -> str:
+    """Say that what is given as `executor` is none."""
+    return (
+        "executor must be a name such as 'auto', 'serial' or 'threads', an executor, or a function "
+        f"(n_envs, workers) that makes one, not {given}."
+    )
+
+
+def names_unchecked(kind: str, name: str, package: str, group: str) -> str:
+    """Say which package keeps a name from being checked, and how that is mended."""
+    return (
+        f"The {kind} {name!r} is not checked, since {package} may offer it but declares no names. "
+        f'It can list them under [project.entry-points."runnerkit.{group}"].'
+    )
+
+
 def rivals(kind: str, name: str, offers: Sequence[tuple[str, str]]) -> str:
     """Say that several distributions offer a name; an offer is its source, `another 0.1`, and its full name."""
     sources = " and ".join(source for source, _ in offers)

@@ -150,6 +150,8 @@ class GivesNothing:
     def act(self, observations: Obs, /) -> None: ...
 class BeginsAlone(Left):
     def begin_episodes(self) -> None: ...
+class BeginsOne(Left):
+    def begin_episode(self, env_indices: Sequence[int]) -> None: ...
 class SetsTwo(Left):
     def set_active_envs(self, env_indices: Sequence[int], more: int) -> None: ...
 class AsyncBegins(Left):
@@ -283,6 +285,21 @@ FAULTY = {
     ),
     "runner.rollout(BeginsAlone())": (
         "Agent BeginsAlone: it is called as begin_episodes(env_indices), not begin_episodes(). Change its parameters."
+    ),
+    "runner.rollout(BeginsOne())": (
+        "Agent BeginsOne: begin_episode is never called. Did you mean begin_episodes(env_indices)? "
+        "Rename it. If it is your own, start its name with an underscore."
+    ),
+    "make('CartPole-v1', n_env=4)": "A runner has no option 'n_env'. Did you mean 'n_envs'?",
+    "GymRunner('CartPole-v1', n_env=4)": "A runner has no option 'n_env'. Did you mean 'n_envs'?",
+    "make(KEY, hissing=4)": (
+        "A runner has no option 'hissing'. What is for the env itself goes into env_options={'hissing': ...}."
+    ),
+    "make(KEY, history=None)": "history must be a name, a HistoryKey or a HistoryFormat object, not None.",
+    "make(KEY, history=3)": "history must be a name, a HistoryKey or a HistoryFormat object, not int.",
+    "make('CartPole-v1', executor=3)": (
+        "executor must be a name such as 'auto', 'serial' or 'threads', an executor, or a function "
+        "(n_envs, workers) that makes one, not int."
     ),
     "runner.rollout(SetsTwo())": (
         "Agent SetsTwo: it is called as set_active_envs(env_indices), not set_active_envs(env_indices, more). "

@@ -223,7 +223,8 @@ def test_the_cache_follows_what_is_installed(tmp_path: Path) -> None:
     assert seral == executor
 
     project.install("runnerkit-undeclared", {"runnerkit": {"undeclared": "some_module"}})
-    (revealed,) = project.check()["case"]
+    (revealed, note) = project.check()["case"]
+    assert note.startswith("4: note: The executor 'seral' is not checked, since runnerkit-undeclared may offer it")
     assert "GymRunner[Any, Any, third_arrow.ArrowHistory]" in revealed
 
 
@@ -253,11 +254,11 @@ def test_the_environment_that_mypy_checks_counts_not_its_own(tmp_path: Path) -> 
     install(site, "runnerkit-arrow", ARROW_POINTS)
     names = names_in(python=str(tmp_path / "other" / "bin" / "python"))
     assert names.targets["history_formats"] == {"arrow": "third_arrow:ARROW"}
-    assert names.complete
+    assert not names.incomplete
 
 
 def test_without_an_environment_nothing_is_known_for_sure(tmp_path: Path) -> None:
-    assert not names_in(python=None).complete
+    assert names_in(python=None).incomplete.keys() == KINDS.keys()
 
 
 def test_of_two_versions_of_a_package_that_found_first_counts(tmp_path: Path) -> None:
@@ -271,10 +272,34 @@ def test_of_two_versions_of_a_package_that_found_first_counts(tmp_path: Path) ->
 
 def test_of_a_damaged_package_nothing_is_known(tmp_path: Path) -> None:
     install(tmp_path, "runnerkit-arrow", ARROW_POINTS)
-    assert names_in(tmp_path).complete == names_in().complete
+    assert names_in(tmp_path).incomplete == names_in().incomplete
     with (tmp_path / "runnerkit_arrow-1.0.dist-info" / "entry_points.txt").open("a") as file:
         file.write("what is this\n")
-    assert not names_in(tmp_path).complete
+    assert names_in(tmp_path).incomplete == dict.fromkeys(KINDS, "runnerkit-arrow")
+
+
+def test_a_package_without_declared_names_leaves_open_the_kinds_that_its_source_mentions(tmp_path: Path) -> None:
+    install(tmp_path, "runnerkit-undeclared", {"runnerkit": {"undeclared": "undeclared_plugin"}})
+    (tmp_path / "undeclared_plugin.py").write_text("@hookimpl\ndef history_formats(): ...\n")
+    assert names_in(tmp_path).incomplete == {"history_formats": "runnerkit-undeclared"}
+
+
+def test_other_kinds_are_checked_and_the_package_is_named_once(tmp_path: Path) -> None:
+    project = Project(tmp_path, SKIPPED)
+    project.install("runnerkit-undeclared", {"runnerkit": {"undeclared": "undeclared_plugin"}})
+    (project.site / "undeclared_plugin.py").write_text("@hookimpl\ndef history_formats(): ...\n")
+    project.write(
+        "case",
+        "import runnerkit\n"
+        'runnerkit.make("x", history="xyzzy")\n'
+        'runnerkit.make("x", history="other")\n'
+        'runnerkit.make("x", executor="seral")\n',
+    )
+    assert project.check()["case"] == [
+        "2: note: The history format 'xyzzy' is not checked, since runnerkit-undeclared may offer it but declares no "
+        'names. It can list them under [project.entry-points."runnerkit.history_formats"].',
+        f"4: No executor is called 'seral'. Did you mean 'serial'? {EXECUTORS}",
+    ]
 
 
 def test_names_in_an_ini_file_have_their_kind_before_a_dot() -> None:

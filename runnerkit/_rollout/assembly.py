@@ -300,10 +300,7 @@ def _maker_of(executor: str | MakeExecutor | Executor, plugins: Plugins) -> Make
     if not isinstance(given, type) and not is_plain_value(given) and not EXECUTOR.look(given).fault:
         return functools.partial(_itself, cast(Executor, given))
     if is_plain_value(given):
-        raise ArgumentError(
-            "executor must be a name such as 'auto', 'serial' or 'threads', an executor, or a function "
-            f"(n_envs, workers) that makes one, not {given!r}."
-        )
+        raise ArgumentError(sentences.not_an_executor(repr(given)))
     _refuse(CONTRACTS["executors"].look(given).fault)
     return cast(MakeExecutor, executor)
 
@@ -365,7 +362,7 @@ def _history_format(history: str | HistoryKey[Any] | HistoryFormat[Any], plugins
         made: HistoryFormat[Any] = plugins.get("history_formats", history).make()
         return made
     if is_plain_value(history):
-        raise ArgumentError(f"history must be a name, a HistoryKey or a HistoryFormat object, not {history!r}.")
+        raise ArgumentError(sentences.not_a_history(repr(history)))
     _refuse(HISTORY_FORMAT.look(history).fault)
     return history
 

@@ -41,7 +41,8 @@ class BaseRunner(ABC, Generic[ObsT, ActT, HistoryT]):
     def compute_action(self, agent: Agent[ObsT, ActT], obs_list: ObsT) -> ActT:
         """Return the agent's actions for a batch of observations.
 
-        Override it to pre- or post-process by hand.
+        Override it to pre- or post-process by hand. At run time the agent may also return tensors and lists, which
+        `GymRunner` converts after this method; an override that computes with actions must be ready for them.
         """
         return agent.act(obs_list)
 

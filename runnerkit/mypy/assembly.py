@@ -31,6 +31,7 @@ from runnerkit.mypy.derived import RUNNER, Found, completed, misdeclared
 from runnerkit.mypy.formats import fault_of_format, histories_of, histories_of_object, is_key
 from runnerkit.mypy.lookups import Lookups
 from runnerkit.mypy.names import NamesPart
+from runnerkit.mypy.options import faults_of_options
 from runnerkit.mypy.origin import MAKE
 from runnerkit.mypy.part import CONTRACT, Part
 from runnerkit.mypy.shapes import ANY
@@ -129,7 +130,8 @@ class AssemblyPart(Part):
         call = Call(context, _POSITIONAL[what], api)
         env = call.value(_POSITIONAL[what][0])
         obs, act = (ANY, ANY) if env is None else batches_of(self, env.type)
-        faults = list(self._lookups.faults(context, call, env, getattr(api, "tree", None)))
+        faults = list(self._lookups.faults(context, call, env, getattr(api, "tree", None), api))
+        faults += faults_of_options(self, call, api.options)
         pre, found = self._chains.links(call, "preprocessors", api)
         faults += found
         post, found = self._chains.links(call, "postprocessors", api)

@@ -71,6 +71,11 @@ class Call:
         self.is_whole: bool = not {ARG_STAR, ARG_STAR2}.intersection(call.arg_kinds)
         """Whether all arguments are written out."""
 
+    @property
+    def names(self) -> list[str]:
+        """The names of the arguments that are written out."""
+        return list(self._arguments)
+
     def value(self, name: str) -> Value | None:
         """Return an argument, or None if it is not given."""
         argument = self._arguments.get(name)

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Final
 
 from mypy.nodes import CallExpr, MemberExpr, MypyFile
+from mypy.plugin import CheckerPluginInterface
 
 from runnerkit import _sentences as sentences
 from runnerkit.mypy.calls import Call, Fault, Value
@@ -38,19 +39,25 @@ class Lookups:
         self._part = names
         self._names = names.names
         self._registries = Registries()
+        self._told: set[str] = set()
 
-    def faults(self, node: CallExpr, call: Call, env: Value | None, file: MypyFile | None) -> Iterator[Fault]:
+    def faults(
+        self, node: CallExpr, call: Call, env: Value | None, file: MypyFile | None, api: CheckerPluginInterface
+    ) -> Iterator[Fault]:
         """Yield each name of a call that nothing has. `file` is where the call is; without it, nothing is said."""
         reports = self._reports(node, call, file)
         if reports is _Reports.NEVER or file is None:
             return
         for kind, value, name in self._named(call):
             known = self._names.known(kind)
+            if kind in self._names.incomplete:
+                self._say_why_not(kind, name, value, api)
+                continue
             misspelt = _looks_misspelt(name, known)
             if name not in known and (misspelt or reports is _Reports.ALWAYS):
                 yield self._unknown(kind, value, name, "" if misspelt else _declare(kind, name))
         factory, colon, _ = (env.literal or "").partition(":") if env else ("", "", "")
-        if env and colon and self._is_misspelt_factory(factory, file):
+        if env and colon and "env_factories" not in self._names.incomplete and self._is_misspelt_factory(factory, file):
             yield self._unknown("env_factories", env, factory, "")
 
     def _named(self, call: Call) -> Iterator[tuple[str, Value, str]]:
@@ -59,6 +66,14 @@ class Lookups:
             for value in values or ():
                 if value is not None and value.literal is not None:
                     yield kind, value, value.literal
+
+    def _say_why_not(self, kind: str, name: str, value: Value, api: CheckerPluginInterface) -> None:
+        """Say, once, that a name is not checked since an installed package declares none."""
+        distribution = self._names.incomplete[kind]
+        if not distribution or kind in self._told or name in self._names.known(kind):
+            return
+        self._told.add(kind)
+        api.msg.note(sentences.names_unchecked(KINDS[kind], name, distribution, kind), value.where, code=NAME)
 
     def _unknown(self, kind: str, value: Value, name: str, note: str) -> Fault:
         return Fault(value.where, sentences.unknown(KINDS[kind], name, self._names.known(kind)), NAME, note)
@@ -70,7 +85,7 @@ class Lookups:
 
     def _reports(self, node: CallExpr, call: Call, file: MypyFile | None) -> _Reports:
         plugins = call.value("plugins")
-        if not self._names.complete or file is None or (plugins is not None and not plugins.is_none):
+        if file is None or (plugins is not None and not plugins.is_none):
             return _Reports.NEVER
         callee = node.callee
         if not isinstance(callee, MemberExpr) or callee.name != "build":

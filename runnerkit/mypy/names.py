@@ -18,7 +18,7 @@ configuration, in the same way::
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from configparser import ConfigParser
 from configparser import Error as ConfigParserError
 from dataclasses import dataclass
@@ -80,8 +80,9 @@ class Names:
     """What there is, as {kind: {name: target}}; a target is written `module:attribute`."""
 
     targets: Mapping[str, Mapping[str, str]]
-    complete: bool
-    """Whether that is all: every installed plugin declares its names, and it is known what is installed."""
+    incomplete: Mapping[str, str]
+    """The kinds of which there may be more, and whose fault that is: of a package that declares no names, as a
+    clause; nothing where it is not known what is installed."""
 
     def known(self, kind: str) -> list[str]:
         """Return the names of a kind, those built in included, sorted."""
@@ -104,20 +105,46 @@ class Names:
 def find_names(options: Options, paths: SearchPaths, config: Config) -> Names:
     """Read what is declared in the environment that mypy checks, which may be another than its own."""
     targets: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
-    complete = options.python_executable is not None  # else mypy was told to look at no installed package
-    for groups in _entry_points([*paths.mypy_path, *paths.package_path]):
+    incomplete: dict[str, str] = {}
+    if options.python_executable is None:  # mypy was told to look at no installed package
+        incomplete.update(dict.fromkeys(KINDS, ""))
+    path = [*paths.mypy_path, *paths.package_path]
+    for distribution, groups in _entry_points(path):
         declared = {kind: groups[f"{GROUP}.{kind}"] for kind in KINDS if f"{GROUP}.{kind}" in groups}
         for kind, points in declared.items():
             for name, target in points.items():
                 targets[kind].setdefault(name, target.partition("[")[0].strip())
-        complete &= bool(declared) or GROUP not in groups
+        if GROUP in groups and not declared:
+            for kind in _kinds_in(groups[GROUP].values(), path):
+                incomplete.setdefault(kind, distribution)
     for kind, name, target in _configured(config):
         targets[kind][name] = target
-    return Names(targets, complete)
+    return Names(targets, incomplete)
 
 
-def _entry_points(path: Sequence[str]) -> Iterator[ConfigParser]:
-    """Yield the entry points of each distribution that has any which may be ours.
+def _kinds_in(modules: Iterable[str], path: Sequence[str]) -> list[str]:
+    """Return the kinds that plugin modules may offer, by the hooks that their sources mention; all if none is found.
+
+    A package may keep its hooks in any module, so that all its sources count.
+    """
+    found: set[str] = set()
+    for module in modules:
+        top = module.partition(":")[0].strip().partition(".")[0]
+        sources = [source for folder in path for source in _sources(Path(folder), top)]
+        if not sources:
+            return list(KINDS)
+        text = "".join(source.read_text(encoding="utf-8", errors="replace") for source in sources)
+        found |= {kind for kind in KINDS if kind in text}
+    return [kind for kind in KINDS if kind in found] or list(KINDS)
+
+
+def _sources(folder: Path, top: str) -> list[Path]:
+    module = folder / f"{top}.py"
+    return [module] if top and module.is_file() else sorted((folder / top).rglob("*.py")) if top else []
+
+
+def _entry_points(path: Sequence[str]) -> Iterator[tuple[str, ConfigParser]]:
+    """Yield each distribution that has entry points which may be ours, and those.
 
     Of several distributions of one name, that found first counts. (`importlib.metadata` does the same, but to import
     it takes longer than all the rest of the plugin in a run of mypy in which nothing has changed.)
@@ -133,7 +160,7 @@ def _entry_points(path: Sequence[str]) -> Iterator[ConfigParser]:
         except OSError:  # most have none
             continue
         if f"[{GROUP}" in text:
-            yield _parsed(text)
+            yield name.replace("_", "-"), _parsed(text)
 
 
 def _parsed(text: str) -> ConfigParser:
@@ -178,7 +205,7 @@ class NamesPart(Part):
 
     def config_data(self) -> object:
         """Return, as JSON, all that is declared; mypy checks anew when it changes."""
-        return [self.names.complete, self.names.targets]
+        return [self.names.incomplete, self.names.targets]
 
     @override
     def modules_for(self, file: MypyFile) -> Collection[str]:

@@ -1,0 +1,39 @@
+"""The options of a runner: those that there are not, and parts that are none, in the one sentence of the run time.
+
+mypy by itself says of such a call which overloads there are, about ten of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from mypy.nodes import TypeInfo
+from mypy.options import Options
+
+from runnerkit import _sentences as sentences
+from runnerkit.mypy.calls import Call, Fault
+from runnerkit.mypy.part import Part
+from runnerkit.mypy.shapes import Thing
+from runnerkit.mypy.texts import text
+
+_OPTIONS: Final = "runnerkit.typing.RunnerOptions"
+_MORE: Final = frozenset({"seed", "n_envs", "log_level", "history"})
+_NOT_FOR_USERS: Final = frozenset({"env", "env_id", "plugins"})  # known, but not suggested
+_PARTS: Final = {"history": sentences.not_a_history, "executor": sentences.not_an_executor}
+
+
+def faults_of_options(part: Part, call: Call, options: Options) -> Iterator[Fault]:
+    """Yield the options of a call that no runner has, and what is no history format or executor."""
+    symbol = part.lookup(_OPTIONS)
+    declared = symbol.node.typeddict_type if symbol and isinstance(symbol.node, TypeInfo) else None
+    if declared is not None:
+        known = _MORE | declared.items.keys()
+        for name in call.names:
+            value = call.value(name)
+            if value is not None and name not in known | _NOT_FOR_USERS:
+                yield Fault(value.where, sentences.unknown_option(name, sorted(known)))
+    for name, sentence in _PARTS.items():
+        value = call.value(name)
+        if value is not None and not value.is_string and Thing(name, value.type).is_plain:
+            yield Fault(value.where, sentence(text(value.type, options)))
