@@ -30,6 +30,7 @@ from faulty_envs import (
 from gymnasium import spaces
 from typing_extensions import override
 
+import runnerkit
 from runnerkit import EndReason, EpisodeStart, RandomAgent
 from runnerkit.errors import (
     AgentError,
@@ -1010,3 +1011,17 @@ def test_every_rollout_error_is_a_runner_kit_error() -> None:
     for kind in (AgentError, EnvError, EnvSpaceError, MemoryBudgetError):
         assert issubclass(kind, RolloutError)
         assert issubclass(kind, RunnerKitError)
+
+
+@pytest.mark.parametrize(("env_id", "known"), [("PongNoFrameskip-v4", True), ("Pong-v4", True), ("Pong-v5", False)])
+def test_atari_ids_without_a_namespace_are_what_they_are_once_ale_is_imported(env_id: str, known: bool) -> None:
+    pytest.importorskip("ale_py")
+    if not known:
+        with pytest.raises(UnknownNameError, match="Did you mean 'ALE/Pong-v5'"):
+            runnerkit.make(env_id)
+        return
+    with runnerkit.make(env_id) as runner:
+        env = runner.make_env()
+        env.close()
+    assert env.spec is not None
+    assert env.spec.id == env_id

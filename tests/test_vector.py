@@ -720,6 +720,16 @@ def test_a_vector_env_that_does_not_say_when_it_resets_is_refused() -> None:
         runner_of(lambda seed: pool, 2)
 
 
+def test_a_vector_env_that_cannot_be_made_is_not_called_env_0() -> None:
+    def make(seed: int | None, n_envs: int) -> AnyVectorEnv:
+        raise RuntimeError(f"no room for {n_envs}")
+
+    with pytest.raises(EnvError, match="The vector env could not be made: RuntimeError: no room for 2"):
+        runner_of(make, 2)
+    with pytest.raises(EnvError, match=r"The vector env could not be made by env factory vector: TypeError"):
+        runner_of("vector:CartPole-v1", 2, env_options={"colour": "red"})
+
+
 @pytest.mark.parametrize("name", ["num_envs", "single_observation_space", "single_action_space"])
 def test_a_vector_env_that_lacks_what_each_must_have_is_refused(name: str) -> None:
     pool = FakePool(2)

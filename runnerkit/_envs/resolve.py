@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
 import gymnasium
@@ -24,7 +26,7 @@ __all__ = ["EnvMaker", "require_known", "resolve_env", "seed_spaces", "seed_vect
 
 # Namespaces whose envs Gymnasium knows only after an import that users forget: (module, distribution).
 _NAMESPACES: Final[Mapping[str, tuple[str, str]]] = {"ALE": ("ale_py", "ale-py")}
-
+_ATARI_ID: Final = re.compile(r"([A-Za-z0-9]+?)(?:-ram)?(?:NoFrameskip|Deterministic)?(?:-v\d+)?")
 
 EnvMaker: TypeAlias = "Callable[[int | None, int], AnyEnv | AnyVectorEnv]"
 """Makes env i: (seed, i) -> env."""
@@ -88,7 +90,14 @@ class _Told:
 
     def __call__(self, seed: int | None, env_index: int) -> AnyEnv | AnyVectorEnv:
         facts = {**self.facts, "env_index": env_index} if self.wants_index else self.facts
-        return self.make_env(seed, **{**facts, **self.options})
+        try:
+            return self.make_env(seed, **{**facts, **self.options})
+        except RunnerKitError:
+            raise
+        except Exception as error:
+            if "n_envs" not in self.facts:
+                raise  # and the executor says which env it was
+            raise EnvError(f"could not be made: {describe(error)}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +170,8 @@ class _FactoryEnv:
             raise
         except Exception as error:
             what = f"could not be made by env factory {self.title}: {describe(error)}"
-            raise EnvError(what, env_index=env_index) from error
+            makes_all = "n_envs" in self.facts  # told, for a vector env
+            raise EnvError(what, env_index=-1 if makes_all else env_index) from error
 
 
 def wanted(function: Callable[..., object], known: Mapping[str, object]) -> dict[str, object]:
@@ -230,7 +240,7 @@ def require_known(env_id: str, plugins: Plugins) -> EnvSpec:
         raise UnknownNameError("env", env_id, registry.keys(), hint) from error
     if spec := _spec(name):
         return spec
-    _register_namespaces([name.partition("/")[0]])
+    _register_namespaces(["ALE" if _is_atari(name) else name.partition("/")[0]])
     plugins.discover()
     if spec := _spec(name):
         return spec
@@ -264,6 +274,16 @@ def _spec(env_id: str) -> EnvSpec | None:
     elif newest is not None and version is not None and newest > version and spec is not None:
         gymnasium.logger.warn(f"{env_id} is out of date: its newest version is v{newest}.")
     return spec
+
+
+def _is_atari(env_id: str) -> bool:
+    """Whether an id without a namespace is one of an Atari game, such as PongNoFrameskip-v4, if ale-py is installed."""
+    package = importlib.util.find_spec(_NAMESPACES["ALE"][0])
+    name = _ATARI_ID.fullmatch(env_id)
+    if package is None or name is None:
+        return False
+    games = (path for place in package.submodule_search_locations or () for path in Path(place).glob("roms/*.bin"))
+    return name[1].lower() in {game.stem.replace("_", "") for game in games}
 
 
 def _hint(env_id: str, plugins: Plugins) -> str:

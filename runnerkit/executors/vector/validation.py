@@ -30,7 +30,11 @@ def autoreset_mode(env: AnyVectorEnv) -> AutoresetMode:
         modes = ", ".join(f"AutoresetMode.{mode.name}" for mode in AutoresetMode)
         raise ArgumentError(
             f"{type(env).__name__} does not say when it resets its envs: metadata['autoreset_mode'] is {said_mode!r}, "
-            f"not one of {modes}. Set it to what the env does."
+            f"not one of {modes}. Make the env in a function that sets it to what the env does:\n\n"
+            "    def make(seed, n_envs):\n"
+            "        env = ...\n"
+            '        env.unwrapped.metadata = {**env.metadata, "autoreset_mode": AutoresetMode.NEXT_STEP}\n'
+            "        return env\n"
         ) from None
 
 
