@@ -894,8 +894,8 @@ def test_an_agent_is_held_against_the_processors_beside_it() -> None:
 
 @pytest.mark.parametrize(("space", "annotation"), RIGHT_BATCHES)
 def test_processors_that_may_fit_are_not_refused(space: Space[Any], annotation: object) -> None:
-    fits = processor_of(annotation, annotation)
-    with runner_of(space, space, preprocessors=[fits, fits], postprocessors=[fits, fits]) as runner:
+    before, after = ([processor_of(annotation, annotation) for _ in range(2)] for _ in range(2))
+    with runner_of(space, space, preprocessors=before, postprocessors=after) as runner:
         runner.rollout(RandomAgent(runner.action_space, seed=0), steps=2)
 
 
