@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from runnerkit import _sentences as sentences
-from runnerkit._checks.annotations import text
-from runnerkit._checks.contracts import POSTPROCESSOR, PREPROCESSOR, THE_ENV, Facts
+from runnerkit._checks.contracts import POSTPROCESSOR, PREPROCESSOR, Facts
 from runnerkit._core.batches import BatchReader
 from runnerkit._core.spaces import Column, Layout, MisfitError
 from runnerkit.errors import ArgumentError, PluginError, ProcessorError, SpaceError
@@ -337,32 +336,24 @@ class Chain:
         return columns
 
 
-def bind_preprocessors(named: Sequence[tuple[str, ActionPreprocessor]], space: Space[Any]) -> tuple[Chain, Layout, str]:
-    """Bind preprocessors to the env's observation space; return the chain, what the agent sees, and who shows it."""
+def bind_preprocessors(named: Sequence[tuple[str, ActionPreprocessor]], space: Space[Any]) -> tuple[Chain, Layout]:
+    """Bind preprocessors to the env's observation space; return the chain, and what the agent sees."""
     links: list[tuple[str, Callable[[Any], object], Layout]] = []
-    layout, source = Layout(space, "observation"), THE_ENV
+    layout = Layout(space, "observation")
     for name, processor in named:
-        facts = PREPROCESSOR.look(processor)
-        bound = _bind(name, facts, processor.bind, layout.space)
-        _refuse(facts.takes_fault(source, layout), name, facts)
-        layout, source = Layout(bound, "observation"), facts.title
+        layout = Layout(_bind(name, PREPROCESSOR.look(processor), processor.bind, layout.space), "observation")
         links.append((name, processor, layout))
-    return Chain(links), layout, source
+    return Chain(links), layout
 
 
-def bind_postprocessors(
-    named: Sequence[tuple[str, ActionPostprocessor]], space: Space[Any]
-) -> tuple[Chain, Layout, str]:
-    """Bind postprocessors to the env's action space, backwards; return the chain, what the agent does, and to whom."""
+def bind_postprocessors(named: Sequence[tuple[str, ActionPostprocessor]], space: Space[Any]) -> tuple[Chain, Layout]:
+    """Bind postprocessors to the env's action space, backwards; return the chain, and what the agent chooses."""
     links: list[tuple[str, Callable[[Any], object], Layout]] = []
-    layout, sink = Layout(space, "action"), THE_ENV
+    layout = Layout(space, "action")
     for name, processor in reversed(named):
         links.append((name, processor, layout))
-        facts = POSTPROCESSOR.look(processor)
-        bound = _bind(name, facts, processor.bind, layout.space)
-        _refuse(facts.gives_fault(sink, layout), name, facts)
-        layout, sink = Layout(bound, "action"), facts.title
-    return Chain(links[::-1]), layout, sink
+        layout = Layout(_bind(name, POSTPROCESSOR.look(processor), processor.bind, layout.space), "action")
+    return Chain(links[::-1]), layout
 
 
 def _bind(name: str, facts: Facts, bind: Callable[[Space[Any]], object], space: Space[Any]) -> Space[Any]:
@@ -374,15 +365,10 @@ def _bind(name: str, facts: Facts, bind: Callable[[Space[Any]], object], space: 
     except Exception as error:
         raise PluginError(f"{kind} {name} raised in bind({space}): {type(error).__name__}: {error}") from error
     if not isinstance(bound, Space):
-        given = text(type(bound))
+        given = "None" if bound is None else type(bound).__name__
         fault = sentences.wrong_method_result(facts.what, facts.who, "bind", given, "Space[Any]")
         raise PluginError(fault + _who_is(name, facts))
     return bound
-
-
-def _refuse(fault: str, name: str, facts: Facts) -> None:
-    if fault:
-        raise SpaceError(fault + _who_is(name, facts))
 
 
 def _who_is(name: str, facts: Facts) -> str:

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from runnerkit import Contribution, GymRunner, RandomAgent, Registry, hookimpl
-from runnerkit._checks.annotations import text
-from runnerkit.errors import ArgumentError, PluginError, SpaceError
+from runnerkit.errors import ArgumentError, PluginError
 from runnerkit.executors import SerialExecutor
 
 if TYPE_CHECKING:
@@ -394,11 +393,9 @@ def test_an_object_is_looked_at_itself_where_it_is_not_as_its_class() -> None:
 def test_a_class_that_was_patched_is_looked_at_again() -> None:
     class Patched(Plain): ...
 
-    def of_words(self: Any, observations: NDArray[np.str_]) -> Any: ...
-
     with runner_of() as runner:
         runner.rollout(Patched(), steps=1)
-        for wrong, says in ((of_words, "expects"), (Awaited.act, "act is async"), (Recurrent.act, "it is called as")):
+        for wrong, says in ((Awaited.act, "act is async"), (Recurrent.act, "it is called as")):
             Patched.act = wrong  # type: ignore[method-assign, assignment]
             with pytest.raises(ArgumentError, match=says):
                 runner.rollout(Patched(), steps=1)
@@ -492,10 +489,6 @@ def test_an_own_compute_action_gets_a_function_as_an_agent(asks_itself: bool) ->
         assert [len(history) for history in runner.rollout(zeros, steps=3)] == [3, 3]
 
 
-def of_bytes(observations: NDArray[np.uint8]) -> NDArray[np.int64]:
-    return zeros(observations)
-
-
 async def later(observations: Any) -> Any:
     return zeros(observations)
 
@@ -510,7 +503,6 @@ async def later(observations: Any) -> Any:
             "Agent act: it is called as act(observations), not act(observations, state, *, greedy, **options). ",
         ),
         (later, "Agent later: later is async, but nothing awaits it. Make it a plain method."),
-        (of_bytes, "Agent of_bytes expects NDArray[uint8], but the env provides NDArray[float32]."),
     ],
 )
 def test_a_function_that_cannot_be_an_agent_is_refused_before_a_step(agent: Any, says: str) -> None:
@@ -660,52 +652,6 @@ def test_methods_of_a_recorders_own_are_not_refused(name: str) -> None:
 
 # ---- batches that agents take and give
 
-WRONG_BATCHES = [
-    (BOX, NDArray[np.int64], "NDArray[int64]", "NDArray[float32]"),
-    (BOX, NDArray[np.bool_], text(NDArray[np.bool_]), "NDArray[float32]"),
-    (BOX, NDArray[np.str_], text(NDArray[np.str_]), "NDArray[float32]"),
-    (BOX, NDArray[np.object_], text(NDArray[np.object_]), "NDArray[float32]"),
-    (BOX, dict[str, Any], "dict[str, Any]", "NDArray[float32]"),
-    (BOX, Mapping[str, NDArray[np.float32]], "Mapping[str, NDArray[float32]]", "NDArray[float32]"),
-    (BOX, Pixels, "Pixels", "NDArray[float32]"),
-    (BOX, dict[str, Any] | NDArray[np.str_], f"dict[str, Any] | {text(NDArray[np.str_])}", "NDArray[float32]"),
-    (BOX, "dict[str, Any]", "dict[str, Any]", "NDArray[float32]"),
-    (DICT, NDArray[np.float32], "NDArray[float32]", "dict[str, Any]"),
-    (TUPLE, NDArray[np.int64], "NDArray[int64]", "tuple[NDArray[float32], NDArray[int64]]"),
-    (TUPLE, dict[str, Any], "dict[str, Any]", "tuple[NDArray[float32], NDArray[int64]]"),
-]
-WRONG_FOR_LISTS = (TEXT, dict[str, Any], "dict[str, Any]", "list[Any]")
-
-
-@pytest.mark.parametrize(
-    ("space", "takes", "taken", "given"),
-    [*WRONG_BATCHES, WRONG_FOR_LISTS, (TEXT, NDArray[np.str_], text(NDArray[np.str_]), "list[Any]")],
-)
-def test_an_agent_that_takes_other_batches_is_refused(space: Space[Any], takes: object, taken: str, given: str) -> None:
-    assert refusal(agent_of(DISCRETE, takes=takes), runner_of(space)) == (
-        f"Agent Mine expects {taken}, but the env provides {given}. Change the annotation, or insert a preprocessor."
-    )
-
-
-@pytest.mark.parametrize(
-    ("space", "gives", "given", "taken"),
-    [
-        *(wrong for wrong in WRONG_BATCHES if wrong[1] != NDArray[np.int64]),  # whole numbers are numbers
-        WRONG_FOR_LISTS,
-        (DISCRETE, NDArray[np.float32], "NDArray[float32]", "NDArray[int64]"),
-        (DISCRETE, NDArray[np.floating[Any]], "NDArray[floating[Any]]", "NDArray[int64]"),
-        (DISCRETE, None, "None", "NDArray[int64]"),
-        (DISCRETE, str, "str", "NDArray[int64]"),
-        (BOX, str | None, "str | None", "NDArray[float32]"),
-        (BINARY, NDArray[np.float64], "NDArray[float64]", "NDArray[int8]"),
-    ],
-)
-def test_an_agent_that_gives_other_batches_is_refused(space: Space[Any], gives: object, given: str, taken: str) -> None:
-    assert refusal(agent_of(space, gives=gives), runner_of(action=space)) == (
-        f"Agent Mine provides {given}, but the env expects {taken}. Change the annotation, or insert a postprocessor."
-    )
-
-
 SAYS_NOTHING = [Any, object, T, list, list[float], Sequence[Any], "KnownToTypeCheckersOnly", "no code at all", 3]
 RIGHT_BATCHES = [
     (BOX, NDArray[np.float32]),
@@ -736,12 +682,23 @@ RIGHT_BATCHES = [
     (TEXT, list[str]),
     *((space, annotation) for space in (BOX, DICT, TEXT) for annotation in SAYS_NOTHING),
 ]
+# What mypy reports: the code may work all the same.
+INEXACT = [
+    (BOX, NDArray[np.uint8]),
+    (BOX, NDArray[np.str_]),
+    (BOX, dict[str, Any]),
+    (BOX, str),
+    (DISCRETE, NDArray[np.float32]),
+    (DICT, NDArray[np.float32]),
+    (TUPLE, dict[str, Any]),
+    (TEXT, dict[str, Any]),
+]
 
 
 @pytest.mark.parametrize(
-    ("space", "takes"), [*RIGHT_BATCHES, (BOX, float), (BOX, np.float32), (DISCRETE, NDArray[np.float32])]
+    ("space", "takes"), [*RIGHT_BATCHES, *INEXACT, (BOX, float), (BOX, np.float32), (DISCRETE, NDArray[np.float32])]
 )
-def test_an_agent_that_may_take_the_batches_is_not_refused(space: Space[Any], takes: object) -> None:
+def test_no_agent_is_refused_for_what_it_says_to_take(space: Space[Any], takes: object) -> None:
     with runner_of(space) as runner:
         runner.rollout(agent_of(DISCRETE, takes=takes), steps=2)
 
@@ -750,6 +707,7 @@ def test_an_agent_that_may_take_the_batches_is_not_refused(space: Space[Any], ta
     ("space", "gives"),
     [
         *RIGHT_BATCHES,
+        *INEXACT,
         (BINARY, NDArray[np.bool_]),
         (BOX, NDArray[np.int64]),
         (TEXT, NDArray[np.object_]),
@@ -758,7 +716,7 @@ def test_an_agent_that_may_take_the_batches_is_not_refused(space: Space[Any], ta
         (BOX, float | None),
     ],
 )
-def test_an_agent_that_may_give_the_batches_is_not_refused(space: Space[Any], gives: object) -> None:
+def test_no_agent_is_refused_for_what_it_says_to_give(space: Space[Any], gives: object) -> None:
     with runner_of(action=space) as runner:
         runner.rollout(agent_of(space, gives=gives), steps=2)
 
@@ -772,12 +730,6 @@ class Passes:
 
     def __call__(self, batch: Any, /) -> Any:
         return batch
-
-
-class BindsNothing(Passes):
-    @override
-    def bind(self, space: Space[Any], /) -> None:  # type: ignore[override]
-        raise AssertionError("not to be called")
 
 
 class BindsByTwo(Passes):
@@ -798,7 +750,6 @@ class Waits(Passes):
         (Passes, "Passes is a class. Make one: Passes()."),
         (zeros, "function has no method bind(space). Give it one."),
         (Plain(), "Plain has no method bind(space). Give it one."),
-        (BindsNothing(), "BindsNothing: bind must return Space[Any], not None."),
         (BindsByTwo(), "BindsByTwo: it is called as bind(space), not bind(space, other). Change its parameters."),
         (Waits(), "Waits: __call__ is async, but nothing awaits it. Make it a plain method."),
     ],
@@ -853,49 +804,10 @@ def processor_of(takes: object = Any, gives: object = Any, name: str = "Mine") -
     return type(name, (made,), {"bind": Passes.bind})()
 
 
-@pytest.mark.parametrize(("space", "takes", "taken", "given"), WRONG_BATCHES)
-def test_a_preprocessor_that_takes_other_batches_than_the_env_gives_is_refused(
-    space: Space[Any], takes: object, taken: str, given: str
-) -> None:
-    with pytest.raises(SpaceError) as caught:
-        runner_of(space, preprocessors=[processor_of(takes)])
-    assert str(caught.value) == (
-        f"Preprocessor Mine expects {taken}, but the env provides {given}. "
-        "Change the annotation, or insert a preprocessor."
-    )
-
-
-def test_a_preprocessor_is_held_against_the_one_before_it() -> None:
-    scaled = processor_of(NDArray[np.uint8])
-    with pytest.raises(SpaceError, match=r"^Preprocessor Mine expects NDArray\[uint8\], but Preprocessor ScaleIm"):
-        runner_of(PIXELS, preprocessors=["scale-image", scaled])
-    runner_of(PIXELS, preprocessors=[scaled, "scale-image"]).close()
-
-
-def test_a_postprocessor_is_held_against_the_env_and_the_one_after_it() -> None:
-    arrays, dicts = processor_of(gives=NDArray[np.float32]), processor_of(gives=dict[str, Any], name="Splits")
-    with pytest.raises(
-        SpaceError, match=r"^Postprocessor Splits provides dict\[str, Any\], but the env expects NDArray\[fl"
-    ):
-        runner_of(action=BOX, postprocessors=[arrays, dicts])
-    with pytest.raises(
-        SpaceError, match=r"^Postprocessor Splits provides dict\[str, Any\], but Postprocessor Mine expects "
-    ):
-        runner_of(action=BOX, postprocessors=[dicts, arrays])
-    runner_of(action=BOX, postprocessors=[arrays, "clip"]).close()
-
-
-def test_an_agent_is_held_against_the_processors_beside_it() -> None:
-    says = refusal(agent_of(DISCRETE, takes=NDArray[np.uint8]), runner_of(PIXELS, preprocessors=["scale-image"]))
-    assert says.startswith("Agent Mine expects NDArray[uint8], but Preprocessor ScaleImage provides NDArray[float32].")
-    says = refusal(agent_of(BOX, gives=str), runner_of(action=BOX, postprocessors=["clip", "rescale"]))
-    assert says.startswith("Agent Mine provides str, but Postprocessor Clip expects NDArray[float32].")
-
-
-@pytest.mark.parametrize(("space", "annotation"), RIGHT_BATCHES)
-def test_processors_that_may_fit_are_not_refused(space: Space[Any], annotation: object) -> None:
-    before, after = ([processor_of(annotation, annotation) for _ in range(2)] for _ in range(2))
-    with runner_of(space, space, preprocessors=before, postprocessors=after) as runner:
+@pytest.mark.parametrize(("space", "annotation"), [*RIGHT_BATCHES, *INEXACT])
+def test_no_processor_is_refused_for_its_annotations(space: Space[Any], annotation: object) -> None:
+    four = [processor_of(annotation, annotation) for _ in range(4)]
+    with runner_of(space, space, preprocessors=four[:2], postprocessors=four[2:]) as runner:
         runner.rollout(RandomAgent(runner.action_space, seed=0), steps=2)
 
 
@@ -907,30 +819,3 @@ def test_a_bind_of_a_space_of_its_own_kind_or_of_what_may_be_one_is_fine() -> No
         bind.__annotations__ = {"return": result}
         type(processor).bind = bind
         runner_of(preprocessors=[processor]).close()
-
-
-# ---- annotations as text
-
-
-@pytest.mark.parametrize(
-    ("annotation", "said"),
-    [
-        (None, "None"),
-        (Any, "Any"),
-        (int | None, "int | None"),
-        (list, "list[Any]"),
-        (dict, "dict[Any, Any]"),
-        (tuple[int, ...], "tuple[int, ...]"),
-        (Callable[[int, str], None], "Callable[[int, str], None]"),
-        (Callable[..., NDArray[np.int64]], "Callable[..., NDArray[int64]]"),
-        (NDArray[np.float32], "NDArray[float32]"),
-        (NDArray[np.float32 | np.int64], "NDArray[float32 | int64]"),
-        (type[int], "type[int]"),
-        (T, "T"),
-        (Pixels, "Pixels"),
-        (OfAnyKind, "OfAnyKind[Any]"),
-        (Space[Any], "Space[Any]"),
-    ],
-)
-def test_an_annotation_is_written_as_a_person_would_write_it(annotation: object, said: str) -> None:
-    assert text(annotation) == said

@@ -332,12 +332,6 @@ class ClosesOnce(HalfRecorder):
     def close(self, block: Block) -> None: ...
 
 
-class FinishesNothing:
-    def finish(self, block: Block, /) -> None: ...
-
-    def close(self) -> None: ...
-
-
 @pytest.mark.parametrize(
     ("opened", "says"),
     [
@@ -349,10 +343,6 @@ class FinishesNothing:
             ClosesOnce(),
             "History format Opens: Recorder ClosesOnce: it is called as close(), not close(block). "
             "Change its parameters.",
-        ),
-        (
-            FinishesNothing(),
-            "History format Opens: Recorder FinishesNothing: finish must return Sequence[object], not None.",
         ),
     ],
 )

@@ -1,1 +1,1 @@
-"""What parts must be like, looked at while the program runs: call shapes, annotations, contracts."""
+"""What parts must be like, looked at while the program runs: call shapes and contracts."""

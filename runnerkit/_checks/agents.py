@@ -5,11 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, Final
 
-from gymnasium import spaces
+from gymnasium import Space, spaces
 
 from runnerkit import _sentences as sentences
 from runnerkit._checks.contracts import AGENT, FUNCTION_AGENT, Facts
-from runnerkit._core.spaces import Layout
 from runnerkit.errors import ArgumentError
 
 __all__ = ["AgentGate"]
@@ -20,12 +19,11 @@ _TORCH_MODULE: Final = ("torch.nn.modules.module", "Module")
 class AgentGate:
     """Lets agents pass that can act in one runner.
 
-    `source` and `sink` are what is before and after the agent: `THE_ENV`, or the title of a processor.
+    `action` is the space of the actions that it is to choose.
     """
 
-    def __init__(self, observation: Layout, source: str, action: Layout, sink: str) -> None:
-        self._source = source, observation
-        self._sink = sink, action
+    def __init__(self, action: Space[Any]) -> None:
+        self._action = action
         self._passed: Facts | None = None  # a class has always the same
 
     def admit(self, agent: object, *, called_plainly: bool) -> Any:
@@ -46,7 +44,7 @@ class AgentGate:
         if not called_plainly and (acts or (callable(agent) and not isinstance(agent, type))):
             fault = facts.near_miss
         else:
-            fault = facts.fault or facts.takes_fault(*self._source) or facts.gives_fault(*self._sink)
+            fault = facts.fault
         if fault:
             raise ArgumentError(fault)
         if called_plainly:
@@ -58,7 +56,7 @@ class AgentGate:
         if callable(getattr(agent, "predict", None)) and (is_module or not callable(agent)):
             raise ArgumentError(sentences.predicts(who))
         if is_module:
-            raise ArgumentError(sentences.forwards(who, isinstance(self._sink[1].space, spaces.Discrete)))
+            raise ArgumentError(sentences.forwards(who, isinstance(self._action, spaces.Discrete)))
 
 
 def _is_torch_module(given: object) -> bool:

@@ -2,7 +2,6 @@
 
     facts = PREPROCESSOR.look(Scale())
     facts.fault                             # "" if it is fine, else what is wrong with it
-    facts.takes_fault("the env", layout)    # with what it gets, by its annotations
 
 Faults are in the sentences of `runnerkit._sentences`, for the caller to raise as an error. What cannot be looked into,
 such as a function written in C, passes.
@@ -13,16 +12,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, MethodWrapperType, ModuleType
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary, ref
 
-from gymnasium import Space, spaces
-
 from runnerkit import _sentences as sentences
-from runnerkit._checks.annotations import ALL_KINDS, MAPPING, NO_BATCH, SCALAR, annotation_of, contradicts, forms, text
 from runnerkit._checks.signatures import called_otherwise, first_parameter, is_async, name_of
-from runnerkit._core.batches import readable_kinds
-from runnerkit._core.spaces import Layout, Leaf
 
 __all__ = [
     "AGENT",
@@ -33,23 +27,13 @@ __all__ = [
     "POSTPROCESSOR",
     "PREPROCESSOR",
     "RECORDER",
-    "THE_ENV",
     "Contract",
     "Facts",
     "is_plain_value",
 ]
 
-THE_ENV: Final = "the env"
-
 _STATIC = (staticmethod, classmethod)
 _FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType)
-
-
-class Batch(NamedTuple):
-    """What an annotation says about a batch: in words, and what it may be; see `annotations.forms`."""
-
-    text: str = "Any"
-    forms: frozenset[str] = frozenset()
 
 
 class Facts(NamedTuple):
@@ -61,25 +45,6 @@ class Facts(NamedTuple):
     """What is wrong with it, whatever it is used with; empty if nothing is."""
     near_miss: str = ""
     """What is wrong with it even if it is called in another way: a method that is never called."""
-    takes: Batch = Batch()
-    gives: Batch = Batch()
-
-    def takes_fault(self, source: str, layout: Layout) -> str:
-        """Return what is wrong, if anything, should it get batches of that layout from a source."""
-        if not self.takes.forms or self.takes.forms & _given(layout):
-            return ""
-        return sentences.takes_otherwise(self.what, self.who, self.takes.text, source, _text(layout.space))
-
-    def gives_fault(self, sink: str, layout: Layout) -> str:
-        """Return what is wrong, if anything, should a batch of that layout be made of what it returns."""
-        if not self.gives.forms or self.gives.forms & _readable(layout):
-            return ""
-        return sentences.gives_otherwise(self.what, self.who, self.gives.text, sink, _text(layout.space))
-
-    @property
-    def title(self) -> str:
-        """What it is called by those before and after it: "Preprocessor Scale"."""
-        return f"{self.what} {self.who}"
 
 
 class _Noted(NamedTuple):
@@ -98,8 +63,6 @@ class Contract:
         calls: how its methods are called, `act(observations)`.
         optional: how methods are called that it need not have; they are checked where they are there.
         elsewhere: how methods are called that it need not have, and that may mean something else.
-        batches: the method through which batches pass, if any.
-        results: what methods must return: a class or Protocol, and the same as text.
         may_be_class: whether it is only called, so that a class will do.
 
     """
@@ -110,16 +73,12 @@ class Contract:
         *calls: str,
         optional: tuple[str, ...] = (),
         elsewhere: tuple[str, ...] = (),
-        batches: str = "",
-        results: Mapping[str, tuple[type, str]] = MappingProxyType({}),
         may_be_class: bool = False,
     ) -> None:
         self.what: str = what
         self.calls: tuple[str, ...] = calls
         self._optional = optional
         self._not_needed = (*optional, *elsewhere)
-        self._batches = batches
-        self._results = results
         self._may_be_class = may_be_class
         self._names = frozenset(map(name_of, (*calls, *optional)))
         self._of_classes: WeakKeyDictionary[type, _Noted] = WeakKeyDictionary()
@@ -154,12 +113,7 @@ class Contract:
     def _facts(self, given: object) -> Facts:
         who = self._who(given)
         near_miss = self._near_miss(given, who)
-        fault = self._fault(given, who) or near_miss or self._result_fault(given, who)
-        if fault or not self._batches:
-            return Facts(self.what, who, fault, near_miss)
-        method = _method(given, self._batches)
-        takes, gives = _batch(method, first_parameter(method)), _batch(method, "return")
-        return Facts(self.what, who, "", "", takes, gives)
+        return Facts(self.what, who, self._fault(given, who) or near_miss, near_miss)
 
     def _who(self, given: object) -> str:
         """Return the name of a class, that of a function where functions are meant to be, else that of its class."""
@@ -197,43 +151,21 @@ class Contract:
         """Whether it is a class where there should be an object; some classes are as good as one."""
         if self._may_be_class or not isinstance(given, type):
             return False
-        return self._batches == "__call__" or not all(_is_asked_itself(given, call) for call in self.calls)
-
-    def _result_fault(self, given: object, who: str) -> str:
-        for name, (wanted, said) in self._results.items():
-            annotation = annotation_of(getattr(given, name), "return")
-            if contradicts(annotation, wanted):
-                return sentences.wrong_method_result(self.what, who, name, text(annotation), said)
-        return ""
+        return "__call__" in map(name_of, self.calls) or not all(_is_asked_itself(given, call) for call in self.calls)
 
 
-class _Rows(Protocol):
-    """What a recorder must return, at the least."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: Any, /) -> object: ...
-
-
-_BINDS: Final[Mapping[str, tuple[type, str]]] = {"bind": (Space, "Space[Any]")}
-
-AGENT: Final = Contract(
-    "Agent", sentences.ACT, optional=(sentences.BEGIN_EPISODES, sentences.SET_ACTIVE_ENVS), batches="act"
-)
-FUNCTION_AGENT: Final = Contract("Agent", sentences.CHOOSE, batches="__call__")
+AGENT: Final = Contract("Agent", sentences.ACT, optional=(sentences.BEGIN_EPISODES, sentences.SET_ACTIVE_ENVS))
+FUNCTION_AGENT: Final = Contract("Agent", sentences.CHOOSE)
 """What is called with observations itself, as it has no method `act`."""
 PREPROCESSOR: Final = Contract(
     "Preprocessor",
     sentences.BIND,
     sentences.PROCESS_OBSERVATIONS,
-    batches="__call__",
-    results={**_BINDS, "__call__": (object, "observations")},
 )
 POSTPROCESSOR: Final = Contract(
     "Postprocessor",
     sentences.BIND,
     sentences.PROCESS_ACTIONS,
-    batches="__call__",
-    results={**_BINDS, "__call__": (object, "actions")},
 )
 HISTORY_FORMAT: Final = Contract("History format", sentences.OPEN)
 RECORDER: Final = Contract(
@@ -241,7 +173,6 @@ RECORDER: Final = Contract(
     sentences.FINISH,
     sentences.CLOSE,
     elsewhere=(sentences.APPEND,),
-    results={"finish": (_Rows, "Sequence[object]")},
 )
 
 EXECUTOR: Final = Contract(
@@ -308,46 +239,3 @@ def _method(given: object, call: str) -> Any:
     if not callable(given):
         return None
     return given if found is None or isinstance(given, type) or isinstance(found, MethodWrapperType) else found
-
-
-# ---- batches
-
-
-def _batch(function: object, name: str) -> Batch:
-    annotation = annotation_of(function, name)
-    found = forms(annotation)
-    return Batch(text(annotation), found) if found else Batch()
-
-
-# What is annotated as one number often works with an array of them.
-
-
-def _given(layout: Layout) -> frozenset[str]:
-    """Return the annotations' forms that a batch as runners hand it out may be taken for.
-
-    Whole numbers may be taken for others: what computes with floats can do so with them.
-    """
-    always = {SCALAR, NO_BATCH}
-    if layout.is_array:
-        kind = layout.leaves[0].dtype.kind
-        return frozenset({*always, *("iuf" if kind in "iu" else kind)})
-    return frozenset({*always, MAPPING} if isinstance(layout.space, spaces.Dict) else always)
-
-
-def _readable(layout: Layout) -> frozenset[str]:
-    """Return the forms of what a batch can be read from; see `batches`."""
-    if layout.is_array:
-        return frozenset({SCALAR, *readable_kinds(layout.leaves[0])})
-    if layout.is_single:
-        return frozenset({SCALAR, *ALL_KINDS})
-    return frozenset({SCALAR, MAPPING} if isinstance(layout.space, spaces.Dict) else {SCALAR})
-
-
-def _text(space: Space[Any]) -> str:
-    """Return the type of a batch of a space as text."""
-    if isinstance(space, spaces.Dict):
-        return "dict[str, Any]"
-    if isinstance(space, spaces.Tuple):
-        return f"tuple[{', '.join(map(_text, space.spaces)) or '()'}]"
-    leaf = Leaf("", space)
-    return "list[Any]" if leaf.is_object else f"NDArray[{leaf.dtype.name}]"

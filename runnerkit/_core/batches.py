@@ -17,7 +17,7 @@ from gymnasium import spaces
 from runnerkit._core.arrays import as_array
 from runnerkit._core.spaces import Column, Layout, Leaf, MisfitError
 
-__all__ = ["BatchReader", "readable_kinds"]
+__all__ = ["BatchReader"]
 
 _Read: TypeAlias = Callable[[Any, int], Column]
 _Inside: TypeAlias = Callable[[Column], bool]
@@ -163,14 +163,14 @@ def _wrong_shape(leaf: Leaf, array: Column, n: int) -> str:
     return f"{leaf.path} must be a batch of shape {want}, not {array.shape}"
 
 
-def readable_kinds(leaf: Leaf) -> str:
+def _readable_kinds(leaf: Leaf) -> str:
     """Return the kinds of dtypes that an array for this leaf may have."""
     kinds = {"f": "fiu", "b": "b", "i": "iu", "u": "iu"}.get(leaf.dtype.kind, leaf.dtype.kind)
     return kinds + "b" if isinstance(leaf.space, spaces.MultiBinary) else kinds
 
 
 def _check_kind(leaf: Leaf, array: Column) -> None:
-    if array.dtype.kind not in readable_kinds(leaf):
+    if array.dtype.kind not in _readable_kinds(leaf):
         help_ = ": .astype(np.int64) would help" if array.dtype.kind == "b" and leaf.dtype.kind in "iu" else ""
         raise MisfitError(f"{leaf.path} must be of dtype {leaf.dtype}, not {array.dtype}{help_}")
 

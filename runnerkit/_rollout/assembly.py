@@ -234,8 +234,8 @@ class Blueprint:
     ) -> Assembly:
         _check_envs(facts)
         first = facts[0]
-        preprocess, observation, source = bind_preprocessors(self.preprocessors, first.observation_space)
-        postprocess, action, sink = bind_postprocessors(self.postprocessors, first.action_space)
+        preprocess, observation = bind_preprocessors(self.preprocessors, first.observation_space)
+        postprocess, action = bind_postprocessors(self.postprocessors, first.action_space)
         env_action = Layout(first.action_space, "action")
         layout = BlockLayout(
             n_envs=self.config.n_envs,
@@ -273,7 +273,7 @@ class Blueprint:
             read_actions=readers[0],
             read_env_actions=readers[1],
             render_mode=first.render_mode,
-            gate=AgentGate(observation, source, action, sink),
+            gate=AgentGate(action.space),
             claims=claims,
         )
 

@@ -30,6 +30,32 @@ FAULTY = HERE / "faulty"
 # What mypy says by itself; at run time, too, the name that was meant is in the error.
 IN_WORDS_OF_MYPY = {"a_misspelt_typed_hook": "history_formats", "a_misspelt_option": "tryfirst"}
 
+# What only mypy finds: Python does not hold annotations against what comes, as code may work all the same.
+ONLY_BY_MYPY = {
+    "actions_that_are_forces",
+    "actions_that_are_doubles",
+    "actions_that_are_flags",
+    "no_actions",
+    "a_word_for_an_action",
+    "an_agent_for_pixels",
+    "an_agent_for_indices",
+    "an_agent_for_dicts",
+    "an_agent_for_arrays_where_there_are_tuples",
+    "an_agent_of_the_wrong_type_for_a_runner_of_ones_own",
+    "an_agent_for_a_runner_that_was_handed_over",
+    "names_instead_of_contributions",
+    "a_dict_instead_of_contributions",
+    "one_contribution_instead_of_several",
+    "contributions_of_another_kind",
+    "processors_of_the_other_end",
+    "executors_instead_of_what_makes_them",
+    "formats_without_open",
+    "bind_with_another_result",
+    "preprocessors_that_do_not_connect",
+    "a_preprocessor_for_other_observations",
+    "a_postprocessor_for_other_actions",
+}
+
 # What types alone cannot say: names, plain @hookimpl, what an async __call__ returns, and what goes through a list.
 UNSEEN_BY_PYRIGHT = {
     "a_misspelt_plain_hook",
@@ -159,7 +185,11 @@ def test_there_are_many_faults_of_each_kind() -> None:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
 def test_mypy_and_python_say_the_same_of_a_fault(fault: Fault) -> None:
-    messages, error = by_mypy(fault), refused(functions_of(fault.path)[fault.name])
+    messages = by_mypy(fault)
+    assert messages
+    if fault.name in ONLY_BY_MYPY:
+        return
+    error = refused(functions_of(fault.path)[fault.name])
     meant = IN_WORDS_OF_MYPY.get(fault.name)
     if meant:
         assert any(meant in message for message in messages), messages
