@@ -387,9 +387,9 @@ class ForgetsTheMade(SerialExecutor):
         return facts
 
     @override
-    def close(self) -> None:
+    def close(self, *, watched: bool = True) -> None:
         if self.opened:
-            super().close()
+            super().close(watched=watched)
 
 
 class KeepsThread(SerialExecutor):

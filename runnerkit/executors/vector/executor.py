@@ -65,6 +65,7 @@ class VectorExecutor:
         self._block: Block | None = None
         self._has_learned: bool = False
         self._failed: bool = False
+        self._returned: Any = None  # the last observations of a SAME_STEP env, which it may write over
 
     # ---- what it is
 
