@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -38,3 +39,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: shutil.rmtree(config.option.mypy_testing_base))
         # It takes mypy from the PATH.
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_process_of_the_kit_is_left() -> Iterator[None]:
+    """End the processes that the conformance kit keeps waiting, as other modules count those of this one."""
+    yield
+    kit = sys.modules.get("runnerkit.testing.elsewhere")
+    if kit is not None:
+        kit.end_processes()

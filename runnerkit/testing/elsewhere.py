@@ -20,7 +20,7 @@ from typing import IO, Any, Final, TypeVar
 
 from runnerkit._core.faults import describe
 
-__all__ = ["HASH_SEEDS", "ElsewhereError", "call_elsewhere", "dumps", "process_ids"]
+__all__ = ["HASH_SEEDS", "ElsewhereError", "call_elsewhere", "dumps", "end_processes", "process_ids"]
 
 T = TypeVar("T")
 
@@ -102,9 +102,18 @@ def call_elsewhere(function: Callable[..., T], *arguments: Any, hash_seed: int =
             key = os.getpid(), seed  # a forked child has none of its parent's
             if key not in _zygotes:
                 _zygotes[key] = _Zygote(seed)
-                atexit.register(_zygotes[key].close)
     result: T = _zygotes[os.getpid(), hash_seed].call(function, arguments)
     return result
+
+
+def end_processes() -> None:
+    """End the processes that wait, as they do when the interpreter ends; the next call starts others."""
+    with _starting:
+        for key in [key for key in _zygotes if key[0] == os.getpid()]:  # those of a parent are not for its fork to end
+            _zygotes.pop(key).close()
+
+
+atexit.register(end_processes)
 
 
 def process_ids() -> frozenset[int]:
