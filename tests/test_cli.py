@@ -386,7 +386,7 @@ def test_an_agent_that_fails_is_told_of_with_the_line_that_raised(workplace: Pat
     [
         ("", "Missing argument 'ENV'"),
         ("Cartpole-v1", "Did you mean 'CartPole-v1'?"),
-        ("CartPole-v1 --history arrow", "No history format is called 'arrow'"),
+        ("CartPole-v1 --history feather", "No history format is called 'feather'"),
         ("CartPole-v1 --executor thread", "Did you mean 'threads'?"),
         ("CartPole-v1 --pre flat", "No preprocessor is called 'flat'"),
         ("CartPole-v1 --post flat", "No postprocessor is called 'flat'"),

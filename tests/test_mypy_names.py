@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -29,20 +30,28 @@ class ArrowHistory:
 class Symlog:
     pass
 
-ARROW: runnerkit.HistoryKey[ArrowHistory] = runnerkit.HistoryKey("arrow")
+ARROW: runnerkit.HistoryKey[ArrowHistory] = runnerkit.HistoryKey("feather")
 
 raise RuntimeError("imported")
 """
 ARROW_POINTS = {
-    "runnerkit": {"arrow": "third_arrow"},
-    "runnerkit.history_formats": {"arrow": "third_arrow:ARROW"},
+    "runnerkit": {"feather": "third_arrow"},
+    "runnerkit.history_formats": {"feather": "third_arrow:ARROW"},
     "runnerkit.action_preprocessors": {"symlog": "third_arrow:Symlog"},
 }
 
-FORMATS = "Known: arrays, arrow, minari, mine, torch, transitions.  [runnerkit-name]"
+
+def known(kind: str, *others: str) -> str:
+    """Return the names that mypy lists: those given, and what this environment has installed."""
+    return f"Known: {', '.join(sorted({*others, *entry_points(group=f'runnerkit.{kind}').names}))}."
+
+
+NAMED = ("arrays", "feather", "mine", "torch", "transitions")
+FORMATS = f"{known('history_formats', *NAMED)}  [runnerkit-name]"
+FAMILIES = known("env_factories", "vector")
 EXECUTORS = "Known: auto, processes, serial, threads.  [runnerkit-name]"
 PREPROCESSORS = "Known: flatten, normalize, scale-image, symlog.  [runnerkit-name]"
-MISSPELT = f"No history format is called 'arow'. Did you mean 'arrow'? {FORMATS}"
+MISSPELT = f"No history format is called 'fether'. Did you mean 'feather'? {FORMATS}"
 OTHER = f"No history format is called 'xyzzy'. {FORMATS}"
 
 
@@ -53,18 +62,18 @@ def by_hand(kind: str, name: str) -> str:
 
 
 FAULTY = {
-    "make": ('import runnerkit\nrunnerkit.make("CartPole-v1", history="arow")', [f"2: {MISSPELT}"]),
+    "make": ('import runnerkit\nrunnerkit.make("CartPole-v1", history="fether")', [f"2: {MISSPELT}"]),
     "make_imported": (
         'from runnerkit import make\nmake("CartPole-v1",\n    executor="treads")',
         [f"3: No executor is called 'treads'. Did you mean 'threads'? {EXECUTORS}"],
     ),
     "gym_runner": (
-        'from runnerkit import GymRunner\nwith GymRunner("CartPole-v1", 0, history="arow") as runner:\n    runner.seed',
+        'from runnerkit import GymRunner\nwith GymRunner("CartPole-v1", 0, history="fether") as made:\n    made.seed',
         [f"2: {MISSPELT}"],
     ),
     "derived": (
         "from typing import Any\nfrom runnerkit import GymRunner\n"
-        'class Mine(GymRunner[Any, Any, float]): ...\nMine("CartPole-v1", history="arow")',
+        'class Mine(GymRunner[Any, Any, float]): ...\nMine("CartPole-v1", history="fether")',
         [f"4: {MISSPELT}"],
     ),
     "default_registry": (
@@ -84,7 +93,7 @@ FAULTY = {
         ],
     ),
     "registry_from_elsewhere": (
-        'from runnerkit import Registry\ndef f(registry: Registry) -> None:\n    registry.build("x", history="arow")',
+        'from runnerkit import Registry\ndef f(registry: Registry) -> None:\n    registry.build("x", history="fether")',
         [f"3: {MISSPELT}"],
     ),
     "processors": (
@@ -97,38 +106,41 @@ FAULTY = {
     ),
     "env_factory": (
         'import runnerkit\nrunnerkit.make("atri:Pong")',
-        ["2: No env factory is called 'atri'. Did you mean 'atari'? Known: atari, vector.  [runnerkit-name]"],
+        [f"2: No env factory is called 'atri'. Did you mean 'atari'? {FAMILIES}  [runnerkit-name]"],
     ),
     "final": (
-        'from typing import Final\nimport runnerkit\nNAME: Final = "arow"\nrunnerkit.make("x", history=NAME)',
+        'from typing import Final\nimport runnerkit\nNAME: Final = "fether"\nrunnerkit.make("x", history=NAME)',
         [f"4: {MISSPELT}"],
     ),
     "literal": (
         "from typing import Literal\nimport runnerkit\n"
-        'def f(name: Literal["arow"]) -> None:\n    runnerkit.make("x", history=name)',
+        'def f(name: Literal["fether"]) -> None:\n    runnerkit.make("x", history=name)',
         [f"4: {MISSPELT}"],
     ),
     "twice_in_a_line": (
-        'import runnerkit\nprint(runnerkit.make("x", history="arow").rollout(runnerkit.make("x", history="arow")))',
+        'import runnerkit\nprint(runnerkit.make("x", history="fether").rollout(runnerkit.make("x", history="fether")))',
         [
             f"2: {MISSPELT}",
             "2: Agent GymRunner has no method act(observations). Give it one.  [runnerkit-contract]",
         ],
     ),
-    "no_plugins": ('from runnerkit import GymRunner\nGymRunner("x", history="arow", plugins=None)', [f"2: {MISSPELT}"]),
+    "no_plugins": (
+        'from runnerkit import GymRunner\nGymRunner("x", history="fether", plugins=None)',
+        [f"2: {MISSPELT}"],
+    ),
 }
 
 SILENT = {
-    "ignored": 'import runnerkit\nrunnerkit.make("x", history="arow")  # type: ignore[runnerkit-name]',
+    "ignored": 'import runnerkit\nrunnerkit.make("x", history="fether")  # type: ignore[runnerkit-name]',
     "ignored_with_a_note": 'import runnerkit\nrunnerkit.make("x", history="xyzzy")  # type: ignore[runnerkit-name]',
-    "variable": 'import runnerkit\nname = "arow"\ndef f(i: int) -> None:\n    runnerkit.make("x", history=f"a{i}")\n'
+    "variable": 'import runnerkit\nname = "fether"\ndef f(i: int) -> None:\n    runnerkit.make("x", history=f"a{i}")\n'
     "    runnerkit.make('x', history=name)",
     "other_plugins": "from runnerkit import GymRunner\nfrom runnerkit._plugins.manager import Plugins\n"
-    'GymRunner("x", history="arow", plugins=Plugins())',
+    'GymRunner("x", history="fether", plugins=Plugins())',
     "options_unseen": "from typing import Any\nfrom runnerkit import GymRunner\n"
-    'def f(options: dict[str, Any]) -> None:\n    GymRunner("x", history="arow", **options)',
+    'def f(options: dict[str, Any]) -> None:\n    GymRunner("x", history="fether", **options)',
     "registers": "import runnerkit\nregistry = runnerkit.Registry()\nregistry.register(object())\n"
-    'registry.build("x", history="arow")',
+    'registry.build("x", history="fether")',
     "handed_on": "from runnerkit import Registry\nfrom helpers import fill\nregistry = Registry()\nfill(registry)\n"
     'registry.build("x", history="xyzzy")',
     "global_registry": 'from runnerkit import Registry\nregistry = Registry()\nregistry.build("x", history="xyzzy")',
@@ -138,21 +150,21 @@ SILENT = {
     ),
     "registers_with_the_default": (
         "import runnerkit\nrunnerkit.default_registry.register(object())\n"
-        'runnerkit.make("x", history="arow")\nrunnerkit.GymRunner("x", history="arow")\n'
-        'runnerkit.default_registry.build("x", history="arow")'
+        'runnerkit.make("x", history="fether")\nrunnerkit.GymRunner("x", history="fether")\n'
+        'runnerkit.default_registry.build("x", history="fether")'
     ),
     "registers_with_the_imported_default": (
-        'from runnerkit import default_registry as mine, make\nmine.register(object())\nmake("x", history="arow")'
+        'from runnerkit import default_registry as mine, make\nmine.register(object())\nmake("x", history="fether")'
     ),
     "hands_on_the_default": (
         "import runnerkit\nfrom helpers import fill\nfill(runnerkit.default_registry)\n"
-        'runnerkit.make("x", history="arow")'
+        'runnerkit.make("x", history="fether")'
     ),
     "helpers": 'from runnerkit import Registry\ndef fill(registry: Registry) -> None:\n    registry.build("xyzzy:Env")',
     "modules_before_colons": 'from runnerkit import make\nmake("helpers:Env-v0")\nmake("nothing_alike:Env-v0")',
     "a_module_like_a_factory": 'import runnerkit\nrunnerkit.make("atar:Pong-v0")',
     "atar": "",
-    "keys": 'import runnerkit\nKEY = runnerkit.HistoryKey[int]("arow")\nrunnerkit.make("x", history=KEY)',
+    "keys": 'import runnerkit\nKEY = runnerkit.HistoryKey[int]("fether")\nrunnerkit.make("x", history=KEY)',
     "exact_types": (
         "from typing import Any, assert_type\n"
         "import runnerkit\n"
@@ -160,15 +172,15 @@ SILENT = {
         "from formats import MyHistory\n"
         "from third_arrow import ArrowHistory\n"
         'KEY: EnvKey[str, int] = EnvKey("CartPole-v1")\n'
-        'assert_type(runnerkit.make(KEY, history="arrow"), GymRunner[str, int, ArrowHistory])\n'
+        'assert_type(runnerkit.make(KEY, history="feather"), GymRunner[str, int, ArrowHistory])\n'
         'assert_type(runnerkit.make("x", history="mine"), GymRunner[Any, Any, MyHistory])\n'
-        'assert_type(Registry().build(KEY, history="arrow"), GymRunner[str, int, ArrowHistory])\n'
-        'assert_type(GymRunner(KEY, history="arrow"), GymRunner[str, int, ArrowHistory])\n'
+        'assert_type(Registry().build(KEY, history="feather"), GymRunner[str, int, ArrowHistory])\n'
+        'assert_type(GymRunner(KEY, history="feather"), GymRunner[str, int, ArrowHistory])\n'
         "def f(name: str) -> None:\n"
         "    assert_type(runnerkit.make(KEY, history=name), GymRunner[str, int, object])\n"
     ),
     "types_of_what_is_not_imported_here": (
-        'import runnerkit\nfor history in runnerkit.make("x", history="arrow").rollout(runnerkit.RandomAgent(1)):\n'
+        'import runnerkit\nfor history in runnerkit.make("x", history="feather").rollout(runnerkit.RandomAgent(1)):\n'
         "    history.rows + 1"
     ),
     "formats": 'from runnerkit import HistoryKey\nclass MyHistory: ...\nMINE: HistoryKey[MyHistory] = HistoryKey("m")',
@@ -182,7 +194,7 @@ def messages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     project = Project(tmp_path_factory.mktemp("names"), SKIPPED)
     project.configure(SKIPPED, NAMES_TABLE)
     project.write_installed("third_arrow", ARROW)
-    project.install("runnerkit-arrow", ARROW_POINTS)
+    project.install("runnerkit-feather", ARROW_POINTS)
     for name, (source, _) in FAULTY.items():
         project.write(name, source)
     for name, source in SILENT.items():
@@ -206,18 +218,18 @@ def test_the_cache_follows_what_is_installed(tmp_path: Path) -> None:
     project.write(
         "case",
         "import runnerkit\n"
-        'runner = runnerkit.make("x", history="arrow")\n'
+        'runner = runnerkit.make("x", history="feather")\n'
         "reveal_type(runner)\n"
         'runnerkit.make("x", executor="seral")\n',
     )
     executor = f"4: No executor is called 'seral'. Did you mean 'serial'? {EXECUTORS}"
     unknown, note, revealed, seral = project.check()["case"]
-    assert unknown.startswith("2: No history format is called 'arrow'.")
-    assert note == f"2: {by_hand('history_formats', 'arrow')}"
+    assert unknown.startswith("2: No history format is called 'feather'.")
+    assert note == f"2: {by_hand('history_formats', 'feather')}"
     assert "GymRunner[Any, Any, Any]" in revealed
     assert seral == executor
 
-    project.install("runnerkit-arrow", ARROW_POINTS)
+    project.install("runnerkit-feather", ARROW_POINTS)
     revealed, seral = project.check()["case"]
     assert "GymRunner[Any, Any, third_arrow.ArrowHistory]" in revealed
     assert seral == executor
@@ -243,17 +255,17 @@ def test_what_is_built_in_is_what_runnerkit_offers() -> None:
 
 
 def test_the_message_is_that_of_the_run_time(messages: dict[str, list[str]]) -> None:
-    known = ["arrays", "arrow", "minari", "mine", "torch", "transitions"]
-    error = UnknownNameError(plugins.KINDS["history_formats"], "arow", known)
+    known = sorted({*NAMED, *entry_points(group="runnerkit.history_formats").names})
+    error = UnknownNameError(plugins.KINDS["history_formats"], "fether", known)
     assert messages["make"] == [f"2: {error}  [runnerkit-name]"]
 
 
 def test_the_environment_that_mypy_checks_counts_not_its_own(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--symlinks", tmp_path / "other"], check=True)
     (site,) = (tmp_path / "other").glob("lib/python*/site-packages")
-    install(site, "runnerkit-arrow", ARROW_POINTS)
+    install(site, "runnerkit-feather", ARROW_POINTS)
     names = names_in(python=str(tmp_path / "other" / "bin" / "python"))
-    assert names.targets["history_formats"] == {"arrow": "third_arrow:ARROW"}
+    assert names.targets["history_formats"] == {"feather": "third_arrow:ARROW"}
     assert not names.incomplete
 
 
@@ -263,19 +275,19 @@ def test_without_an_environment_nothing_is_known_for_sure(tmp_path: Path) -> Non
 
 def test_of_two_versions_of_a_package_that_found_first_counts(tmp_path: Path) -> None:
     points = {"runnerkit.history_formats": {"new": "a:b"}}
-    install(tmp_path / "one", "runnerkit-arrow", points)
-    install(tmp_path / "two", "RunnerKit-Arrow", ARROW_POINTS)
+    install(tmp_path / "one", "runnerkit-feather", points)
+    install(tmp_path / "two", "RunnerKit-Feather", ARROW_POINTS)
     known = names_in(tmp_path / "one", tmp_path / "two").known("history_formats")
     assert "new" in known
-    assert "arrow" not in known
+    assert "feather" not in known
 
 
 def test_of_a_damaged_package_nothing_is_known(tmp_path: Path) -> None:
-    install(tmp_path, "runnerkit-arrow", ARROW_POINTS)
+    install(tmp_path, "runnerkit-feather", ARROW_POINTS)
     assert names_in(tmp_path).incomplete == names_in().incomplete
-    with (tmp_path / "runnerkit_arrow-1.0.dist-info" / "entry_points.txt").open("a") as file:
+    with (tmp_path / "runnerkit_feather-1.0.dist-info" / "entry_points.txt").open("a") as file:
         file.write("what is this\n")
-    assert names_in(tmp_path).incomplete == dict.fromkeys(KINDS, "runnerkit-arrow")
+    assert names_in(tmp_path).incomplete == dict.fromkeys(KINDS, "runnerkit-feather")
 
 
 def test_a_package_without_declared_names_leaves_open_the_kinds_that_its_source_mentions(tmp_path: Path) -> None:

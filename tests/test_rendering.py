@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from runnerkit import EndReason
 from runnerkit._rollout.rendering import Screen, tile
-from runnerkit.errors import ArgumentError, RenderError
+from runnerkit.errors import ArgumentError, RenderError, RolloutError, RolloutInterrupted
 
 both_executors = pytest.mark.parametrize("executor", EXECUTORS, ids=[options["executor"] for options in EXECUTORS])
 
@@ -253,8 +253,8 @@ def test_the_window_is_closed_after_a_fault(error: type[BaseException]) -> None:
     with build(Fleet({0: Faults(step=fail)}), render_mode="rgb_array") as runner:
         try:
             (history,) = runner.rollout(Constant(), steps=9, render=True, fps=10_000)
-        except Exception as raised:
-            (history,) = raised.histories  # type: ignore[attr-defined]
+        except (RolloutError, RolloutInterrupted) as raised:
+            (history,) = raised.histories
         assert len(history) == 2
         assert not pygame.display.get_init()
 
