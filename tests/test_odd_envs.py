@@ -218,6 +218,7 @@ def test_a_tensor_of_one_entry_is_no_plain_number_where_spaces_are_strict(execut
         histories(lambda: Odd(reward=lambda r: torch.tensor([float(r)])), strict_spaces=True, **executor)
 
 
+@pytest.mark.skipif(np.__version__ < "2", reason="this NumPy makes a number of it, with a warning of its own")
 @every_executor
 def test_a_reward_of_one_entry_is_a_number_from_the_first_step_to_the_last(executor: dict[str, Any]) -> None:
     with pytest.warns(EnvSpaceWarning, match=r"returned a reward of shape \(1,\)") as caught:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from mypy.maptype import map_instance_to_supertype
-from mypy.nodes import TypeInfo
+from mypy.nodes import TypeAlias, TypeInfo
 from mypy.types import CallableType, Instance, ProperType, TupleType, Type, UnionType, get_proper_type
 
 from runnerkit.mypy.part import Part
@@ -14,6 +14,7 @@ from runnerkit.mypy.shapes import ANY
 _ENV_KEY: Final = "runnerkit.keys.EnvKey"
 _ENV: Final = "gymnasium.core.Env"
 _ARRAY: Final = "numpy.ndarray"
+_NDARRAY: Final = "numpy._typing._array_like.NDArray"
 _DTYPE: Final = "numpy.dtype"
 _SCALAR: Final = "numpy.generic"
 _TORCH_HISTORY: Final = "runnerkit.history.torch.TorchHistory"
@@ -77,4 +78,9 @@ def _tensor(part: Part) -> Type:
 
 
 def _any_shape(part: Part) -> Type:
+    """Return the shape that NDArray has: Any before NumPy 2, a tuple since."""
+    symbol = part.lookup(_NDARRAY)
+    target = get_proper_type(symbol.node.target) if symbol and isinstance(symbol.node, TypeAlias) else None
+    if isinstance(target, Instance) and target.args:
+        return target.args[0]
     return part.instance("builtins.tuple", ANY) or ANY
