@@ -466,7 +466,7 @@ def test_what_is_no_history_of_columns_is_not_stacked() -> None:
         (history,) = plain.rollout(ZeroAgent(), steps=2)
     wrong: Any
     for wrong, says in ((transitions, "not list"), ([history, None], "NoneType"), ([3], "not int"), ("ab", "not str")):
-        with pytest.raises(ArgumentError, match=f"histories of columns.*{says}"):
+        with pytest.raises(ArgumentError, match=f"histories with columns.*{says}"):
             stack(wrong)
     for wrong in (history, 3, None):
         with pytest.raises(ArgumentError, match=r"\[history\] for one"):

@@ -46,9 +46,9 @@ def known(kind: str, *others: str) -> str:
     return f"Known: {', '.join(sorted({*others, *entry_points(group=f'runnerkit.{kind}').names}))}."
 
 
-NAMED = ("arrays", "feather", "mine", "torch", "transitions")
+NAMED = ("arrays", "feather", "minari", "mine", "torch", "transitions")
 FORMATS = f"{known('history_formats', *NAMED)}  [runnerkit-name]"
-FAMILIES = known("env_factories", "vector")
+FAMILIES = known("env_factories", "atari", "vector")
 EXECUTORS = "Known: auto, processes, serial, threads.  [runnerkit-name]"
 PREPROCESSORS = "Known: flatten, normalize, scale-image, symlog.  [runnerkit-name]"
 MISSPELT = f"No history format is called 'fether'. Did you mean 'feather'? {FORMATS}"
