@@ -253,8 +253,8 @@ def test_the_window_is_closed_after_a_fault(error: type[BaseException]) -> None:
     with build(Fleet({0: Faults(step=fail)}), render_mode="rgb_array") as runner:
         with pytest.raises((RolloutError, RolloutInterrupted)) as raised:
             runner.rollout(Constant(), steps=9, render=True, fps=10_000)
-        history: Any
-        (history,) = raised.value.histories
+        fault: Any = raised.value
+        (history,) = fault.histories
         assert len(history) == 2
         assert not pygame.display.get_init()
 
