@@ -65,7 +65,7 @@ class ChangesSpace(Double):
 class ReturnsFloat64(Double):
     @override
     def __call__(self, observations: Floats, /) -> Any:
-        return observations * np.float64(2)
+        return observations.astype(np.float64) * 2
 
 
 class LeavesBounds(Double):
