@@ -289,6 +289,9 @@ class Progress:
         episodes: the episodes that have ended in this rollout.
         total_episodes: the episodes that the rollout will have; None if unknown.
         mean_return: the mean return of the episodes that have ended in this rollout; None before the first one.
+        recent_return: the same, but only of the last 100 of these episodes.
+        recent_length: the mean length of the last 100 of these episodes; None before the first one.
+        seconds: the time since the first step of the rollout.
 
     """
 
@@ -297,6 +300,17 @@ class Progress:
     episodes: int
     total_episodes: int | None
     mean_return: float | None
+    recent_return: float | None = None
+    recent_length: float | None = None
+    seconds: float = 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The time that the rest will take at the mean speed so far; None if unknown."""
+        done, total = self.steps, self.total_steps
+        if self.total_episodes is not None:
+            done, total = self.episodes, self.total_episodes
+        return None if total is None or not done else self.seconds * max(total - done, 0) / done
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from runnerkit.agents import Agent, SupportsBeginEpisodes, SupportsSetActiveEnvs
 from runnerkit.executors.base import Executor, MakeExecutor, SupportsAllocate, SupportsReport
 from runnerkit.history.arrays import HistoryT
 from runnerkit.history.base import HistoryFormat, Recorder, SupportsAppend
+from runnerkit.history.ended import EpisodeCallback, SupportsPut
 from runnerkit.hooks import EnvFactory
 from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
 from runnerkit.records import EpisodeSchedule, ProgressCallback, Transition
@@ -30,6 +31,7 @@ __all__ = [
     "AnyEnv",
     "AnyVectorEnv",
     "EnvFactory",
+    "EpisodeCallback",
     "EpisodeSchedule",
     "Executor",
     "HistoryFormat",
@@ -44,6 +46,7 @@ __all__ = [
     "SupportsAllocate",
     "SupportsAppend",
     "SupportsBeginEpisodes",
+    "SupportsPut",
     "SupportsReport",
     "SupportsRollout",
     "SupportsSetActiveEnvs",

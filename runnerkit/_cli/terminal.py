@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Final
@@ -106,7 +105,6 @@ def _display(wanted: bool) -> Iterator[Display | None]:
 
 def _callback(display: Display) -> ProgressCallback:
     """Return what shows a report in a new line of the display."""
-    began = time.monotonic()
     task = display.add_task("", total=None, facts="0 steps")
 
     def tell(progress: Progress) -> None:
@@ -116,22 +114,33 @@ def _callback(display: Display) -> ProgressCallback:
             task,
             total=progress.total_episodes if counts_episodes else progress.total_steps,
             completed=progress.episodes if counts_episodes else progress.steps,
-            facts=_fitting(_facts(progress, time.monotonic() - began), width),
+            facts=_fitting(_facts(progress), width),
             refresh=True,
         )
 
     return tell
 
 
-def _facts(progress: Progress, seconds: float) -> list[str]:
-    rate = progress.steps / seconds if seconds > 0 else 0.0
+def _facts(progress: Progress) -> list[str]:
+    rate = progress.steps / progress.seconds if progress.seconds > 0 else 0.0
     episodes = count(progress.episodes, "episode")
     if progress.total_episodes is not None:
         episodes = f"{progress.episodes:,}/{progress.total_episodes:,} episodes"
     facts = [count(progress.steps, "step"), f"{rate:,.0f} steps/s", episodes]
     if progress.mean_return is not None:
         facts.append(f"mean return {progress.mean_return:.4g}")
+    if progress.seconds_left is not None:
+        facts.append(f"{_duration(progress.seconds_left)} left")
     return facts
+
+
+def _duration(seconds: float) -> str:
+    """Return 42 s, 3:07 min or 2:05 h."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}:{rest:02} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02} h"
 
 
 def _fitting(facts: Sequence[str], width: int) -> str:

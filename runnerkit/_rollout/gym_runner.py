@@ -22,6 +22,7 @@ from runnerkit._envs.resolve import EnvMaker, seed_spaces, told
 from runnerkit._plugins.manager import Plugins, installed_plugins
 from runnerkit._rollout.assembly import Assembly, Blueprint, close_dropped
 from runnerkit._rollout.config import RunnerConfig, check_callable, refuses_unknown_keywords
+from runnerkit._rollout.ends import tell_of
 from runnerkit._rollout.env_states import EnvStates
 from runnerkit._rollout.loop import Rollout
 from runnerkit._rollout.plan import Plan, limit_of
@@ -32,6 +33,7 @@ from runnerkit.errors import ArgumentError, ClosedError, RolloutError, RolloutIn
 from runnerkit.executors.base import SupportsReport
 from runnerkit.history.arrays import ArrayHistory, HistoryT
 from runnerkit.history.base import HistoryFormat, SupportsAppend
+from runnerkit.history.ended import EpisodeCallback
 from runnerkit.keys import EnvKey, HistoryKey
 from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
 from runnerkit.records import ExecutorReport, ProgressCallback, Transition
@@ -446,6 +448,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         *,
         episodes: int | None = None,
         progress: ProgressCallback | None = None,
+        on_episode: EpisodeCallback[ObsT, ActT] | None = None,
         on_interrupt: Literal["raise", "return"] = "raise",
     ) -> list[HistoryT]:
         """Roll out an agent and return one history per env::
@@ -466,6 +469,9 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
                 by order of start, so short episodes are not over-represented. All of them are new: an episode that
                 the last rollout cut is given up.
             progress: a function that gets a `Progress`, at most ten times a second.
+            on_episode: a function that gets an `EndedEpisode` as soon as an episode ends, or a queue with `put`. Calls
+                come in the order of the last steps; episodes that end in the same step come in the order of their envs.
+                The order is the same with every executor. An episode that the rollout cuts has not ended.
             on_interrupt: what happens after Ctrl-C, as soon as the current step is finished. "raise" raises
                 RolloutInterrupted, a KeyboardInterrupt whose `histories` hold what was collected. "return" returns
                 these histories and sets `interrupted`; the next rollout raises unless `interrupted` was read.
@@ -478,6 +484,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             ArgumentError: steps or episodes is below 1, or both are given.
             AgentError: the agent failed, or did not return a batch of actions.
             EnvError: an env failed.
+            RolloutError: `progress`, `on_episode` or a schedule raised.
             MemoryBudgetError: the arrays would not fit into memory.
             RenderError: render is set, but the envs cannot be drawn, or there is no display.
             RolloutInterrupted: Ctrl-C was pressed. The running episodes are over. A second Ctrl-C raises a plain
@@ -487,6 +494,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
 
         """
         check_callable(progress, "progress", "a function that takes a Progress")
+        tell_ended = tell_of(on_episode)
         if on_interrupt not in ("raise", "return"):
             raise ArgumentError(f"on_interrupt must be 'raise' or 'return', not {on_interrupt!r}.")
         if self._owes_interrupt:
@@ -505,7 +513,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             self._check_open()
             with interrupt, gymnasium_log_level(self.log_level), self._screen(render, fps) as screen:
                 self._was_interrupted = False
-                rollout = Rollout(self._parts, self._standing, plan, agent, screen, progress)
+                rollout = Rollout(self._parts, self._standing, plan, agent, screen, progress, tell_ended)
                 try:
                     histories = rollout.run(interrupt)
                 except BaseException:

@@ -11,6 +11,7 @@ from runnerkit._core.interrupts import Interrupt
 from runnerkit._rollout.agent_port import AgentPort
 from runnerkit._rollout.assembly import Assembly
 from runnerkit._rollout.cursor import Cursor
+from runnerkit._rollout.ends import Ends
 from runnerkit._rollout.env_states import EnvStates
 from runnerkit._rollout.ledger import Ledger
 from runnerkit._rollout.starts import Read
@@ -61,7 +62,7 @@ class LateStarts:
                 self._begin(i)
         return begun
 
-    def run_plainly(self, port: AgentPort, read: Read, last: int, interrupt: Interrupt, /) -> None:
+    def run_plainly(self, port: AgentPort, read: Read, last: int, interrupt: Interrupt, ends: Ends | None, /) -> None:
         """As with prompt starts, but for a batch of active envs that changes from step to step."""
         if self._keeps_infos:
             return
@@ -92,8 +93,15 @@ class LateStarts:
                     if fault.after_step:
                         at.t = t + 1
                         self._ledger.note_fault_after(t + 1)
+                        if ends is not None:
+                            ends.report_before(fault, t, active.tolist())
                     raise
                 at.t = t + 1
+                if ends is not None and over.any():
+                    ended = over.nonzero()[0].tolist()
+                    ends.collect(t, ended)
+                    ends.settle(t, ended)
+                    ends.report(t)
                 resting, active = over, (~over).nonzero()[0]
                 if is_told and not n == len(active) == n_envs:
                     port.tell_active(active.tolist())

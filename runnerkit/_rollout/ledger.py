@@ -23,34 +23,39 @@ __all__ = ["Ledger"]
 class Ledger:
     """Keeps account of the episodes of one rollout, and closes its block."""
 
-    def __init__(self, parts: Assembly, standing: EnvStates, block: Block, plan: Plan, at: Cursor) -> None:
+    def __init__(
+        self, parts: Assembly, standing: EnvStates, block: Block, plan: Plan, at: Cursor, *, is_awaited: bool = False
+    ) -> None:
         self._parts, self._standing, self._block, self._plan, self._at = parts, standing, block, plan, at
         self._own = plan.process_transition
         self._histories: list[Any] = [None] * block.n_envs  # of a runner that makes its own
         self._broken_off: dict[int, EndReason] = {}
         self._faulty_row: int | None = None  # in which episodes began in a step of which a fault came after it
         # Episodes that begin in a step are looked at when the rollout is over, unless someone waits for them.
-        self.is_awaited: bool = bool(parts.preprocess) or self._own is not None
+        self.is_awaited: bool = is_awaited or bool(parts.preprocess) or self._own is not None
         """Whether it matters at once which episodes began in a step."""
         self.makes_own: bool = self._own is not None
         """Whether the runner makes its own histories, so that the block keeps the last step only."""
 
     # ---- in a step
 
-    def take(self, upto: int) -> None:
+    def take(self, upto: int, *, is_last: bool = False) -> None:
         """Note which episodes began, as the executor logged it; show final observations to the preprocessors.
 
         What began after observation `upto` did so in a step that a fault broke off, and never was.
         """
-        self.note(self._parts.executor.drain(), upto)
+        new = self.note(self._parts.executor.drain(), upto)
         if self._own is not None and self._faulty_row is not None:
             return
         block = self._block
-        for i, _, episode_index in block.log.last(before=self._faulty_row):
+        # In a rollout, what was noted before has been looked at; a fault may take the last step back.
+        whole = is_last or self._faulty_row is not None
+        begun = block.log.last(before=self._faulty_row) if whole else new
+        for i, _, episode_index in begun:
             self._standing.envs[i].begin(episode_index, block.start_of(i, episode_index))
 
-    def note(self, log: EpisodeLog, upto: int) -> None:
-        """Append to the log of the block, without looking at who is where now."""
+    def note(self, log: EpisodeLog, upto: int) -> list[tuple[int, int, int]]:
+        """Append to the log of the block, without looking at who is where now; return `EpisodeLog.last` of it."""
         layout, block = self._parts.layout, self._block
         if log.oddities:
             self._standing.note(log.oddities)
@@ -62,7 +67,9 @@ class Ledger:
             log = raw.with_finals(layout.observation, self._parts.preprocess(raw.finals(layout.raw), layout.raw))
             if block.raw_log is not None:
                 block.raw_log.extend(raw)
+        new = log.last() if len(log) else []
         block.log.extend(log)
+        return new
 
     def note_fault_after(self, row: int) -> None:
         """Note that all envs made a step, to `row`, and that what failed came after it: the next episode of an env.
@@ -126,7 +133,7 @@ class Ledger:
         """
         executor, block, t, standing = self._parts.executor, self._block, self._at.t, self._standing
         if self._own is None:  # else all is taken but for what began in a step that a fault broke off
-            self.take(upto=t)
+            self.take(upto=t, is_last=True)
         else:
             executor.drain()
         executor.attach(None)

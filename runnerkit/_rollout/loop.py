@@ -15,6 +15,7 @@ from runnerkit._core.spaces import Rows, put_rows
 from runnerkit._rollout.agent_port import AgentPort
 from runnerkit._rollout.assembly import Assembly
 from runnerkit._rollout.cursor import Cursor
+from runnerkit._rollout.ends import Ends, TellEnded
 from runnerkit._rollout.env_states import EnvStates
 from runnerkit._rollout.late_starts import LateStarts
 from runnerkit._rollout.ledger import Ledger
@@ -43,12 +44,14 @@ class Rollout:
         agent: object,
         screen: Screen | None,
         progress: ProgressCallback | None,
+        tell_ended: TellEnded | None = None,
     ) -> None:
         self._parts, self._standing, self._plan, self._screen = parts, standing, plan, screen
         self._at = at = Cursor()
         self._block = block = self._allocate()
         self._port = AgentPort(agent, plan.compute_action, parts, at)
-        self._ledger = ledger = Ledger(parts, standing, block, plan, at)
+        told = progress is not None or tell_ended is not None
+        self._ledger = ledger = Ledger(parts, standing, block, plan, at, is_awaited=told)
         self._starts: Starts = (
             LateStarts(standing.vector, parts, standing, block, ledger, at)
             if standing.vector is not None and standing.vector.rests
@@ -60,8 +63,10 @@ class Rollout:
         self._drawing = False
         self.is_over: bool = False
         """Whether the runner knows where its envs stand now."""
-        self._progress = progress
-        self._reporter: Reporter | None = None
+        self._reporter: Reporter | None = None if progress is None else Reporter(progress)
+        tell: list[TellEnded] = [self._reporter.count_episode] if self._reporter is not None else []
+        tell += [tell_ended] if tell_ended is not None else []
+        self._ends: Ends | None = Ends(block, standing, ledger, tell) if tell else None
 
     # ---- life
 
@@ -109,17 +114,19 @@ class Rollout:
         self._starts.start()
         if self._screen is not None:
             self._screen.begin({i: self._standing.envs[i].return_ for i in indices})
-        if self._progress is not None:
+        if self._ends is not None:
+            self._ends.start(self._starts.waiting)
+        if self._reporter is not None:
             is_known = self._parts.spec.provenance.every_step and not self._plan.is_open_ended
             total = self._plan.limit * self._parts.spec.n_envs if is_known else None
-            self._reporter = Reporter(self._progress, self._block, total, self._plan.episodes)
+            self._reporter.start(total, self._plan.episodes)
 
     def _loop(self, interrupt: Interrupt) -> None:
         if self._goes_on() and self._standing.unseen:
             self._step()  # in which first observations are looked at
         read = self._plain_reader()
         if read is not None:  # all but the last step, in which nobody is to begin again
-            self._starts.run_plainly(self._port, read, self._last_restart, interrupt)
+            self._starts.run_plainly(self._port, read, self._last_restart, interrupt, self._ends)
         while self._goes_on() and not interrupt.requested:
             self._step()
 
@@ -181,8 +188,12 @@ class Rollout:
             self._look_at_first(raw_row, actions)
             if ledger.makes_own:
                 ledger.count(row)
+            if ended and self._ends is not None:
+                self._ends.collect(t, ended)
             if ended or self._starts.waiting:
                 observed = self._turn_over(ended, restart)
+            if ended and self._ends is not None:
+                self._ends.settle(t, self._starts.waiting)
         except EnvError as fault:
             if not fault.after_step:
                 raise
@@ -196,11 +207,15 @@ class Rollout:
             ledger.process_transitions(active)
         at.t = t + 1
         if failed is not None:
+            if self._ends is not None:
+                self._ends.report_before(failed, t, active)
             raise failed
         if self._reporter is not None:
-            self._reporter.step(block, row, active, ended)
-            if self._reporter.is_due():
-                self._report()
+            self._reporter.count_steps(len(active))
+        if ended and self._ends is not None:
+            self._ends.report(t)
+        if self._reporter is not None and self._reporter.is_due():
+            self._report()
         if self._screen is not None:
             self._screen.count(block.rewards[row], active, ended)
             self._draw(observed, self._screen)

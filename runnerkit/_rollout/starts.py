@@ -10,6 +10,7 @@ from runnerkit._core.spaces import Column
 from runnerkit._rollout.agent_port import AgentPort
 from runnerkit._rollout.assembly import Assembly
 from runnerkit._rollout.cursor import Cursor
+from runnerkit._rollout.ends import Ends
 from runnerkit._rollout.env_states import EnvStates
 from runnerkit._rollout.ledger import Ledger
 from runnerkit.errors import EnvError
@@ -50,7 +51,7 @@ class Starts(Protocol):
         """
         ...
 
-    def run_plainly(self, port: AgentPort, read: Read, last: int, interrupt: Interrupt, /) -> None:
+    def run_plainly(self, port: AgentPort, read: Read, last: int, interrupt: Interrupt, ends: Ends | None, /) -> None:
         """Make steps in a tight loop up to step `last`, or none at all; the general loop makes the rest."""
         ...
 
@@ -91,7 +92,7 @@ class PromptStarts:
         for i, (episode_index, start) in starts.items():
             self._standing.envs[i].begin(episode_index, start)
 
-    def run_plainly(self, port: AgentPort, read: Read, last: int, interrupt: Interrupt, /) -> None:
+    def run_plainly(self, port: AgentPort, read: Read, last: int, interrupt: Interrupt, ends: Ends | None, /) -> None:
         """Ask, step, ask: for envs of a few microseconds the general step would cost a tenth of the speed."""
         at, block = self._at, self._block
         observations, recorded, active, n = block.observations[0], block.actions[0], at.active, len(at.active)
@@ -105,13 +106,21 @@ class PromptStarts:
                 raise port.error(error) from error
             recorded[t] = actions
             try:
-                step(t, t + 1, actions, active, True)
+                ended = step(t, t + 1, actions, active, True)
             except EnvError as fault:
                 if fault.after_step:
                     at.t = t + 1
                     self._ledger.note_fault_after(t + 1)
+                    if ends is not None:
+                        self._ledger.take(upto=t + 1)
+                        ends.report_before(fault, t, active)
                 raise
             at.t = t + 1
+            if ended and ends is not None:
+                ends.collect(t, ended)
+                self._ledger.take(upto=t + 1)
+                ends.settle(t)
+                ends.report(t)
 
     def close_gaps(self, t: int, /) -> None:
         """Do nothing: nobody waits."""

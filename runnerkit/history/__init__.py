@@ -12,6 +12,7 @@ from runnerkit.history.arrays import ArrayFormat, ArrayHistory
 from runnerkit.history.base import HistoryFormat, Recorder, SupportsAppend
 from runnerkit.history.block import Block, BlockLayout, Mark
 from runnerkit.history.columns import ColumnHistory, EpisodeColumns, stack
+from runnerkit.history.ended import EndedEpisode
 from runnerkit.history.log import EpisodeLog
 from runnerkit.history.transitions import TransitionFormat
 from runnerkit.history.values import Targets, ValueFunction, discounted_returns, gae
@@ -24,6 +25,7 @@ __all__ = [
     "BlockLayout",
     "ColumnHistory",
     "EndReason",
+    "EndedEpisode",
     "Episode",
     "EpisodeColumns",
     "EpisodeLog",

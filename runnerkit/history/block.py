@@ -202,10 +202,38 @@ class Block:
                 into[:, k] = of[: len(into), i]
             block.provenance = block.provenance.and_(source.provenance)
             block._take_episodes(k, source, i, steps)
-        if block.layout.preprocessed and not block.layout.keep_raw:
-            for column in block.raw:  # of which nothing is kept; not what the memory happens to hold
-                column[...] = np.zeros((), column.dtype)
+        block._clear_raw()
         return block
+
+    def episode(self, record: Episode, mark: Mark, stop: int) -> Block:
+        """Return a block of one env with a copy of an episode that ended with row `stop`, the last row written.
+
+        `mark` says where it begins. The final observation is in the log, if the next episode has taken its row.
+        """
+        i, start = record.env_index, mark.row
+        part = Block(replace(self.layout, n_envs=1), stop - start)
+        for into, of in zip(part._columns(), self._columns(), strict=True):
+            into[:, 0] = of[start : start + len(into), i]
+        entry = self.log.find(i, stop)
+        if entry is not None:
+            _put_last(part.observations, self.log.finals(self.layout.observation, entry))
+            if self.raw_log is not None:
+                _put_last(part.raw, self.raw_log.finals(self.layout.raw, entry))
+        part._clear_raw()
+        part.env_indices, part.lengths, part.tails = [self.env_indices[i]], [stop - start], [record.end_reason]
+        part.first_marks = {0: replace(mark, row=0)}
+        if (i, stop) in self.log.unknown:
+            part.log.unknown = [(0, stop - start)]
+        part.log.infos = [(0, row - start, info) for k, row, info in self.log.infos if k == i and start <= row < stop]
+        index = record.episode_index
+        part.log.reset_infos = [(0, index, info) for k, which, info in self.log.reset_infos if (k, which) == (i, index)]
+        return part
+
+    def _clear_raw(self) -> None:
+        """Overwrite what the memory of raw observations happens to hold, if none are kept."""
+        if self.layout.preprocessed and not self.layout.keep_raw:
+            for column in self.raw:
+                column[...] = np.zeros((), column.dtype)
 
     def _columns(self) -> list[Column]:
         """Return each column once, except a `raw` that is not kept."""
@@ -357,3 +385,8 @@ class Block:
             steps_before=mark.steps_before,
             return_before=mark.return_before,
         )
+
+
+def _put_last(columns: Sequence[Column], finals: Sequence[Column]) -> None:
+    for column, final in zip(columns, finals, strict=True):
+        column[-1, 0] = final[0]

@@ -120,11 +120,22 @@ class EpisodeLog:
         _, where = np.unique(view[:, 0], return_index=True)
         return [(i, row, episode_index) for i, row, episode_index, _ in view[where].tolist()]
 
-    def finals(self, layout: Layout) -> list[Column]:
-        """Return copies of the final observations, in the order of the table: `[n, *shape]` per leaf."""
-        n = len(self)
+    def find(self, env_index: int, row: int) -> int | None:
+        """Return the first entry of an env with this row, or None."""
+        view = self._view()
+        found = np.flatnonzero((view[:, 0] == env_index) & (view[:, 1] == row))
+        return int(found[0]) if len(found) else None
+
+    def finals(self, layout: Layout, entry: int | None = None) -> list[Column]:
+        """Return copies of the final observations, in the order of the table: `[n, *shape]` per leaf.
+
+        With `entry`, only those of this entry: `[1, *shape]`.
+        """
+        first, last = (0, len(self)) if entry is None else (entry, entry + 1)
         return [
-            _objects(kept[:n]) if leaf.is_object else _array(kept[: n * size], leaf.dtype).reshape(n, *leaf.shape)
+            _objects(kept[first:last])
+            if leaf.is_object
+            else _array(kept[first * size : last * size], leaf.dtype).reshape(last - first, *leaf.shape)
             for leaf, kept, size in zip(layout.leaves, self._finals, self._sizes, strict=True)
         ]
 
