@@ -32,8 +32,8 @@ if TYPE_CHECKING:
         EpisodeStart,
         ExecutorReport,
         Progress,
-        Provenance,
         RunSpec,
+        Seeding,
         Transition,
     )
     from runnerkit.registry import Registry, default_registry, make
@@ -49,7 +49,7 @@ __all__ = [
     "GymRunner",
     "HistoryKey",
     "Progress",
-    "Provenance",
+    "Seeding",
     "RandomAgent",
     "Registry",
     "RunSpec",
@@ -77,7 +77,7 @@ _HOMES = {
         "EpisodeStart",
         "ExecutorReport",
         "Progress",
-        "Provenance",
+        "Seeding",
         "RunSpec",
         "Transition",
     ],

@@ -20,7 +20,7 @@ __all__ = [
     "EpisodeStart",
     "ExecutorReport",
     "Progress",
-    "Provenance",
+    "Seeding",
     "RunOptions",
     "RunSpec",
     "Seeded",
@@ -189,10 +189,10 @@ class Seeded(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Provenance:
+class Seeding:
     """Which facts about its envs a history knows::
 
-        assert history.provenance == Provenance()      # everything is exact
+        assert history.seeding == Seeding()      # everything is exact
 
     With a `gymnasium.Env`, everything is exact. A `gymnasium.vector.VectorEnv` may not provide some facts.
 
@@ -209,10 +209,10 @@ class Provenance:
     final_observations: bool = True
     every_step: bool = True
 
-    def and_(self, other: Provenance) -> Provenance:
+    def and_(self, other: Seeding) -> Seeding:
         """Return what is known of two histories together."""
         order = list(Seeded)
-        return Provenance(
+        return Seeding(
             seeded=max(self.seeded, other.seeded, key=order.index),
             final_observations=self.final_observations and other.final_observations,
             every_step=self.every_step and other.every_step,
@@ -257,7 +257,7 @@ class RunSpec:
         env_spec: Gymnasium's spec of the env, or None.
         preprocessed: whether the runner has preprocessors, even if they keep the space.
         postprocessed: whether the runner has postprocessors.
-        provenance: which facts about the envs will be known, as far as this is clear before the first step.
+        seeding: which facts about the envs will be known, as far as this is clear before the first step.
 
     """
 
@@ -271,7 +271,7 @@ class RunSpec:
     env_spec: EnvSpec | None
     preprocessed: bool = False
     postprocessed: bool = False
-    provenance: Provenance = field(default_factory=Provenance)
+    seeding: Seeding = field(default_factory=Seeding)
 
     @property
     def seed(self) -> int:

@@ -636,8 +636,8 @@ def test_a_pickled_history_takes_its_own_rows_along_and_no_others(history: str) 
     for one in (pickle.loads(pickle.dumps(histories[3])), copy.deepcopy(histories[3])):
         assert exact(one.observations) == exact(histories[3].observations)
         assert exact(one.next_observations) == exact(histories[3].next_observations)
-        assert (one.episodes, one.provenance, repr(one)) == (
-            histories[3].episodes, histories[3].provenance, repr(histories[3])
+        assert (one.episodes, one.seeding, repr(one)) == (
+            histories[3].episodes, histories[3].seeding, repr(histories[3])
         )  # fmt: skip
     whole = stack(histories)
     assert exact(pickle.loads(pickle.dumps(whole)).rewards) == exact(whole.rewards)

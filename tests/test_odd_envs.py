@@ -366,7 +366,7 @@ def test_an_env_that_always_comes_back_to_where_it_began_is_believed(kind: Any) 
     make = lambda: kind([lambda: Odd(observe=observe)] * 2, autoreset_mode=AutoresetMode.SAME_STEP)  # noqa: E731
     (history, _) = histories(make, n=2)
     assert history.next_known.all()
-    assert history.provenance.final_observations
+    assert history.seeding.final_observations
     assert history.next_observations[:, 1].tolist() == [0.25, 0.5, 0, 0.25, 0.5, 0, 0.25]
 
 

@@ -26,7 +26,7 @@ from typing_extensions import override
 import runnerkit
 from runnerkit import Contribution, EndReason, EpisodeStart, GymRunner, RandomAgent, Registry, Transition, hookimpl
 from runnerkit.errors import AgentError, ArgumentError, EnvError, EnvSpaceError, RolloutError, UnknownNameError
-from runnerkit.records import Provenance, Seeded
+from runnerkit.records import Seeded, Seeding
 from runnerkit.typing import AnyEnv, AnyVectorEnv, EnvFactory
 
 MODES = list(AutoresetMode)
@@ -435,8 +435,8 @@ def test_seeds_of_first_resets_are_those_of_the_schedule_and_later_ones_are_not_
         assert first == plain.episodes[0]
         assert [episode.seed for episode in native.episodes[1:]] == [None] * (len(native.episodes) - 1)
         assert exact(native.observations[: first.length]) == exact(plain.observations[: first.length])
-        assert plain.provenance == Provenance()
-        assert native.provenance == Provenance(seeded=Seeded.SOME, every_step=False)
+        assert plain.seeding == Seeding()
+        assert native.seeding == Seeding(seeded=Seeded.SOME, every_step=False)
 
 
 def test_one_seed_for_all_envs_is_given_once_and_none_is_recorded() -> None:
@@ -450,7 +450,7 @@ def test_one_seed_for_all_envs_is_given_once_and_none_is_recorded() -> None:
     assert made[0].given[1:] == [None]
     assert isinstance(made[0].given[0], int)
     assert all(e.seed is None for histories in results for h in histories for e in h.episodes)
-    assert results[0][0].provenance.seeded is Seeded.NONE
+    assert results[0][0].seeding.seeded is Seeded.NONE
     run(make, 2, [("steps", 1)], seed=7)
     run(make, 2, [("steps", 1)], seed=8)
     assert made[0].given[0] == made[1].given[0] != made[2].given[0]
@@ -474,7 +474,7 @@ def test_a_final_observation_that_the_env_does_not_tell_is_unknown(history: str)
         histories = runner.rollout(ZeroAgent(), steps=5)
         more = runner.rollout(ZeroAgent(), steps=4)
     assert [h.next_known.tolist() for h in histories] == [[True, False, True, True, False]] * 2
-    assert not histories[0].provenance.final_observations
+    assert not histories[0].seeding.final_observations
     after = np.asarray(histories[0].next_observations)
     assert np.isnan(after[[1, 4]]).all()
     assert after[[0, 2, 3]].tolist() == [[0, 1], [1, 1], [1, 2]]
@@ -485,7 +485,7 @@ def test_a_final_observation_that_the_env_does_not_tell_is_unknown(history: str)
     assert more[0].observations.tolist() == [[2, 0], [2, 1], [3, 0], [3, 1]]
     stacked = runnerkit.stack(histories)
     assert stacked.next_known.tolist() == [[True] * 2, [False] * 2, [True] * 2, [True] * 2, [False] * 2]
-    assert not stacked.provenance.final_observations
+    assert not stacked.seeding.final_observations
     assert runnerkit.stack([histories[1], histories[0]]).next_known.tolist() == stacked.next_known.tolist()
     assert exact(more[0].bootstrap) == exact(np.array([False, False, False, True]))
 
@@ -555,7 +555,7 @@ def test_an_env_pool_is_taken_as_the_vector_env_that_it_is() -> None:
     assert first.next_observations[:, 0].tolist() == [1, 2, 1, 2, 1]
     assert second.next_observations[:, 0].tolist() == [1, 2, 3, 1, 2, 3]
     assert first.episodes[0].seed is None
-    assert first.provenance == Provenance(seeded=Seeded.NONE, every_step=False)
+    assert first.seeding == Seeding(seeded=Seeded.NONE, every_step=False)
     assert first.reset_infos[0] == {"env_id": 0, "players": {"env_id": 0}}
     assert second.infos[2] == {"elapsed_step": 3, "players": {"env_id": 1}}
     assert second.reset_infos[3] == {"elapsed_step": 0, "players": {"env_id": 1}}
@@ -606,7 +606,7 @@ def test_a_final_observation_that_a_helper_wrote_over_is_unknown(shared: bool) -
     with runner_of(make, 2) as runner:
         histories = runner.rollout(Zeros(), steps=7)
     assert [h.next_known.tolist() for h in histories] == [[True, True, False, True, True, False, True]] * 2
-    assert not histories[0].provenance.final_observations
+    assert not histories[0].seeding.final_observations
 
 
 class Returns(ScriptedEnv):

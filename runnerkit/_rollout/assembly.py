@@ -42,7 +42,7 @@ from runnerkit.history.base import HistoryFormat, Recorder
 from runnerkit.history.block import Block, BlockLayout
 from runnerkit.keys import HistoryKey
 from runnerkit.processors import ActionPostprocessor, ActionPreprocessor, Chain, bind_postprocessors, bind_preprocessors
-from runnerkit.records import EnvFacts, EpisodeSchedule, EpisodeStart, Provenance, RunSpec, Seeded
+from runnerkit.records import EnvFacts, EpisodeSchedule, EpisodeStart, RunSpec, Seeded, Seeding
 
 __all__ = ["Assembly", "Blueprint", "close_dropped"]
 
@@ -167,7 +167,7 @@ class Blueprint:
                     return self._build_lockstep(first, schedule, claims, instead_of=executor)
                 makes = functools.partial(_first_or_made, [first], make)
             facts = executor.open(makes, self.config.run)
-            return self._fit(facts, schedule, executor, Provenance(), claims)
+            return self._fit(facts, schedule, executor, Seeding(), claims)
         except BaseException as error:
             close_after(error, executor.close)
             raise
@@ -196,8 +196,8 @@ class Blueprint:
                     "resets its envs by itself, or takes one seed for all. Leave schedule out, or make it with "
                     "autoreset_mode=AutoresetMode.DISABLED if it can (SyncVectorEnv, AsyncVectorEnv)."
                 )
-            known = executor.provenance.seeded is Seeded.ALL
-            return self._fit(facts, schedule if known else _unseeded, executor, executor.provenance, claims)
+            known = executor.seeding.seeded is Seeded.ALL
+            return self._fit(facts, schedule if known else _unseeded, executor, executor.seeding, claims)
         except BaseException as error:
             close_after(error, env.close)
             raise
@@ -229,7 +229,7 @@ class Blueprint:
         facts: Sequence[EnvFacts],
         schedule: EpisodeSchedule,
         executor: Executor,
-        provenance: Provenance,
+        seeding: Seeding,
         claims: Claims,
     ) -> Assembly:
         _check_envs(facts)
@@ -258,7 +258,7 @@ class Blueprint:
             env_spec=first.spec,
             preprocessed=bool(preprocess),
             postprocessed=bool(postprocess),
-            provenance=provenance,
+            seeding=seeding,
         )
         readers = BatchReader(action, bounded=True), BatchReader(env_action, bounded=True)
         return Assembly(

@@ -141,7 +141,7 @@ class Ledger:
             block.lengths[i] = t
         block.lengths = [min(length, t) for length in block.lengths]  # a fault may have broken the last step off
         if standing.vector is not None:
-            block.provenance = standing.vector.provenance
+            block.seeding = standing.vector.seeding
             if tail is EndReason.CUT and self._plan.is_open_ended and not standing.vector.begins_alone:
                 tail = EndReason.INTERRUPTED  # the other envs cannot begin before these end, and are not to wait
         block.tails = [self._broken_off.get(i, tail) for i in range(block.n_envs)]

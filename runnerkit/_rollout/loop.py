@@ -117,7 +117,7 @@ class Rollout:
         if self._ends is not None:
             self._ends.start(self._starts.waiting)
         if self._reporter is not None:
-            is_known = self._parts.spec.provenance.every_step and not self._plan.is_open_ended
+            is_known = self._parts.spec.seeding.every_step and not self._plan.is_open_ended
             total = self._plan.limit * self._parts.spec.n_envs if is_known else None
             self._reporter.start(total, self._plan.episodes)
 

@@ -18,7 +18,7 @@ from runnerkit._core.spaces import Column, Layout
 from runnerkit.errors import ArgumentError
 from runnerkit.history import compaction
 from runnerkit.history.log import EpisodeLog, reason_of
-from runnerkit.records import EndReason, Episode, EpisodeSchedule, EpisodeStart, Provenance
+from runnerkit.records import EndReason, Episode, EpisodeSchedule, EpisodeStart, Seeding
 
 __all__ = ["Block", "BlockLayout", "Mark"]
 
@@ -121,7 +121,7 @@ class Block:
         raw_log: the same, with final observations before preprocessors; None if they are not kept.
         schedule: says how the episodes of the log began, except those in `given`.
         given: how episodes began, by (env index, episode index), if a schedule of the user says so.
-        provenance: which facts about the envs are known.
+        seeding: which facts about the envs are known.
 
     """
 
@@ -137,7 +137,7 @@ class Block:
         self.raw_log: EpisodeLog | None = EpisodeLog(layout.raw) if layout.preprocessed and layout.keep_raw else None
         self.schedule: EpisodeSchedule | None = None
         self.given: dict[tuple[int, int], EpisodeStart] = {}
-        self.provenance: Provenance = Provenance()
+        self.seeding: Seeding = Seeding()
         self._window: bool = window
         n, rows = layout.n_envs, 1 if window else steps
         self.observations: list[Column] = self._allocate(layout.observation, rows + 1)
@@ -200,7 +200,7 @@ class Block:
                 raise ArgumentError("Histories can only be stacked if they have the same spaces and processors.")
             for into, of in zip(block._columns(), source._columns(), strict=True):
                 into[:, k] = of[: len(into), i]
-            block.provenance = block.provenance.and_(source.provenance)
+            block.seeding = block.seeding.and_(source.seeding)
             block._take_episodes(k, source, i, steps)
         block._clear_raw()
         return block

@@ -15,7 +15,7 @@ from runnerkit._core.spaces import Column, Layout
 from runnerkit._core.types import ActT, ObsT
 from runnerkit.errors import ArgumentError
 from runnerkit.history.block import Block
-from runnerkit.records import Episode, Provenance
+from runnerkit.records import Episode, Seeding
 
 __all__ = ["ColumnHistory", "EpisodeColumns", "stack"]
 
@@ -145,16 +145,16 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
     def next_known(self) -> FlagsT:
         """Whether `next_observations[t]` is known, bool `[T]`. All are known, except with some vector envs.
 
-        Such a vector env does not provide final observations (see `provenance`). In their place, floats are NaN, other
+        Such a vector env does not provide final observations (see `seeding`). In their place, floats are NaN, other
         numbers are 0 and objects are None. `bootstrap` is False there, so a truncated episode has no value target.
         """
         return cast(FlagsT, self._array(self._next_known))
 
     @property
-    def provenance(self) -> Provenance:
+    def seeding(self) -> Seeding:
         """Which facts about the envs are known: seeds, final observations, steps."""
         exact = all(not self._block.unknown_after(i) for i in self._env_indices)
-        return replace(self._block.provenance, final_observations=exact)
+        return replace(self._block.seeding, final_observations=exact)
 
     @property
     def raw_observations(self) -> ObsT | None:

@@ -28,7 +28,7 @@ def test_a_run_gives_the_same_data_again(env: str) -> None:
         np.testing.assert_array_equal(one.observations, other.observations)
         np.testing.assert_array_equal(one.rewards, other.rewards)
         assert one.episodes == other.episodes
-    assert first[0].provenance.seeded is Seeded.NONE
+    assert first[0].seeding.seeded is Seeded.NONE
 
 
 def test_the_rows_are_those_of_a_plain_loop_without_its_reset_steps() -> None:

@@ -37,7 +37,7 @@ from runnerkit.executors.vector.unpacking import Finals, Infos, Unpacker, by_key
 from runnerkit.executors.vector.validation import autoreset_mode, check
 from runnerkit.history.block import Block, BlockLayout
 from runnerkit.history.log import EpisodeLog
-from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, Provenance, RunOptions
+from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, RunOptions, Seeding
 
 __all__ = ["VectorExecutor"]
 
@@ -74,9 +74,9 @@ class VectorExecutor:
         return ExecutorReport(name, "vector", self.workers, f"{type(self._env).__name__} steps all its envs itself")
 
     @property
-    def provenance(self) -> Provenance:
+    def seeding(self) -> Seeding:
         """What can be told of the envs."""
-        return Provenance(seeded=self._resets.seeded, every_step=not self.rests)
+        return Seeding(seeded=self._resets.seeded, every_step=not self.rests)
 
     @property
     def rests(self) -> bool:
