@@ -149,7 +149,7 @@ class Ends:
         self._ledger.take(upto=row)
         part = self._block.episode(record, running.mark, row)
         if self._standing.vector is not None:
-            part.provenance = self._standing.vector.provenance
+            part.seeding = self._standing.vector.seeding
         return ArrayHistory(part, 0, record.length)
 
 
