@@ -67,7 +67,7 @@ class Ledger:
             log = raw.with_finals(layout.observation, self._parts.preprocess(raw.finals(layout.raw), layout.raw))
             if block.raw_log is not None:
                 block.raw_log.extend(raw)
-        new = log.last() if len(log) else []
+        new = log.last()
         block.log.extend(log)
         return new
 

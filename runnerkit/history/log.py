@@ -21,6 +21,7 @@ InfoEntry: TypeAlias = "tuple[int, int, dict[str, Any]]"
 """(env index, row, info)"""
 
 _WIDTH: Final = 4  # numbers per episode
+_FEW: Final = 16  # episodes for which a dict is faster than NumPy
 _REASONS: Final[tuple[EndReason | None, ...]] = (None, *EndReason)
 _NUMBERS: Final = {reason: number for number, reason in enumerate(_REASONS)}
 
@@ -115,8 +116,12 @@ class EpisodeLog:
 
     def last(self, before: int | None = None) -> list[tuple[int, int, int]]:
         """Return (env index, first row, episode index) of each env's last episode that began before row `before`."""
-        view = self._view()[::-1]
+        view = self._view()
         view = view if before is None else view[view[:, 1] < before]
+        if len(view) <= _FEW:  # the usual case where someone waits for each episode
+            newest = {i: (i, row, episode_index) for i, row, episode_index, _ in view.tolist()}
+            return [newest[i] for i in sorted(newest)]
+        view = view[::-1]
         _, where = np.unique(view[:, 0], return_index=True)
         return [(i, row, episode_index) for i, row, episode_index, _ in view[where].tolist()]
 
