@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     from runnerkit.history.columns import stack
     from runnerkit.history.values import discounted_returns, gae
     from runnerkit.hooks import Contribution, hookimpl
-    from runnerkit.keys import EnvKey, HistoryKey
+    from runnerkit.keys import EnvKey, HistoryKey, Use, use
     from runnerkit.records import (
         EndReason,
         Episode,
         EpisodeStart,
         ExecutorReport,
+        PartRecord,
         Progress,
         RunSpec,
         Seeding,
@@ -48,12 +49,14 @@ __all__ = [
     "ExecutorReport",
     "GymRunner",
     "HistoryKey",
+    "PartRecord",
     "Progress",
     "Seeding",
     "RandomAgent",
     "Registry",
     "RunSpec",
     "Transition",
+    "Use",
     "compare",
     "default_registry",
     "discounted_returns",
@@ -62,6 +65,7 @@ __all__ = [
     "hookimpl",
     "make",
     "stack",
+    "use",
 ]
 
 _HOMES = {
@@ -70,12 +74,13 @@ _HOMES = {
     "_rollout.gym_runner": ["GymRunner"],
     "history.columns": ["stack"],
     "hooks": ["Contribution", "hookimpl"],
-    "keys": ["EnvKey", "HistoryKey"],
+    "keys": ["EnvKey", "HistoryKey", "Use", "use"],
     "records": [
         "EndReason",
         "Episode",
         "EpisodeStart",
         "ExecutorReport",
+        "PartRecord",
         "Progress",
         "Seeding",
         "RunSpec",

@@ -57,6 +57,27 @@ def unknown_option(name: str, known: Sequence[str]) -> str:
     return f"A runner has no option {name!r}.{way_out}"
 
 
+def unknown_part_option(what: str, name: str, known: Sequence[str]) -> str:
+    """Say that a part has no such option; `what` is "history format 'parquet'"."""
+    there = f" Its options: {', '.join(known)}." if known else " It has no options."
+    return f"{_capital(what)} has no option {name!r}.{did_you_mean(name, known)}{there}"
+
+
+def missing_part_option(what: str, name: str, type_: str) -> str:
+    """Say that a part cannot be made without an option."""
+    of_type = f" ({type_})" if type_ else ""
+    return f"{_capital(what)} needs the option {name!r}{of_type}. Pass it, as use(NAME, {name}=...) does."
+
+
+def wrong_part_option(what: str, name: str, type_: str, given: str) -> str:
+    """Say that the value of an option is of another type; types are as they are written, "int | None"."""
+    return f"{_capital(what)}: option {name!r} expects {type_}, not {given}."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def unknown_keyword(function: str, name: str, known: Sequence[str]) -> str:
     """Say that a function takes no argument of that name."""
     way_out = did_you_mean(name, known) or f" It takes {', '.join(known)}."
@@ -74,6 +95,16 @@ def not_an_executor(given: str) -> str:
         "executor must be a name such as 'auto', 'serial' or 'threads', an executor, or a function "
         f"(n_envs, workers) that makes one, not {given}."
     )
+
+
+def not_a_processor(given: str) -> str:
+    """Say that what is given as a processor is none."""
+    return f"A processor must be a name or an object with bind and __call__, not {given}."
+
+
+def not_a_name_with_options(given: str) -> str:
+    """Say that a tuple is no pair of a name and its options."""
+    return f"A name with options is a pair such as ('frame-stack', {{'k': 4}}), not {given}."
 
 
 def names_unchecked(kind: str, name: str, package: str, group: str) -> str:
@@ -284,3 +315,8 @@ def key_otherwise(name: str, declared: str, made: str) -> str:
 def string_for_list(option: str, text: str) -> str:
     """Say that a string was given where a list of names is wanted."""
     return f"{option}={text!r} is a string, not a list. Write {option}=[{text!r}]."
+
+
+def part_for_list(option: str, given: str) -> str:
+    """Say that one name with options was given where a list is wanted."""
+    return f"{option}={given} is one processor, not a list. Write {option}=[{given}]."

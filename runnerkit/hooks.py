@@ -75,14 +75,18 @@ _hookspec: Final = pluggy.HookspecMarker(PROJECT)
 class Contribution(Generic[T_co]):
     """One named thing that a plugin offers::
 
-        Contribution("arrow", ArrowFormat)                      # a class, or a function without arguments
+        Contribution("arrow", ArrowFormat)                      # a class, or a function
         Contribution("lake", make_lake)                         # an env factory itself
         Contribution("pool", PoolExecutor)                      # an executor class: (n_envs, workers) -> Executor
         Contribution("lake", "my_plugin.envs:make_lake")        # any of them, imported when it is asked for
 
     An env factory (called with an env id and `seed`) and an executor class (called with `n_envs` and `workers`) are
-    offered as they are. Anything else is called without arguments for each runner that uses the name, and the result
-    is what the runner gets.
+    offered as they are. Anything else is called for each runner that uses the name, and the result is what the runner
+    gets.
+
+    Keyword arguments are options, which users give with `use("arrow", compression="zstd")`: those of the class or
+    function, and of a factory or executor those that the runner does not pass itself. Their annotations, defaults and
+    the section `Args:` of the docstring are what `runnerkit plugins arrow` lists.
 
     Attributes:
         name: the name that users write; without ":" and "/".
@@ -100,7 +104,7 @@ class Contribution(Generic[T_co]):
     @overload
     def __init__(self: Contribution[EnvFactory], name: str, make: EnvFactory, summary: str = "") -> None: ...
     @overload
-    def __init__(self, name: str, make: Callable[[], T_co], summary: str = "") -> None: ...
+    def __init__(self, name: str, make: Callable[..., T_co], summary: str = "") -> None: ...
     @overload
     def __init__(self, name: str, make: str, summary: str = "") -> None: ...
     def __init__(self, name: str, make: str | Callable[..., Any], summary: str = "") -> None:

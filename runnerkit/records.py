@@ -19,6 +19,7 @@ __all__ = [
     "Episode",
     "EpisodeStart",
     "ExecutorReport",
+    "PartRecord",
     "Progress",
     "Seeding",
     "RunOptions",
@@ -240,6 +241,26 @@ class RunOptions:
     thread_safe: bool | None = None
     isolate: bool = False
     strict_spaces: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PartRecord:
+    """A part that a runner was built of, and who offers it.
+
+    Attributes:
+        kind: "env factory", "preprocessor", "postprocessor", "history format" or "executor".
+        name: the name under which it is offered, or the name of its class if it was passed as an object.
+        distribution: the distribution that offers it; empty if it was registered by hand or passed as an object.
+        version: the version of the distribution.
+        options: the options that were given, as they were passed on.
+
+    """
+
+    kind: str
+    name: str
+    distribution: str = ""
+    version: str = ""
+    options: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

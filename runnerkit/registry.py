@@ -14,7 +14,7 @@ from runnerkit._rollout.gym_runner import GymRunner
 from runnerkit.errors import ArgumentError
 from runnerkit.history.arrays import ArrayHistory
 from runnerkit.history.base import HistoryFormat
-from runnerkit.keys import EnvKey, HistoryKey
+from runnerkit.keys import EnvKey, HistoryKey, PartName, Use
 from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
 from runnerkit.records import Transition
 from runnerkit.typing import PlainOptions, RunnerOptions
@@ -136,7 +136,7 @@ class Registry:
         self,
         env: EnvKey[ObsT, ActT],
         *,
-        history: HistoryKey[H] | HistoryFormat[H],
+        history: HistoryKey[H] | Use[H] | HistoryFormat[H],
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -159,8 +159,8 @@ class Registry:
         env: EnvKey[Any, Any],
         *,
         history: Literal["arrays"] = "arrays",
-        preprocessors: Sequence[str | ActionPreprocessor],
-        postprocessors: Sequence[str | ActionPostprocessor] = (),
+        preprocessors: Sequence[PartName | ActionPreprocessor],
+        postprocessors: Sequence[PartName | ActionPostprocessor] = (),
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -172,7 +172,7 @@ class Registry:
         env: EnvKey[Any, Any],
         *,
         history: Literal["arrays"] = "arrays",
-        postprocessors: Sequence[str | ActionPostprocessor],
+        postprocessors: Sequence[PartName | ActionPostprocessor],
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -205,7 +205,7 @@ class Registry:
         self,
         env: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
         *,
-        history: HistoryKey[H] | HistoryFormat[H],
+        history: HistoryKey[H] | Use[H] | HistoryFormat[H],
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -216,7 +216,7 @@ class Registry:
         self,
         env: EnvKey[ObsT, ActT],
         *,
-        history: str,
+        history: str | tuple[str, Mapping[str, object]],
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -227,7 +227,7 @@ class Registry:
         self,
         env: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
         *,
-        history: str,
+        history: str | tuple[str, Mapping[str, object]],
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -237,7 +237,7 @@ class Registry:
         self,
         env: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
         *,
-        history: str | HistoryKey[Any] | HistoryFormat[Any] = "arrays",
+        history: PartName | HistoryKey[Any] | HistoryFormat[Any] = "arrays",
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,

@@ -20,6 +20,7 @@ from runnerkit.history.arrays import HistoryT
 from runnerkit.history.base import HistoryFormat, Recorder, SupportsAppend
 from runnerkit.history.ended import EpisodeCallback, SupportsPut
 from runnerkit.hooks import EnvFactory
+from runnerkit.keys import PartName
 from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
 from runnerkit.records import EpisodeSchedule, ProgressCallback, Transition
 
@@ -38,6 +39,7 @@ __all__ = [
     "HistoryT",
     "MakeEnv",
     "ObsT",
+    "PartName",
     "PlainOptions",
     "ProgressCallback",
     "Recorder",
@@ -104,7 +106,7 @@ class Runner(Protocol[ObsT, ActT, HistoryT]):
 class PlainOptions(TypedDict, total=False):
     """The options of `GymRunner` that do not change the types of batches. `GymRunner` explains them."""
 
-    executor: str | MakeExecutor | Executor
+    executor: PartName | MakeExecutor | Executor
     workers: int | None
     auto_reset: bool
     schedule: EpisodeSchedule | None
@@ -120,5 +122,5 @@ class PlainOptions(TypedDict, total=False):
 class RunnerOptions(PlainOptions, total=False):
     """The options of `GymRunner`, except env, seed, n_envs, log_level and history. `GymRunner` explains them."""
 
-    preprocessors: Sequence[str | ActionPreprocessor]
-    postprocessors: Sequence[str | ActionPostprocessor]
+    preprocessors: Sequence[PartName | ActionPreprocessor]
+    postprocessors: Sequence[PartName | ActionPostprocessor]

@@ -1002,9 +1002,9 @@ def test_a_registry_has_its_own_plugins_and_takes_no_others() -> None:
         make("CartPole-v1", plugins=None)
 
 
-def test_what_cannot_be_made_without_arguments_is_refused_when_it_is_offered() -> None:
+def test_what_cannot_be_made_with_options_is_refused_when_it_is_offered() -> None:
     class Named(ArrayFormat):
-        def __init__(self, name: str) -> None:
+        def __init__(self, name: str, /) -> None:
             self.name = name
 
     make: Any = Named

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from runnerkit._cli import spelling
 from runnerkit._core.cores import available_cores
 from runnerkit._core.faults import describe
+from runnerkit._plugins.options import read_literal
 from runnerkit.tuning import Measurement, Tuning
 
 __all__ = ["TuningSummary"]
@@ -34,6 +36,7 @@ class TuningSummary:
     postprocessors: Sequence[str]
     seconds: float
     tuning: Tuning
+    env_options: Sequence[str] = ()
 
     columns: ClassVar[Sequence[str]] = ("n_envs", "executor", "workers", "env steps/s", "ratio to serial", "note")
     """The keys of the records."""
@@ -46,6 +49,7 @@ class TuningSummary:
             "agent": self.agent,
             "preprocessors": list(self.preprocessors),
             "postprocessors": list(self.postprocessors),
+            "env_options": list(self.env_options),
             "cores": available_cores(),
             "seconds": self.seconds,
             "interrupted": self.tuning.interrupted,
@@ -103,7 +107,9 @@ class TuningSummary:
             arguments.append(f"workers={found.workers}")
         for what, names in (("preprocessors", self.preprocessors), ("postprocessors", self.postprocessors)):
             if names:
-                arguments.append(f"{what}={_quoted(list(names))}")
+                arguments.append(f"{what}=[{', '.join(map(_named, names))}]")
+        if self.env_options:
+            arguments.append(f"env_options={_options(spelling.env_options(self.env_options))}")
         return f"runnerkit.make({', '.join(arguments)})"
 
     def command(self, found: Measurement) -> str:
@@ -116,10 +122,24 @@ class TuningSummary:
         for option, names in (("--pre", self.preprocessors), ("--post", self.postprocessors)):
             for name in names:
                 words += [option, name]
+        for option in self.env_options:
+            words += ["--env-option", option]
         return shlex.join(words)
 
 
-def _quoted(value: str | list[str]) -> str:
+def _named(text: str) -> str:
+    """Return how a part is written in Python that is `normalize:clip=5` in a terminal."""
+    part = spelling.part(text, "--pre")
+    return _quoted(part) if isinstance(part, str) else f"({_quoted(part.name)}, {_options(part.options)})"
+
+
+def _options(options: Mapping[str, object]) -> str:
+    pairs = ((name, read_literal(str(value))) for name, value in options.items())
+    written = (f"{_quoted(name)}: {_quoted(v) if isinstance(v, str) else repr(v)}" for name, v in pairs)
+    return f"{{{', '.join(written)}}}"
+
+
+def _quoted(value: str) -> str:
     return json.dumps(value, ensure_ascii=False)  # in double quotes, as most people write Python
 
 

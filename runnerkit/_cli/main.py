@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
-from typing import IO, TYPE_CHECKING, Any, Final
+from collections.abc import Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 import click
 from typing_extensions import override
@@ -35,6 +35,7 @@ __all__ = ["main"]
 
 _DEFAULT_STEPS: Final = 1000
 _AT_LEAST_1: Final = click.IntRange(min=1)
+_FACTS: Final = ("name", "kind", "distribution", "version", "summary")
 _COLUMNS: Final = ("kind", "name", "distribution", "version", "summary")
 
 
@@ -72,10 +73,18 @@ def main() -> None:
 
 # ---- what several commands take
 
+_PART: Final = "NAME[:OPTION=VALUE,...]"
 _pre = click.option(
-    "--pre", metavar="NAME", multiple=True, help="A preprocessor of observations; repeat it for a chain."
+    "--pre", metavar=_PART, multiple=True, help="A preprocessor of observations; repeat it for a chain."
 )
-_post = click.option("--post", metavar="NAME", multiple=True, help="A postprocessor of actions; repeat it for a chain.")
+_post = click.option("--post", metavar=_PART, multiple=True, help="A postprocessor of actions; repeat it for a chain.")
+_env_option = click.option(
+    "--env-option",
+    "env_options",
+    metavar="OPTION=VALUE",
+    multiple=True,
+    help="A keyword argument for the env, or for the factory that makes it; repeat it for several.",
+)
 _no_progress = click.option(
     "--no-progress", is_flag=True, help="Show no progress bar. There is none, either, with --json or in a pipe."
 )
@@ -126,16 +135,17 @@ Examples:
     "that makes an agent: its parameters called observation_space, action_space and runner are filled in. MODULE may "
     "lie in the current directory.",
 )
-@click.option("--executor", metavar="NAME", default="auto", show_default=True, help="How the envs are stepped.")
+@click.option("--executor", metavar=_PART, default="auto", show_default=True, help="How the envs are stepped.")
 @click.option(
     "--workers",
     metavar="W",
     type=_AT_LEAST_1,
     help="How many workers step them.  [default: what the executor finds best]",
 )
-@click.option("--history", metavar="NAME", default="arrays", show_default=True, help="The format to record in.")
+@click.option("--history", metavar=_PART, default="arrays", show_default=True, help="The format to record in.")
 @_pre
 @_post
+@_env_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with the records of all episodes.")
 @_no_progress
 def rollout(
@@ -150,6 +160,7 @@ def rollout(
     history: str,
     pre: tuple[str, ...],
     post: tuple[str, ...],
+    env_options: tuple[str, ...],
     as_json: bool,
     no_progress: bool,
 ) -> None:
@@ -165,25 +176,29 @@ def rollout(
     if steps is None and episodes is None:
         steps = _DEFAULT_STEPS
     with explained(), results(as_json) as out:
+        from runnerkit._cli import spelling
         from runnerkit._cli.agents import agent_maker, import_from_current_directory
         from runnerkit._cli.reports import Summary, Tally
         from runnerkit._cli.terminal import progress_bar
         from runnerkit._plugins.manager import installed_plugins
         from runnerkit._rollout.gym_runner import GymRunner
+        from runnerkit._rollout.parts import find_part
 
         import_from_current_directory()
         make_agent = agent_maker(agent_name)
         installed = installed_plugins()
-        tally = Tally(installed.get("history_formats", history).make())
+        recorded = find_part("history_formats", spelling.part(history, "--history"), installed).around(Tally)
+        tally = recorded.thing
         with GymRunner(
             env,
             seed,
             n_envs,
-            history=tally,
-            executor=executor,
+            history=cast(Tally, recorded),
+            executor=spelling.part(executor, "--executor"),
             workers=workers,
-            preprocessors=pre,
-            postprocessors=post,
+            preprocessors=[spelling.part(text, "--pre") for text in pre],
+            postprocessors=[spelling.part(text, "--post") for text in post],
+            env_options=spelling.env_options(env_options),
             plugins=installed,
         ) as runner:
             agent = make_agent(runner)
@@ -287,6 +302,7 @@ Examples:
 )
 @_pre
 @_post
+@_env_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with what each round gave.")
 @_no_progress
 def tune(
@@ -299,6 +315,7 @@ def tune(
     seconds: float,
     pre: tuple[str, ...],
     post: tuple[str, ...],
+    env_options: tuple[str, ...],
     as_json: bool,
     no_progress: bool,
 ) -> None:
@@ -311,6 +328,7 @@ def tune(
     measured until then.
     """
     with explained(), results(as_json) as out:
+        from runnerkit._cli import spelling
         from runnerkit._cli.advice import TuningSummary
         from runnerkit._cli.agents import agent_maker, import_from_current_directory
         from runnerkit._cli.terminal import share_bar
@@ -327,8 +345,9 @@ def tune(
                 workers=workers or None,
                 seconds=seconds,
                 steps=steps,
-                preprocessors=pre,
-                postprocessors=post,
+                preprocessors=[spelling.part(text, "--pre") for text in pre],
+                postprocessors=[spelling.part(text, "--post") for text in post],
+                env_options=spelling.env_options(env_options),
                 progress=progress,
             )
         summary = TuningSummary(
@@ -336,6 +355,7 @@ def tune(
             agent=agent_name,
             preprocessors=pre,
             postprocessors=post,
+            env_options=env_options,
             seconds=time.perf_counter() - began,
             tuning=tuning,
         )
@@ -364,30 +384,50 @@ def _print_tuning(summary: TuningSummary, as_json: bool, out: IO[str]) -> None:
     epilog="""\b
 Examples:
   runnerkit plugins
+  runnerkit plugins normalize
   runnerkit plugins --json
 """
 )
+@click.argument("name", required=False)
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document: {contributions: [...], problems: [...]}."
 )
-def plugins(as_json: bool) -> None:
-    """List what RunnerKit and installed plugins offer.
+def plugins(name: str | None, as_json: bool) -> None:
+    """List what RunnerKit and installed plugins offer; of NAME, its options with their defaults.
 
     These are the names that `runnerkit rollout` takes for --executor, --history, --pre and --post, and the families
     of envs. Plugins that could not be loaded are listed on stderr, with the reason.
     """
     with explained(), results(as_json) as out:
         from runnerkit._cli.terminal import print_records
-        from runnerkit._plugins.catalogue import contributions, problems
+        from runnerkit._plugins.catalogue import contributions, options, problems
         from runnerkit._plugins.manager import installed_plugins
 
         installed = installed_plugins()
+        if name is not None:
+            _print_options(options(installed, name), as_json, out)
+            return
         installed.discover()
         if as_json:
             print_json({"contributions": contributions(installed), "problems": problems(installed)}, out)
         else:
             print_records(contributions(installed), _COLUMNS, out)
             _print_problems(installed.problems)
+
+
+def _print_options(parts: Sequence[Mapping[str, Any]], as_json: bool, out: IO[str]) -> None:
+    from runnerkit._cli.terminal import print_pairs, print_records
+
+    if as_json:
+        print_json({"contributions": parts}, out)
+        return
+    for part in parts:
+        print_pairs([(what, part[what]) for what in _FACTS if part[what]], out)
+        rows = [{**option, "default": option["default"] or "(must be given)"} for option in part["options"]]
+        if rows:
+            print_records(rows, ("option", "type", "default", "doc"), out)
+        else:
+            click.echo("It has no options.", file=out)
 
 
 def _print_problems(problems: Sequence[PluginProblem]) -> None:

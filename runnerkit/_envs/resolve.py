@@ -9,20 +9,23 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 import gymnasium
-from gymnasium.envs.registration import EnvSpec, get_env_id, parse_env_id, registry
+from gymnasium.envs.registration import EnvSpec, get_env_id, load_env_creator, parse_env_id, registry
 from typing_extensions import override
 
 from runnerkit._core.faults import describe
 from runnerkit._core.types import AnyEnv, AnyVectorEnv, MakeEnv
 from runnerkit._plugins.manager import Plugins, comes_with
+from runnerkit._plugins.offers import KINDS, options_of_called
+from runnerkit._plugins.options import Options, Typed, options_of
 from runnerkit.errors import ArgumentError, EnvError, RunnerKitError, UnknownNameError
 from runnerkit.hooks import EnvFactory
 from runnerkit.keys import EnvKey
+from runnerkit.records import PartRecord
 
-__all__ = ["EnvMaker", "require_known", "resolve_env", "seed_spaces", "seed_vector_spaces", "wanted"]
+__all__ = ["EnvMaker", "ResolvedEnv", "require_known", "resolve_env", "seed_spaces", "seed_vector_spaces", "wanted"]
 
 # Namespaces whose envs Gymnasium knows only after an import that users forget: (module, distribution).
 _NAMESPACES: Final[Mapping[str, tuple[str, str]]] = {"ALE": ("ale_py", "ale-py")}
@@ -32,6 +35,14 @@ EnvMaker: TypeAlias = "Callable[[int | None, int], AnyEnv | AnyVectorEnv]"
 """Makes env i: (seed, i) -> env."""
 
 
+class ResolvedEnv(NamedTuple):
+    """The name of an env, what makes it, and where that is from, if a plugin offers it."""
+
+    env_id: str
+    make: EnvMaker
+    record: PartRecord | None = None
+
+
 def resolve_env(
     env: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
     plugins: Plugins,
@@ -39,19 +50,22 @@ def resolve_env(
     n_envs: int = 1,
     *,
     lazily: bool = False,
-) -> tuple[str, EnvMaker]:
-    """Return the name of an env and a function (seed, env index) -> env.
+) -> ResolvedEnv:
+    """Return the name of an env, a function (seed, env index) -> env, and where it is from.
 
     Raises UnknownNameError before anything is made; with `lazily`, only when an env is asked for.
     """
     if isinstance(env, EnvKey):
         env = env.name
     if isinstance(env, str):
-        return env, _LateEnv(env, plugins, options, n_envs) if lazily else _by_name(env, plugins, options, n_envs)
+        if lazily:
+            return ResolvedEnv(env, _LateEnv(env, plugins, options, n_envs))
+        make = _by_name(env, plugins, options, n_envs)
+        return ResolvedEnv(env, make, make.record if isinstance(make, _FactoryEnv) else None)
     if isinstance(env, Sequence) and not isinstance(env, str):
         makers = tuple(_by_function(make_env, options, n_envs) for make_env in env)
-        return _name_of(env[0]), _OneEach(makers)
-    return _name_of(env), _by_function(cast(MakeEnv, env), options, n_envs)
+        return ResolvedEnv(_name_of(env[0]), _OneEach(makers))
+    return ResolvedEnv(_name_of(env), _by_function(cast(MakeEnv, env), options, n_envs))
 
 
 def _by_function(env: MakeEnv, options: Mapping[str, Any], n_envs: int) -> EnvMaker:
@@ -145,10 +159,13 @@ def _by_name(env_id: str, plugins: Plugins, options: Mapping[str, Any], n_envs: 
     family, colon, rest = env_id.partition(":")
     offer = plugins.find("env_factories", family) if colon else None
     if offer is None:
-        return _GymnasiumEnv(require_known(env_id, plugins), dict(options))
+        spec = require_known(env_id, plugins)
+        return _GymnasiumEnv(spec, _read(spec, options))
     factory: EnvFactory = offer.make()
+    chosen = options_of_called("env_factories", factory).checked(offer.what, options)
+    record = PartRecord(KINDS["env_factories"], offer.contribution.name, offer.distribution, offer.version, chosen)
     facts = wanted(factory, {"n_envs": n_envs, "plugins": plugins})
-    return _FactoryEnv(factory, rest, dict(options), facts, "env_index" in _named(factory), offer.title)
+    return _FactoryEnv(factory, rest, chosen, facts, "env_index" in _named(factory), offer.title, record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +178,7 @@ class _FactoryEnv:
     facts: dict[str, object]
     wants_index: bool
     title: str
+    record: PartRecord
 
     def __call__(self, seed: int | None, env_index: int) -> AnyEnv | AnyVectorEnv:
         facts = {**self.facts, "env_index": env_index} if self.wants_index else self.facts
@@ -172,6 +190,16 @@ class _FactoryEnv:
             what = f"could not be made by env factory {self.title}: {describe(error)}"
             makes_all = "n_envs" in self.facts  # told, for a vector env
             raise EnvError(what, env_index=-1 if makes_all else env_index) from error
+
+
+def _read(spec: EnvSpec, options: Mapping[str, Any]) -> dict[str, object]:
+    """Return the options of one of Gymnasium's envs, those read that were typed: it checks the others itself."""
+    given: dict[str, object] = dict(options)
+    if any(isinstance(value, Typed) for value in given.values()):
+        creator = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
+        known = (*options_of(gymnasium.make).known, *options_of(creator).known)
+        given = Options(known, takes_others=True).checked(f"env {spec.id!r}", given, complete=False)
+    return given
 
 
 def wanted(function: Callable[..., object], known: Mapping[str, object]) -> dict[str, object]:

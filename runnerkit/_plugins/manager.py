@@ -23,6 +23,7 @@ from runnerkit._checks.signatures import called_otherwise
 from runnerkit._plugins import implementations
 from runnerkit._plugins.discovery import GROUP, Found, found, where_packages_are
 from runnerkit._plugins.offers import BUILTIN, CALLED, KINDS, Kind, Offer, Shelf, is_itself
+from runnerkit._plugins.options import options_of
 from runnerkit.errors import PluginError, UnknownNameError
 from runnerkit.hooks import Contribution
 
@@ -296,11 +297,13 @@ def _fault_of_make(kind: Kind, contribution: Contribution[object]) -> str:
 
 
 def _called_otherwise(kind: Kind, contribution: Contribution[object]) -> str:
-    """Say how `make` is to be called, if neither without arguments nor as what is offered."""
+    """Say how `make` is to be called, if neither with options only nor as what is offered."""
     make = contribution.make
     if isinstance(make, str) or is_itself(kind, make):
         return ""
-    otherwise = called_otherwise(make, "make()")
+    known = () if kind in CALLED else options_of(make).known  # functions that return what is called have none
+    required = [option.name for option in known if option.is_required]
+    otherwise = called_otherwise(make, f"make(*, {', '.join(required)})" if required else "make()")
     return sentences.not_callable_so("Contribution", contribution.name, "make()", otherwise) if otherwise else ""
 
 

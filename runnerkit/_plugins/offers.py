@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final, Generic, Literal, TypeAlias
@@ -13,13 +14,14 @@ from typing_extensions import TypeVar
 from runnerkit import _sentences as sentences
 from runnerkit._checks.contracts import CONTRACTS
 from runnerkit._plugins.discovery import canonical
+from runnerkit._plugins.options import Options, options_of
 from runnerkit.errors import PluginError, RunnerKitError
 from runnerkit.executors.base import MakeExecutor
 from runnerkit.history.base import HistoryFormat
 from runnerkit.hooks import Contribution, EnvFactory
 from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
 
-__all__ = ["BUILTIN", "CALLED", "KINDS", "Kind", "Offer", "Shelf", "is_itself"]
+__all__ = ["BUILTIN", "CALLED", "KINDS", "Kind", "Offer", "Shelf", "is_itself", "options_of_called"]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -43,6 +45,9 @@ KINDS: Final[Mapping[Kind, str]] = MappingProxyType(
 """Each kind as a person would say it."""
 
 CALLED: Final = ("env_factories", "executors")  # what is offered is called itself, with arguments
+_NO_OPTIONS: Final[Mapping[str, object]] = MappingProxyType({})
+_TOLD: Final = ("n_envs", "env_index", "plugins")
+"""What a runner tells an env factory besides the seed."""
 
 
 def is_itself(kind: Kind, make: object) -> bool:
@@ -82,32 +87,78 @@ class Offer(Generic[T_co]):
         """Its name, and its source unless it is built in: what errors call it."""
         return self.name if self.is_built_in else f"{self.contribution.name} of {self.source}"
 
-    def make(self) -> T_co:
+    @property
+    def what(self) -> str:
+        """What errors call it: history format 'arrow' of runnerkit-arrow 0.1.0."""
+        return f"{KINDS[self.kind]} {self.contribution.name!r} of {self.source}"
+
+    def make(self, options: Mapping[str, object] = _NO_OPTIONS) -> T_co:
         """Make what is offered; whatever goes wrong, or is not of its kind, is a PluginError that names the source.
 
-        Other errors of RunnerKit, such as MissingDependencyError, stay what they are.
+        Other errors of RunnerKit, such as MissingDependencyError, stay what they are. Options that are surely wrong
+        are an ArgumentError.
         """
-        what = f"{KINDS[self.kind]} {self.contribution.name!r} of {self.source}"
+        return self.made(options)[0]
+
+    def made(self, options: Mapping[str, object]) -> tuple[T_co, dict[str, object]]:
+        """Make what is offered; return the options, too, as they were passed on."""
         try:
-            made: T_co = self._made()
+            made, chosen = self._made(options)
         except RunnerKitError as error:
-            error.add_note(f"while making the {what}")
+            error.add_note(f"while making the {self.what}")
             raise
         except Exception as error:
-            raise PluginError(f"{what} could not be made: {type(error).__name__}: {error}") from error
+            raise PluginError(f"{self.what} could not be made: {type(error).__name__}: {error}") from error
         fault = CONTRACTS[self.kind].look(made).fault
         if fault:
-            raise PluginError(f"{what}: {fault}")
-        return made
+            raise PluginError(f"{self.what}: {fault}")
+        return made, chosen
 
-    def _made(self) -> Any:
+    def options(self) -> Options:
+        """Return its options. This imports what it is made of; raises PluginError if that fails."""
+        try:
+            make = self._imported()
+            return options_of_called(self.kind, make) if is_itself(self.kind, make) else self._options_of_maker(make)
+        except RunnerKitError:
+            raise
+        except Exception as error:
+            raise PluginError(f"{self.what} could not be made: {type(error).__name__}: {error}") from error
+
+    def _made(self, options: Mapping[str, object]) -> tuple[Any, dict[str, object]]:
+        make = self._imported()
+        if not is_itself(self.kind, make):
+            if self.kind not in CALLED or _takes_any(make):
+                chosen = options_of(make).checked(self.what, options)
+                return make(**chosen), chosen
+            make = make()  # a function that returns what is called, whose options they are
+        if not options or CONTRACTS[self.kind].look(make).fault:
+            return make, {}
+        chosen = options_of_called(self.kind, make).checked(self.what, options)
+        return functools.partial(make, **chosen), chosen
+
+    def _options_of_maker(self, make: Callable[..., object]) -> Options:
+        return options_of(make) if self.kind not in CALLED or _takes_any(make) else options_of_called(self.kind, make())
+
+    def _imported(self) -> Any:
         make: Any = self.contribution.make
         if isinstance(make, str):
             module, _, attribute = make.partition(":")
             make = importlib.import_module(module)
             for name in attribute.split("."):
                 make = getattr(make, name)
-        return make if is_itself(self.kind, make) else make()
+        return make
+
+
+def options_of_called(kind: Kind, function: object) -> Options:
+    """Return the options of an env factory, or of what makes an executor: what a runner does not pass itself."""
+    if kind == "env_factories":
+        return options_of(function, positional=1, passed=("seed",), told=_TOLD)
+    return options_of(function, positional=2)
+
+
+def _takes_any(make: object) -> bool:
+    """Whether a function that returns what is called has options of its own."""
+    return bool(options_of(make).known)
 
 
 class Shelf:

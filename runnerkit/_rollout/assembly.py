@@ -22,16 +22,16 @@ from typing_extensions import TypeVar
 
 from runnerkit import _sentences as sentences
 from runnerkit._checks.agents import AgentGate
-from runnerkit._checks.contracts import CONTRACTS, EXECUTOR, HISTORY_FORMAT, RECORDER, is_plain_value
+from runnerkit._checks.contracts import EXECUTOR, HISTORY_FORMAT, RECORDER
 from runnerkit._core.batches import BatchReader
 from runnerkit._core.faults import close_after, describe
 from runnerkit._core.spaces import Layout
 from runnerkit._core.types import AnyEnv, AnyVectorEnv
 from runnerkit._envs.resolve import EnvMaker, resolve_env, seed_spaces, seed_vector_spaces
 from runnerkit._plugins.manager import Plugins
-from runnerkit._plugins.offers import Kind
 from runnerkit._rollout.claims import Claims
-from runnerkit._rollout.config import Named, RunnerConfig
+from runnerkit._rollout.config import RunnerConfig
+from runnerkit._rollout.parts import Part, find_part
 from runnerkit.errors import ArgumentError, EnvError, PluginError, RolloutError, RunnerKitError, SpaceError
 from runnerkit.executors.base import Executor, MakeExecutor, SupportsAllocate, SupportsVectorEnvs
 from runnerkit.executors.serial import SerialExecutor
@@ -40,15 +40,16 @@ from runnerkit.executors.vector.executor import VectorExecutor
 from runnerkit.history.arrays import ArrayFormat
 from runnerkit.history.base import HistoryFormat, Recorder
 from runnerkit.history.block import Block, BlockLayout
-from runnerkit.keys import HistoryKey
 from runnerkit.processors import ActionPostprocessor, ActionPreprocessor, Chain, bind_postprocessors, bind_preprocessors
-from runnerkit.records import EnvFacts, EpisodeSchedule, EpisodeStart, RunSpec, Seeded, Seeding
+from runnerkit.records import EnvFacts, EpisodeSchedule, EpisodeStart, PartRecord, RunSpec, Seeded, Seeding
 
 __all__ = ["Assembly", "Blueprint", "close_dropped"]
 
 T = TypeVar("T")
 
 _IN_PROCESS: Final = ("auto", "serial", "threads")
+_ARRAYS: Final = Part(ArrayFormat(), "arrays", PartRecord("history format", "arrays"))
+_SERIAL: Final = Part(SerialExecutor, "serial", PartRecord("executor", "serial"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,37 +100,42 @@ class Blueprint:
     config: RunnerConfig
     env_id: str
     make_env: EnvMaker
-    history: HistoryFormat[Any]
-    make_executor: MakeExecutor
-    executor_title: str
-    history_title: str
-    preprocessors: Sequence[tuple[str, ActionPreprocessor]]
-    postprocessors: Sequence[tuple[str, ActionPostprocessor]]
+    history: Part[HistoryFormat[Any]]
+    executor: Part[MakeExecutor]
+    preprocessors: Sequence[Part[ActionPreprocessor]]
+    postprocessors: Sequence[Part[ActionPostprocessor]]
+    env: PartRecord | None = None
+    """Where the env is from; None if no plugin offers it."""
+
+    @property
+    def parts(self) -> tuple[PartRecord, ...]:
+        """Where each part is from, and its options: env, preprocessors, postprocessors, executor, history format."""
+        made = (*self.preprocessors, *self.postprocessors, self.executor, self.history)
+        return (*([] if self.env is None else [self.env]), *(part.record for part in made))
 
     @classmethod
     def resolve(cls, plugins: Plugins, config: RunnerConfig, *, own_make_env: bool) -> Blueprint:
         """Look everything up. With `own_make_env`, the runner makes envs itself, so that the id may be unknown."""
-        env_id, make_env = resolve_env(config.env, plugins, config.all_env_options, config.n_envs, lazily=own_make_env)
-        if config.run.isolate and config.executor in _IN_PROCESS:
+        env = resolve_env(config.env, plugins, config.all_env_options, config.n_envs, lazily=own_make_env)
+        if config.run.isolate and config.executor_name in _IN_PROCESS:
             raise ArgumentError(
                 f"isolate=True keeps every env out of the calling process, but executor={config.executor_name!r} steps "
                 "envs in it. Add executor='processes'."
             )
         return cls(
             config=config,
-            env_id=env_id,
-            make_env=make_env,
-            history=_history_format(config.history, plugins),
-            history_title=_title_of_history(config.history, plugins),
-            make_executor=_maker_of(config.executor, plugins),
-            executor_title=_title_of(config, plugins),
-            preprocessors=[_named(part, "action_preprocessors", plugins) for part in config.preprocessors],
-            postprocessors=[_named(part, "action_postprocessors", plugins) for part in config.postprocessors],
+            env_id=env.env_id,
+            make_env=env.make,
+            env=env.record,
+            history=find_part("history_formats", config.history, plugins),
+            executor=find_part("executors", config.executor, plugins),
+            preprocessors=[find_part("action_preprocessors", part, plugins) for part in config.preprocessors],
+            postprocessors=[find_part("action_postprocessors", part, plugins) for part in config.postprocessors],
         )
 
     def build(self, make_env: EnvMaker) -> Assembly:
         """Make all envs and fit the parts to their spaces; leave nothing behind if something does not fit."""
-        claims = Claims([*self.preprocessors, *self.postprocessors])
+        claims = Claims([*_titled(self.preprocessors), *_titled(self.postprocessors)])
         try:
             return self._build(make_env, claims)
         except BaseException:
@@ -175,11 +181,16 @@ class Blueprint:
     def for_envs(self) -> Blueprint:
         """Return all that is needed of it to make envs in another process."""
         needed = replace(
-            self.config, env=self.env_id, history="arrays", preprocessors=(), postprocessors=(), schedule=None
+            self.config,
+            env=self.env_id,
+            history="arrays",
+            executor="serial",
+            preprocessors=(),
+            postprocessors=(),
+            schedule=None,
         )
-        parts = ArrayFormat(), SerialExecutor
         return replace(
-            self, config=needed, history=parts[0], make_executor=parts[1], preprocessors=(), postprocessors=()
+            self, config=needed, history=_ARRAYS, executor=_SERIAL, preprocessors=(), postprocessors=(), env=None
         )
 
     def _build_lockstep(
@@ -203,9 +214,9 @@ class Blueprint:
             raise
 
     def _made_executor(self) -> Executor:
-        what = f"executor {self.executor_title}"
+        what = f"executor {self.executor.title}"
         try:
-            executor = self.make_executor(self.config.n_envs, self.config.workers)
+            executor = self.executor.thing(self.config.n_envs, self.config.workers)
         except RunnerKitError:
             raise
         except Exception as error:
@@ -234,8 +245,8 @@ class Blueprint:
     ) -> Assembly:
         _check_envs(facts)
         first = facts[0]
-        preprocess, observation = bind_preprocessors(self.preprocessors, first.observation_space)
-        postprocess, action = bind_postprocessors(self.postprocessors, first.action_space)
+        preprocess, observation = bind_preprocessors(_titled(self.preprocessors), first.observation_space)
+        postprocess, action = bind_postprocessors(_titled(self.postprocessors), first.action_space)
         env_action = Layout(first.action_space, "action")
         layout = BlockLayout(
             n_envs=self.config.n_envs,
@@ -265,8 +276,8 @@ class Blueprint:
             spec=spec,
             schedule=schedule,
             executor=executor,
-            recorder=_opened(self.history, self.history_title, spec),  # last, as it may create files
-            history_title=self.history_title,
+            recorder=_opened(self.history.thing, self.history.title, spec),  # last, as it may create files
+            history_title=self.history.title,
             layout=layout,
             preprocess=preprocess,
             postprocess=postprocess,
@@ -292,28 +303,8 @@ def _first_or_made(first: list[AnyEnv], make: Callable[[int], AnyEnv], i: int) -
     return first.pop() if i == 0 and first else make(i)
 
 
-def _maker_of(executor: str | MakeExecutor | Executor, plugins: Plugins) -> MakeExecutor:
-    if isinstance(executor, str):
-        maker: MakeExecutor = plugins.get("executors", executor).make()
-        return maker
-    given: object = executor
-    if not isinstance(given, type) and not is_plain_value(given) and not EXECUTOR.look(given).fault:
-        return functools.partial(_itself, cast(Executor, given))
-    if is_plain_value(given):
-        raise ArgumentError(sentences.not_an_executor(repr(given)))
-    _refuse(CONTRACTS["executors"].look(given).fault)
-    return cast(MakeExecutor, executor)
-
-
-def _title_of(config: RunnerConfig, plugins: Plugins) -> str:
-    """Return what errors call the executor: its name, and the plugin that offers it."""
-    offer = plugins.find("executors", config.executor) if isinstance(config.executor, str) else None
-    return config.executor_name if offer is None else offer.title
-
-
-def _itself(executor: Executor, n_envs: int, workers: int | None, /) -> Executor:
-    del n_envs, workers  # which it was made with
-    return executor
+def _titled(parts: Sequence[Part[T]]) -> list[tuple[str, T]]:
+    return [(part.title, part.thing) for part in parts]
 
 
 def _make_none(i: int) -> AnyEnv:
@@ -336,11 +327,6 @@ def _asked(call: Callable[[], T], what: str) -> T:
         raise PluginError(f"{what}: {describe(error)}") from error
 
 
-def _title_of_history(history: str | HistoryKey[Any] | HistoryFormat[Any], plugins: Plugins) -> str:
-    name = history.name if isinstance(history, HistoryKey) else history
-    return plugins.get("history_formats", name).title if isinstance(name, str) else type(name).__name__
-
-
 def _opened(history: HistoryFormat[Any], name: str, spec: RunSpec) -> Recorder[Any]:
     recorder = _asked(functools.partial(history.open, spec), f"History format {name} failed to open")
     made: object = recorder  # the value may differ from the annotation
@@ -353,33 +339,6 @@ def _opened(history: HistoryFormat[Any], name: str, spec: RunSpec) -> Recorder[A
             close_after(refusal, recorder.close)  # it may have opened a file
         raise refusal
     return recorder
-
-
-def _history_format(history: str | HistoryKey[Any] | HistoryFormat[Any], plugins: Plugins) -> HistoryFormat[Any]:
-    if isinstance(history, HistoryKey):
-        history = history.name
-    if isinstance(history, str):
-        made: HistoryFormat[Any] = plugins.get("history_formats", history).make()
-        return made
-    if is_plain_value(history):
-        raise ArgumentError(sentences.not_a_history(repr(history)))
-    _refuse(HISTORY_FORMAT.look(history).fault)
-    return history
-
-
-def _named(processor: Named[T], kind: Kind, plugins: Plugins) -> tuple[str, T]:
-    if isinstance(processor, str):
-        offer = plugins.get(kind, processor)
-        return offer.title, offer.make()
-    if is_plain_value(processor):
-        raise ArgumentError(f"A processor must be a name or an object with bind and __call__, not {processor!r}.")
-    _refuse(CONTRACTS[kind].look(processor).fault)
-    return type(processor).__name__, processor
-
-
-def _refuse(fault: str) -> None:
-    if fault:
-        raise ArgumentError(fault)
 
 
 def _check_envs(facts: Sequence[EnvFacts]) -> None:

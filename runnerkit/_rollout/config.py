@@ -15,10 +15,11 @@ from typing_extensions import TypeVar, Unpack
 
 from runnerkit import _sentences as sentences
 from runnerkit._core.types import MakeEnv
+from runnerkit._rollout.parts import name_of
 from runnerkit.errors import ArgumentError
 from runnerkit.executors.base import Executor, MakeExecutor
 from runnerkit.history.base import HistoryFormat
-from runnerkit.keys import EnvKey, HistoryKey
+from runnerkit.keys import EnvKey, HistoryKey, PartName, Use
 from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
 from runnerkit.records import EpisodeSchedule, RunOptions
 from runnerkit.typing import RunnerOptions
@@ -28,7 +29,7 @@ __all__ = ["Named", "RunnerConfig", "check_callable", "is_count", "refuses_unkno
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
-Named: TypeAlias = "str | T"
+Named: TypeAlias = "PartName | T"
 """A thing, or the name under which a plugin offers it."""
 
 _PLAIN: Final = frozenset(field.name for field in dataclasses.fields(RunOptions)) - {"seed"}
@@ -44,10 +45,10 @@ class RunnerConfig:
 
     env: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv]
     n_envs: int
-    history: str | HistoryKey[Any] | HistoryFormat[Any]
+    history: Named[HistoryKey[Any] | HistoryFormat[Any]]
     log_level: int
     run: RunOptions
-    executor: str | MakeExecutor | Executor = "auto"
+    executor: Named[MakeExecutor | Executor] = "auto"
     workers: int | None = None
     auto_reset: bool = True
     preprocessors: Sequence[Named[ActionPreprocessor]] = ()
@@ -63,7 +64,7 @@ class RunnerConfig:
         seed: int | None,
         n_envs: int,
         log_level: int,
-        history: str | HistoryKey[Any] | HistoryFormat[Any],
+        history: Named[HistoryKey[Any] | HistoryFormat[Any]],
         **options: Unpack[RunnerOptions],
     ) -> RunnerConfig:
         """Return the config that these arguments make; raises ArgumentError where one cannot be."""
@@ -89,10 +90,7 @@ class RunnerConfig:
     @property
     def executor_name(self) -> str:
         """The name of the executor, or of the class or function that makes it."""
-        if isinstance(self.executor, str):
-            return self.executor
-        name: str = getattr(self.executor, "__name__", type(self.executor).__name__)
-        return name
+        return name_of(self.executor)
 
     @property
     def all_env_options(self) -> dict[str, Any]:
@@ -142,6 +140,8 @@ def _number_of(factories: Sequence[object], n_envs: int) -> int:
 
 
 def _check_list(given: object, what: str) -> None:
+    if isinstance(given, Use) or (isinstance(given, tuple) and list(map(type, given)) == [str, dict]):
+        raise ArgumentError(sentences.part_for_list(what, repr(given)))
     if isinstance(given, str):
         raise ArgumentError(sentences.string_for_list(what, given))
     if not isinstance(given, Sequence):

@@ -8,7 +8,7 @@ import functools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, cast, overload
 
 import gymnasium
@@ -34,7 +34,7 @@ from runnerkit.executors.base import SupportsReport
 from runnerkit.history.arrays import ArrayHistory, HistoryT
 from runnerkit.history.base import HistoryFormat, SupportsAppend
 from runnerkit.history.ended import EpisodeCallback
-from runnerkit.keys import EnvKey, HistoryKey
+from runnerkit.keys import EnvKey, HistoryKey, PartName, Use
 from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
 from runnerkit.records import ExecutorReport, ProgressCallback, Transition
 from runnerkit.typing import PlainOptions, RunnerOptions
@@ -160,7 +160,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         n_envs: int = 1,
         log_level: int = 40,
         *,
-        history: HistoryKey[HistoryT] | HistoryFormat[HistoryT],
+        history: HistoryKey[HistoryT] | Use[HistoryT] | HistoryFormat[HistoryT],
         plugins: Plugins | None = None,
         **options: Unpack[PlainOptions],
     ) -> None: ...
@@ -185,8 +185,8 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         log_level: int = 40,
         *,
         history: Literal["arrays"] = "arrays",
-        preprocessors: Sequence[str | ActionPreprocessor],
-        postprocessors: Sequence[str | ActionPostprocessor] = (),
+        preprocessors: Sequence[PartName | ActionPreprocessor],
+        postprocessors: Sequence[PartName | ActionPostprocessor] = (),
         plugins: Plugins | None = None,
         **options: Unpack[PlainOptions],
     ) -> None: ...
@@ -199,7 +199,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         log_level: int = 40,
         *,
         history: Literal["arrays"] = "arrays",
-        postprocessors: Sequence[str | ActionPostprocessor],
+        postprocessors: Sequence[PartName | ActionPostprocessor],
         plugins: Plugins | None = None,
         **options: Unpack[PlainOptions],
     ) -> None: ...
@@ -235,7 +235,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         n_envs: int = 1,
         log_level: int = 40,
         *,
-        history: HistoryKey[H] | HistoryFormat[H],
+        history: HistoryKey[H] | Use[H] | HistoryFormat[H],
         plugins: Plugins | None = None,
         **options: Unpack[RunnerOptions],
     ) -> None: ...
@@ -247,7 +247,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         n_envs: int = 1,
         log_level: int = 40,
         *,
-        history: str,
+        history: str | tuple[str, Mapping[str, object]],
         plugins: Plugins | None = None,
         **options: Unpack[PlainOptions],
     ) -> None: ...
@@ -259,7 +259,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         n_envs: int = 1,
         log_level: int = 40,
         *,
-        history: str,
+        history: str | tuple[str, Mapping[str, object]],
         plugins: Plugins | None = None,
         **options: Unpack[RunnerOptions],
     ) -> None: ...
@@ -271,7 +271,11 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         n_envs: int = 1,
         log_level: int = 40,
         *,
-        history: str | HistoryKey[HistoryT] | HistoryFormat[HistoryT] = "arrays",
+        history: str
+        | tuple[str, Mapping[str, object]]
+        | HistoryKey[HistoryT]
+        | Use[HistoryT]
+        | HistoryFormat[HistoryT] = "arrays",
         plugins: Plugins | None = None,
         **options: Unpack[RunnerOptions],
     ) -> None: ...
@@ -282,7 +286,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         n_envs: int = 1,
         log_level: int = 40,
         *,
-        history: str | HistoryKey[Any] | HistoryFormat[Any] = "arrays",
+        history: PartName | HistoryKey[Any] | HistoryFormat[Any] = "arrays",
         plugins: Plugins | None = None,
         **options: Unpack[RunnerOptions],
     ) -> None:
@@ -366,12 +370,12 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     @property
     def preprocessors(self) -> tuple[ActionPreprocessor, ...]:
         """The preprocessors as objects, in order: `runner.preprocessors[0]` may be a `Normalize`."""
-        return tuple(processor for _, processor in self._blueprint.preprocessors)
+        return tuple(part.thing for part in self._blueprint.preprocessors)
 
     @property
     def postprocessors(self) -> tuple[ActionPostprocessor, ...]:
         """The postprocessors as objects, in order."""
-        return tuple(processor for _, processor in self._blueprint.postprocessors)
+        return tuple(part.thing for part in self._blueprint.postprocessors)
 
     @override
     def __repr__(self) -> str:

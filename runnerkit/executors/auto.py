@@ -36,13 +36,13 @@ class AutoExecutor:
     that way. Short rollouts share one trial. Envs that wait most of the time get a thread each. Envs that render are
     never moved. The recorded data do not depend on any of this.
 
-    `make_trial` is called with the part of the envs that each thread would get. It is there for tests.
+    `_make_trial` is called with the part of the envs that each thread would get. It is there for tests.
     """
 
     takes_vector_envs: bool = True
 
     def __init__(
-        self, n_envs: int, workers: int | None = None, *, make_trial: Callable[[float], Trial] = Trial
+        self, n_envs: int, workers: int | None = None, *, _make_trial: Callable[[float], Trial] = Trial
     ) -> None:
         shares = share_out(n_envs, workers)
         self._n_envs = n_envs
@@ -58,7 +58,7 @@ class AutoExecutor:
         """Envs that were moved and not stepped since."""
         self._unreset: set[int] = set()
         """Envs that were moved and not reset since."""
-        self._trial: Trial = make_trial(max(map(len, shares)) / n_envs)
+        self._trial: Trial = _make_trial(max(map(len, shares)) / n_envs)
         if n_envs == 1:
             self._trial.choose("serial", "there is only one env")
         elif self._most_workers == 1:
@@ -177,7 +177,7 @@ class AutoExecutor:
         try:
             waits = self._trial.waiting >= WAITS and self._may_add_workers
             workers = min(self._n_envs, MOST_THREADS) if waits else self._most_workers
-            self._threads = ThreadsExecutor(self._n_envs, workers, make_share=self._serial.part)
+            self._threads = ThreadsExecutor(self._n_envs, workers, _make_share=self._serial.part)
         except RuntimeError as error:  # there is a limit to the number of threads, in containers for instance
             self._trial.choose("serial", f"no thread could be started: {error}")
 

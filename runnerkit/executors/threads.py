@@ -55,11 +55,11 @@ class ThreadsExecutor(SharingExecutor["WorkerThread"]):
     envs that compute, use "serial", pass `workers`, or say that they are thread-safe (`thread_safe=True`). Without a
     GIL, envs of unknown safety begin in as many threads as there are cores.
 
-    `make_share` may be the `part` of a share whose envs are made already. Then do not call `open`, and pass `workers`.
+    `_make_share` may be the `part` of a share whose envs are made already. Then do not call `open`, and pass `workers`.
     """
 
     def __init__(
-        self, n_envs: int, workers: int | None = None, *, make_share: Callable[[Sequence[int]], Share] = Share
+        self, n_envs: int, workers: int | None = None, *, _make_share: Callable[[Sequence[int]], Share] = Share
     ) -> None:
         self._places_by_core: list[range] = share_out(n_envs, workers)
         self.workers: int = len(self._places_by_core)
@@ -71,9 +71,9 @@ class ThreadsExecutor(SharingExecutor["WorkerThread"]):
         # whoever makes the first env must know where: what it is like decides where the others will live
         self._is_free: bool = workers is None and self.workers < n_envs
         own, *others = self._places_by_core
-        super().__init__(make_share(own[:1] if self._is_free else own))
+        super().__init__(_make_share(own[:1] if self._is_free else own))
         if not self._is_free:
-            self._start([make_share(env_indices) for env_indices in others], self.release)
+            self._start([_make_share(env_indices) for env_indices in others], self.release)
 
     def _start(self, shares: Sequence[Share], undo: Callable[[], None]) -> None:
         try:

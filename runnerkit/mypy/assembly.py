@@ -28,7 +28,7 @@ from runnerkit.mypy.batches import batches_of
 from runnerkit.mypy.calls import Call, Fault, Value, permissive
 from runnerkit.mypy.chains import Chains, Link, misfits_after_env, misfits_before_env, sink_of, source_of
 from runnerkit.mypy.derived import RUNNER, Found, completed, misdeclared
-from runnerkit.mypy.formats import fault_of_format, histories_of, histories_of_object, is_key
+from runnerkit.mypy.formats import fault_of_format, histories_of, histories_of_object, is_name
 from runnerkit.mypy.lookups import Lookups
 from runnerkit.mypy.names import NamesPart
 from runnerkit.mypy.options import faults_of_options
@@ -173,7 +173,7 @@ class AssemblyPart(Part):
         return list(misdeclared(self, proper, found, context, api.options))
 
     def _format_faults(self, history: Value | None, api: CheckerPluginInterface) -> list[Fault]:
-        if history is None or history.is_string or is_key(history.type):
+        if history is None or history.is_string or is_name(history.type):
             return []
         message = fault_of_format(self, history.type, api)
         return [Fault(history.where, message)] if message else []

@@ -15,6 +15,7 @@ from mypy.types import NoneType, Type
 from runnerkit import _sentences as sentences
 from runnerkit.mypy.calls import Call, Fault, Value
 from runnerkit.mypy.fits import as_read, fits, is_open
+from runnerkit.mypy.formats import is_name
 from runnerkit.mypy.names import Names
 from runnerkit.mypy.part import Part
 from runnerkit.mypy.shapes import ANY, Thing, made_by
@@ -89,9 +90,9 @@ class Chains:
         if value.literal is not None:
             target = self._part.lookup(self._names.target(kind, value.literal))
             return self._read(what, Value(value.where, made_by(target.node if target else None)), value.literal), []
-        fault = self.fault(what, value.type, api)
-        if fault:
-            return Link(value, "", [ANY], ANY), [Fault(value.where, fault)]
+        fault = "" if is_name(value.type) else self.fault(what, value.type, api)
+        if fault or is_name(value.type):  # of which not all is known here
+            return Link(value, "", [ANY], ANY), [Fault(value.where, fault)] if fault else []
         return self._read(what, value), []
 
     def _read(self, what: str, value: Value, name: str = "") -> Link:

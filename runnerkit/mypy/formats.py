@@ -5,7 +5,7 @@ from __future__ import annotations
 from mypy.maptype import map_instance_to_supertype
 from mypy.nodes import TypeInfo, Var
 from mypy.plugin import CheckerPluginInterface
-from mypy.types import Instance, Type, get_proper_type
+from mypy.types import Instance, TupleType, Type, get_proper_type
 
 from runnerkit import _sentences as sentences
 from runnerkit.mypy.batches import torch_history
@@ -16,6 +16,7 @@ from runnerkit.mypy.shapes import Thing
 from runnerkit.mypy.texts import text
 
 KEY = "runnerkit.keys.HistoryKey"
+USE = "runnerkit.keys.Use"
 
 
 def fault_of_format(part: Part, typ: Type, api: CheckerPluginInterface) -> str:
@@ -44,6 +45,12 @@ def is_key(typ: Type) -> bool:
     return isinstance(proper, Instance) and proper.type.fullname == KEY
 
 
+def is_name(typ: Type) -> bool:
+    """Whether it names a part: a HistoryKey, what `use` returns, or a pair of a name and its options."""
+    proper = get_proper_type(typ)
+    return isinstance(proper, TupleType) or (isinstance(proper, Instance) and proper.type.fullname in (KEY, USE))
+
+
 def histories_of(part: Part, names: Names, name: str, obs: Type, act: Type) -> Type | None:
     """Return the type of the histories of that name, or None where it is not known or the overloads say it."""
     fullname = names.target("history_formats", name)
@@ -63,7 +70,7 @@ def histories_of(part: Part, names: Names, name: str, obs: Type, act: Type) -> T
 def histories_of_object(part: Part, history: Type) -> Type | None:
     """Return the type of the histories of a HistoryKey, or of a format object; None where it is not known."""
     proper = get_proper_type(history)
-    if isinstance(proper, Instance) and is_key(proper):
+    if isinstance(proper, Instance) and proper.type.fullname in (KEY, USE):
         return proper.args[0]
     recorders = [way.result for way in Thing("History format", proper).methods(sentences.OPEN)]
     rows = [way.result for made in recorders for way in Thing("Recorder", made).methods(sentences.FINISH)]

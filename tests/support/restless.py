@@ -30,7 +30,7 @@ def moving(ways: Sequence[Way], choice: Way) -> Plugins:
     class Offer:
         @hookimpl
         def executors(self) -> Iterator[Contribution[Any]]:
-            yield Contribution("restless", lambda: functools.partial(AutoExecutor, make_trial=Scripted))
+            yield Contribution("restless", lambda: functools.partial(AutoExecutor, _make_trial=Scripted))
 
     plugins = Plugins()
     plugins.register(Offer(), "restless")

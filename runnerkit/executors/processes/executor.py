@@ -48,16 +48,23 @@ _KEPT: Final = 1 / 16  # memory of a rollout is kept for the next one up to this
 class ProcessesExecutor(SharingExecutor[WorkerHandle]):
     """Steps n envs in `workers` processes, `min(n_envs, cores)` by default, the calling one included.
 
-    With the option `isolate`, the calling process has no env, so that no crash of an env can end it. There are as many
-    helpers as workers then, and the caller only waits for them.
+    With the option `isolate`, here or of the runner, the calling process has no env, so that no crash of an env can end
+    it. There are as many helpers as workers then, and the caller only waits for them.
+
+    Args:
+        n_envs: the number of envs.
+        workers: how many processes step them.
+        isolate: keep every env out of the calling process.
+
     """
 
-    def __init__(self, n_envs: int, workers: int | None = None) -> None:
+    def __init__(self, n_envs: int, workers: int | None = None, *, isolate: bool = False) -> None:
         if not hasattr(socket, "send_fds"):
             raise ArgumentError("executor='processes' needs Linux or macOS. Use executor='threads' here.")
         own, *self._others = share_out(n_envs, workers)
         self.workers: int = 1 + len(self._others)
         self._n_envs = n_envs
+        self._isolate = isolate
         super().__init__(Share(own))
         self._patience = Patience()
         self._pool = Pool()
@@ -75,7 +82,7 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
 
     def open(self, make_env: Callable[[int], AnyEnv], options: RunOptions, /) -> list[EnvFacts]:
         """Start the helpers and make all envs, each in its own process."""
-        if options.isolate:
+        if self._isolate or options.isolate:
             self._others.insert(0, range(len(self._own.env_indices)))
             self._own = Share(())
         self._shares = [len(env_indices) for env_indices in self._others]

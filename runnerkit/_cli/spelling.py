@@ -1,0 +1,49 @@
+"""How parts and their options are written in a terminal: `parquet:compression=zstd,level=3`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from runnerkit._plugins.options import Typed
+from runnerkit.errors import ArgumentError
+from runnerkit.keys import Use
+
+__all__ = ["env_options", "part"]
+
+_OPENING, _CLOSING, _QUOTES = "([{", ")]}", "\"'"
+
+
+def part(text: str, option: str) -> str | Use[object]:
+    """Return the name in a text, with its options if it has any; raises ArgumentError, which names the `option`."""
+    name, colon, rest = text.partition(":")
+    return Use(name, dict(_pair(item, option, f"{name}:") for item in _items(rest))) if colon else name
+
+
+def env_options(texts: Iterable[str]) -> dict[str, object]:
+    """Return the options of an env in texts such as `size=4`."""
+    return dict(_pair(text, "--env-option", "") for text in texts)
+
+
+def _pair(item: str, option: str, before: str) -> tuple[str, Typed]:
+    name, equals, value = item.partition("=")
+    if not equals or not name.strip().isidentifier():
+        raise ArgumentError(f"{option} {before}{item}: write options as {before}NAME=VALUE, not {item!r}.")
+    return name.strip(), Typed(value)
+
+
+def _items(text: str) -> Iterator[str]:
+    """Yield what is between commas, but not between those in brackets or quotes, as of a JSON list."""
+    begin, depth, quote = 0, 0, ""
+    for i, character in enumerate(text):
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in _QUOTES:
+            quote = character
+        elif character in _OPENING:
+            depth += 1
+        elif character in _CLOSING:
+            depth -= 1
+        elif character == "," and depth <= 0:
+            yield text[begin:i]
+            begin = i + 1
+    yield text[begin:]
