@@ -474,8 +474,8 @@ def test_what_is_to_be_pasted_stays_one_line_on_the_narrowest_terminal(monkeypat
 def test_python_and_command_name_all_that_matters() -> None:
     threads, own = entry("threads", 3, [1.0]), Measurement(executor="auto", workers=None, n_envs=8)
     summary = TuningSummary(
-        env="it's:a b", agent="my_agents:Greedy", preprocessors=["flatten", "normalize:clip=5"], postprocessors=["clip"],
-        seconds=1.0, tuning=Tuning([threads]), env_options=["size=small"],
+        env="it's:a b", agent="my_agents:Greedy", preprocessors=["flatten", "normalize:clip=5"],
+        postprocessors=["clip"], seconds=1.0, tuning=Tuning([threads]), env_options=["size=small"],
     )  # fmt: skip
     assert summary.python(threads) == (
         'runnerkit.make("it\'s:a b", n_envs=8, executor="threads", workers=3, '
