@@ -57,6 +57,7 @@ def told(make: Any, options: dict[str, Any]) -> list[tuple[list[Any], list[Any]]
     options["preprocessors"] = [kind() for kind in options.get("preprocessors", ())]
     with GymRunner(make, seed=0, n_envs=N, **options) as runner:
         agent = HashAgent(runner.action_space)
+        before = 0
         for kind, number in ROLLOUTS:
             runner.auto_reset = kind != "once"
             live: list[Any] = []
@@ -69,7 +70,9 @@ def told(make: Any, options: dict[str, Any]) -> list[tuple[list[Any], list[Any]]
 
             limit: dict[str, Any] = {"episodes": number} if kind == "episodes" else {"steps": number}
             histories = runner.rollout(agent, **limit, on_episode=on_episode)
-            assert all(steps <= sum(map(len, histories)) for _, steps, _ in live)
+            after = before + sum(map(len, histories))
+            assert all(before < steps <= after for _, steps, _ in live)
+            before = after
             parts = [part for history in histories for part in history.split() if part.record.complete]
             results.append((live, [(part.record, columns(part)) for part in parts]))
     return results

@@ -112,7 +112,7 @@ class Ends:
     def report(self, t: int) -> None:
         """Report the episodes that ended in step t, which is complete."""
         ended, self._ended = self._ended, []
-        steps = self._steps(t + 1)
+        steps = self._standing.steps + self._steps(t + 1)
         for running, record in ended:
             told: EndedEpisode[Any, Any] = EndedEpisode(record, steps, partial(self._history, running, record))
             try:
@@ -133,7 +133,7 @@ class Ends:
             fault.add_note(str(error))
 
     def _steps(self, row: int) -> int:
-        """Return how many steps all envs together have made up to this row."""
+        """Return how many steps all envs together have made up to this row of the block."""
         lengths = self._block.lengths  # 0 until an env is left out
         pairs = [(lengths[i] or row, running) for i, running in self._running.items()]
         return sum(upto - running.rests + (running.mark.row > upto) for upto, running in pairs)

@@ -54,6 +54,8 @@ class EnvStates:
         executor = parts.executor
         self.vector: VectorExecutor | None = executor if isinstance(executor, VectorExecutor) else None
         """The executor, if a vector env steps all envs at once."""
+        self.steps: int = 0
+        """The steps of all envs in the rollouts that are over."""
         self._oddities: dict[str, str] = {}
         self._warned: set[str] = set()
         self._parts = parts

@@ -30,6 +30,7 @@ class Ledger:
         self._own = plan.process_transition
         self._histories: list[Any] = [None] * block.n_envs  # of a runner that makes its own
         self._broken_off: dict[int, EndReason] = {}
+        self._counted = 0  # steps, of a runner that makes its own histories
         self._faulty_row: int | None = None  # in which episodes began in a step of which a fault came after it
         # Episodes that begin in a step are looked at when the rollout is over, unless someone waits for them.
         self.is_awaited: bool = is_awaited or bool(parts.preprocess) or self._own is not None
@@ -80,6 +81,7 @@ class Ledger:
 
     def count(self, at: int) -> None:
         """Count steps and returns here, as a window of one step forgets the rewards."""
+        self._counted += len(self._at.active)
         for i in self._at.active:
             env = self._standing.envs[i]
             env.steps += 1
@@ -149,6 +151,7 @@ class Ledger:
         if self._own is None:
             block.trim(t)  # what a step left that a fault broke off is not to move along
             close_gaps(t)
+        standing.steps += self._counted if self._own is not None else sum(block.lengths)
         if tail is EndReason.CUT:
             self._hand_over()
         else:

@@ -31,7 +31,8 @@ class EndedEpisode(Generic[ObsT, ActT]):
 
     Attributes:
         record: the record of the episode, the same as in the `episodes` of the history that the rollout returns.
-        steps: the steps of all envs in this rollout, up to and including the one that ended the episode.
+        steps: the steps of all envs since the runner was built, up to and including those that were made together with
+            the last step of the episode.
 
     """
 
