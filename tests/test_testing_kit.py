@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import gymnasium
-import numpy as np
 import pytest
 from gymnasium import spaces
 
@@ -16,6 +15,9 @@ from runnerkit._plugins import builtin
 from runnerkit.errors import ArgumentError, ConformanceError
 from runnerkit.processors import Flatten
 from runnerkit.testing import Outcome, PartOptions
+from runnerkit.testing.comparing import exact
+from runnerkit.testing.elsewhere import HASH_SEEDS, call_elsewhere
+from runnerkit.testing.samples import SPACES
 
 CARTPOLE_OBSERVATIONS = gymnasium.make("CartPole-v1").observation_space
 CARTPOLE_ACTIONS = gymnasium.make("CartPole-v1").action_space
@@ -33,9 +35,20 @@ def cart_pole(seed: int | None) -> gymnasium.Env[Any, Any]:
     },
 )
 def test_what_is_built_in_conforms(check: testing.Check) -> None:
-    if np.__version__ < "2" and check.id == "executor/processes/same-bytes":
-        pytest.skip("seen to differ in one env of the kit with NumPy 1.26 and Gymnasium 1.3; the cause is not known")
     check()
+
+
+def samples_of_all_spaces() -> list[Any]:
+    drawn = []
+    for space in SPACES.values():
+        space.seed(0)
+        drawn.append(exact(space.sample()))
+    return drawn
+
+
+def test_the_samples_of_the_kit_are_the_same_in_every_process() -> None:
+    here = samples_of_all_spaces()
+    assert [call_elsewhere(samples_of_all_spaces, hash_seed=seed) == here for seed in HASH_SEEDS] == [True, True]
 
 
 def test_an_env_of_gymnasium_conforms() -> None:

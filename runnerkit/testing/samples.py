@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import string
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ __all__ = ["SPACES", "HashAgent", "SampleEnv"]
 
 _BOOL: Any = np.bool_  # Gymnasium takes it, but its annotations do not say so
 _FLOAT = spaces.Box(-1.0, 1.0, (3,), np.float32)
+_CHARACTERS = string.digits + string.ascii_letters  # in order: Gymnasium 1.3 draws from its own in the order of hashes
 
 SPACES: Mapping[str, Space[Any]] = {
     "float32": _FLOAT,
@@ -39,7 +41,7 @@ SPACES: Mapping[str, Space[Any]] = {
     "MultiBinary of two axes": spaces.MultiBinary((2, 3)),
     "MultiDiscrete": spaces.MultiDiscrete([3, 2, 5], dtype=np.int32),
     "MultiDiscrete of two axes": spaces.MultiDiscrete(np.array([[2, 3], [4, 5]]), start=np.array([[1, 1], [-2, 0]])),
-    "Text": spaces.Text(min_length=0, max_length=5),
+    "Text": spaces.Text(min_length=0, max_length=5, charset=_CHARACTERS),
     "Graph": spaces.Graph(spaces.Box(0.0, 1.0, (2,)), spaces.Discrete(3)),
     "Graph without edges": spaces.Graph(spaces.Discrete(4), None),
     "Sequence": spaces.Sequence(spaces.Discrete(3)),
@@ -47,11 +49,11 @@ SPACES: Mapping[str, Space[Any]] = {
     "OneOf": spaces.OneOf((spaces.Discrete(2), spaces.Box(0.0, 1.0, (2,)))),
     "Dict": spaces.Dict(z=spaces.Discrete(3), a=spaces.Box(0, 255, (2,), np.uint8)),
     "Tuple": spaces.Tuple((spaces.Box(-1.0, 1.0, (), np.float64), spaces.MultiBinary(2))),
-    "Dict of objects": spaces.Dict(words=spaces.Text(3), pose=_FLOAT),
+    "Dict of objects": spaces.Dict(words=spaces.Text(3, charset=_CHARACTERS), pose=_FLOAT),
     "nested": spaces.Dict(
         left=spaces.Tuple((spaces.Discrete(2), spaces.Dict(deep=spaces.Box(-1, 1, (2, 1), np.float16)))),
         none=spaces.Tuple(()),
-        right=spaces.OneOf((spaces.Discrete(2), spaces.Text(2))),
+        right=spaces.OneOf((spaces.Discrete(2), spaces.Text(2, charset=_CHARACTERS))),
     ),
 }
 """One space of each kind that Gymnasium has, and of each dtype that matters, by a name that says which."""
