@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeAlias
+from dataclasses import asdict, dataclass, field
+from typing import Any, Generic, Protocol, Self, TypeAlias
 
 from gymnasium import Space
 from gymnasium.envs.registration import EnvSpec
@@ -19,6 +19,7 @@ __all__ = [
     "Episode",
     "EpisodeStart",
     "ExecutorReport",
+    "MadeBy",
     "PartRecord",
     "Progress",
     "Seeding",
@@ -248,9 +249,9 @@ class PartRecord:
     """A part that a runner was built of, and who offers it.
 
     Attributes:
-        kind: "env factory", "preprocessor", "postprocessor", "history format" or "executor".
-        name: the name under which it is offered, or the name of its class if it was passed as an object.
-        distribution: the distribution that offers it; empty if it was registered by hand or passed as an object.
+        kind: "env", "env factory", "preprocessor", "postprocessor", "executor" or "history format".
+        name: the name under which it is offered. If it was passed as an object, `module:Class`, or `module:function`.
+        distribution: the distribution that offers it, or that it is defined in; empty if there is none.
         version: the version of the distribution.
         options: the options that were given, as they were passed on.
 
@@ -261,6 +262,33 @@ class PartRecord:
     distribution: str = ""
     version: str = ""
     options: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MadeBy:
+    """Who made the data: the parts of the runner, and the packages that it stands on::
+
+        history.made_by.parts[0].name, history.made_by.packages["numpy"]
+        json.dumps(runner.made_by.document())
+
+    Attributes:
+        parts: the env, the env factory if a plugin offers it, preprocessors, postprocessors, executor and history
+            format, in this order. Their options are plain values: what JSON does not have is written as text.
+        packages: the versions of "python", "runnerkit", "gymnasium" and "numpy".
+
+    """
+
+    parts: tuple[PartRecord, ...] = ()
+    packages: Mapping[str, str] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """Return all of it as dicts, lists and texts, for JSON."""
+        return {"packages": dict(self.packages), "parts": [asdict(part) for part in self.parts]}
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """Return the record that `document` wrote."""
+        return cls(tuple(PartRecord(**part) for part in document["parts"]), dict(document["packages"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +307,7 @@ class RunSpec:
         preprocessed: whether the runner has preprocessors, even if they keep the space.
         postprocessed: whether the runner has postprocessors.
         seeding: which facts about the envs will be known, as far as this is clear before the first step.
+        made_by: the parts of the runner, with distributions, versions and options.
 
     """
 
@@ -293,6 +322,7 @@ class RunSpec:
     preprocessed: bool = False
     postprocessed: bool = False
     seeding: Seeding = field(default_factory=Seeding)
+    made_by: MadeBy = field(default_factory=MadeBy)
 
     @property
     def seed(self) -> int:

@@ -113,7 +113,7 @@ def registry() -> Registry:
 
 
 def parts(runner: runnerkit.GymRunner[Any, Any, Any]) -> dict[str, PartRecord]:
-    return {part.kind: part for part in runner._blueprint.parts}
+    return {part.kind: part for part in runner.made_by.parts}
 
 
 COLUMNS: HistoryKey[ArrayHistory[Any, Any]] = HistoryKey("columns")
@@ -146,8 +146,9 @@ def test_an_executor_and_processors_get_theirs(registry: Registry, executor: str
     ) as runner:  # fmt: skip
         made: Any = runner._parts.executor
         assert made.pause == 0.5
-        records = runner._blueprint.parts
+        records = runner.made_by.parts
         assert [(part.kind, part.name, part.distribution, dict(part.options)) for part in records] == [
+            ("env", "lake:Small", "", {}),
             ("env factory", "lake", "", {"size": 3}),
             ("preprocessor", "stack", "", {"k": 4}),
             ("preprocessor", "normalize", "runnerkit", {"clip": 5}),
@@ -165,7 +166,8 @@ def test_a_function_that_returns_what_makes_executors_has_options_of_its_own(reg
 
 def test_what_is_passed_as_an_object_is_recorded_by_its_class() -> None:
     with runnerkit.make("CartPole-v1", history=Columns(), preprocessors=[Stack(2)], executor=Slow) as runner:
-        assert [part.name for part in runner._blueprint.parts] == ["Stack", "Slow", "Columns"]
+        names = [f"{__name__}:{name}" for name in ("Stack", "Slow", "Columns")]
+        assert [part.name for part in runner.made_by.parts] == ["CartPole-v1", *names]
 
 
 def build_with(**given: Any) -> Callable[[Registry], object]:

@@ -219,6 +219,7 @@ def rollout(
                 postprocessors=post,
                 steps=tally.steps,
                 seconds=seconds,
+                made_by=runner.made_by,
                 interrupted=runner.interrupted,
                 episodes=tally.episodes,
             )

@@ -21,7 +21,7 @@ import numpy as np
 from runnerkit._core.wording import count
 from runnerkit.history.base import HistoryFormat, Recorder
 from runnerkit.history.block import Block
-from runnerkit.records import Episode, ExecutorReport, RunSpec
+from runnerkit.records import Episode, ExecutorReport, MadeBy, RunSpec
 
 __all__ = ["Summary", "Tally"]
 
@@ -77,6 +77,7 @@ class Summary:
     postprocessors: Sequence[str]
     steps: int
     seconds: float
+    made_by: MadeBy
     interrupted: bool
     episodes: Sequence[Episode]
 
@@ -105,6 +106,7 @@ class Summary:
             **{f"return_{name}": _finite(value) for name, value in self._returns().items()},
             "length_mean": self._lengths()["mean"],
             "end_reasons": self._end_reasons(),
+            "made_by": self.made_by.document(),
             "interrupted": self.interrupted,
             "episodes": [_record(episode) for episode in self.episodes],
         }

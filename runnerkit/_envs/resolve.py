@@ -16,6 +16,7 @@ from gymnasium.envs.registration import EnvSpec, get_env_id, load_env_creator, p
 from typing_extensions import override
 
 from runnerkit._core.faults import describe
+from runnerkit._core.origins import distribution_of, module_of, qualified_name
 from runnerkit._core.types import AnyEnv, AnyVectorEnv, MakeEnv
 from runnerkit._plugins.manager import Plugins, comes_with
 from runnerkit._plugins.offers import KINDS, options_of_called
@@ -36,11 +37,31 @@ EnvMaker: TypeAlias = "Callable[[int | None, int], AnyEnv | AnyVectorEnv]"
 
 
 class ResolvedEnv(NamedTuple):
-    """The name of an env, what makes it, and where that is from, if a plugin offers it."""
+    """The name of an env, what makes it, and where that is from.
+
+    Attributes:
+        env_id: the name of the env, or of the function that makes it.
+        make: makes env i.
+        record: the env factory, if a plugin offers it.
+        function: the user's own function that makes it.
+
+    """
 
     env_id: str
     make: EnvMaker
     record: PartRecord | None = None
+    function: object = None
+
+    def parts(self, spec: EnvSpec | None, options: Mapping[str, Any]) -> list[PartRecord]:
+        """Return the records of the env, whose spec is known now, and of its factory if a plugin offers that."""
+        name = self.env_id if self.function is None else qualified_name(self.function)
+        module = "" if self.function is None else module_of(self.function)
+        if spec is not None:
+            creator = spec.entry_point
+            module = creator.partition(":")[0] if isinstance(creator, str) else module_of(creator)
+            name = spec.id
+        given = options if self.record is None else {}  # else they are those of the factory
+        return [PartRecord("env", name, *distribution_of(module), given), *filter(None, [self.record])]
 
 
 def resolve_env(
@@ -64,8 +85,8 @@ def resolve_env(
         return ResolvedEnv(env, make, make.record if isinstance(make, _FactoryEnv) else None)
     if isinstance(env, Sequence) and not isinstance(env, str):
         makers = tuple(_by_function(make_env, options, n_envs) for make_env in env)
-        return ResolvedEnv(_name_of(env[0]), _OneEach(makers))
-    return ResolvedEnv(_name_of(env), _by_function(cast(MakeEnv, env), options, n_envs))
+        return ResolvedEnv(_name_of(env[0]), _OneEach(makers), function=env[0])
+    return ResolvedEnv(_name_of(env), _by_function(cast(MakeEnv, env), options, n_envs), function=env)
 
 
 def _by_function(env: MakeEnv, options: Mapping[str, Any], n_envs: int) -> EnvMaker:

@@ -17,6 +17,7 @@ from typing import Any, Final, cast
 
 import gymnasium
 from gymnasium import Space
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 from typing_extensions import TypeVar
 
@@ -25,9 +26,10 @@ from runnerkit._checks.agents import AgentGate
 from runnerkit._checks.contracts import EXECUTOR, HISTORY_FORMAT, RECORDER
 from runnerkit._core.batches import BatchReader
 from runnerkit._core.faults import close_after, describe
+from runnerkit._core.origins import packages, plain
 from runnerkit._core.spaces import Layout
 from runnerkit._core.types import AnyEnv, AnyVectorEnv
-from runnerkit._envs.resolve import EnvMaker, resolve_env, seed_spaces, seed_vector_spaces
+from runnerkit._envs.resolve import EnvMaker, ResolvedEnv, resolve_env, seed_spaces, seed_vector_spaces
 from runnerkit._plugins.manager import Plugins
 from runnerkit._rollout.claims import Claims
 from runnerkit._rollout.config import RunnerConfig
@@ -41,7 +43,7 @@ from runnerkit.history.arrays import ArrayFormat
 from runnerkit.history.base import HistoryFormat, Recorder
 from runnerkit.history.block import Block, BlockLayout
 from runnerkit.processors import ActionPostprocessor, ActionPreprocessor, Chain, bind_postprocessors, bind_preprocessors
-from runnerkit.records import EnvFacts, EpisodeSchedule, EpisodeStart, PartRecord, RunSpec, Seeded, Seeding
+from runnerkit.records import EnvFacts, EpisodeSchedule, EpisodeStart, MadeBy, PartRecord, RunSpec, Seeded, Seeding
 
 __all__ = ["Assembly", "Blueprint", "close_dropped"]
 
@@ -76,8 +78,11 @@ class Assembly:
     def block(self, steps: int, most: int | None = None, *, window: bool = False) -> Block:
         """Return a new block of so many steps, which may be resized to as many as `most`."""
         if isinstance(self.executor, SupportsAllocate):
-            return self.executor.allocate(self.layout, steps, most or steps, window)
-        return Block(self.layout, steps, window=window)
+            block = self.executor.allocate(self.layout, steps, most or steps, window)
+        else:
+            block = Block(self.layout, steps, window=window)
+        block.made_by = self.spec.made_by
+        return block
 
     def close_recorder(self) -> None:
         """Close the history format; raises PluginError, which names it.
@@ -98,20 +103,27 @@ class Blueprint:
     """What a runner will be of: everything is looked up and checked, nothing is made yet."""
 
     config: RunnerConfig
-    env_id: str
-    make_env: EnvMaker
+    env: ResolvedEnv
     history: Part[HistoryFormat[Any]]
     executor: Part[MakeExecutor]
     preprocessors: Sequence[Part[ActionPreprocessor]]
     postprocessors: Sequence[Part[ActionPostprocessor]]
-    env: PartRecord | None = None
-    """Where the env is from; None if no plugin offers it."""
 
     @property
-    def parts(self) -> tuple[PartRecord, ...]:
-        """Where each part is from, and its options: env, preprocessors, postprocessors, executor, history format."""
+    def env_id(self) -> str:
+        """The name of the env, or of the function that makes it."""
+        return self.env.env_id
+
+    @property
+    def make_env(self) -> EnvMaker:
+        """What makes env i."""
+        return self.env.make
+
+    def made_by(self, spec: EnvSpec | None) -> MadeBy:
+        """Return what the runner is made of; `spec` is that of its envs."""
         made = (*self.preprocessors, *self.postprocessors, self.executor, self.history)
-        return (*([] if self.env is None else [self.env]), *(part.record for part in made))
+        records = [*self.env.parts(spec, self.config.all_env_options), *(part.record for part in made)]
+        return MadeBy(tuple(_plain(record) for record in records), packages())
 
     @classmethod
     def resolve(cls, plugins: Plugins, config: RunnerConfig, *, own_make_env: bool) -> Blueprint:
@@ -124,9 +136,7 @@ class Blueprint:
             )
         return cls(
             config=config,
-            env_id=env.env_id,
-            make_env=env.make,
-            env=env.record,
+            env=env,
             history=find_part("history_formats", config.history, plugins),
             executor=find_part("executors", config.executor, plugins),
             preprocessors=[find_part("action_preprocessors", part, plugins) for part in config.preprocessors],
@@ -189,9 +199,7 @@ class Blueprint:
             postprocessors=(),
             schedule=None,
         )
-        return replace(
-            self, config=needed, history=_ARRAYS, executor=_SERIAL, preprocessors=(), postprocessors=(), env=None
-        )
+        return replace(self, config=needed, history=_ARRAYS, executor=_SERIAL, preprocessors=(), postprocessors=())
 
     def _build_lockstep(
         self, env: AnyVectorEnv, schedule: SeedSchedule, claims: Claims, instead_of: Executor
@@ -270,6 +278,7 @@ class Blueprint:
             preprocessed=bool(preprocess),
             postprocessed=bool(postprocess),
             seeding=seeding,
+            made_by=self.made_by(first.spec),
         )
         readers = BatchReader(action, bounded=True), BatchReader(env_action, bounded=True)
         return Assembly(
@@ -301,6 +310,11 @@ def _made_first(make: Callable[[int], AnyEnv | AnyVectorEnv]) -> AnyEnv | AnyVec
 def _first_or_made(first: list[AnyEnv], make: Callable[[int], AnyEnv], i: int) -> AnyEnv:
     """Return env 0, which is made already, the first time; else make the env."""
     return first.pop() if i == 0 and first else make(i)
+
+
+def _plain(record: PartRecord) -> PartRecord:
+    """Return a record that can be pickled, and written as JSON, whatever its options are."""
+    return replace(record, options={name: plain(value) for name, value in record.options.items()})
 
 
 def _titled(parts: Sequence[Part[T]]) -> list[tuple[str, T]]:

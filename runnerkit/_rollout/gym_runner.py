@@ -36,7 +36,7 @@ from runnerkit.history.base import HistoryFormat, SupportsAppend
 from runnerkit.history.ended import EpisodeCallback
 from runnerkit.keys import EnvKey, HistoryKey, PartName, Use
 from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
-from runnerkit.records import ExecutorReport, ProgressCallback, Transition
+from runnerkit.records import ExecutorReport, MadeBy, ProgressCallback, Transition
 from runnerkit.typing import PlainOptions, RunnerOptions
 
 if TYPE_CHECKING:
@@ -347,6 +347,11 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         if isinstance(executor, SupportsReport):
             return executor.report(name)
         return ExecutorReport(name, name, executor.workers)
+
+    @property
+    def made_by(self) -> MadeBy:
+        """The parts of this runner, with distributions, versions and options; its histories have it, too."""
+        return self._parts.spec.made_by
 
     @property
     def interrupted(self) -> bool:

@@ -15,6 +15,7 @@ from typing_extensions import TypeVar
 
 from runnerkit import _sentences as sentences
 from runnerkit._checks.contracts import CONTRACTS, EXECUTOR, is_plain_value
+from runnerkit._core.origins import distribution_of, module_of, qualified_name
 from runnerkit._plugins.manager import Plugins
 from runnerkit._plugins.offers import KINDS, Kind
 from runnerkit.errors import ArgumentError
@@ -96,7 +97,7 @@ def _own(kind: Kind, given: object) -> Part[Any]:
         fault = CONTRACTS[kind].look(given).fault
         if fault:
             raise ArgumentError(fault)
-    return Part(thing, name, PartRecord(KINDS[kind], name))
+    return Part(thing, name, PartRecord(KINDS[kind], qualified_name(given), *distribution_of(module_of(given))))
 
 
 def _itself(executor: Executor, n_envs: int, workers: int | None, /) -> Executor:

@@ -18,7 +18,7 @@ from runnerkit._core.spaces import Column, Layout
 from runnerkit.errors import ArgumentError
 from runnerkit.history import compaction
 from runnerkit.history.log import EpisodeLog, reason_of
-from runnerkit.records import EndReason, Episode, EpisodeSchedule, EpisodeStart, Seeding
+from runnerkit.records import EndReason, Episode, EpisodeSchedule, EpisodeStart, MadeBy, Seeding
 
 __all__ = ["Block", "BlockLayout", "Mark"]
 
@@ -122,6 +122,7 @@ class Block:
         schedule: says how the episodes of the log began, except those in `given`.
         given: how episodes began, by (env index, episode index), if a schedule of the user says so.
         seeding: which facts about the envs are known.
+        made_by: the parts of the runner.
 
     """
 
@@ -138,6 +139,7 @@ class Block:
         self.schedule: EpisodeSchedule | None = None
         self.given: dict[tuple[int, int], EpisodeStart] = {}
         self.seeding: Seeding = Seeding()
+        self.made_by: MadeBy = MadeBy()
         self._window: bool = window
         n, rows = layout.n_envs, 1 if window else steps
         self.observations: list[Column] = self._allocate(layout.observation, rows + 1)
@@ -195,6 +197,7 @@ class Block:
     def merged(cls, parts: Sequence[tuple[Block, int]], steps: int) -> Block:
         """Return a block with copies of the first `steps` steps; its env k is env `parts[k][1]` of `parts[k][0]`."""
         block = cls(replace(parts[0][0].layout, n_envs=len(parts)), steps)
+        block.made_by = parts[0][0].made_by
         for k, (source, i) in enumerate(parts):
             if source.layout.signature != block.layout.signature:
                 raise ArgumentError("Histories can only be stacked if they have the same spaces and processors.")
@@ -212,6 +215,7 @@ class Block:
         """
         i, start = record.env_index, mark.row
         part = Block(replace(self.layout, n_envs=1), stop - start)
+        part.made_by = self.made_by
         for into, of in zip(part._columns(), self._columns(), strict=True):
             into[:, 0] = of[start : start + len(into), i]
         entry = self.log.find(i, stop)

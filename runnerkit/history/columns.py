@@ -15,7 +15,7 @@ from runnerkit._core.spaces import Column, Layout
 from runnerkit._core.types import ActT, ObsT
 from runnerkit.errors import ArgumentError
 from runnerkit.history.block import Block
-from runnerkit.records import Episode, Seeding
+from runnerkit.records import Episode, MadeBy, Seeding
 
 __all__ = ["ColumnHistory", "EpisodeColumns", "stack"]
 
@@ -155,6 +155,14 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
         """Which facts about the envs are known: seeds, final observations, steps."""
         exact = all(not self._block.unknown_after(i) for i in self._env_indices)
         return replace(self._block.seeding, final_observations=exact)
+
+    @property
+    def made_by(self) -> MadeBy:
+        """The parts of the runner that recorded these rows, with distributions, versions and options.
+
+        Stacked histories may be of several runners; then these are the parts of the first one.
+        """
+        return self._block.made_by
 
     @property
     def raw_observations(self) -> ObsT | None:

@@ -114,7 +114,9 @@ def test_processed_and_raw_columns_are_both_there(tmp_path: Path) -> None:
     options: dict[str, Any] = {"preprocessors": ["normalize"], "postprocessors": ["rescale"], "keep_raw": True}
     rollouts("Pendulum-v1", ArrowFormat(path), 30, **options)
     arrays = rollouts("Pendulum-v1", "arrays", 30, **options)
-    first = load(path).episodes[0]
+    run = load(path)
+    assert run.made_by.parts[:-1] == arrays[0].made_by.parts[:-1]
+    first = run.episodes[0]
     np.testing.assert_array_equal(first["raw_observation"], arrays[0].raw_observations)
     np.testing.assert_array_equal(first["observation"], arrays[0].observations)
     np.testing.assert_array_equal(first["env_action"], arrays[0].env_actions)

@@ -19,7 +19,7 @@ from gymnasium import Space, spaces
 from gymnasium.vector import SyncVectorEnv
 from runnerkit_minari import MINARI, MinariFormat, MinariHistory
 
-from runnerkit import EndReason, EpisodeStart, GymRunner, HistoryKey, RandomAgent
+from runnerkit import EndReason, EpisodeStart, GymRunner, HistoryKey, MadeBy, RandomAgent
 from runnerkit._plugins.manager import Plugins
 from runnerkit.errors import ArgumentError, EnvError, RolloutError, SpaceError
 from runnerkit.history import ArrayHistory
@@ -445,6 +445,12 @@ def test_what_is_told_about_the_dataset_is_in_its_metadata() -> None:
     assert metadata["description"] == "random play"
     assert metadata["algorithm_name"] == "uniform"
     assert metadata["code_permalink"] == "https://example.org/code"
+    made_by = MadeBy.of(metadata["runnerkit"].pop("made_by"))
+    assert [(part.kind, part.name) for part in made_by.parts[::2]] == [
+        ("env", CARTPOLE),
+        ("history format", "runnerkit_minari.format:MinariFormat"),
+    ]
+    assert made_by.parts[-1].distribution == "runnerkit-minari"
     assert metadata["runnerkit"] == {"env_id": CARTPOLE, "seed": 5, "n_envs": 1, "view": "env"}
     assert metadata["jpeg_encoding"] is False
 

@@ -59,6 +59,7 @@ class ArrowFormat:
             "seed": spec.seed,
             "n_envs": spec.n_envs,
             "env_spec": None if spec.env_spec is None else _spec_as_json(spec),
+            "made_by": spec.made_by.document(),
         }
         path = self.path or Path(_derived_name(spec))
         return ArrowRecorder(StreamWriter(path, columns, run, append=self.append))

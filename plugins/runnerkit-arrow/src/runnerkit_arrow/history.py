@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runnerkit import EndReason, Episode
+from runnerkit import EndReason, Episode, MadeBy
 
 if TYPE_CHECKING:
     from runnerkit_arrow.stream import Batch
@@ -102,6 +102,8 @@ class ArrowRun:
         self.n_envs: int = about["n_envs"]
         self.env_spec: str | None = about["env_spec"]
         """As `EnvSpec.from_json` takes it, where it has nothing that JSON does not have."""
+        self.made_by: MadeBy = MadeBy.of(about["made_by"])
+        """The parts of the runner that began the stream, with distributions, versions and options."""
         by_episode: dict[tuple[int, int], list[Batch]] = {}
         for batch in batches:
             by_episode.setdefault((batch.record["env_index"], batch.record["episode_index"]), []).append(batch)

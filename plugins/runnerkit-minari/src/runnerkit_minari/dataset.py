@@ -123,10 +123,11 @@ def _readable(spec: EnvSpec | None) -> EnvSpec | None:
 
 
 def _metadata(dataset_id: str, spec: RunSpec, view: View, about: Mapping[str, object]) -> dict[str, object]:
+    run = {"env_id": spec.env_id, "seed": spec.seed, "n_envs": spec.n_envs, "view": view}
     return {
         "dataset_id": dataset_id,
         "minari_version": minari.__version__,
-        "runnerkit": {"env_id": spec.env_id, "seed": spec.seed, "n_envs": spec.n_envs, "view": view},
+        "runnerkit": {**run, "made_by": spec.made_by.document()},
         **about,
     }
 

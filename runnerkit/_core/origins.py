@@ -1,0 +1,101 @@
+"""Where things are from: the module and the installed distribution of what was passed to a runner."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from importlib.metadata import Distribution
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import gymnasium
+import numpy as np
+
+__all__ = ["distribution_of", "module_of", "packages", "plain", "qualified_name"]
+
+_NONE = "", ""
+
+
+def qualified_name(thing: object) -> str:
+    """Return `module:Class` of an object or a class, `module:function` of a function."""
+    named = thing if hasattr(thing, "__qualname__") else type(thing)
+    name: str = getattr(named, "__qualname__", "")
+    return f"{module_of(thing)}:{name}"
+
+
+def module_of(thing: object) -> str:
+    """Return the name of the module that something, or its class, is defined in."""
+    module: object = getattr(thing, "__module__", None) or type(thing).__module__
+    return str(module)
+
+
+def distribution_of(module: str) -> tuple[str, str]:
+    """Return name and version of the distribution that a module belongs to, both empty if that is not known.
+
+    Only a distribution that is called as the module's top package is found: all others would take long to look for.
+    """
+    top = module.partition(".")[0]
+    if top == gymnasium.__name__:  # most envs are its own, and reading metadata takes a millisecond
+        return top, gymnasium.__version__
+    return _NONE if top in ("", "__main__", "builtins") else _look_up(top)
+
+
+@functools.cache
+def packages() -> Mapping[str, str]:
+    """Return the versions of what every run stands on."""
+    return {
+        "python": platform.python_version(),
+        "runnerkit": importlib.metadata.version("runnerkit"),
+        "gymnasium": gymnasium.__version__,
+        "numpy": np.__version__,
+    }
+
+
+@functools.cache
+def _look_up(package: str) -> tuple[str, str]:
+    file: object = getattr(sys.modules.get(package), "__file__", None)
+    if not isinstance(file, str):
+        return _NONE
+    try:
+        distribution = importlib.metadata.distribution(package)
+        return (distribution.name, distribution.version) if _holds(distribution, Path(file)) else _NONE
+    except Exception:  # not installed, or with metadata that cannot be read: it stays unknown
+        return _NONE
+
+
+def _holds(distribution: Distribution, file: Path) -> bool:
+    """Whether a file is one of a distribution, and not of a folder that happens to be called the same."""
+    folder = Path(str(distribution.locate_file("")))
+    if file.is_relative_to(folder):
+        return True
+    url = json.loads(distribution.read_text("direct_url.json") or "{}")  # where an editable one lies
+    return bool(url) and file.resolve().is_relative_to(Path(url2pathname(urlsplit(url["url"]).path)).resolve())
+
+
+def plain(value: object) -> object:
+    """Return a value in what JSON has: numbers, texts, lists and dicts; anything else is written as text."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else repr(value)
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, os.PathLike):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(part) for part in value]
+    if hasattr(value, "__qualname__"):
+        return qualified_name(value)
+    text = repr(value)
+    return qualified_name(value) if " at 0x" in text else text  # an address would be another one each time
