@@ -21,7 +21,15 @@ from runnerkit.history.base import HistoryFormat, Recorder, SupportsAppend
 from runnerkit.history.ended import EpisodeCallback, SupportsPut
 from runnerkit.hooks import EnvFactory
 from runnerkit.keys import PartName
-from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
+from runnerkit.processors import (
+    ActionPostprocessor,
+    ActionPreprocessor,
+    ProcessorContext,
+    SupportsFinalObservations,
+    SupportsNoteActions,
+    SupportsSetContext,
+    SupportsStateDict,
+)
 from runnerkit.records import EpisodeSchedule, ProgressCallback, Transition
 
 __all__ = [
@@ -41,6 +49,7 @@ __all__ = [
     "ObsT",
     "PartName",
     "PlainOptions",
+    "ProcessorContext",
     "ProgressCallback",
     "Recorder",
     "Runner",
@@ -49,9 +58,13 @@ __all__ = [
     "SupportsAppend",
     "SupportsBeginEpisodes",
     "SupportsPut",
+    "SupportsFinalObservations",
+    "SupportsNoteActions",
     "SupportsReport",
     "SupportsRollout",
     "SupportsSetActiveEnvs",
+    "SupportsSetContext",
+    "SupportsStateDict",
     "TensorLike",
 ]
 

@@ -90,7 +90,7 @@ def assert_usable(runner: AnyRunner, n_envs: int, first_episodes: list[int] | No
     [
         ({"history": "array"}, "history format", "arrays", ["arrays", "torch", "transitions"]),
         ({"executor": "thread"}, "executor", "threads", ["auto", "serial", "threads"]),
-        ({"preprocessors": ["flaten"]}, "preprocessor", "flatten", ["flatten", "normalize", "scale-image"]),
+        ({"preprocessors": ["flaten"]}, "preprocessor", "flatten", ["flatten", "frame-stack", "normalize"]),
         ({"postprocessors": ["rescaled"]}, "postprocessor", "rescale", ["clip", "rescale"]),
     ],
 )

@@ -14,7 +14,7 @@ CORE = "runnerkit"
 
 # From the bottom to the top: a wing imports from itself and from those before it.
 WINGS = (
-    *("_sentences", "records", "errors", "_core", "keys", "history", "_checks", "processors", "agents", "executors"),
+    *("_sentences", "records", "errors", "_core", "keys", "history", "_checks", "agents", "processors", "executors"),
     *("hooks", "typing", "_plugins", "_envs", "_rollout", "registry", "evaluation", "testing", "tuning", "_cli"),
     "__main__",
 )

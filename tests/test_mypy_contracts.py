@@ -74,6 +74,12 @@ class AsyncCall(Binds):
     async def __call__(self, observations: Obs, /) -> Obs: ...
 class TwoArguments(Binds):
     def __call__(self, observations: Obs, mask: Obs = ..., *rest: Obs, scale: float) -> Obs: ...
+class BeginsEpisode(Binds):
+    def begin_episode(self, env_indices: Sequence[int], /) -> None: ...
+    def __call__(self, observations: Obs, /) -> Obs: ...
+class FinalsAlone(Binds):
+    def final_observations(self) -> Obs: ...
+    def __call__(self, observations: Obs, /) -> Obs: ...
 class BindsNothing:
     def bind(self, space: Space[Any], /) -> Space[Any] | None: ...
     def __call__(self, observations: Obs, /) -> Obs: ...
@@ -214,6 +220,14 @@ FAULTY = {
     "make(KEY, preprocessors=[TwoArguments()])": (
         "Preprocessor TwoArguments: it is called as __call__(observations), not "
         "__call__(observations, mask, *rest, scale). Change its parameters."
+    ),
+    "make(KEY, preprocessors=[BeginsEpisode()])": (
+        "Preprocessor BeginsEpisode: begin_episode is never called. Did you mean begin_episodes(env_indices)? "
+        "Rename it. If it is your own, start its name with an underscore."
+    ),
+    "make(KEY, preprocessors=[FinalsAlone()])": (
+        "Preprocessor FinalsAlone: it is called as final_observations(observations), not final_observations(). "
+        "Change its parameters."
     ),
     "make(KEY, preprocessors=[BindsNothing()])": (
         "Preprocessor BindsNothing: bind must return Space[Any], not Space[Any] | None."

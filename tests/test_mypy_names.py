@@ -50,7 +50,9 @@ NAMED = ("arrays", "feather", "minari", "mine", "torch", "transitions")
 FORMATS = f"{known('history_formats', *NAMED)}  [runnerkit-name]"
 FAMILIES = known("env_factories", "atari", "vector")
 EXECUTORS = "Known: auto, processes, serial, threads.  [runnerkit-name]"
-PREPROCESSORS = "Known: flatten, normalize, scale-image, symlog.  [runnerkit-name]"
+PREPROCESSORS = (
+    "Known: flatten, frame-stack, last-action, normalize, scale-image, symlog, time-aware.  [runnerkit-name]"
+)
 MISSPELT = f"No history format is called 'fether'. Did you mean 'feather'? {FORMATS}"
 OTHER = f"No history format is called 'xyzzy'. {FORMATS}"
 

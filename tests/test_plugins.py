@@ -37,7 +37,7 @@ from runnerkit.typing import AnyEnv, HistoryFormat
 
 BUILT_IN = {
     "env_factories": [],
-    "action_preprocessors": ["flatten", "normalize", "scale-image"],
+    "action_preprocessors": ["flatten", "frame-stack", "last-action", "normalize", "scale-image", "time-aware"],
     "action_postprocessors": ["clip", "rescale"],
     "history_formats": ["arrays", "torch", "transitions"],
     "executors": ["auto", "serial", "threads"],

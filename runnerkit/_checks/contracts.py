@@ -154,18 +154,20 @@ class Contract:
         return "__call__" in map(name_of, self.calls) or not all(_is_asked_itself(given, call) for call in self.calls)
 
 
-AGENT: Final = Contract("Agent", sentences.ACT, optional=(sentences.BEGIN_EPISODES, sentences.SET_ACTIVE_ENVS))
+AGENT: Final = Contract("Agent", sentences.ACT, optional=sentences.OF_AGENTS)
 FUNCTION_AGENT: Final = Contract("Agent", sentences.CHOOSE)
 """What is called with observations itself, as it has no method `act`."""
 PREPROCESSOR: Final = Contract(
     "Preprocessor",
     sentences.BIND,
     sentences.PROCESS_OBSERVATIONS,
+    optional=sentences.OF_PREPROCESSORS,
 )
 POSTPROCESSOR: Final = Contract(
     "Postprocessor",
     sentences.BIND,
     sentences.PROCESS_ACTIONS,
+    optional=sentences.OF_POSTPROCESSORS,
 )
 HISTORY_FORMAT: Final = Contract("History format", sentences.OPEN)
 RECORDER: Final = Contract(

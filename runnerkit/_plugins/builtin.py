@@ -26,10 +26,13 @@ def env_factories() -> Iterator[Contribution[EnvFactory]]:
 
 @hookimpl.action_preprocessors
 def action_preprocessors() -> Iterator[Contribution[ActionPreprocessor]]:
-    """Offer flatten, normalize and scale-image."""
+    """Offer flatten, frame-stack, last-action, normalize, scale-image and time-aware."""
     yield Contribution("flatten", f"{_PROCESSORS}:Flatten", "any space of fixed length as one vector")
+    yield Contribution("frame-stack", f"{_PROCESSORS}:FrameStack", "the last k observations of the episode")
+    yield Contribution("last-action", f"{_PROCESSORS}:LastAction", "the observation with the agent's last action")
     yield Contribution("normalize", f"{_PROCESSORS}:Normalize", "running mean 0 and variance 1")
     yield Contribution("scale-image", f"{_PROCESSORS}:ScaleImage", "integer images as float32 in [0, 1]")
+    yield Contribution("time-aware", f"{_PROCESSORS}:TimeAware", "the observation with the steps since the reset")
 
 
 @hookimpl.action_postprocessors

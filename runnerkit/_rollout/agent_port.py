@@ -45,9 +45,11 @@ class AgentPort:
             raise self.error(error) from error
 
     def tell_of_episodes(self) -> None:
-        """Tell a stateful agent of the episodes that have begun since it was asked last."""
-        if self.stateful is not None and self._begun:
-            self._tell(self.stateful.begin_episodes, list(self._begun))
+        """Tell a stateful agent, and the postprocessors, of the episodes that have begun since it was asked last."""
+        if self._begun:
+            if self.stateful is not None:
+                self._tell(self.stateful.begin_episodes, list(self._begun))
+            self._parts.postprocess.begin_episodes(self._begun)
         self._begun = ()
 
     def _tell(self, tell: Callable[[Sequence[int]], None], env_indices: list[int]) -> None:
@@ -59,7 +61,7 @@ class AgentPort:
     def postprocess(self, columns: list[Column]) -> list[Column]:
         """Return env actions for the agent's, checked."""
         parts, n = self._parts, len(self._at.active)
-        columns = parts.postprocess(columns, parts.layout.action)
+        columns = parts.postprocess(columns, parts.layout.action, self._at.active)
         try:
             return parts.read_env_actions(parts.layout.env_action.present(columns), n)
         except MisfitError as error:

@@ -42,7 +42,8 @@ from runnerkit.executors.vector.executor import VectorExecutor
 from runnerkit.history.arrays import ArrayFormat
 from runnerkit.history.base import HistoryFormat, Recorder
 from runnerkit.history.block import Block, BlockLayout
-from runnerkit.processors import ActionPostprocessor, ActionPreprocessor, Chain, bind_postprocessors, bind_preprocessors
+from runnerkit.processors import ActionPostprocessor, ActionPreprocessor, ProcessorContext
+from runnerkit.processors.chain import Chain, bind_postprocessors, bind_preprocessors, set_contexts, stream_of
 from runnerkit.records import EnvFacts, EpisodeSchedule, EpisodeStart, MadeBy, PartRecord, RunSpec, Seeded, Seeding
 
 __all__ = ["Assembly", "Blueprint", "close_dropped"]
@@ -253,8 +254,11 @@ class Blueprint:
     ) -> Assembly:
         _check_envs(facts)
         first = facts[0]
-        preprocess, observation = bind_preprocessors(_titled(self.preprocessors), first.observation_space)
-        postprocess, action = bind_postprocessors(_titled(self.postprocessors), first.action_space)
+        pre, post = _titled(self.preprocessors), _titled(self.postprocessors)
+        set_contexts(post, self._contexts(1, first, first.action_space), "Postprocessor")
+        postprocess, action = bind_postprocessors(post, first.action_space)
+        set_contexts(pre, self._contexts(0, first, action.space), "Preprocessor")
+        preprocess, observation = bind_preprocessors(pre, first.observation_space)
         env_action = Layout(first.action_space, "action")
         layout = BlockLayout(
             n_envs=self.config.n_envs,
@@ -296,6 +300,15 @@ class Blueprint:
             gate=AgentGate(action.space),
             claims=claims,
         )
+
+    def _contexts(self, kind: int, env: EnvFacts, action_space: Space[Any]) -> Callable[[int], ProcessorContext]:
+        """Return what makes the contexts of processors of one kind, by their place."""
+
+        def context_of(place: int) -> ProcessorContext:
+            stream = stream_of(self.config.run.seed, kind, place)
+            return ProcessorContext(self.config.n_envs, env.spec, action_space, stream)
+
+        return context_of
 
 
 def _made_first(make: Callable[[int], AnyEnv | AnyVectorEnv]) -> AnyEnv | AnyVectorEnv:

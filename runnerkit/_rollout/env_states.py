@@ -82,10 +82,16 @@ class EnvStates:
             block.first_marks[i] = Mark(0, env.episode_index, env.start, env.steps, env.return_)
         for i in self.resting:
             block.first_marks[i] = Mark(0, self.envs[i].episode_index + 1, EpisodeStart())
-        if self._parts.preprocess and fresh:
-            raw = [column[0, fresh] for column in block.raw]
-            _put(block.observations, (0, fresh), self._parts.preprocess(raw, self._parts.layout.raw))
+        self._preprocess(block, fresh)
         return self.untold
+
+    def _preprocess(self, block: Block, fresh: Sequence[int]) -> None:
+        """Process the first observations of new episodes."""
+        chain = self._parts.preprocess
+        if chain and fresh:
+            raw = [column[0, fresh] for column in block.raw]
+            chain.begin_episodes(fresh)
+            _put(block.observations, (0, fresh), chain(raw, self._parts.layout.raw, fresh))
 
     def _begin_anew(self, block: Block, env_indices: Sequence[int]) -> None:
         if not env_indices:

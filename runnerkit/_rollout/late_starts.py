@@ -38,6 +38,7 @@ class LateStarts:
         at: Cursor,
     ) -> None:
         self._executor, self._keeps_infos = executor, parts.spec.options.keep_infos
+        self._begin_processing = parts.preprocess.begin_episodes
         self._standing, self._block, self._ledger, self._at = standing, block, ledger, at
         self.waiting: Sequence[int] = ()
         """The envs that rest in the next step."""
@@ -57,6 +58,7 @@ class LateStarts:
     def begin(self, env_indices: Sequence[int], restarted: bool, /) -> Sequence[int]:
         """Let these envs rest, and return those that rested in this step."""
         begun, self.waiting = self.waiting, list(env_indices)
+        self._begin_processing(begun)
         if self._ledger.makes_own and self._at.t:  # what rests in the first step has been counted
             for i in begun:
                 self._begin(i)

@@ -64,10 +64,12 @@ class Ledger:
             log = log.until(layout.raw, upto)
         if self._parts.preprocess and len(log):  # as a batch in the order of the envs, whoever stepped them
             log = log.by_env(layout.raw)
-            raw = log
-            log = raw.with_finals(layout.observation, self._parts.preprocess(raw.finals(layout.raw), layout.raw))
+            raw, envs = log, log.table()[:, 0].tolist()
+            finals = self._parts.preprocess.finals(raw.finals(layout.raw), layout.raw, envs)
+            log = raw.with_finals(layout.observation, finals)
             if block.raw_log is not None:
                 block.raw_log.extend(raw)
+            self._parts.preprocess.begin_episodes(envs)  # whose first observations come next
         new = log.last()
         block.log.extend(log)
         return new

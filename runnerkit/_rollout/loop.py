@@ -6,12 +6,13 @@ episode at once, some vector envs a step late.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from runnerkit._core.faults import describe
 from runnerkit._core.interrupts import Interrupt
 from runnerkit._core.memory import fitting, require_bytes
-from runnerkit._core.spaces import Rows, put_rows
+from runnerkit._core.spaces import Column, Layout, Rows, put_rows
 from runnerkit._rollout.agent_port import AgentPort
 from runnerkit._rollout.assembly import Assembly
 from runnerkit._rollout.cursor import Cursor
@@ -28,6 +29,8 @@ from runnerkit.history.block import Block
 from runnerkit.records import EndReason, ProgressCallback
 
 __all__ = ["Rollout"]
+
+Process: TypeAlias = Callable[[list[Column], Layout, Sequence[int]], list[Column]]
 
 _FIRST_STEPS = 256
 _GROWTH = 1.125  # a block of unknown length grows by so much; a greater factor would touch memory never used
@@ -182,6 +185,7 @@ class Rollout:
         restart = t < self._last_restart and (self._to_start is None or self._to_start >= len(active))
         ended: Sequence[int] = ()
         observed: Sequence[int] = active
+        final: Sequence[int] = ()  # those of them whose observation is the last of its episode
         failed: EnvError | None = None
         try:
             ended = parts.executor.step(row, raw_row, actions, active, restart)
@@ -191,7 +195,7 @@ class Rollout:
             if ended and self._ends is not None:
                 self._ends.collect(t, ended)
             if ended or self._starts.waiting:
-                observed = self._turn_over(ended, restart)
+                observed, final = self._turn_over(ended, restart)
             if ended and self._ends is not None:
                 self._ends.settle(t, self._starts.waiting)
         except EnvError as fault:
@@ -202,7 +206,7 @@ class Rollout:
             if ledger.is_awaited:
                 ledger.take(upto=t + 1)
         if parts.preprocess:
-            self._preprocess(raw_row, block.row(t + 1), observed)
+            self._preprocess(raw_row, block.row(t + 1), observed, final)
         if ledger.makes_own:
             ledger.process_transitions(active)
         at.t = t + 1
@@ -227,6 +231,8 @@ class Rollout:
         row = block.row(t)
         columns = port.ask(parts.layout.observation.batch(block.observations, row if rows is ... else (row, rows)))
         put_rows(block.actions, at, rows, columns)
+        if parts.preprocess:
+            parts.preprocess.note_actions(columns, parts.layout.action, self._at.active)
         if parts.postprocess:
             columns = port.postprocess(columns)
             put_rows(block.env_actions, at, rows, columns)
@@ -239,8 +245,11 @@ class Rollout:
             standing.check_bounds(self._block, raw_row, active, "step", by_env)
             standing.unseen.difference_update(active)
 
-    def _turn_over(self, ended: Sequence[int], restarted: bool) -> Sequence[int]:
-        """Begin new episodes where old ones ended, and leave envs out that are done; return who was observed."""
+    def _turn_over(self, ended: Sequence[int], restarted: bool) -> tuple[Sequence[int], Sequence[int]]:
+        """Begin new episodes where old ones ended, and leave envs out that are done.
+
+        Returns the envs that were observed, and those of them whose observation is the last of its episode.
+        """
         at = self._at
         again = ended if restarted else self._to_begin_again(ended)
         if self._to_start is not None:
@@ -248,7 +257,7 @@ class Rollout:
         begun = self._starts.begin(again, restarted)
         self._port.note_begun(begun)
         if begun is ended:
-            return at.active
+            return at.active, ()
         for i in set(ended) - set(again):
             self._standing.envs[i].running = False
             self._block.lengths[i] = at.t + 1
@@ -256,18 +265,27 @@ class Rollout:
         still = sorted({*active} - {*ended} | {*begun})
         if still != active:
             self._activate(still, is_asked=at.t + 1 < self._plan.limit)
-        return observed
+        return observed, sorted({*ended} - {*begun})
 
     def _to_begin_again(self, ended: Sequence[int]) -> Sequence[int]:
         if not self._plan.auto_reset or self._at.t + 1 >= self._plan.limit:
             return ()
         return ended if self._to_start is None else ended[: self._to_start]
 
-    def _preprocess(self, raw_row: int, row: int, observed: Sequence[int]) -> None:
-        block, parts = self._block, self._parts
-        rows = ... if len(observed) == block.n_envs else observed
+    def _preprocess(self, raw_row: int, row: int, observed: Sequence[int], final: Sequence[int]) -> None:
+        """Process what was observed, final observations first and apart."""
+        chain = self._parts.preprocess
+        if final:
+            self._process(chain.finals, raw_row, row, final)
+            observed = sorted({*observed} - {*final})
+        if observed:
+            self._process(chain, raw_row, row, observed)
+
+    def _process(self, process: Process, raw_row: int, row: int, env_indices: Sequence[int]) -> None:
+        block, layout = self._block, self._parts.layout
+        rows = ... if len(env_indices) == block.n_envs else env_indices
         raw = [column[raw_row].copy() if rows is ... else column[raw_row, rows] for column in block.raw]
-        put_rows(block.observations, row, rows, parts.preprocess(raw, parts.layout.raw))
+        put_rows(block.observations, row, rows, process(raw, layout.raw, env_indices))
 
     def _activate(self, env_indices: Sequence[int], *, is_asked: bool = True) -> None:
         self._at.turn_to(env_indices, self._parts.spec.n_envs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from mypy.maptype import map_instance_to_supertype
 from mypy.nodes import CallExpr, Context, Expression, MemberExpr, MypyFile, TypeInfo
@@ -21,8 +20,6 @@ from runnerkit.mypy.origin import built_by
 from runnerkit.mypy.part import Part
 from runnerkit.mypy.shapes import Thing
 from runnerkit.mypy.texts import text
-
-_OPTIONAL: Final = (sentences.BEGIN_EPISODES, sentences.SET_ACTIVE_ENVS)
 
 
 class AgentsPart(Part):
@@ -53,7 +50,7 @@ class AgentsPart(Part):
         """Say what is wrong with an agent for such observations and actions, or nothing."""
         options = ctx.api.options
         call = sentences.CHOOSE if agent.is_function(sentences.ACT) else sentences.ACT
-        fault = agent.fault(call, optional=_OPTIONAL)
+        fault = agent.fault(call, optional=sentences.OF_AGENTS)
         ways = [] if fault else agent.methods(call)
         taking = [way for way in ways if fits(obs, way.first)]
         if ways and not taking:

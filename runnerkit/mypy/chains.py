@@ -24,6 +24,7 @@ from runnerkit.mypy.texts import text
 WHAT: Final = {"preprocessors": "Preprocessor", "postprocessors": "Postprocessor"}
 KIND: Final = {"preprocessors": "action_preprocessors", "postprocessors": "action_postprocessors"}
 _PROCESS: Final = {"Preprocessor": sentences.PROCESS_OBSERVATIONS, "Postprocessor": sentences.PROCESS_ACTIONS}
+_OPTIONAL: Final = {"Preprocessor": sentences.OF_PREPROCESSORS, "Postprocessor": sentences.OF_POSTPROCESSORS}
 _SPACE: Final = "gymnasium.spaces.space.Space"
 
 
@@ -84,7 +85,8 @@ class Chains:
         thing = Thing(what, typ)
         if thing.is_plain:  # which mypy refuses by itself
             return ""
-        return thing.fault(sentences.BIND, _PROCESS[what]) or self._misbound(thing, api) or _returns_nothing(thing)
+        fault = thing.fault(sentences.BIND, _PROCESS[what], optional=_OPTIONAL[what])
+        return fault or self._misbound(thing, api) or _returns_nothing(thing)
 
     def _link(self, what: str, kind: str, value: Value, api: CheckerPluginInterface) -> tuple[Link, list[Fault]]:
         if value.literal is not None:

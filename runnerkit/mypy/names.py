@@ -51,8 +51,11 @@ BUILTIN: Final[Mapping[str, Mapping[str, str]]] = {
     "env_factories": {"vector": "runnerkit._envs.vector:make_vector_env"},
     "action_preprocessors": {
         "flatten": "runnerkit.processors:Flatten",
+        "frame-stack": "runnerkit.processors:FrameStack",
+        "last-action": "runnerkit.processors:LastAction",
         "normalize": "runnerkit.processors:Normalize",
         "scale-image": "runnerkit.processors:ScaleImage",
+        "time-aware": "runnerkit.processors:TimeAware",
     },
     "action_postprocessors": {
         "clip": "runnerkit.processors:Clip",

@@ -19,8 +19,8 @@ from runnerkit.mypy.shapes import Method, Thing
 
 _CONTRIBUTION: Final = "runnerkit.hooks.Contribution"
 _PROCESSORS: Final = {
-    "runnerkit.processors.ActionPreprocessor": "Preprocessor",
-    "runnerkit.processors.ActionPostprocessor": "Postprocessor",
+    "runnerkit.processors.base.ActionPreprocessor": "Preprocessor",
+    "runnerkit.processors.base.ActionPostprocessor": "Postprocessor",
 }
 _CALLED: Final = {
     "runnerkit.hooks.EnvFactory": ("Env factory", sentences.MAKE_ENV),

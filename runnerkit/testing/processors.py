@@ -9,14 +9,24 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 from gymnasium import Space, spaces
+from gymnasium.envs.registration import EnvSpec
 from typing_extensions import override
 
 from runnerkit._checks.contracts import POSTPROCESSOR, PREPROCESSOR
 from runnerkit._core.batches import BatchReader
 from runnerkit._core.faults import describe
 from runnerkit._core.spaces import Column, Layout, MisfitError
+from runnerkit.agents import SupportsBeginEpisodes, SupportsSetActiveEnvs
 from runnerkit.errors import SpaceError
-from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
+from runnerkit.processors import (
+    ActionPostprocessor,
+    ActionPreprocessor,
+    ProcessorContext,
+    SupportsFinalObservations,
+    SupportsNoteActions,
+    SupportsSetContext,
+    SupportsStateDict,
+)
 from runnerkit.testing.checks import Checks, Fault, Skip, check
 from runnerkit.testing.comparing import difference, exact, row_of
 from runnerkit.testing.samples import SPACES
@@ -27,6 +37,45 @@ Processor: TypeAlias = ActionPreprocessor | ActionPostprocessor
 
 _ROWS: Final = 5
 _OWN: Final = "keep what a processor knows in attributes of its own, and return a new object each time it is made"
+
+
+class Told:
+    """A processor that is told what runners tell: of active envs, of first episodes, and of actions."""
+
+    def __init__(self, processor: Any) -> None:
+        self.processor: Any = processor
+        self._active: list[int] = []
+        self._begun: set[int] = set()
+
+    def __call__(self, batch: Any, envs: Sequence[int] | None = None) -> Any:
+        """Process a batch whose rows belong to these envs; by default, row i belongs to env i."""
+        self._turn_to(batch, envs)
+        return self.processor(batch)
+
+    def finals(self, batch: Any) -> Any:
+        """Process a batch of final observations."""
+        self._turn_to(batch, None)
+        return self.processor.final_observations(batch)
+
+    def begin_episodes(self, envs: Sequence[int]) -> None:
+        """Tell that episodes begin."""
+        self._begun.update(envs)
+        if isinstance(self.processor, SupportsBeginEpisodes):
+            self.processor.begin_episodes(list(envs))
+
+    def load(self, other: Told) -> None:
+        """Take over what another one has stored."""
+        self.processor.load_state_dict(copy.deepcopy(other.processor.state_dict()))
+
+    def _turn_to(self, batch: Any, envs: Sequence[int] | None) -> None:
+        active = list(range(_count(batch)) if envs is None else envs)
+        if active != self._active and isinstance(self.processor, SupportsSetActiveEnvs):
+            self.processor.set_active_envs(list(active))
+        self._active = active
+        if fresh := [i for i in active if i not in self._begun]:
+            self.begin_episodes(fresh)
+        elif isinstance(self.processor, SupportsNoteActions):
+            self.processor.note_actions(np.array([i % 3 for i in active]))
 
 
 class _ProcessorChecks(Checks):
@@ -46,11 +95,18 @@ class _ProcessorChecks(Checks):
     def _fault(self, made: Processor) -> str:
         raise NotImplementedError
 
-    def _bound(self, space: Space[Any]) -> tuple[Any, Layout, Layout]:
+    def _bound(self, space: Space[Any]) -> tuple[Told, Layout, Layout]:
         """Return a new processor that is bound to a space, and the layouts of what comes in and goes out."""
-        made = self._make()
+        made = self._new()
         into, out = self._ways(space, made.bind(copy.deepcopy(space)))
-        return made, Layout(into, "batch"), Layout(out, "result")
+        return Told(made), Layout(into, "batch"), Layout(out, "result")
+
+    def _new(self) -> Processor:
+        """Return a new processor that knows its runner."""
+        made = self._make()
+        if isinstance(made, SupportsSetContext):
+            made.set_context(_context())
+        return made
 
     @cached_property
     def _accepted(self) -> dict[str, Space[Any]]:
@@ -58,7 +114,7 @@ class _ProcessorChecks(Checks):
         found = {}
         for name, space in self._given.items():
             try:
-                self._make().bind(copy.deepcopy(space))
+                self._new().bind(copy.deepcopy(space))
             except Exception:  # the check of bind says which exceptions may be
                 continue
             found[name] = space
@@ -78,7 +134,7 @@ class _ProcessorChecks(Checks):
         """Check what comes of spaces of every kind."""
         for name, space in self._given.items():
             try:
-                bound: object = self._make().bind(copy.deepcopy(space))
+                bound: object = self._new().bind(copy.deepcopy(space))
             except SpaceError:
                 continue
             except Exception as error:
@@ -99,7 +155,7 @@ class _ProcessorChecks(Checks):
         """Check that a space stays what it is."""
         for name, space in self._accepted.items():
             mine = copy.deepcopy(space)
-            self._make().bind(mine)
+            self._new().bind(mine)
             if mine != space:
                 raise Fault(f"the space {name!r} was {space}, and is {mine} now", "make a new space")
 
@@ -163,6 +219,7 @@ class _ProcessorChecks(Checks):
     )
     def row_independence(self) -> None:
         """Check that envs do not influence each other."""
+        self._skip_if_it_draws()
         for name, space in self._accepted.items():
             process, into, _ = self._bound(space)
             batch = _batch(into, _ROWS)
@@ -181,15 +238,91 @@ class _ProcessorChecks(Checks):
         """Check that its state can be stored."""
         for name, space in self._accepted.items():
             one, into, _ = self._bound(space)
-            if not (hasattr(one, "state_dict") and hasattr(one, "load_state_dict")):
+            if not isinstance(one.processor, SupportsStateDict):
                 raise Skip("It has no state_dict and load_state_dict, so there is no state to store.")
             for seed in range(3):
                 one(_batch(into, _ROWS, seed=seed))
             other, _, _ = self._bound(space)
-            other.load_state_dict(copy.deepcopy(one.state_dict()))
+            other.load(one)
             batch = _batch(into, _ROWS, seed=9)
             if seen := difference(exact(one(copy.deepcopy(batch))), exact(other(batch)), "the result"):
                 raise Fault(f"of the space {name!r}, {seen}", "put all that the result depends on into state_dict()")
+
+    @check(
+        "What an env's rows become does not depend on other envs, nor on who else is active.",
+        needs=["row_independence", "state"],
+    )
+    def keeps_envs_apart(self) -> None:
+        """Check that state belongs to envs, and not to rows."""
+        self._skip_if_it_draws()
+        turns: list[list[int]] = [[0, 1, 2, 3], [1, 3], [0, 3], [3], [0, 1, 2, 3]]
+        for name, space in self._accepted.items():
+            together, into, _ = self._bound(space)
+            alone = [self._bound(space)[0] for _ in turns[0]]
+            for t, envs in enumerate(turns):
+                batch = _batch(into, _ROWS, seed=t)
+                result = together(_pick(into, batch, envs), envs)
+                for row, i in enumerate(envs):
+                    single = row_of(alone[i](_pick(into, batch, [i]), [i]), 0)
+                    if not close_enough(row_of(result, row), single):
+                        raise Fault(
+                            f"of the space {name!r}, after steps of changing envs, the row of env {i} is "
+                            f"{row_of(result, row)!s}, without other envs it is {single!s}",
+                            "have set_active_envs(env_indices): row i belongs to env env_indices[i]",
+                        )
+
+    @check(
+        "begin_episodes(env_indices) forgets the last episode of these envs.",
+        needs=["announced_space", "function_of_its_input"],
+    )
+    def begin_episodes_clears(self) -> None:
+        """Check that an episode does not depend on the one before."""
+        for name, space in self._accepted.items():
+            one, into = self._some_steps_on(space)
+            fresh, _, _ = self._bound(space)
+            if isinstance(one.processor, SupportsStateDict):
+                fresh.load(one)
+            one.begin_episodes(range(_ROWS))
+            batch = _batch(into, _ROWS, seed=9)
+            if seen := difference(exact(fresh(copy.deepcopy(batch))), exact(one(batch)), "the result"):
+                raise Fault(
+                    f"of the space {name!r}, after begin_episodes of all envs, {seen} ('the first time' is a new one)",
+                    "set the state of these envs to its first value",
+                )
+
+    @check("begin_episodes(env_indices) leaves the state of other envs.", needs=["begin_episodes_clears"])
+    def begin_episodes_keeps_others(self) -> None:
+        """Check that an env that goes on is not disturbed by one that begins anew."""
+        for name, space in self._accepted.items():
+            one, into = self._some_steps_on(space)
+            undisturbed, _ = self._some_steps_on(space)
+            one.begin_episodes([0])
+            batch = _batch(into, _ROWS, seed=9)
+            ones, others = undisturbed(copy.deepcopy(batch)), one(batch)
+            for i in range(1, _ROWS):
+                if not close_enough(row_of(ones, i), row_of(others, i)):
+                    raise Fault(
+                        f"of the space {name!r}, after begin_episodes([0]) row {i} is {row_of(others, i)!s}, "
+                        f"without it {row_of(ones, i)!s}",
+                        "clear the state of the named envs, and no other",
+                    )
+
+    def _some_steps_on(self, space: Space[Any]) -> tuple[Told, Layout]:
+        """Return a processor that has state, some steps on."""
+        one, into, _ = self._bound(space)
+        if not isinstance(one.processor, SupportsBeginEpisodes):
+            raise Skip("It has no begin_episodes, so there is no state of episodes.")
+        self._skip_if_it_draws()
+        for seed in range(3):
+            one(_batch(into, _ROWS, seed=seed))
+        return one, into
+
+    def _skip_if_it_draws(self) -> None:
+        for space in self._accepted.values():
+            process, into, _ = self._bound(space)
+            result = process(_pick(into, _batch(into, 1), [0] * _ROWS))
+            if any(exact(row_of(result, i)) != exact(row_of(result, 0)) for i in range(_ROWS)):
+                raise Skip("It makes different rows of equal ones, so rows cannot be compared.")
 
     def _results(self, space: Space[Any]) -> list[Any]:
         process, into, _ = self._bound(space)
@@ -206,6 +339,20 @@ class ObservationProcessorChecks(_ProcessorChecks):
     @override
     def _fault(self, made: Processor) -> str:
         return PREPROCESSOR.look(made).fault
+
+    @check("final_observations() returns batches as __call__ does.", needs=["announced_space", "keeps_its_input"])
+    def final_observations(self) -> None:
+        """Check what it returns for final observations."""
+        for name, space in self._accepted.items():
+            process, into, out = self._bound(space)
+            if not isinstance(process.processor, SupportsFinalObservations):
+                raise Skip("It has no final_observations, so that __call__ gets them.")
+            process(_batch(into, _ROWS))
+            batch = _batch(into, _ROWS, seed=1)
+            before = exact(batch)
+            _check_result(f"{name} (final observations)", process.finals(batch), out, _ROWS)
+            if seen := difference(before, exact(batch), "the batch"):
+                raise Fault(f"of the space {name!r}, {seen}", "compute a new array; no +=, no out=, no [...] =")
 
 
 class ActionProcessorChecks(_ProcessorChecks):
@@ -237,9 +384,22 @@ def _batch(layout: Layout, n: int, seed: int = 0) -> Any:
 
 def _rows(layout: Layout, batch: Any, i: int) -> Any:
     """Return a batch of one row of a batch."""
-    columns: list[Column] = layout.allocate(1, 1)
-    layout.writer(columns)(0, 0, row_of(batch, i))
+    return _pick(layout, batch, [i])
+
+
+def _pick(layout: Layout, batch: Any, rows: Sequence[int]) -> Any:
+    """Return a batch of some rows of a batch."""
+    columns: list[Column] = layout.allocate(1, len(rows))
+    write = layout.writer(columns)
+    for k, i in enumerate(rows):
+        write(0, k, row_of(batch, i))
     return layout.batch(columns, 0)
+
+
+def _context() -> ProcessorContext:
+    """Return what a processor may know of a runner."""
+    spec = EnvSpec("Sample-v0", max_episode_steps=100)
+    return ProcessorContext(_ROWS, spec, spaces.Discrete(3), np.random.SeedSequence(0))
 
 
 def _check_result(name: str, result: Any, out: Layout, n: int) -> None:
@@ -255,6 +415,14 @@ def _check_result(name: str, result: Any, out: Layout, n: int) -> None:
             f"of the space {name!r}, the result is of dtype {result.dtype}, bind() announced {out.leaves[0].dtype}",
             f"return .astype({out.leaves[0].dtype}), or announce {result.dtype}",
         )
+
+
+def _count(batch: Any) -> int:
+    """Return the number of rows of a batch."""
+    if isinstance(batch, (dict, tuple)):
+        parts: Sequence[Any] = list(batch.values()) if isinstance(batch, dict) else batch
+        return max((_count(part) for part in parts), default=0)
+    return len(batch)
 
 
 def _arrays(value: Any) -> list[Column]:

@@ -151,6 +151,65 @@ class HalfAState(Double):
         """Has nothing to load."""
 
 
+class Previous(Double):
+    """The observation before, in the same episode of the same env: nothing is wrong with it."""
+
+    def __init__(self) -> None:
+        self.before: dict[int, Floats] = {}
+        self.active: Sequence[int] = ()
+
+    @override
+    def bind(self, space: Space[Any], /) -> Space[Any]:
+        super().bind(space)
+        return space
+
+    def set_active_envs(self, env_indices: Sequence[int], /) -> None:
+        self.active = env_indices
+
+    def begin_episodes(self, env_indices: Sequence[int], /) -> None:
+        for i in env_indices:
+            self.before.pop(i, None)
+
+    @override
+    def __call__(self, observations: Floats, /) -> Any:
+        result = [self.before.get(i, row) for i, row in zip(self.active, observations, strict=True)]
+        self.before |= {i: row.copy() for i, row in zip(self.active, observations, strict=True)}
+        return np.stack(result)
+
+    def final_observations(self, observations: Floats, /) -> Any:
+        return self(observations)
+
+
+class RowsForEnvs(Previous):
+    @override
+    def __call__(self, observations: Floats, /) -> Any:
+        self.active = range(len(observations))
+        return super().__call__(observations)
+
+
+class NeverForgets(Previous):
+    @override
+    def begin_episodes(self, env_indices: Sequence[int], /) -> None:
+        """Keeps the frames of the last episode."""
+
+
+class ForgetsAll(Previous):
+    @override
+    def begin_episodes(self, env_indices: Sequence[int], /) -> None:
+        self.before.clear()
+
+
+class OtherFinals(Previous):
+    @override
+    def final_observations(self, observations: Floats, /) -> Any:
+        return observations.astype(np.float64)
+
+
+class MisspeltEpisodes(Double):
+    def begin_episode(self, env_indices: Sequence[int], /) -> None:
+        """Is never called."""
+
+
 # ---- action processors
 
 

@@ -132,6 +132,11 @@ def _specimens() -> Iterator[Specimen]:
     yield Specimen("a processor adds noise", "function-of-its-input", _observations(parts.Noisy))
     yield Specimen("processors count calls in their class", "no-shared-state", _observations(parts.ClassCalls))
     yield Specimen("a processor subtracts the mean of the batch", "row-independence", _observations(parts.BatchMean))
+    yield Specimen("begin_episodes is misspelt", "contract", _observations(parts.MisspeltEpisodes))
+    yield Specimen("a processor takes rows for envs", "keeps-envs-apart", _observations(parts.RowsForEnvs))
+    yield Specimen("a processor never forgets an episode", "begin-episodes-clears", _observations(parts.NeverForgets))
+    yield Specimen("a processor forgets all envs", "begin-episodes-keeps-others", _observations(parts.ForgetsAll))
+    yield Specimen("final observations become float64", "final-observations", _observations(parts.OtherFinals))
     yield Specimen("a state_dict lacks something", "state", _observations(parts.HalfAState))
     yield Specimen("an action processor leaves the bounds", "announced-space", _actions(parts.DoublesInstead))
     yield Specimen("an action processor works in place", "keeps-its-input", _actions(parts.ActsInPlace))
@@ -198,6 +203,7 @@ GOOD: dict[str, Callable[[], Report]] = {
     "env": _env(envs.Walk),
     "vector env": _vector(envs.WalkVector),
     "observation processor": _observations(parts.Double),
+    "observation processor with state": _observations(parts.Previous),
     "action processor": _actions(parts.Halve),
     "history format": _format(parts.Format),
     "agent": _agent(parts.Sign),
