@@ -17,7 +17,7 @@ from runnerkit._core.types import ActT, ActT_contra, AnyEnv, AnyVectorEnv, MakeE
 from runnerkit.agents import Agent, SupportsBeginEpisodes, SupportsSetActiveEnvs
 from runnerkit.executors.base import Executor, MakeExecutor, SupportsAllocate, SupportsReport
 from runnerkit.history.arrays import HistoryT
-from runnerkit.history.base import HistoryFormat, Recorder, SupportsAppend
+from runnerkit.history.base import HistoryFormat, Recorder, SupportsAppend, SupportsBatch
 from runnerkit.history.ended import EpisodeCallback, SupportsPut
 from runnerkit.hooks import EnvFactory
 from runnerkit.keys import PartName
@@ -56,6 +56,7 @@ __all__ = [
     "RunnerOptions",
     "SupportsAllocate",
     "SupportsAppend",
+    "SupportsBatch",
     "SupportsBeginEpisodes",
     "SupportsPut",
     "SupportsFinalObservations",

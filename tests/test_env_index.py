@@ -191,3 +191,9 @@ def test_an_executor_that_cannot_be_is_named_with_its_plugin(executor: str, said
     registry.register(Faulty(), name="faulty")
     with pytest.raises(PluginError, match=said):
         registry.build("CartPole-v1", executor=executor)
+
+
+@pytest.mark.parametrize("make", [lambda n_envs: None, lambda env_index: None])
+def test_a_factory_whose_first_parameter_is_not_the_seed_is_refused(make: Any) -> None:
+    with pytest.raises(ArgumentError, match="first argument of an env factory is the seed"):
+        GymRunner(make, n_envs=2)

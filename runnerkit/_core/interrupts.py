@@ -31,6 +31,8 @@ class Interrupt:
         """Whether it was pressed again."""
         self.is_over: bool = False
         """Set where a handler's exception may have kept the block's end from removing this handler."""
+        self.is_paused: bool = False
+        """Set while code runs that is not to be shielded: Ctrl-C raises KeyboardInterrupt at once."""
         self._before: Any = None
 
     def __enter__(self) -> Self:
@@ -43,12 +45,18 @@ class Interrupt:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._before is not None:
+        if self._before is None:
+            return
+        if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, self._before)
+        else:  # a generator may be closed by the garbage collector of any thread
+            self.is_over = True
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.is_over:
             signal.signal(signal.SIGINT, self._before)
+            raise KeyboardInterrupt
+        if self.is_paused:
             raise KeyboardInterrupt
         if self.requested:
             self.forced = True

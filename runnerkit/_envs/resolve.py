@@ -101,6 +101,12 @@ def _by_function(env: MakeEnv, options: Mapping[str, Any], n_envs: int) -> EnvMa
             "The env must be an env id, an EnvKey, a function (seed) -> env or a list of such functions, one per env, "
             f"not {env!r}."
         )
+    first = next(iter(_parameters(env)), "seed")
+    if first in ("env_index", "n_envs"):
+        raise ArgumentError(
+            f"The first argument of an env factory is the seed, but {_name_of(env)} calls it {first}. "
+            f"Write it as {_name_of(env)}(seed, {first})."
+        )
     return told(env, options, n_envs)
 
 
@@ -231,8 +237,12 @@ def wanted(function: Callable[..., object], known: Mapping[str, object]) -> dict
 
 def _named(function: Callable[..., object]) -> Sequence[str]:
     """Return the names of a function's parameters but the first, which is the seed or the env id."""
+    return _parameters(function)[1:]
+
+
+def _parameters(function: Callable[..., object]) -> Sequence[str]:
     try:
-        return list(inspect.signature(function).parameters)[1:]
+        return list(inspect.signature(function).parameters)
     except (ValueError, TypeError):  # written in C
         return ()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box
+from typing_extensions import TypeIs
 
 from runnerkit._core.faults import describe
 from runnerkit._core.spaces import Column, MisfitError
@@ -24,8 +25,8 @@ class AgentPort:
     def __init__(self, agent: object, choose: Callable[[Any], object], parts: Assembly, at: Cursor) -> None:
         self._parts, self._at = parts, at
         self.choose: Callable[[Any], object] = choose
-        self.stateful: SupportsBeginEpisodes | None = agent if isinstance(agent, SupportsBeginEpisodes) else None
-        self.row_aware: SupportsSetActiveEnvs | None = agent if isinstance(agent, SupportsSetActiveEnvs) else None
+        self.stateful: SupportsBeginEpisodes | None = agent if _begins_episodes(agent) else None
+        self.row_aware: SupportsSetActiveEnvs | None = agent if _sets_active_envs(agent) else None
         self._begun: Sequence[int] = ()
 
     def note_begun(self, env_indices: Sequence[int]) -> None:
@@ -84,3 +85,14 @@ class AgentPort:
 
     def _of(self, error: MisfitError) -> str:
         return "" if error.row is None else f" for env {self._at.active[error.row]}"
+
+
+# Each rollout asks, and `isinstance` with a Protocol takes as long as a step of CartPole.
+
+
+def _begins_episodes(agent: object) -> TypeIs[SupportsBeginEpisodes]:
+    return callable(getattr(agent, "begin_episodes", None))
+
+
+def _sets_active_envs(agent: object) -> TypeIs[SupportsSetActiveEnvs]:
+    return callable(getattr(agent, "set_active_envs", None))

@@ -71,8 +71,10 @@ class EnvStates:
         fresh = [i for i in env_indices if not self.envs[i].running]
         going = [i for i in env_indices if self.envs[i].running]
         if going:
-            _put(block.raw, (0, going), [column[going] for column in self._raw])
-            _put(block.observations, (0, going), [column[going] for column in self._observations])
+            rows = ... if len(going) == len(self.envs) else going
+            _put(block.raw, (0, rows), [column[rows] for column in self._raw])
+            if block.observations is not block.raw:
+                _put(block.observations, (0, rows), [column[rows] for column in self._observations])
         self._begin_anew(block, fresh)
         self.resting = [i for i in fresh if not self.envs[i].running]
         fresh = [i for i in fresh if self.envs[i].running]
@@ -197,12 +199,12 @@ class EnvStates:
 
     def keep(self, block: Block, t: int) -> None:
         """Remember observation t, for the next rollout to go on from."""
-        for columns, kept, row in (
-            (block.raw, self._raw, block.raw_row(t)),
-            (block.observations, self._observations, block.row(t)),
-        ):
-            for column, into in zip(columns, kept, strict=True):
-                into[...] = copy.deepcopy(column[row]) if column.dtype == object else column[row]
+        kept = [(block.raw, self._raw, block.raw_row(t))]
+        if block.observations is not block.raw:
+            kept.append((block.observations, self._observations, block.row(t)))
+        for columns, into, row in kept:
+            for column, last in zip(columns, into, strict=True):
+                last[...] = copy.deepcopy(column[row]) if column.dtype == object else column[row]
 
     def abandon(self) -> None:
         """Give up all episodes that are going."""

@@ -8,7 +8,7 @@ import functools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, cast, overload
 
 import gymnasium
@@ -28,6 +28,7 @@ from runnerkit._rollout.loop import Rollout
 from runnerkit._rollout.plan import Plan, limit_of
 from runnerkit._rollout.rendering import Screen
 from runnerkit._rollout.runner import BaseRunner
+from runnerkit._rollout.stream import batches, check_streams
 from runnerkit.agents import Agent
 from runnerkit.errors import ArgumentError, ClosedError, RolloutError, RolloutInterrupted
 from runnerkit.executors.base import SupportsReport
@@ -547,6 +548,57 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
                 raise RolloutInterrupted(histories or ())
             self._owes_interrupt = True
         return cast("list[HistoryT]", histories)
+
+    def stream(
+        self,
+        agent: Agent[ObsT, ActT | TensorLike | list[Any]] | Callable[[ObsT], ActT | TensorLike | list[Any]],
+        steps: int,
+    ) -> Generator[HistoryT, None, None]:
+        """Roll out an agent without an end, and give batch after batch of `steps` steps per env::
+
+            for batch in runner.stream(agent, steps=16):
+                learner.update(batch.observations, batch.actions, batch.rewards, batch.next_observations)
+
+        A batch is one history of all envs, with columns `[steps, n_envs]`, as `stack(runner.rollout(...))` makes it.
+        The data are those of one long rollout. Short batches cost much less than short rollouts, as all batches use
+        the same arrays: **read a batch before you ask for the next one, and copy what you keep.** A batch that is over
+        refuses to be read; arrays that you took from it change.
+
+        Leave the loop whenever you like: the next rollout goes on where the stream ended. While a stream is open, the
+        runner is busy; `close()` of the generator ends it.
+
+        Args:
+            agent: as for `rollout`.
+            steps: the number of steps per env in each batch.
+
+        Raises:
+            ArgumentError: steps is below 1, or the runner cannot stream: it overrides `process_transition`, its history
+                format has no columns, `auto_reset` is False, or it has a vector env whose envs skip a step.
+            RolloutInterrupted: Ctrl-C was pressed while envs stepped. Its histories are those of the last batch.
+
+        Whatever `rollout` raises, `stream` raises, too; the histories are those of the batch that was being made.
+
+        """
+        plan = Plan(
+            limit=limit_of(steps, None, self.auto_reset, self.n_envs, self.MAX_STEPS),
+            episodes=None,
+            auto_reset=self.auto_reset,
+            compute_action=self._chooser(agent),
+            process_transition=None,
+            has_windows=True,
+        )
+        recorder = check_streams(
+            self._parts, self._standing, auto_reset=self.auto_reset, makes_own=self._makes_own_history()
+        )
+        return batches(self._parts, self._standing, plan, agent, recorder, self._streaming)
+
+    @contextlib.contextmanager
+    def _streaming(self, interrupt: Interrupt) -> Iterator[None]:
+        with self._working(), interrupt:
+            try:
+                yield
+            finally:
+                self._was_interrupted = interrupt.requested
 
     @override
     def close(self) -> None:

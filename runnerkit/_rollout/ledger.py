@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from runnerkit._core.faults import describe
 from runnerkit._rollout.assembly import Assembly
 from runnerkit._rollout.cursor import Cursor
@@ -12,7 +15,7 @@ from runnerkit._rollout.env_states import EnvStates
 from runnerkit._rollout.plan import Plan
 from runnerkit.errors import EnvError, RolloutError
 from runnerkit.history.arrays import ArrayRecorder
-from runnerkit.history.block import Block
+from runnerkit.history.block import Block, Mark
 from runnerkit.history.log import EpisodeLog
 from runnerkit.history.transitions import transition
 from runnerkit.records import EndReason
@@ -60,7 +63,7 @@ class Ledger:
         layout, block = self._parts.layout, self._block
         if log.oddities:
             self._standing.note(log.oddities)
-        if self._own is None:
+        if self._own is None and len(log):
             log = log.until(layout.raw, upto)
         if self._parts.preprocess and len(log):  # as a batch in the order of the envs, whoever stepped them
             log = log.by_env(layout.raw)
@@ -128,6 +131,36 @@ class Ledger:
         began = next((row for env, row, _ in self._block.log.last() if env == i), None)
         return self._at.t - began if began is not None else self._at.t + self._block.first_marks[i].steps_before
 
+    # ---- windows
+
+    def close_window(self) -> None:
+        """Complete the block of a window that is to be handed out."""
+        block, t, standing = self._block, self._at.t, self._standing
+        self.take(upto=t, is_last=True)
+        block.lengths = [t] * block.n_envs
+        if standing.vector is not None:
+            block.seeding = standing.vector.seeding
+        standing.steps += t * block.n_envs
+        self._count_all()
+
+    def open_next_window(self) -> None:
+        """Go on where the last window ended, in the same block."""
+        block, envs = self._block, self._standing.envs
+        infos = block.log.reset_infos
+        block.rewind(self._at.t)
+        if infos:  # those of episodes that began with the last step
+            fresh = {i: env.episode_index for i, env in enumerate(envs) if not env.steps}
+            block.log.reset_infos += [entry for entry in infos if fresh.get(entry[0]) == entry[1]]
+        for i, env in enumerate(envs):
+            block.first_marks[i] = Mark(0, env.episode_index, env.start, env.steps, env.return_)
+        self._at.t = 0
+
+    def leave_window(self) -> None:
+        """Let the next rollout go on where the last window ended."""
+        self._standing.keep(self._block, self._at.t)
+        self._hand_over()
+        self._parts.executor.attach(None)
+
     # ---- at the end
 
     def finish(self, tail: EndReason, waiting: Sequence[int], close_gaps: Callable[[int], None]) -> list[object]:
@@ -151,7 +184,7 @@ class Ledger:
         block.tails = [self._broken_off.get(i, tail) for i in range(block.n_envs)]
         standing.keep(block, t)  # before rows move
         if self._own is None:
-            block.trim(t)  # what a step left that a fault broke off is not to move along
+            block.trim(t, release=not self._plan.has_windows)  # what a broken off step left is not to move along
             close_gaps(t)
         standing.steps += self._counted if self._own is not None else sum(block.lengths)
         if tail is EndReason.CUT:
@@ -164,15 +197,20 @@ class Ledger:
         """Tell the runner where its envs stand now."""
         block, envs = self._block, self._standing.envs
         if self._own is None:  # else steps and returns were counted on the way
-            last = {i: (mark.row, mark.steps_before, mark.return_before) for i, mark in block.first_marks.items()}
-            last.update({i: (row, 0, 0.0) for i, row, _ in block.log.last()})
-            for i, (row, steps_before, return_before) in last.items():
-                length = block.lengths[i]
-                envs[i].steps = steps_before + length - row
-                envs[i].return_ = return_before + float(block.rewards[row:length, i].sum())
+            self._count_all()
         fresh = {i: envs[i].episode_index for i in self._at.active if not envs[i].steps}
         self._standing.untold = list(fresh)
         self._standing.reset_infos = [entry for entry in block.log.reset_infos if fresh.get(entry[0]) == entry[1]]
+
+    def _count_all(self) -> None:
+        """Count the steps and returns of the running episodes."""
+        block, envs = self._block, self._standing.envs
+        began = {i: row for i, row, _ in block.log.last()}
+        for i, mark in block.first_marks.items():
+            row, length = began.get(i, mark.row), block.lengths[i]
+            before = (0, 0.0) if i in began else (mark.steps_before, mark.return_before)
+            envs[i].steps = before[0] + length - row
+            envs[i].return_ = before[1] + _sum(block.rewards[row:length, i])
 
     def _record(self) -> list[object]:
         """Hand the block to the history format; should that fail, the error has the arrays."""
@@ -195,3 +233,11 @@ class Ledger:
         self._standing.abandon()
         self._parts.executor.drain()
         self._parts.executor.attach(None)
+
+
+_FEW = 8  # below, NumPy adds one by one, too
+
+
+def _sum(rewards: NDArray[np.float64]) -> float:
+    """Return the sum, to the last bit; NumPy's takes longer than a short rollout should."""
+    return sum(rewards.tolist()) if len(rewards) < _FEW else float(rewards.sum())

@@ -61,23 +61,73 @@ class Rollout:
             else PromptStarts(parts, standing, block, ledger, at)
         )
         self._to_start = plan.episodes  # episodes still to begin; None if there is no end to them
-        # Up to here envs may begin again within a step: at the last one it is left to the next rollout.
-        self._last_restart = plan.limit - 1 if plan.auto_reset and standing.restarts_in_step else 0
+        # Up to here envs may begin again: at the last step it is left to the next rollout, unless a window follows.
+        self._stop = plan.limit if plan.has_windows else plan.limit - 1
+        # Up to here they may begin again within a step.
+        self._last_restart = self._stop if plan.auto_reset and standing.restarts_in_step else 0
         self._drawing = False
+        self._has_window = False
         self.is_over: bool = False
         """Whether the runner knows where its envs stand now."""
         self._reporter: Reporter | None = None if progress is None else Reporter(progress)
         tell: list[TellEnded] = [self._reporter.count_episode] if self._reporter is not None else []
         tell += [tell_ended] if tell_ended is not None else []
         self._ends: Ends | None = Ends(block, standing, ledger, tell) if tell else None
+        self._read: Read | None = None
 
     # ---- life
 
     def run(self, interrupt: Interrupt) -> list[object]:
         """Return one history per env; `interrupt.requested` says whether Ctrl-C ended the rollout early."""
-        self._parts.executor.attach(self._block)
+        self._advance(interrupt, starts=True)
+        missing = None if interrupt.requested else self._missing_episodes()
+        histories = self._finish(EndReason.INTERRUPTED if interrupt.requested else EndReason.CUT)
         try:
-            self._start()
+            self._standing.warn()
+            self._report()
+            if missing is not None:
+                raise missing
+        except BaseException as error:
+            _attach(error, histories)
+            raise
+        return histories
+
+    def next_window(self, interrupt: Interrupt) -> Block | None:
+        """Make the next `plan.limit` steps of a stream, and return the block; None after Ctrl-C.
+
+        The block is valid until the next call. Faults have histories, as those of `run`.
+        """
+        if self._has_window:
+            self._has_window = False
+            self._ledger.open_next_window()
+            self._advance(interrupt, starts=False)
+        else:
+            self._advance(interrupt, starts=True)
+        if interrupt.requested:
+            return None
+        self._standing.warn()
+        self._ledger.close_window()
+        self._has_window = True
+        return self._block
+
+    def cut_window(self) -> list[object]:
+        """Return the histories of a window that Ctrl-C cut."""
+        return self._finish(EndReason.INTERRUPTED)
+
+    def leave(self) -> None:
+        """End a stream. The next rollout goes on where the last window ended, if the envs stand there."""
+        if self._has_window:
+            self._ledger.leave_window()
+        else:
+            self._ledger.abandon()
+        self.is_over = True
+
+    def _advance(self, interrupt: Interrupt, *, starts: bool) -> None:
+        """Make the steps. What is raised has the histories; after Ctrl-C, `interrupt.requested` is set."""
+        try:
+            if starts:
+                self._parts.executor.attach(self._block)
+                self._start()
             self._loop(interrupt)
         except KeyboardInterrupt:
             if interrupt.forced:  # anything may be half done
@@ -91,17 +141,6 @@ class Rollout:
         except BaseException as error:  # sys.exit() in an env, or what a signal handler raised
             self._hand_along(error)
             raise
-        missing = None if interrupt.requested else self._missing_episodes()
-        histories = self._finish(EndReason.INTERRUPTED if interrupt.requested else EndReason.CUT)
-        try:
-            self._standing.warn()
-            self._report()
-            if missing is not None:
-                raise missing
-        except BaseException as error:
-            _attach(error, histories)
-            raise
-        return histories
 
     def _start(self) -> None:
         indices: Sequence[int] = range(self._parts.spec.n_envs)
@@ -123,11 +162,12 @@ class Rollout:
             is_known = self._parts.spec.seeding.every_step and not self._plan.is_open_ended
             total = self._plan.limit * self._parts.spec.n_envs if is_known else None
             self._reporter.start(total, self._plan.episodes)
+        self._read = self._plain_reader()
 
     def _loop(self, interrupt: Interrupt) -> None:
         if self._goes_on() and self._standing.unseen:
             self._step()  # in which first observations are looked at
-        read = self._plain_reader()
+        read = self._read
         if read is not None:  # all but the last step, in which nobody is to begin again
             self._starts.run_plainly(self._port, read, self._last_restart, interrupt, self._ends)
         while self._goes_on() and not interrupt.requested:
@@ -268,7 +308,7 @@ class Rollout:
         return observed, sorted({*ended} - {*begun})
 
     def _to_begin_again(self, ended: Sequence[int]) -> Sequence[int]:
-        if not self._plan.auto_reset or self._at.t + 1 >= self._plan.limit:
+        if not self._plan.auto_reset or self._at.t >= self._stop:
             return ()
         return ended if self._to_start is None else ended[: self._to_start]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from runnerkit._core.spaces import Layout, Leaf, Rows
 from runnerkit.history.arrays import ArrayFormat, ArrayHistory
-from runnerkit.history.base import HistoryFormat, Recorder, SupportsAppend
+from runnerkit.history.base import HistoryFormat, Recorder, SupportsAppend, SupportsBatch
 from runnerkit.history.block import Block, BlockLayout, Mark
 from runnerkit.history.columns import ColumnHistory, EpisodeColumns, stack
 from runnerkit.history.ended import EndedEpisode
@@ -38,6 +38,7 @@ __all__ = [
     "Rows",
     "RunSpec",
     "SupportsAppend",
+    "SupportsBatch",
     "Targets",
     "TransitionFormat",
     "ValueFunction",

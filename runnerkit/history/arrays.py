@@ -48,6 +48,10 @@ class ArrayRecorder:
         """Return one history per env."""
         return [ArrayHistory(block, i, length) for i, length in enumerate(block.lengths)]
 
+    def batch(self, block: Block, /) -> ArrayHistory[Any, Any]:
+        """Return one history of all envs."""
+        return ArrayHistory(block, slice(None), block.lengths[0])
+
     def close(self) -> None:
         """Do nothing: the arrays belong to the caller."""
 

@@ -8,9 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 from typing_extensions import TypeVar
 
 from runnerkit.history.block import Block
+from runnerkit.history.columns import ColumnHistory
 from runnerkit.records import RunSpec, Transition
 
-__all__ = ["HistoryFormat", "Recorder", "SupportsAppend"]
+__all__ = ["HistoryFormat", "Recorder", "SupportsAppend", "SupportsBatch"]
 
 HistoryT_co = TypeVar("HistoryT_co", covariant=True)
 
@@ -40,6 +41,15 @@ class SupportsAppend(Protocol):
 
     def append(self, history: Any, transition: Transition[Any, Any], /) -> object:
         """Return the history with one more transition. None stands for an empty history."""
+        ...
+
+
+@runtime_checkable
+class SupportsBatch(Protocol):
+    """A recorder that makes one history of all envs, stacked and without a copy, which `GymRunner.stream` needs."""
+
+    def batch(self, block: Block, /) -> ColumnHistory[Any, Any, Any, Any]:
+        """Return one history with columns `[T, N]`. The rollout uses the block again."""
         ...
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,11 +187,29 @@ class Block:
             column.resize((len(column) + more, *column.shape[1:]), refcheck=False)
         self.steps = steps
 
-    def trim(self, steps: int) -> None:
-        """Release all rows after the given number of steps."""
+    def trim(self, steps: int, *, release: bool = True) -> None:
+        """Forget what comes after the given number of steps; `release` its rows, unless somebody may have a view."""
         self.log.infos = [entry for entry in self.log.infos if entry[1] < steps]
-        if steps < self.steps:
+        if release and steps < self.steps:
             self.resize(steps)
+
+    def rewind(self, t: int) -> None:
+        """Let observation t be the first one, and forget what led to it: the same arrays serve the next steps."""
+        pairs = [(self.observations, self.row(t))]
+        if self.raw is not self.observations:
+            pairs.append((self.raw, self.raw_row(t)))
+        for columns, row in pairs:
+            for column in columns:
+                column[0] = column[row]
+        self.terminated[:], self.truncated[:] = False, False
+        self.given.clear()
+        if self.log.is_empty:
+            return
+        self.log = EpisodeLog(self.layout.observation)
+        if self.raw_log is not None:
+            self.raw_log = EpisodeLog(self.layout.raw)
+        for name in _CACHED & vars(self).keys():
+            del vars(self)[name]
 
     @classmethod
     def merged(cls, parts: Sequence[tuple[Block, int]], steps: int) -> Block:
@@ -310,9 +328,24 @@ class Block:
 
     def ends_of(self, env_index: int) -> NDArray[np.int64]:
         """Return the rows of `begun` after an episode with steps. After a crash, an episode may have none."""
-        which = self.begun_of(env_index)
-        has_steps: NDArray[np.bool_] = np.diff(self.begun[which, 1], prepend=0) > 0
-        return which[has_steps]
+        ends = self.ends
+        return ends[self.begun[ends, 0] == env_index] if len(ends) else ends
+
+    @property
+    def ends(self) -> NDArray[np.int64]:
+        """The rows of `begun` after an episode with steps, env by env."""
+        return self._ends if len(self.log) else _NONE
+
+    @cached_property
+    def _ends(self) -> NDArray[np.int64]:
+        envs, rows = self.begun[:, 0], self.begun[:, 1]
+        lengths = np.array(self.lengths)
+        which = np.flatnonzero(rows <= lengths[envs])
+        which = which[np.argsort(envs[which], kind="stable")]
+        envs, rows = envs[which], rows[which]
+        before = np.concatenate([[0], rows[:-1]])
+        before[1:][envs[1:] != envs[:-1]] = 0
+        return which[rows > before]
 
     def final_at(self, env_index: int) -> dict[int, int]:
         """Return where in `final_columns` the final observations of an env are, by step.
@@ -342,9 +375,14 @@ class Block:
         """Return the records of an env's episodes, in order."""
         return [self._episode(env_index, *span) for span in self._spans(env_index)]
 
+    @cached_property
+    def has_broken_off(self) -> bool:
+        """Whether an episode ended within the rollout, but without a flag."""
+        return bool(self.begun[:, 3].any())
+
     def broken_off(self, env_index: int) -> list[int]:
         """Return the last steps of the episodes that ended within the rollout, but without a flag."""
-        if not self.begun[:, 3].any():
+        if not self.has_broken_off:
             return []
         which = self.ends_of(env_index)
         steps = self.begun[which[self.begun[which, 3] > 0], 1] - 1
@@ -394,3 +432,7 @@ class Block:
 def _put_last(columns: Sequence[Column], finals: Sequence[Column]) -> None:
     for column, final in zip(columns, finals, strict=True):
         column[-1, 0] = final[0]
+
+
+_NONE: Final[NDArray[np.int64]] = np.zeros(0, np.int64)
+_CACHED: Final = frozenset(name for name, value in vars(Block).items() if isinstance(value, cached_property))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Generic, Self, TypeAlias, cast
+from typing import Any, Final, Generic, NoReturn, Self, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -227,6 +227,10 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
         """Return (block, env index in it) for each env of this history."""
         return [(self._block, i) for i in self._env_indices]
 
+    def expire(self) -> None:
+        """Let go of the arrays, which now serve the next batch of a stream."""
+        self.__dict__ = {"_block": _OVER, "_index": self._index, "_length": self._length}
+
     def as_column(self, array: NDArray[Any]) -> RewardsT:
         """Return your own array, such as advantages, in the form of this history's columns: an array or a tensor."""
         return cast(RewardsT, self._array(array))
@@ -238,6 +242,8 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
         raise NotImplementedError
 
     def _present(self, layout: Layout, columns: Sequence[Column]) -> object:
+        if layout.is_array:
+            return self._array(columns[0])
         values = [
             c.tolist() if leaf.is_object else self._array(c) for leaf, c in zip(layout.leaves, columns, strict=True)
         ]
@@ -266,7 +272,7 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
     def _next_columns(self) -> list[Column]:
         shifted = [column[1 : self._length + 1, self._index] for column in self._block.observations]
         block = self._block
-        which = np.concatenate([block.ends_of(i) for i in self._env_indices])
+        which = block.ends_of(self._index) if isinstance(self._index, int) else block.ends
         if not len(which):
             return shifted
         envs, rows, _, _ = block.begun[which].T
@@ -282,7 +288,7 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
         where = self._block.truncated[: self._length, self._index] & ~terminated
         if self._length:
             where[-1] = ~terminated[-1]
-        for i in self._env_indices:  # episodes that a fault ended within the rollout
+        for i in self._env_indices if self._block.has_broken_off else ():
             broken = self._block.broken_off(i)
             if broken:
                 (where if isinstance(self._index, int) else where[:, i])[broken] = True
@@ -335,6 +341,19 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
             reset_info=reset_infos.get(record.start) if not record.continued else None,
             next_known=cast(FlagsT, self._array(self._next_known[rows])),
         )
+
+
+class _Over:
+    """Stands where the block of a batch was that is over."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise ArgumentError(
+            "This batch is over: the stream uses its arrays for the next one. Read what you need before you ask for "
+            "the next batch, and copy what you keep."
+        )
+
+
+_OVER: Final = _Over()
 
 
 def stack(histories: Iterable[StackableT]) -> StackableT:

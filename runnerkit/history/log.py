@@ -68,6 +68,11 @@ class EpisodeLog:
     def __len__(self) -> int:
         return len(self._begun) // _WIDTH
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was logged."""
+        return not (self._begun or self.infos or self.reset_infos or self.unknown)
+
     def begin(
         self,
         env_index: int,
@@ -116,6 +121,8 @@ class EpisodeLog:
 
     def last(self, before: int | None = None) -> list[tuple[int, int, int]]:
         """Return (env index, first row, episode index) of each env's last episode that began before row `before`."""
+        if not self._begun:
+            return []
         view = self._view()
         view = view if before is None else view[view[:, 1] < before]
         if len(view) <= _FEW:  # the usual case where someone waits for each episode
@@ -146,7 +153,8 @@ class EpisodeLog:
 
     def extend(self, other: EpisodeLog) -> None:
         """Append another log, of another worker or a later step. Do not use `other` after this."""
-        other._drop_half_entry()
+        if other._begun:
+            other._drop_half_entry()
         if self._begun and other._begun:
             self._drop_half_entry()
             for kept, more in zip(self._finals, other._finals, strict=True):

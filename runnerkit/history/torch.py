@@ -63,6 +63,10 @@ class TorchRecorder:
         """Return one history per env."""
         return [TorchHistory(block, i, length) for i, length in enumerate(block.lengths)]
 
+    def batch(self, block: Block, /) -> TorchHistory[Any, Any]:
+        """Return one history of all envs."""
+        return TorchHistory(block, slice(None), block.lengths[0])
+
     def close(self) -> None:
         """Do nothing: the tensors belong to the caller."""
 

@@ -261,9 +261,10 @@ class SharedBlock(Block):
             journal.clear()
 
     @override
-    def trim(self, steps: int) -> None:
-        super().trim(steps)
-        self._whole, self._all_rewards = [], None
+    def trim(self, steps: int, *, release: bool = True) -> None:
+        super().trim(steps, release=release)
+        if release:
+            self._whole, self._all_rewards = [], None
 
     @override
     def __getstate__(self) -> dict[str, object]:
