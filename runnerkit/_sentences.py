@@ -128,6 +128,27 @@ def lost_name(kind: str, name: str, source: str, owner: str, full_name: str) -> 
     return f"{source} offers the {kind} {name!r}, but that name means the one of {owner}.{way_out}"
 
 
+def declared_and_offered(kind: str, name: str, value: str, hook: str) -> str:
+    """Say that the metadata of a distribution and one of its hooks give a name two meanings."""
+    return (
+        f"its metadata declare the {kind} {name!r} as {value!r}, but its hook {hook} offers something else under that "
+        "name. What the metadata declare is used: remove the name from the hook."
+    )
+
+
+def not_allowed(distributions: Sequence[str]) -> str:
+    """Say which distributions were not asked."""
+    return f"Not asked, as they are not allowed or are disabled: {', '.join(distributions)}."
+
+
+def name_of_plugin(name: str) -> str:
+    """Say that a name was given where a plugin is wanted."""
+    return (
+        f"A plugin is a module or an object, not the name {name!r}. Import it first: "
+        f"import {name}; registry.register({name}). In a terminal, -p {name} does so."
+    )
+
+
 def comes_with(name: str, package: str) -> str:
     """Say which package to install for a name."""
     return f"{name!r} comes with another package: pip install {package}."

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, overload
 from typing_extensions import TypeVar, Unpack
 
 from runnerkit._core.types import ActArrayT, ActT, MakeEnv, ObsArrayT, ObsT
-from runnerkit._plugins.manager import Once, PluginProblem, Plugins, installed_plugins
+from runnerkit._plugins.manager import Once, Plugins, installed_plugins
 from runnerkit._plugins.offers import EnvOffer, ExecutorOffer, HistoryOffer, PostprocessorOffer, PreprocessorOffer
+from runnerkit._plugins.sources import PluginProblem
 from runnerkit._rollout.gym_runner import GymRunner
 from runnerkit.errors import ArgumentError
 from runnerkit.history.arrays import ArrayHistory

@@ -29,7 +29,7 @@ from runnerkit.errors import EnvError, RolloutInterrupted
 if TYPE_CHECKING:
     from runnerkit._cli.advice import TuningSummary
     from runnerkit._cli.reports import Summary
-    from runnerkit._plugins.manager import PluginProblem
+    from runnerkit._plugins.sources import PluginProblem
 
 __all__ = ["main"]
 

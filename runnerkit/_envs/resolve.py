@@ -300,6 +300,9 @@ def require_known(env_id: str, plugins: Plugins) -> EnvSpec:
     if spec := _spec(name):
         return spec
     _register_namespaces(["ALE" if _is_atari(name) else name.partition("/")[0]])
+    plugins.register_envs(name.partition("/")[0] if "/" in name else "")
+    if spec := _spec(name):
+        return spec
     plugins.discover()
     if spec := _spec(name):
         return spec

@@ -45,7 +45,7 @@ def _facts(offer: Offer[Any]) -> dict[str, str]:
         "plugin": offer.plugin,
         "distribution": offer.distribution,
         "version": offer.version,
-        "summary": offer.contribution.summary,
+        "summary": offer.summary,
     }
 
 

@@ -1,4 +1,7 @@
-"""The entry points of the installed distributions, read one distribution at a time: a broken one hides no other."""
+"""The entry points of the installed distributions, read one distribution at a time: a broken one hides no other.
+
+Nothing of a distribution is imported for this, and of those without entry points of ours, nothing else is read.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,23 @@ import contextlib
 import importlib
 import importlib.metadata
 import os
-import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import Distribution, EntryPoint
 from typing import Final, NamedTuple
 
-__all__ = ["GROUP", "Found", "canonical", "found", "where_packages_are"]
+from runnerkit._plugins.metadata import Head, canonical, newer_needed
+
+__all__ = ["GROUP", "GYMNASIUM", "Found", "TooOld", "found", "where_packages_are"]
 
 GROUP: Final = "runnerkit"
+"""The entry points of plugin modules with hooks; `runnerkit.history_formats` are those that name a part each."""
+GYMNASIUM: Final = "gymnasium.envs"
+"""The entry points of packages with envs, as Gymnasium read them up to 1.0."""
+
+
+class TooOld(Exception):
+    """Why a distribution is left out that needs a newer RunnerKit."""
 
 
 class Found(NamedTuple):
@@ -25,29 +36,44 @@ class Found(NamedTuple):
     what: EntryPoint | Exception
 
 
-def canonical(distribution: str) -> str:
-    """Return the name of a distribution as indexes compare it: `Runnerkit_Atari` is `runnerkit-atari`."""
-    return re.sub(r"[-_.]+", "-", distribution).lower()
+def found(admits: Callable[[str], bool], installed: str) -> Iterator[Found]:
+    """Yield the entry points of our groups, distribution by distribution, in the order of their names.
 
-
-def found() -> Iterator[Found]:
-    """Yield the entry points of our group, distribution by distribution, in the order of their names."""
+    `admits` says which distributions may take part; `installed` is RunnerKit's own version.
+    """
     importlib.invalidate_caches()  # what was installed a moment ago can be imported, too
     candidates: dict[str, list[Found]] = {}
     for distribution in importlib.metadata.distributions():
         try:
-            ours = [entry_point for entry_point in distribution.entry_points if entry_point.group == GROUP]
+            ours = [entry_point for entry_point in distribution.entry_points if _is_ours(entry_point.group)]
         except Exception as error:  # whatever a parser raises of a file that is none
-            name, version = _title(distribution)
-            candidates.setdefault(canonical(name), [Found(name, version, error)])
+            head = _head(distribution)
+            if admits(head.name):
+                candidates.setdefault(canonical(head.name), [Found(head.name, head.version, error)])
             continue
         if ours:
-            name, version = _title(distribution)  # reading it is slow, so that it is read of few
-            entries = sorted(ours, key=lambda entry_point: entry_point.name)
-            if _comes_first(distribution, name):
-                candidates.setdefault(canonical(name), [Found(name, version, entry) for entry in entries])
+            head = _head(distribution)
+            if admits(head.name) and _comes_first(distribution, head.name):
+                candidates.setdefault(canonical(head.name), list(_of(head, ours, installed)))
     for name in sorted(candidates):
         yield from candidates[name]
+
+
+def _is_ours(group: str) -> bool:
+    return group in (GROUP, GYMNASIUM) or group.startswith(f"{GROUP}.")
+
+
+def _of(head: Head, entries: list[EntryPoint], installed: str) -> Iterator[Found]:
+    requirement = newer_needed(head.requires, installed)
+    if requirement:
+        yield Found(
+            head.name,
+            head.version,
+            TooOld(f"it needs {requirement}, but {installed} is installed. Run: pip install -U '{requirement}'"),
+        )
+        return
+    for entry in sorted(entries, key=lambda entry: (entry.group, entry.name)):
+        yield Found(head.name, head.version, entry)
 
 
 def where_packages_are() -> tuple[tuple[str, int], ...]:
@@ -59,15 +85,18 @@ def where_packages_are() -> tuple[tuple[str, int], ...]:
     return tuple(changed)
 
 
-def _title(distribution: Distribution) -> tuple[str, str]:
-    """Return name and version; of one without metadata, as its folder is called."""
-    with contextlib.suppress(Exception):  # metadata that cannot be read, or that lacks one of them
-        name, version = distribution.name, distribution.version
-        if name and version:
-            return name, version
+def _head(distribution: Distribution) -> Head:
+    """Return name, version and requirements; of one without metadata, as its folder is called."""
+    with contextlib.suppress(Exception):  # metadata that cannot be read
+        for file in ("METADATA", "PKG-INFO", ""):
+            text = distribution.read_text(file)
+            if text:
+                head = Head.of(text)
+                if head.name and head.version:
+                    return head
     folder = str(getattr(distribution, "_path", "")).rpartition(os.sep)[2]
     name, _, version = folder.rpartition(".")[0].partition("-")
-    return name or "a distribution without a name", version
+    return Head(name or "a distribution without a name", version)
 
 
 def _comes_first(distribution: Distribution, name: str) -> bool:

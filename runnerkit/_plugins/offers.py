@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import functools
 import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,15 +14,28 @@ from typing_extensions import TypeVar
 
 from runnerkit import _sentences as sentences
 from runnerkit._checks.contracts import CONTRACTS
-from runnerkit._plugins.discovery import canonical
+from runnerkit._plugins.metadata import canonical
 from runnerkit._plugins.options import Options, options_of
+from runnerkit._plugins.summaries import first_line, summary_of
 from runnerkit.errors import PluginError, RunnerKitError
 from runnerkit.executors.base import MakeExecutor
 from runnerkit.history.base import HistoryFormat
 from runnerkit.hooks import Contribution, EnvFactory
 from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
 
-__all__ = ["BUILTIN", "CALLED", "KINDS", "Kind", "Offer", "Shelf", "is_itself", "options_of_called"]
+__all__ = [
+    "BUILTIN",
+    "CALLED",
+    "KINDS",
+    "OURS",
+    "Kind",
+    "Offer",
+    "Origin",
+    "Shelf",
+    "fault_of_make",
+    "is_itself",
+    "options_of_called",
+]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -55,6 +69,32 @@ def is_itself(kind: Kind, make: object) -> bool:
     return kind in CALLED and not CONTRACTS[kind].look(make).fault
 
 
+def fault_of_make(kind: Kind, name: str, make: object) -> str:
+    """Say what is wrong with what is offered under a name, as far as that can be seen without calling it."""
+    if isinstance(make, str):
+        fits = all(part.isidentifier() for part in make.replace(":", ".", 1).split(".")) and make.count(":") == 1
+        return "" if fits else f"{name!r} with make={make!r}. Write a string as 'module:attribute'."
+    who = type(make).__name__
+    if not isinstance(make, type) and kind not in CALLED and not CONTRACTS[kind].look(make).fault:
+        return f"the object {who} itself as {name!r}, but each runner needs one of its own. Write lambda: {who}(...)."
+    if not callable(make):
+        return f"{name!r} with make={make!r}, which cannot be called. Give a class, or write lambda: before it."
+    return ""
+
+
+class Origin(enum.IntEnum):
+    """How an offer became known. Of one name, the lowest has it; from DECLARED on, only if no other is as low."""
+
+    BUILT_IN = 0
+    BY_HAND = 1
+    DECLARED = 2
+    """By an entry point of its own."""
+    INSTALLED = 3
+    """By a hook of an installed plugin."""
+    GYMNASIUM = 4
+    """By an entry point that was meant for Gymnasium."""
+
+
 @dataclass(frozen=True, slots=True)
 class Offer(Generic[T_co]):
     """A contribution and who made it. `distribution` is empty for plugins that were registered by hand."""
@@ -66,6 +106,7 @@ class Offer(Generic[T_co]):
     version: str
     name: str = ""
     """The name that it is asked for by; with its distribution, `another/x`, where `x` alone is not clear."""
+    origin: Origin = Origin.BY_HAND
 
     @property
     def is_built_in(self) -> bool:
@@ -86,6 +127,15 @@ class Offer(Generic[T_co]):
     def title(self) -> str:
         """Its name, and its source unless it is built in: what errors call it."""
         return self.name if self.is_built_in else f"{self.contribution.name} of {self.source}"
+
+    @property
+    def summary(self) -> str:
+        """One line about it: that of the contribution, else the first one of the docstring of what makes it."""
+        contribution = self.contribution
+        if contribution.summary:
+            return contribution.summary
+        make = contribution.make
+        return summary_of(make) if isinstance(make, str) else first_line(getattr(make, "__doc__", None))
 
     @property
     def what(self) -> str:
@@ -146,6 +196,9 @@ class Offer(Generic[T_co]):
             make = importlib.import_module(module)
             for name in attribute.split("."):
                 make = getattr(make, name)
+            fault = fault_of_make(self.kind, self.contribution.name, make)
+            if fault:
+                raise PluginError(f"{self.source} offers {fault}")
         return make
 
 
@@ -164,9 +217,9 @@ def _takes_any(make: object) -> bool:
 class Shelf:
     """All offers of one kind.
 
-    A name means what is built in, or what was registered by hand, or what the only distribution offers that offers it.
-    Of a name that several distributions offer, nobody can say which is meant: each is asked for as `distribution/name`,
-    as is what lost its name.
+    A name means what is built in, or what was registered by hand, or what the only distribution offers that offers it,
+    declared by an entry point or else by a hook. Of a name that several distributions offer, nobody can say which is
+    meant: each is asked for as `distribution/name`, as is what lost its name.
     """
 
     def __init__(self, offers: Iterable[Offer[Any]] = ()) -> None:
@@ -200,11 +253,9 @@ class Shelf:
 
 def _first(offers: Sequence[Offer[Any]]) -> Offer[Any] | None:
     """Return whose name it is, if that is clear."""
-    if len(offers) == 1:
-        return offers[0]
-    ours = [offer for offer in offers if offer.is_built_in]
-    by_hand = [offer for offer in offers if not offer.distribution]
-    return next(iter([*ours, *by_hand]), None)
+    lowest = min(offer.origin for offer in offers)
+    first, *others = [offer for offer in offers if offer.origin == lowest]
+    return None if others and lowest >= Origin.DECLARED else first
 
 
 # What each kind makes, for those who look offers up by kind.

@@ -12,7 +12,7 @@ from runnerkit.mypy.batches import torch_history
 from runnerkit.mypy.fits import fits
 from runnerkit.mypy.names import Names
 from runnerkit.mypy.part import Part
-from runnerkit.mypy.shapes import Thing
+from runnerkit.mypy.shapes import ANY, Thing
 from runnerkit.mypy.texts import text
 
 KEY = "runnerkit.keys.HistoryKey"
@@ -62,6 +62,8 @@ def histories_of(part: Part, names: Names, name: str, obs: Type, act: Type) -> T
         transition = part.instance(fullname, obs, act)
         return None if transition is None else part.instance("builtins.list", transition)
     symbol = part.lookup(fullname) if fullname else None
+    if symbol and isinstance(symbol.node, TypeInfo):  # the format itself
+        return histories_of_object(part, Instance(symbol.node, [ANY] * len(symbol.node.type_vars)))
     key = symbol.node.type if symbol and isinstance(symbol.node, Var) else None
     proper = get_proper_type(key) if key is not None else None
     return proper.args[0] if isinstance(proper, Instance) and is_key(proper) else None

@@ -1,16 +1,13 @@
 """The names that there are: those built in, those that installed packages declare, and those of the configuration.
 
-A package declares each name that it offers as an entry point, beside the one of its plugin module::
+A package declares each part that it offers as an entry point::
 
     # pyproject.toml of runnerkit-arrow
-    [project.entry-points.runnerkit]
-    arrow = "runnerkit_arrow"
-
     [project.entry-points."runnerkit.history_formats"]
-    arrow = "runnerkit_arrow:ARROW"         # the HistoryKey of the name; a class or function that makes it for the rest
+    arrow = "runnerkit_arrow.format:ArrowFormat"
 
 so that nothing needs to be imported to know what is there. Who registers plugins by hand declares their names in the
-configuration, in the same way::
+configuration, in the same way; for a history format, its HistoryKey will do, too::
 
     [tool.runnerkit.mypy.names.history_formats]
     mine = "my_project.formats:MINE"

@@ -18,8 +18,10 @@ from typing import Any, Final
 from gymnasium import Space
 
 from runnerkit._core.faults import describe
+from runnerkit._plugins.declared import is_same
+from runnerkit._plugins.manager import Plugins
 from runnerkit._plugins.offers import KINDS, Kind, Offer
-from runnerkit.errors import ArgumentError, MissingDependencyError, PluginError
+from runnerkit.errors import ArgumentError, MissingDependencyError, PluginError, RunnerKitError
 from runnerkit.registry import Registry
 from runnerkit.testing.checks import Check, Checks, Fault, Skip, check
 from runnerkit.testing.elsewhere import ElsewhereError, call_elsewhere
@@ -85,22 +87,31 @@ class PluginChecks(Checks):
             return []
 
     def _registered(self) -> list[Offer[Any]]:
-        registry = Registry()
+        plugins = Plugins(allow=())
+        registry = Registry(plugins=lambda: plugins)
         built_in = {id(offer.contribution) for offer in _all_offers(registry)}
         for name, plugin in self._loaded.items():
             if getattr(plugin, "__name__", "") == _BUILTIN:
                 built_in = set()
             else:
                 registry.register(plugin, name)
-        return [offer for offer in _all_offers(registry) if id(offer.contribution) not in built_in]
+        offers = [offer for offer in _all_offers(registry) if id(offer.contribution) not in built_in]
+        by_hooks = {(offer.kind, offer.contribution.name) for offer in offers}
+        for kind, name, value in self._target.declarations:
+            if (kind, name) not in by_hooks:
+                plugins.declare(kind, name, value, self._target.title, "")
+        of_all = _all_offers(registry)
+        return [*offers, *(one for one in of_all if one.distribution == self._target.title)]
 
     @check("The plugin can be imported.")
     def imports(self) -> None:
         """Check the import."""
-        if not self._target.plugins:
+        if not self._target.plugins and not self._target.declarations:
+            groups = ", ".join(f"runnerkit.{kind}" for kind in KINDS)
             raise Fault(
-                f"{self._target.title} has no entry point in the group 'runnerkit'",
-                'add [project.entry-points.runnerkit] with thing = "runnerkit_thing" to pyproject.toml',
+                f"{self._target.title} has no entry point in one of the groups {groups}",
+                "add one to pyproject.toml, as '[project.entry-points.\"runnerkit.executors\"]' with "
+                "'thing = \"runnerkit_thing:Thing\"'",
             )
         try:
             _ = self._loaded
@@ -119,7 +130,9 @@ class PluginChecks(Checks):
     def offers_something(self) -> None:
         """Check that there is something."""
         if not self.offers:
-            raise Fault("its hooks yield nothing", "yield Contribution(name, make, summary) in one of them")
+            raise Fault(
+                "its hooks yield nothing", "declare a name by an entry point, or yield Contribution(name, make)"
+            )
 
     @check("Each name is in lower case, with hyphens between words.", needs=["registers"])
     def names(self) -> None:
@@ -132,45 +145,54 @@ class PluginChecks(Checks):
     def summaries(self) -> None:
         """Check what `runnerkit plugins` shows."""
         for offer in self.offers:
-            summary = offer.contribution.summary
+            summary = offer.summary
             if not summary.strip() or "\n" in summary or len(summary) > _LONGEST_SUMMARY:
                 raise Fault(
                     f"the {KINDS[offer.kind]} {offer.name!r} has the summary {summary!r}",
-                    "say in a few words what it does: Contribution(name, make, summary)",
+                    "say in a few words what it does, in the first line of the docstring of what makes it",
                 )
 
-    @check("The names that the metadata declare are those that the hooks offer.", needs=["registers"])
+    @check("Where metadata and hooks offer the same name, they mean the same.", needs=["registers"])
     def metadata(self) -> None:
-        """Check the entry points by which mypy knows names."""
+        """Check entry points of the kinds against hooks: RunnerKit would use what the metadata declare."""
         declared = self._target.declared
-        if declared is None or not any(declared.values()):
+        if not self._target.declarations or declared is None:
             raise Skip("Its metadata declare no names, so that mypy does not know them.")
-        for kind in KINDS:
-            offered = {offer.name for offer in self.offers if offer.kind == kind}
-            group = f'[project.entry-points."runnerkit.{kind}"]'
-            if missing := sorted(offered - declared[kind].keys()):
-                raise Fault(f"the hooks offer {missing}, which {group} lacks", f"add them to {group}")
-            if extra := sorted(declared[kind].keys() - offered):
-                raise Fault(f"{group} has {extra}, which no hook offers", f"remove them from {group}, or offer them")
-            self._check_values(group, declared[kind])
-
-    def _check_values(self, group: str, names: Mapping[str, str]) -> None:
-        for name, value in names.items():
-            try:
-                Target(name, {name: value}, paths=self._target.paths).load()
-            except MissingDependencyError:
-                continue
-            except Exception as error:
+        for offer in self.offers:
+            name, make = offer.contribution.name, offer.contribution.make
+            value = declared[offer.kind].get(name)
+            if value is not None and not is_same(value, make):
                 raise Fault(
-                    f"{group} says that {name!r} is {value!r}, which raised {describe(error)}",
-                    "name what makes it, as module:Class",
-                ) from error
+                    f'[project.entry-points."runnerkit.{offer.kind}"] says that {name!r} is {value!r}, but the hook '
+                    f"{offer.kind} offers {make!r}",
+                    "remove the name from the hook: its declaration is enough",
+                )
+
+    @check(
+        "Options have defaults that fit their annotations, and parts are made with all of them.", needs=["registers"]
+    )
+    def options(self) -> None:
+        """Check the options of each part: give each of them by name, with its default."""
+        for offer in self.offers:
+            what = f"the {KINDS[offer.kind]} {offer.name!r}"
+            try:
+                options = offer.options().known
+            except PluginError as error:
+                raise Fault(str(error), "let what the name stands for be imported") from error
+            for option in options:
+                try:
+                    _ = None if option.is_required else option.read(option.default)
+                except ValueError:
+                    fault = f"{what} has the option {option.name!r} of type {option.type} with {option.default!r}"
+                    raise Fault(fault, "give it a default of its type, or change the annotation") from None
+            if not any(option.is_required for option in options) and offer.kind != "env_factories":
+                _made(offer, what, {option.name: option.default for option in options})
 
     @check("Its import takes little time.", needs=["imports"])
     def import_time(self) -> None:
         """Check the CPU time of the import in a process that has imported RunnerKit and nothing else."""
         if not self._target.modules:
-            raise Skip("It is an object, which needs no import.")
+            raise Skip("Nothing of it is imported before it is asked for.")
         path = [str(path) for path in self._target.paths]
         try:
             seconds, imported = call_elsewhere(_time_import, path, self._target.modules)
@@ -205,6 +227,15 @@ class PluginChecks(Checks):
             raise Skip("It is an object, which has no files.")
         if said := _mypy(sources, self._target.paths):
             raise Fault(said, "change the annotations as mypy says")
+
+
+def _made(offer: Offer[Any], what: str, options: Mapping[str, object]) -> None:
+    try:
+        offer.make(options)
+    except MissingDependencyError:
+        return
+    except RunnerKitError as error:
+        raise Fault(f"{what} with {dict(options)!r}: {error}", "take each option by its name") from error
 
 
 def _listed(names: Sequence[str]) -> str:

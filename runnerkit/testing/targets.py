@@ -30,7 +30,7 @@ class Target:
     plugins: Mapping[str, object]
     """What to register, by a name: an object, or what to import as text, `package.module` or `package:attribute`."""
     declared: Mapping[Kind, Mapping[str, str]] | None = None
-    """The names that its metadata declare, of each kind, and what each stands for; None where there are no metadata."""
+    """What its metadata declare, of each kind, by name, as `module:attribute`; None where there are no metadata."""
     paths: tuple[Path, ...] = field(default=())
     """Where it can be imported from, as long as it is not installed."""
 
@@ -39,17 +39,26 @@ class Target:
         for path in self.paths:
             if str(path) not in sys.path:
                 sys.path.insert(0, str(path))
-        return {name: _loaded(plugin) for name, plugin in self.plugins.items()}
+        for _, _, value in self.declarations:
+            loaded(value)
+        return {name: loaded(plugin) for name, plugin in self.plugins.items()}
 
     @property
     def modules(self) -> list[str]:
-        """The modules that discovery imports."""
+        """The modules that are imported for a name that nobody declares."""
         return [plugin.partition(":")[0] for plugin in self.plugins.values() if isinstance(plugin, str)]
+
+    @property
+    def declarations(self) -> list[tuple[Kind, str, str]]:
+        """Kind, name and `module:attribute` of each part that the metadata declare."""
+        declared = self.declared or {}
+        return [(kind, name, value) for kind, names in declared.items() for name, value in names.items()]
 
     def sources(self) -> list[Path]:
         """Return the files and packages that the modules are in."""
         found = []
-        for name in sorted({module.partition(".")[0] for module in self.modules}):
+        modules = [*self.modules, *(value for _, _, value in self.declarations)]
+        for name in sorted({module.partition(":")[0].partition(".")[0] for module in modules}):
             spec = importlib.util.find_spec(name)
             if spec is not None and spec.origin:
                 origin = Path(spec.origin)
@@ -57,7 +66,8 @@ class Target:
         return found
 
 
-def _loaded(plugin: object) -> object:
+def loaded(plugin: object) -> object:
+    """Return what a text names, imported; anything else is what it is."""
     if not isinstance(plugin, str):
         return plugin
     module, _, attribute = plugin.partition(":")
@@ -97,10 +107,10 @@ def resolve_target(target: object) -> Target:
 def _of_module(name: str) -> Target:
     """Return the target of a module; its metadata are those of the distribution that has an entry point for it."""
     for found in distributions():
-        for entry in found.entry_points:
-            if entry.group == ENTRY_POINT_GROUP and entry.value == name:
-                declared = _declared((e.group, e.name, e.value) for e in found.entry_points)
-                return Target(f"module {name} of {found.name} {found.version}", {entry.name: name}, declared)
+        entries = [(entry.group, entry.name, entry.value) for entry in found.entry_points]
+        ours = [entry for entry in entries if entry[0].partition(".")[0] == ENTRY_POINT_GROUP]
+        if any(value.partition(":")[0] == name or value.startswith(f"{name}.") for _, _, value in ours):
+            return _of_entries(f"module {name} of {found.name} {found.version}", ours)
     return Target(f"module {name}", {name: name})
 
 

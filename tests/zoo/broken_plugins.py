@@ -21,7 +21,7 @@ _ENTRY_POINTS = """
 {name} = "{name}"
 
 [project.entry-points."runnerkit.action_preprocessors"]
-zoo-flatten = "{name}:Flatten"
+zoo-flatten = "runnerkit.processors:Flatten"
 """
 
 _MODULES = {
@@ -33,8 +33,10 @@ _MODULES = {
     ),
     "offers_nothing": _GOOD.replace('yield Contribution("zoo-flatten", Flatten, "one vector")', "return []"),
     "has_a_bad_name": _GOOD.replace("zoo-flatten", "ZooFlatten"),
-    "has_no_summary": _GOOD.replace(', "one vector"', ""),
-    "offers_another_name": _GOOD.replace("zoo-flatten", "zoo-flat"),
+    "has_no_summary": _GOOD.replace("Flatten, ", "lambda: Flatten(), ").replace(', "one vector"', ""),
+    "offers_another_part": _GOOD.replace("Flatten, ", "lambda: Flatten(), "),
+    "has_a_wrong_default": _GOOD.replace("Flatten, ", "Mine, ")
+    + "\n\nclass Mine(Flatten):\n    def __init__(self, k: int = 1.5) -> None:\n        self.k = k\n",
     "takes_long": "import time\nend = time.process_time() + 0.9\nwhile time.process_time() < end:\n    pass\n" + _GOOD,
     "has_no_marker": _GOOD,
     "has_no_entry_point": _GOOD,
@@ -56,6 +58,8 @@ def written(fault: str, folder: Path) -> Path:
         points = points.replace("zoo-flatten", "ZooFlatten")
     if fault == "points_nowhere":
         points = points.replace(":Flatten", ":Flaten")
+    if fault in ("has_a_wrong_default", "has_no_summary"):
+        points = points.partition('[project.entry-points."runnerkit.')[0]
     if fault in ("has_no_entry_point", "offers_nothing"):
         points = points.partition('[project.entry-points."runnerkit.')[0]
     if fault == "has_no_entry_point":

@@ -191,8 +191,9 @@ def _specimens() -> Iterator[Specimen]:
     yield Specimen("a plugin offers nothing", "plugin/offers-something", _plugin("offers_nothing"))
     yield Specimen("a name has capitals", "plugin/names", _plugin("has_a_bad_name"))
     yield Specimen("a contribution has no summary", "plugin/summaries", _plugin("has_no_summary"))
-    yield Specimen("metadata and hooks disagree", "plugin/metadata", _plugin("offers_another_name"))
-    yield Specimen("a declared name stands for nothing", "plugin/metadata", _plugin("points_nowhere"))
+    yield Specimen("metadata and hooks disagree", "plugin/metadata", _plugin("offers_another_part"))
+    yield Specimen("a declared name stands for nothing", "plugin/imports", _plugin("points_nowhere"))
+    yield Specimen("an option has a default of another type", "plugin/options", _plugin("has_a_wrong_default"))
     yield Specimen("a plugin takes long to import", "plugin/import-time", _plugin("takes_long"))
     yield Specimen("a package has no py.typed", "plugin/py-typed", _plugin("has_no_marker"))
 

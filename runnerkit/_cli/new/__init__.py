@@ -23,9 +23,6 @@ class _Kind:
 
     hook: str
     part: str
-    home: str
-    type: str
-    offered: str
     summary: str
     use: str
 
@@ -34,45 +31,30 @@ KINDS: Final[Mapping[str, _Kind]] = {
     "env-factory": _Kind(
         "env_factories",
         "envs",
-        "typing",
-        "EnvFactory",
-        "EnvFactory",
         "corridors, Short and Long",
         "`runnerkit.make('@NAME@:Short')` makes its envs.",
     ),
     "preprocessor": _Kind(
         "action_preprocessors",
         "processor",
-        "typing",
-        "ActionPreprocessor",
-        "ActionPreprocessor",
         "large observations are compressed",
         "`runnerkit.make('CartPole-v1', preprocessors=['@NAME@'])` puts it before the agent.",
     ),
     "postprocessor": _Kind(
         "action_postprocessors",
         "processor",
-        "typing",
-        "ActionPostprocessor",
-        "ActionPostprocessor",
         "actions in [0, 1] stretched to the bounds",
         "`runnerkit.make('Pendulum-v1', postprocessors=['@NAME@'])` puts it behind the agent.",
     ),
     "history-format": _Kind(
         "history_formats",
         "history",
-        "typing",
-        "HistoryFormat",
-        "HistoryFormat[object]",
         "the arrays of a rollout as a dataclass",
         "`runnerkit.make('CartPole-v1', history='@NAME@')` returns its histories.",
     ),
     "executor": _Kind(
         "executors",
         "executor",
-        "executors",
-        "MakeExecutor",
-        "MakeExecutor",
         "serial, with the time that envs take",
         "`runnerkit.make('CartPole-v1', executor='@NAME@')` steps envs with it.",
     ),
@@ -116,9 +98,6 @@ def _values(name: str, kind: _Kind) -> dict[str, str]:
         "OBJECT": f"make_{snake}" if kind.hook == "env_factories" else "".join(word.capitalize() for word in words),
         "HOOK": kind.hook,
         "PART": kind.part,
-        "HOME": kind.home,
-        "TYPE": kind.type,
-        "OFFERED": kind.offered,
         "SUMMARY": kind.summary,
         "USE": kind.use.replace("@NAME@", name),
     }

@@ -8,15 +8,12 @@
     for episode in load("cartpole.arrows").episodes:
         print(episode.record, episode.observations.shape)
 
-This is the plugin module. pyarrow is imported when a file is opened, not before.
+pyarrow is imported when a file is opened, not before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from runnerkit import Contribution, HistoryKey, hookimpl
-from runnerkit.typing import HistoryFormat
+from runnerkit import HistoryKey
 from runnerkit_arrow.format import ArrowFormat
 from runnerkit_arrow.history import ArrowEpisode, ArrowHistory, ArrowRun, load, repair, to_parquet
 
@@ -26,7 +23,6 @@ __all__ = [
     "ArrowFormat",
     "ArrowHistory",
     "ArrowRun",
-    "history_formats",
     "load",
     "repair",
     "to_parquet",
@@ -34,9 +30,3 @@ __all__ = [
 
 ARROW: HistoryKey[ArrowHistory] = HistoryKey("arrow")
 """The name of the format, for type checkers: `runnerkit.make(..., history=ARROW)`."""
-
-
-@hookimpl.history_formats
-def history_formats() -> Iterator[Contribution[HistoryFormat[object]]]:
-    """Offer the history format arrow."""
-    yield Contribution("arrow", ArrowFormat, "an Arrow stream on disk, readable after a crash")

@@ -16,7 +16,7 @@ __all__ = ["ArrowFormat"]
 
 
 class ArrowFormat:
-    """Writes rollouts to one Arrow stream per run, part of an episode by part of an episode::
+    """An Arrow stream on disk, readable after a crash::
 
         with runnerkit.make("CartPole-v1", seed=0, history=ArrowFormat("cartpole.arrows")) as runner:
             runner.rollout(agent, steps=1000)

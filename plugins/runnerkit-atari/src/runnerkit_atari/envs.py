@@ -27,11 +27,11 @@ def games() -> list[str]:
 
 
 def make_atari(env_id: str, /, *, seed: int | None, **options: Any) -> AnyEnv:
-    """Return the env of a game, `Pong` or `Pong-v5`; the options are those of `AtariOptions`.
+    """Atari games: 84x84 grey, frame skip 4, up to 30 no-ops, 4 frames stacked.
 
-    Observations are uint8 `[4, 84, 84]` unless options say otherwise. An episode follows from the seed of its
-    reset and the actions alone: no-ops and sticky actions are drawn from that seed. `seed` is for sampling
-    the spaces.
+    The env ids are those of games, `Pong` or `Pong-v5`; the options are those of `AtariOptions`. Observations are
+    uint8 `[4, 84, 84]` unless options say otherwise. An episode follows from the seed of its reset and the actions
+    alone: no-ops and sticky actions are drawn from that seed. `seed` is for sampling the spaces.
 
     Raises:
         UnknownNameError: there is no such game.

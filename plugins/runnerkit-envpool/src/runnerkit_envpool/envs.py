@@ -22,10 +22,11 @@ _OURS: Final = {
 
 
 def make_envpool(env_id: str, /, *, seed: int | None, n_envs: int = 1, **options: Any) -> AnyVectorEnv:
-    """Return one vector env of EnvPool with `n_envs` envs; `options` are EnvPool's own, such as `num_threads`.
+    """EnvPool's vector envs in C++, such as envpool:CartPole-v1.
 
-    Each env gets a seed of its own that follows from `seed`, so that no two runs share a stream. EnvPool takes seeds
-    only as it makes its envs: the first episodes follow from the run's seed, and the records have no seed.
+    It makes one with `n_envs` envs. `options` are EnvPool's own, such as `num_threads`. Each env gets a seed of its own
+    that follows from `seed`, so that no two runs share a stream. EnvPool takes seeds only as it makes its envs: the
+    first episodes follow from the run's seed, and the records have no seed.
 
     Raises:
         UnknownNameError: EnvPool has no such env.

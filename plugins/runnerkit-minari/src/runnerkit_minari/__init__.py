@@ -7,26 +7,17 @@
 
     minari.load_dataset("cartpole/random-v0")
 
-This is the plugin module. Minari is imported when the first runner with this format is built, not before.
+Minari is imported when the first runner with this format is built, not before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from runnerkit import Contribution, HistoryKey, hookimpl
-from runnerkit.typing import HistoryFormat
+from runnerkit import HistoryKey
 from runnerkit_minari.format import MinariFormat
 from runnerkit_minari.history import MinariHistory
 from runnerkit_minari.loaded import Dataset, DatasetEpisode
 
-__all__ = ["MINARI", "Dataset", "DatasetEpisode", "MinariFormat", "MinariHistory", "history_formats"]
+__all__ = ["MINARI", "Dataset", "DatasetEpisode", "MinariFormat", "MinariHistory"]
 
 MINARI: HistoryKey[MinariHistory] = HistoryKey("minari")
 """The name of the format, for type checkers: `runnerkit.make(..., history=MINARI)`."""
-
-
-@hookimpl.history_formats
-def history_formats() -> Iterator[Contribution[HistoryFormat[object]]]:
-    """Offer the history format minari."""
-    yield Contribution("minari", MinariFormat, "a Minari dataset on disk, exact and replayable")

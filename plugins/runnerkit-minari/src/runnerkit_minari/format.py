@@ -22,7 +22,7 @@ _ID: Final = re.compile(r"([-_\w]+/)*[-_\w]+?-v\d+", re.ASCII)
 
 
 class MinariFormat:
-    """Records rollouts as a Minari dataset, exactly::
+    """A Minari dataset on disk, exact and replayable::
 
         with runnerkit.make("CartPole-v1", seed=0, history=MinariFormat("cartpole/random-v0")) as runner:
             runner.rollout(agent, steps=1000)

@@ -4,28 +4,20 @@
         for history in runner.rollout(agent, steps=1000):
             replay_buffer.extend(history)
 
-This is the plugin module. tensordict and torch are imported when the first runner with this format is built.
+tensordict and torch are imported when the first runner with this format is built.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from runnerkit import Contribution, HistoryKey, hookimpl
-from runnerkit.typing import HistoryFormat
+from runnerkit import HistoryKey
 from runnerkit_tensordict.format import TensorDictFormat
 
 if TYPE_CHECKING:
     from runnerkit_tensordict.convert import TensorDict
 
-__all__ = ["TENSORDICT", "TensorDictFormat", "history_formats"]
+__all__ = ["TENSORDICT", "TensorDictFormat"]
 
 TENSORDICT: HistoryKey[TensorDict] = HistoryKey("tensordict")
 """The name of the format, for type checkers: `runnerkit.make(..., history=TENSORDICT)`."""
-
-
-@hookimpl.history_formats
-def history_formats() -> Iterator[Contribution[HistoryFormat[object]]]:
-    """Offer the history format tensordict."""
-    yield Contribution("tensordict", TensorDictFormat, "TensorDicts with the keys of TorchRL")

@@ -20,7 +20,7 @@ RewardDtype: TypeAlias = Literal["float32", "float64"]
 
 
 class TensorDictFormat:
-    """Makes one TensorDict per env, `batch_size=[T]`, of what TorchRL's losses and replay buffers expect::
+    """TensorDicts with the keys of TorchRL, one per env, `batch_size=[T]`::
 
         history["observation"], history["action"]                     # [T, *shape]
         history["next", "observation"], history["next", "reward"]     # [T, *shape], [T, 1]

@@ -1,0 +1,54 @@
+"""Which distributions may offer anything: by environment variables, and by what a registry is made with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from runnerkit._plugins.metadata import canonical
+from runnerkit.errors import ArgumentError
+
+__all__ = ["ALLOWED", "DISABLED", "Choice"]
+
+ALLOWED: Final = "RUNNERKIT_PLUGINS"
+DISABLED: Final = "RUNNERKIT_DISABLE_PLUGINS"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The distributions that may take part: those allowed, or all if `allow` is None, but for the denied ones."""
+
+    allow: frozenset[str] | None = None
+    deny: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, allow: Iterable[str] | None, deny: Iterable[str]) -> Choice:
+        """Return the choice of these distributions; raises ArgumentError for a string in the place of a list."""
+        return cls(None if allow is None else _names("allow", allow), _names("deny", deny))
+
+    def without(self, distribution: str) -> Choice:
+        """Return the same choice without one distribution."""
+        return Choice(self.allow, self.deny | {canonical(distribution)})
+
+    def admits(self, distribution: str) -> bool:
+        """Whether a distribution may take part, as far as this choice and the environment variables say."""
+        name = canonical(distribution)
+        allowed, disabled = os.environ.get(ALLOWED), os.environ.get(DISABLED, "")
+        return (
+            (self.allow is None or name in self.allow)
+            and name not in self.deny
+            and (allowed is None or name in _listed(allowed))
+            and name not in _listed(disabled)
+        )
+
+
+def _listed(text: str) -> set[str]:
+    return set(map(canonical, text.replace(",", " ").split()))
+
+
+def _names(what: str, given: Iterable[str]) -> frozenset[str]:
+    if isinstance(given, str):
+        raise ArgumentError(f"{what} must be a list of distributions, such as [{given!r}], not {given!r}.")
+    return frozenset(map(canonical, given))
