@@ -57,8 +57,8 @@ def imported() -> list[str]:
 def test_one_name_imports_one_entry_point_and_nothing_else(folder: Path) -> None:
     install(folder, 50)
     put(folder, "rk-hooked", {"runnerkit": {"hooked": "rk_hooked"}}, {"rk_hooked": "1 / 0"})
-    registry, name = Registry(), str("dummy-0")  # a name that mypy need not know
-    with registry.build("CartPole-v1", history=name) as runner:
+    registry = Registry()
+    with registry.build("CartPole-v1", history=use("dummy-0")) as runner:
         histories: Any = runner.rollout(Constant(), steps=3)
         assert len(histories[0]) == 3
         record = runner.made_by.parts[-1]
