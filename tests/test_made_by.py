@@ -87,7 +87,7 @@ def test_what_has_no_name_is_recorded_by_its_class_or_function_and_where_that_is
     with runnerkit.make(make_env, history=Columns(), preprocessors=[Normalize()]) as runner:
         env, normalize, _, history = runner.made_by.parts
     assert (env.name, env.distribution) == (f"{__name__}:make_env", "")
-    assert (normalize.name, normalize.distribution) == ("runnerkit.processors:Normalize", "runnerkit")
+    assert (normalize.name, normalize.distribution) == ("runnerkit.processors.normalize:Normalize", "runnerkit")
     assert (history.name, history.distribution) == (f"{__name__}:Columns", "")
 
 
