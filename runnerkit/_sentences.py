@@ -350,3 +350,18 @@ def string_for_list(option: str, text: str) -> str:
 def part_for_list(option: str, given: str) -> str:
     """Say that one name with options was given where a list is wanted."""
     return f"{option}={given} is one processor, not a list. Write {option}=[{given}]."
+
+
+def wrong_order(option: str, earlier: str, later: str, order: Sequence[str]) -> str:
+    """Say that two processors are the wrong way round, and which order would do."""
+    return f"{option}: {earlier} must come before {later}. Write them in the order {', '.join(order)}."
+
+
+def no_order(option: str, circle: Sequence[str]) -> str:
+    """Say that processors are to come before each other in a circle, whose first is its last, too."""
+    return f"{option}: no order is possible, as {' must come before '.join(circle)}. Leave one of them out."
+
+
+def no_names(title: str, attribute: str, given: str) -> str:
+    """Say that a processor's `before` or `after` has no names."""
+    return f"Processor {title}: {attribute} must be a tuple of names, such as ('normalize',), not {given}."

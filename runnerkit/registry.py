@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from typing_extensions import TypeVar, Unpack
 
 from runnerkit._core.types import ActArrayT, ActT, MakeEnv, ObsArrayT, ObsT
+from runnerkit._plugins.choice import Choice
 from runnerkit._plugins.manager import Once, Plugins, installed_plugins
 from runnerkit._plugins.offers import EnvOffer, ExecutorOffer, HistoryOffer, PostprocessorOffer, PreprocessorOffer
 from runnerkit._plugins.sources import PluginProblem
@@ -35,12 +37,25 @@ class Registry:
         registry.register(my_plugin)                    # a module or object with @hookimpl functions
         runner = registry.build("CartPole-v1", n_envs=8, history="mine")
 
-    Built-in contributions are always known. Installed plugins are imported by `discover`, or when a name is looked up
-    that is not known yet.
+    Built-in contributions are always known. What installed distributions declare is known when a name is looked up that
+    is not known yet; then, if nobody declares it, or by `discover`, their plugins with hooks are imported.
+
+    Args:
+        plugins: makes the plugins; by default, those of this registry alone.
+        allow: the distributions whose plugins may be used; None for all, `[]` for none. The environment variable
+            `RUNNERKIT_PLUGINS`, a list of names, limits all registries.
+        deny: the distributions whose plugins may not be used, as `RUNNERKIT_DISABLE_PLUGINS` says for all registries.
+
     """
 
-    def __init__(self, plugins: Callable[[], Plugins] = Plugins) -> None:
-        self._find_plugins = Once(plugins)
+    def __init__(
+        self,
+        plugins: Callable[[], Plugins] | None = None,
+        *,
+        allow: Iterable[str] | None = None,
+        deny: Iterable[str] = (),
+    ) -> None:
+        self._find_plugins = Once(plugins or functools.partial(Plugins, Choice.of(allow, deny)))
 
     @property
     def _plugins(self) -> Plugins:
@@ -54,8 +69,21 @@ class Registry:
         """
         self._plugins.register(plugin, name)
 
+    def unregister(self, plugin: object) -> None:
+        """Forget a plugin, and what it offers::
+
+            registry.unregister(my_plugin)          # as it was registered, or by its name
+            registry.unregister("runnerkit-atari")  # an installed distribution, which then is not found again
+
+        Raises UnknownNameError if there is no such plugin.
+        """
+        self._plugins.unregister(plugin)
+
     def discover(self) -> None:
-        """Import all installed plugins, each once. Plugins that fail are left out and listed in `problems`."""
+        """Read what installed distributions declare, and import their plugins with hooks, each once.
+
+        Plugins that fail are left out and listed in `problems`.
+        """
         self._plugins.discover()
 
     @property

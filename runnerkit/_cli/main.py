@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 import click
 from typing_extensions import override
 
+from runnerkit._cli import own_plugins
 from runnerkit._cli.authors import check, new
 from runnerkit._cli.frame import explained, print_json, results
 from runnerkit._cli.stopping import Stop, stoppable
@@ -146,6 +147,7 @@ Examples:
 @_pre
 @_post
 @_env_option
+@own_plugins.takes_plugins
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with the records of all episodes.")
 @_no_progress
 def rollout(
@@ -161,6 +163,8 @@ def rollout(
     pre: tuple[str, ...],
     post: tuple[str, ...],
     env_options: tuple[str, ...],
+    modules: tuple[str, ...],
+    plugin_folders: tuple[str, ...],
     as_json: bool,
     no_progress: bool,
 ) -> None:
@@ -185,6 +189,7 @@ def rollout(
         from runnerkit._rollout.parts import find_part
 
         import_from_current_directory()
+        own_plugins.register(modules, plugin_folders)
         make_agent = agent_maker(agent_name)
         installed = installed_plugins()
         recorded = find_part("history_formats", spelling.part(history, "--history"), installed).around(Tally)
@@ -304,6 +309,7 @@ Examples:
 @_pre
 @_post
 @_env_option
+@own_plugins.takes_plugins
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with what each round gave.")
 @_no_progress
 def tune(
@@ -317,6 +323,8 @@ def tune(
     pre: tuple[str, ...],
     post: tuple[str, ...],
     env_options: tuple[str, ...],
+    modules: tuple[str, ...],
+    plugin_folders: tuple[str, ...],
     as_json: bool,
     no_progress: bool,
 ) -> None:
@@ -336,6 +344,7 @@ def tune(
         from runnerkit.tuning import measure
 
         import_from_current_directory()
+        own_plugins.register(modules, plugin_folders)
         with share_bar(not (as_json or no_progress)) as progress:
             began = time.perf_counter()
             tuning = measure(
@@ -390,20 +399,24 @@ Examples:
 """
 )
 @click.argument("name", required=False)
+@own_plugins.takes_plugins
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document: {contributions: [...], problems: [...]}."
 )
-def plugins(name: str | None, as_json: bool) -> None:
+def plugins(name: str | None, modules: tuple[str, ...], plugin_folders: tuple[str, ...], as_json: bool) -> None:
     """List what RunnerKit and installed plugins offer; of NAME, its options with their defaults.
 
     These are the names that `runnerkit rollout` takes for --executor, --history, --pre and --post, and the families
     of envs. Plugins that could not be loaded are listed on stderr, with the reason.
     """
     with explained(), results(as_json) as out:
+        from runnerkit._cli.agents import import_from_current_directory
         from runnerkit._cli.terminal import print_records
         from runnerkit._plugins.catalogue import contributions, options, problems
         from runnerkit._plugins.manager import installed_plugins
 
+        import_from_current_directory()
+        own_plugins.register(modules, plugin_folders)
         installed = installed_plugins()
         if name is not None:
             _print_options(options(installed, name), as_json, out)

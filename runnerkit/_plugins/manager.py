@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic
 
@@ -26,6 +26,7 @@ from runnerkit._plugins.metadata import canonical
 from runnerkit._plugins.offers import BUILTIN, KINDS, OURS, Kind, Offer, Origin, Shelf
 from runnerkit._plugins.sources import PluginProblem, Source
 from runnerkit.errors import PluginError, UnknownNameError
+from runnerkit.hooks import Contribution
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -55,8 +56,8 @@ class Plugins:
     that nothing declares.
     """
 
-    def __init__(self, allow: Iterable[str] | None = None, deny: Iterable[str] = ()) -> None:
-        self._choice = Choice.of(allow, deny)
+    def __init__(self, choice: Choice | None = None) -> None:
+        self._choice = choice or Choice()
         self._manager = pluggy.PluginManager(hooks.PROJECT)
         self._manager.add_hookspecs(hooks)
         self._shelves: dict[Kind, Shelf] = {kind: Shelf() for kind in KINDS}
@@ -71,6 +72,8 @@ class Plugins:
         self._left_out: dict[str, None] = {}
         """Distributions that may not take part."""
         self._by_hand: list[tuple[object, str]] = []
+        self._offered: dict[int, list[Contribution[Any]]] = {}
+        """What plugins offer that were registered by hand, by their ids; they live as long as they are registered."""
         self._lost_to_us: list[str] = []
         """What is to be said of names that are ours, once all are known."""
         self._lock = threading.RLock()
@@ -92,8 +95,46 @@ class Plugins:
             raise PluginError(sentences.name_of_plugin(plugin))
         plugin_name = name or getattr(plugin, "__name__", None) or type(plugin).__name__
         with self._lock:
-            self._add(plugin, Source(plugin_name))
-            self._by_hand.append((plugin, plugin_name))
+            if not self._manager.is_registered(plugin):
+                offers = self._add(plugin, Source(plugin_name))
+                self._offered[id(plugin)] = [offer.contribution for offer in offers]
+                self._by_hand.append((plugin, plugin_name))
+
+    def unregister(self, plugin: object) -> None:
+        """Forget a plugin that was registered by hand, by itself or its name, or the plugins of a distribution."""
+        self._read_metadata()
+        with self._lock:
+            mine = [one for one in self._by_hand if one[0] is plugin or one[1] == plugin]
+            gone = {id(contribution) for one, _ in mine for contribution in self._offered.pop(id(one))}
+            self._forget(lambda offer: id(offer.contribution) in gone)
+            for one, _ in mine:
+                self._manager.unregister(one)
+            self._by_hand = [one for one in self._by_hand if one not in mine]
+            if not mine:
+                self._unregister_distribution(plugin)
+
+    def _unregister_distribution(self, name: object) -> None:
+        installed = {
+            canonical(one.distribution) for kind in KINDS for one in self._shelves[kind].all if one.distribution
+        }
+        installed |= {canonical(source.distribution) for _, source in (*self._not_imported, *self._roots)}
+        installed -= {OURS}
+        if not isinstance(name, str) or canonical(name) not in installed:
+            known = sorted({*installed, *(by_hand for _, by_hand in self._by_hand)})
+            raise UnknownNameError("plugin that can be forgotten", str(name), known)
+        gone = canonical(name)
+        self._choice = self._choice.without(gone)
+        self._forget(lambda offer: canonical(offer.distribution) == gone)
+        self._not_imported = [one for one in self._not_imported if canonical(one[1].distribution) != gone]
+        self._roots = [one for one in self._roots if canonical(one[1].distribution) != gone]
+        self._problems = [problem for problem in self._problems if canonical(problem.distribution) != gone]
+        for registered, plugin in self._manager.list_name_plugin():
+            if plugin is not None and canonical(registered.rpartition("@")[2]) == gone:
+                self._manager.unregister(plugin)
+
+    def _forget(self, is_gone: Callable[[Offer[Any]], bool]) -> None:
+        for kind in KINDS:
+            self._shelves[kind] = Shelf(offer for offer in self._shelves[kind].all if not is_gone(offer))
 
     def declare(self, kind: Kind, name: str, value: str, distribution: str, version: str) -> None:
         """Add what an entry point declares, `module:attribute`; raises PluginError where it cannot be one."""
@@ -230,10 +271,11 @@ class Plugins:
 
     # ---- what is known
 
-    def _add(self, plugin: object, source: Source) -> None:
+    def _add(self, plugin: object, source: Source) -> Sequence[Offer[Any]]:
         """Register with pluggy and collect what is offered, all of it or nothing."""
-        if not self._manager.is_registered(plugin):
-            self._keep(offers_of(self._manager, plugin, source, self._clash))
+        offers = [] if self._manager.is_registered(plugin) else offers_of(self._manager, plugin, source, self._clash)
+        self._keep(offers)
+        return offers
 
     def _keep(self, offers: Sequence[Offer[Any]]) -> None:
         for kind in KINDS:  # as new shelves, since other threads may be going through the old ones
@@ -302,7 +344,7 @@ def installed_plugins() -> Plugins:
 
 
 def _rebuilt(are_installed: bool, choice: Choice, by_hand: Sequence[tuple[object, str]]) -> Plugins:
-    plugins = installed_plugins() if are_installed else Plugins(choice.allow, choice.deny)
+    plugins = installed_plugins() if are_installed else Plugins(choice)
     for plugin, name in by_hand:
         plugins.register(plugin, name)
     return plugins

@@ -33,6 +33,7 @@ from runnerkit._envs.resolve import EnvMaker, ResolvedEnv, resolve_env, seed_spa
 from runnerkit._plugins.manager import Plugins
 from runnerkit._rollout.claims import Claims
 from runnerkit._rollout.config import RunnerConfig
+from runnerkit._rollout.ordering import check_order
 from runnerkit._rollout.parts import Part, find_part
 from runnerkit.errors import ArgumentError, EnvError, PluginError, RolloutError, RunnerKitError, SpaceError
 from runnerkit.executors.base import Executor, MakeExecutor, SupportsAllocate, SupportsVectorEnvs
@@ -140,7 +141,7 @@ class Blueprint:
                 f"isolate=True keeps every env out of the calling process, but executor={config.executor_name!r} steps "
                 "envs in it. Add executor='processes'."
             )
-        return cls(
+        blueprint = cls(
             config=config,
             env=env,
             history=find_part("history_formats", config.history, plugins),
@@ -148,6 +149,9 @@ class Blueprint:
             preprocessors=[find_part("action_preprocessors", part, plugins) for part in config.preprocessors],
             postprocessors=[find_part("action_postprocessors", part, plugins) for part in config.postprocessors],
         )
+        check_order("preprocessors", blueprint.preprocessors)
+        check_order("postprocessors", blueprint.postprocessors)
+        return blueprint
 
     def build(self, make_env: EnvMaker) -> Assembly:
         """Make all envs and fit the parts to their spaces; leave nothing behind if something does not fit."""

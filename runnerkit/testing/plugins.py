@@ -18,6 +18,7 @@ from typing import Any, Final
 from gymnasium import Space
 
 from runnerkit._core.faults import describe
+from runnerkit._plugins.choice import Choice
 from runnerkit._plugins.declared import is_same
 from runnerkit._plugins.manager import Plugins
 from runnerkit._plugins.offers import KINDS, Kind, Offer
@@ -87,7 +88,7 @@ class PluginChecks(Checks):
             return []
 
     def _registered(self) -> list[Offer[Any]]:
-        plugins = Plugins(allow=())
+        plugins = Plugins(Choice(allow=frozenset()))
         registry = Registry(plugins=lambda: plugins)
         built_in = {id(offer.contribution) for offer in _all_offers(registry)}
         for name, plugin in self._loaded.items():

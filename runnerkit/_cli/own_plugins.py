@@ -1,0 +1,94 @@
+"""Plugins that are not installed: `-p MODULE` and `--plugins-dir DIR`, for plugins of one file."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import operator
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+from typing_extensions import TypeVar
+
+from runnerkit._core.faults import describe
+from runnerkit.errors import ArgumentError, PluginError
+
+__all__ = ["register", "takes_plugins"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def takes_plugins(command: F) -> F:
+    """Give a command the options, which it gets as `modules` and `plugin_folders`."""
+    module = click.option(
+        "-p",
+        "--plugin",
+        "modules",
+        metavar="MODULE[:OBJECT]",
+        multiple=True,
+        help="A plugin that is not installed, a module with hooks; it may lie in the current directory. Repeat it.",
+    )
+    folder = click.option(
+        "--plugins-dir",
+        "plugin_folders",
+        metavar="DIR",
+        multiple=True,
+        help="A folder of plugins of one file each: all NAME.py in it but those that begin with an underscore.",
+    )
+    return module(folder(command))
+
+
+def register(modules: Sequence[str], folders: Sequence[str]) -> None:
+    """Register these plugins beside the installed ones; raises ArgumentError or PluginError, and names the plugin."""
+    if not modules and not folders:
+        return
+    from runnerkit._plugins.manager import installed_plugins
+
+    for name in modules:
+        installed_plugins().register(_imported(name), name)
+    for folder in folders:
+        for path in _files(folder):
+            installed_plugins().register(_loaded(path), path.stem)
+
+
+def _imported(name: str) -> object:
+    module, _, attribute = name.partition(":")
+    try:
+        loaded: object = importlib.import_module(module)
+        return operator.attrgetter(attribute)(loaded) if attribute else loaded
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise PluginError(f"-p {name}: {describe(error)}") from error
+        raise ArgumentError(
+            f"-p {name}: there is no module {module}, neither in the current folder nor installed."
+        ) from error
+    except Exception as error:
+        raise PluginError(f"-p {name}: {describe(error)}") from error
+
+
+def _files(folder: str) -> Iterator[Path]:
+    path = Path(folder).resolve()
+    if not path.is_dir():
+        raise ArgumentError(f"--plugins-dir {folder}: there is no such folder.")
+    if str(path) not in sys.path:
+        sys.path.append(str(path))  # for other processes, and for what the plugins import of each other
+    yield from sorted(file for file in path.glob("*.py") if not file.name.startswith("_"))
+
+
+def _loaded(path: Path) -> ModuleType:
+    """Import a file as the module of its name, unless that name is another module's."""
+    name = path.stem
+    loaded = sys.modules.get(name)
+    if loaded is not None and getattr(loaded, "__file__", None) == str(path):
+        return loaded
+    spec = importlib.util.find_spec(name) if loaded is None else None
+    if spec is None or spec.origin != str(path):
+        raise ArgumentError(f"--plugins-dir: {path} has the name of another module, {name}. Rename the file.")
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise PluginError(f"--plugins-dir: {path} could not be imported: {describe(error)}") from error
