@@ -18,63 +18,41 @@ from threading import RLock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runnerkit._rollout.gym_runner import GymRunner
-    from runnerkit._rollout.runner import BaseRunner
-    from runnerkit.agents import RandomAgent
-    from runnerkit.evaluation import compare, evaluate
-    from runnerkit.history.columns import stack
-    from runnerkit.history.values import discounted_returns, gae
-    from runnerkit.hooks import Contribution, hookimpl
-    from runnerkit.keys import EnvKey, HistoryKey, Use, use
-    from runnerkit.records import (
-        EndReason,
-        Episode,
-        EpisodeStart,
-        ExecutorReport,
-        MadeBy,
-        PartRecord,
-        Progress,
-        RunSpec,
-        Seeding,
-        Transition,
-    )
-    from runnerkit.registry import Registry, default_registry, make
-
-__all__ = [
-    "BaseRunner",
-    "Contribution",
-    "EndReason",
-    "EnvKey",
-    "Episode",
-    "EpisodeStart",
-    "ExecutorReport",
-    "GymRunner",
-    "HistoryKey",
-    "MadeBy",
-    "PartRecord",
-    "Progress",
-    "Seeding",
-    "RandomAgent",
-    "Registry",
-    "RunSpec",
-    "Transition",
-    "Use",
-    "compare",
-    "default_registry",
-    "discounted_returns",
-    "evaluate",
-    "gae",
-    "hookimpl",
-    "make",
-    "stack",
-    "use",
-]
+    from runnerkit._rollout.gym_runner import GymRunner as GymRunner
+    from runnerkit._rollout.runner import BaseRunner as BaseRunner
+    from runnerkit.agents import RandomAgent as RandomAgent
+    from runnerkit.evaluation import compare as compare
+    from runnerkit.evaluation import evaluate as evaluate
+    from runnerkit.history.columns import stack as stack
+    from runnerkit.history.values import discounted_returns as discounted_returns
+    from runnerkit.history.values import gae as gae
+    from runnerkit.hooks import Contribution as Contribution
+    from runnerkit.hooks import hookimpl as hookimpl
+    from runnerkit.keys import EnvKey as EnvKey
+    from runnerkit.keys import HistoryKey as HistoryKey
+    from runnerkit.keys import Use as Use
+    from runnerkit.keys import use as use
+    from runnerkit.records import EndReason as EndReason
+    from runnerkit.records import Episode as Episode
+    from runnerkit.records import EpisodeStart as EpisodeStart
+    from runnerkit.records import ExecutorReport as ExecutorReport
+    from runnerkit.records import MadeBy as MadeBy
+    from runnerkit.records import PartRecord as PartRecord
+    from runnerkit.records import Progress as Progress
+    from runnerkit.records import RunSpec as RunSpec
+    from runnerkit.records import Seeding as Seeding
+    from runnerkit.records import Transition as Transition
+    from runnerkit.registry import Registry as Registry
+    from runnerkit.registry import default_registry as default_registry
+    from runnerkit.registry import make as make
 
 _HOMES = {
+    "_rollout.gym_runner": ["GymRunner"],
+    "_rollout.runner": ["BaseRunner"],
     "agents": ["RandomAgent"],
     "evaluation": ["compare", "evaluate"],
-    "_rollout.gym_runner": ["GymRunner"],
     "history.columns": ["stack"],
+    "history.values": ["discounted_returns", "gae"],
     "hooks": ["Contribution", "hookimpl"],
     "keys": ["EnvKey", "HistoryKey", "Use", "use"],
     "records": [
@@ -85,18 +63,18 @@ _HOMES = {
         "MadeBy",
         "PartRecord",
         "Progress",
-        "Seeding",
         "RunSpec",
+        "Seeding",
         "Transition",
     ],
     "registry": ["Registry", "default_registry", "make"],
-    "history.values": ["discounted_returns", "gae"],
-    "_rollout.runner": ["BaseRunner"],
 }
 _IMPORTING = RLock()
 """One thread at a time: of two that import a package and a module of it, CPython may give one a half of it."""
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
+if not TYPE_CHECKING:  # a type checker takes what is imported above under its own name for public
+    __all__ = sorted(_HOME_OF)
 
 if TYPE_CHECKING:
     __version__: str
@@ -117,4 +95,4 @@ if not TYPE_CHECKING:  # to a type checker, a misspelt name is an error
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_HOME_OF})

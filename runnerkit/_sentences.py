@@ -84,6 +84,17 @@ def unknown_keyword(function: str, name: str, known: Sequence[str]) -> str:
     return f"{function} has no argument {name!r}.{way_out}"
 
 
+def missing_argument(function: str, name: str, such: str) -> str:
+    """Say that the argument that is always needed is missing; `such` is "an agent"."""
+    return f"{function} needs the argument {name!r}: {such}."
+
+
+def too_many_arguments(function: str, by_position: Sequence[str], given: int) -> str:
+    """Say that more arguments were given by position than may be."""
+    count = f"{given} arguments without a name, but takes only {', '.join(by_position)} so"
+    return f"{function} got {count}. Pass the others by name."
+
+
 def not_a_history(given: str) -> str:
     """Say that what is given as `history` is none."""
     return f"history must be a name, a HistoryKey or a HistoryFormat object, not {given}."

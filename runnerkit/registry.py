@@ -13,6 +13,7 @@ from runnerkit._plugins.choice import Choice
 from runnerkit._plugins.manager import Once, Plugins, installed_plugins
 from runnerkit._plugins.offers import EnvOffer, ExecutorOffer, HistoryOffer, PostprocessorOffer, PreprocessorOffer
 from runnerkit._plugins.sources import PluginProblem
+from runnerkit._rollout.config import explains_wrong_calls
 from runnerkit._rollout.gym_runner import GymRunner
 from runnerkit.errors import ArgumentError
 from runnerkit.history.arrays import ArrayHistory
@@ -262,6 +263,7 @@ class Registry:
         log_level: int = 40,
         **options: Unpack[RunnerOptions],
     ) -> GymRunner[Any, Any, object]: ...
+    @explains_wrong_calls("make (Registry.build)", "an env id such as 'CartPole-v1', or a function (seed) -> env")
     def build(
         self,
         env: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],

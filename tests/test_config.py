@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib.metadata
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,6 +64,31 @@ def test_an_unknown_option_is_answered_with_the_one_that_was_meant(build: Callab
         build("CartPole-v1", n_env=4)
     with pytest.raises(TypeError, match=r"What is for the env itself goes into env_options=\{'sutton_barto_reward'"):
         build("CartPole-v1", sutton_barto_reward=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ((), r"^make \(Registry.build\) needs the argument 'env': an env id such as 'CartPole-v1'"),
+        (("CartPole-v1", 0), "got 2 arguments without a name, but takes only env so. Pass the others by name"),
+    ],
+    ids=["no env", "a seed without a name"],
+)
+def test_a_call_of_make_that_cannot_be_is_explained(given: Sequence[Any], said: str) -> None:
+    make: Any = runnerkit.make
+    with pytest.raises(TypeError, match=said):
+        make(*given)
+
+
+def test_the_names_that_are_imported_late_are_those_that_type_checkers_see() -> None:
+    imported = {
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(ast.parse(Path(runnerkit.__file__).read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("runnerkit.")
+        for alias in node.names
+        if alias.asname == alias.name
+    }
+    assert imported == {f"runnerkit.{home}.{name}" for name, home in runnerkit._HOME_OF.items()}
 
 
 def test_the_version_is_that_of_the_installed_distribution() -> None:

@@ -18,7 +18,7 @@ from urllib.request import url2pathname
 import gymnasium
 import numpy as np
 
-__all__ = ["distribution_of", "module_of", "packages", "plain", "qualified_name"]
+__all__ = ["distribution_of", "module_of", "own_name", "packages", "plain", "qualified_name"]
 
 _NONE = "", ""
 
@@ -28,6 +28,12 @@ def qualified_name(thing: object) -> str:
     named = thing if hasattr(thing, "__qualname__") else type(thing)
     name: str = getattr(named, "__qualname__", "")
     return f"{module_of(thing)}:{name}"
+
+
+def own_name(thing: object) -> str:
+    """Return the name of a class or function, or that of the class of any other object."""
+    name: str = getattr(thing, "__name__", type(thing).__name__)
+    return name
 
 
 def module_of(thing: object) -> str:

@@ -16,7 +16,7 @@ from gymnasium.envs.registration import EnvSpec, get_env_id, load_env_creator, p
 from typing_extensions import override
 
 from runnerkit._core.faults import describe
-from runnerkit._core.origins import distribution_of, module_of, qualified_name
+from runnerkit._core.origins import distribution_of, module_of, own_name, qualified_name
 from runnerkit._core.types import AnyEnv, AnyVectorEnv, MakeEnv
 from runnerkit._plugins.manager import Plugins, comes_with
 from runnerkit._plugins.offers import KINDS, options_of_called
@@ -85,8 +85,8 @@ def resolve_env(
         return ResolvedEnv(env, make, make.record if isinstance(make, _FactoryEnv) else None)
     if isinstance(env, Sequence) and not isinstance(env, str):
         makers = tuple(_by_function(make_env, options, n_envs) for make_env in env)
-        return ResolvedEnv(_name_of(env[0]), _OneEach(makers), function=env[0])
-    return ResolvedEnv(_name_of(env), _by_function(cast(MakeEnv, env), options, n_envs), function=env)
+        return ResolvedEnv(own_name(env[0]), _OneEach(makers), function=env[0])
+    return ResolvedEnv(own_name(env), _by_function(cast(MakeEnv, env), options, n_envs), function=env)
 
 
 def _by_function(env: MakeEnv, options: Mapping[str, Any], n_envs: int) -> EnvMaker:
@@ -108,11 +108,6 @@ def _by_function(env: MakeEnv, options: Mapping[str, Any], n_envs: int) -> EnvMa
             f"Write it as {_name_of(env)}(seed, {first})."
         )
     return told(env, options, n_envs)
-
-
-def _name_of(make_env: object) -> str:
-    name: str = getattr(make_env, "__name__", type(make_env).__name__)
-    return name
 
 
 def told(make_env: Callable[..., AnyEnv | AnyVectorEnv], options: Mapping[str, Any], n_envs: int) -> EnvMaker:

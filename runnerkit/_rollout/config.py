@@ -24,7 +24,7 @@ from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
 from runnerkit.records import EpisodeSchedule, RunOptions
 from runnerkit.typing import RunnerOptions
 
-__all__ = ["Named", "RunnerConfig", "check_callable", "is_count", "refuses_unknown_keywords"]
+__all__ = ["Named", "RunnerConfig", "check_callable", "explains_wrong_calls", "is_count"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -101,19 +101,29 @@ class RunnerConfig:
         return {**given, **({} if self.render_mode is None else {"render_mode": self.render_mode})}
 
 
-def refuses_unknown_keywords(function: F) -> F:
-    """Have a method say which argument was meant, as older Pythons do not."""
-    parameters = inspect.signature(function).parameters.values()
-    known = [p.name for p in parameters if p.name != "self"]
+def explains_wrong_calls(title: str, first: str) -> Callable[[F], F]:
+    """Let a method say what is wrong with a call of it, under the name that users know; `first` is such an argument."""
 
-    @functools.wraps(function)
-    def checked(*args: object, **keywords: object) -> object:
-        for name in keywords:
-            if name not in known:
-                raise TypeError(sentences.unknown_keyword(function.__name__, name, known))
-        return function(*args, **keywords)
+    def decorate(function: F) -> F:
+        _, *parameters = inspect.signature(function).parameters.values()
+        known = [p.name for p in parameters]
+        by_position = sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
+        takes_more = any(p.kind is p.VAR_KEYWORD for p in parameters)
 
-    return cast(F, checked)
+        @functools.wraps(function)
+        def checked(*args: object, **keywords: object) -> object:
+            for name in keywords:
+                if name not in known and not takes_more:
+                    raise TypeError(sentences.unknown_keyword(title, name, known))
+            if len(args) < 2 and known[0] not in keywords:
+                raise TypeError(sentences.missing_argument(title, known[0], first))
+            if len(args) > 1 + by_position:
+                raise TypeError(sentences.too_many_arguments(title, known[:by_position], len(args) - 1))
+            return function(*args, **keywords)
+
+        return cast(F, checked)
+
+    return decorate
 
 
 def is_count(value: object, least: int = 1) -> bool:

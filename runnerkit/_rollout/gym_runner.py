@@ -21,7 +21,7 @@ from runnerkit._core.types import ActArrayT, ActT, AnyEnv, AnyVectorEnv, MakeEnv
 from runnerkit._envs.resolve import EnvMaker, seed_spaces, told
 from runnerkit._plugins.manager import Plugins, installed_plugins
 from runnerkit._rollout.assembly import Assembly, Blueprint, close_dropped
-from runnerkit._rollout.config import RunnerConfig, check_callable, refuses_unknown_keywords
+from runnerkit._rollout.config import RunnerConfig, check_callable, explains_wrong_calls
 from runnerkit._rollout.ends import tell_of
 from runnerkit._rollout.env_states import EnvStates
 from runnerkit._rollout.loop import Rollout
@@ -448,7 +448,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
                 executor.attach(None)
 
     @override
-    @refuses_unknown_keywords
+    @explains_wrong_calls("rollout", "an agent")
     def rollout(
         self,
         agent: Agent[ObsT, ActT | TensorLike | list[Any]] | Callable[[ObsT], ActT | TensorLike | list[Any]],

@@ -15,7 +15,7 @@ from typing_extensions import TypeVar
 
 from runnerkit import _sentences as sentences
 from runnerkit._checks.contracts import CONTRACTS, EXECUTOR, is_plain_value
-from runnerkit._core.origins import distribution_of, module_of, qualified_name
+from runnerkit._core.origins import distribution_of, module_of, own_name, qualified_name
 from runnerkit._plugins.manager import Plugins
 from runnerkit._plugins.offers import KINDS, Kind
 from runnerkit.errors import ArgumentError
@@ -79,10 +79,7 @@ def named(given: object) -> tuple[str | None, Mapping[str, object]]:
 def name_of(given: object) -> str:
     """Return the name that is asked for, or that of the class or function that is passed."""
     name = given.record.name if isinstance(given, Part) else named(given)[0]
-    if name is not None:
-        return name
-    own: str = getattr(given, "__name__", type(given).__name__)
-    return own
+    return own_name(given) if name is None else name
 
 
 def _own(kind: Kind, given: object) -> Part[Any]:

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from gymnasium import Space
 
+from runnerkit._core.origins import own_name
 from runnerkit._core.types import AnyVectorEnv, MakeEnv
 from runnerkit.agents import Agent, RandomAgent
 from runnerkit.errors import ArgumentError
@@ -70,10 +71,6 @@ F = TypeVar("F", bound=Callable[..., object])
 Reasons = Mapping[str, str]
 
 
-def _name(thing: object) -> str:
-    return str(getattr(thing, "__name__", type(thing).__name__))
-
-
 def check_env(make_env: MakeEnv, *, steps: int = 24, expected_failures: Reasons | None = None) -> Report:
     """Check the envs that a function (seed) -> env makes::
 
@@ -85,7 +82,7 @@ def check_env(make_env: MakeEnv, *, steps: int = 24, expected_failures: Reasons 
         expected_failures: a reason for each check that is meant to fail, by its id.
 
     """
-    return run_checks(f"env {_name(make_env)}", EnvChecks(make_env, steps).named(), expected_failures)
+    return run_checks(f"env {own_name(make_env)}", EnvChecks(make_env, steps).named(), expected_failures)
 
 
 def check_env_factory(
@@ -109,7 +106,7 @@ def check_env_factory(
 
     """
     checks = factory_checks(factory, envs, env_options, steps=steps)
-    return run_checks(f"env factory {_name(factory)}", checks, expected_failures)
+    return run_checks(f"env factory {own_name(factory)}", checks, expected_failures)
 
 
 def check_observation_processor(
@@ -129,7 +126,7 @@ def check_observation_processor(
 
     """
     return run_checks(
-        f"observation processor {_name(make)}", ObservationProcessorChecks(make, spaces).named(), expected_failures
+        f"observation processor {own_name(make)}", ObservationProcessorChecks(make, spaces).named(), expected_failures
     )
 
 
@@ -149,7 +146,9 @@ def check_action_processor(
         expected_failures: a reason for each check that is meant to fail, by its id.
 
     """
-    return run_checks(f"action processor {_name(make)}", ActionProcessorChecks(make, spaces).named(), expected_failures)
+    return run_checks(
+        f"action processor {own_name(make)}", ActionProcessorChecks(make, spaces).named(), expected_failures
+    )
 
 
 def check_history_format(
@@ -169,7 +168,7 @@ def check_history_format(
         expected_failures: a reason for each check that is meant to fail, by its id.
 
     """
-    return run_checks(f"history format {_name(make)}", HistoryFormatChecks(make, read).named(), expected_failures)
+    return run_checks(f"history format {own_name(make)}", HistoryFormatChecks(make, read).named(), expected_failures)
 
 
 def check_executor(make: MakeExecutor, *, expected_failures: Reasons | None = None) -> Report:
@@ -182,7 +181,7 @@ def check_executor(make: MakeExecutor, *, expected_failures: Reasons | None = No
         expected_failures: a reason for each check that is meant to fail, by its id.
 
     """
-    return run_checks(f"executor {_name(make)}", ExecutorChecks(make).named(), expected_failures)
+    return run_checks(f"executor {own_name(make)}", ExecutorChecks(make).named(), expected_failures)
 
 
 def check_agent(
@@ -204,7 +203,7 @@ def check_agent(
 
     """
     checks = AgentChecks(make, observation_space, action_space).named()
-    return run_checks(f"agent {_name(make)}", checks, expected_failures)
+    return run_checks(f"agent {own_name(make)}", checks, expected_failures)
 
 
 def check_runner(
@@ -224,7 +223,7 @@ def check_runner(
 
     """
     return run_checks(
-        f"runner {_name(make)}", RunnerChecks(make, make_agent or _random_agent).named(), expected_failures
+        f"runner {own_name(make)}", RunnerChecks(make, make_agent or _random_agent).named(), expected_failures
     )
 
 
@@ -247,7 +246,7 @@ def check_vector_env(
         expected_failures: a reason for each check that is meant to fail, by its id.
 
     """
-    return run_checks(f"vector env {_name(make)}", VectorEnvChecks(make, steps).named(), expected_failures)
+    return run_checks(f"vector env {own_name(make)}", VectorEnvChecks(make, steps).named(), expected_failures)
 
 
 def check_plugin(
