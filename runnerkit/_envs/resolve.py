@@ -104,8 +104,8 @@ def _by_function(env: MakeEnv, options: Mapping[str, Any], n_envs: int) -> EnvMa
     first = next(iter(_parameters(env)), "seed")
     if first in ("env_index", "n_envs"):
         raise ArgumentError(
-            f"The first argument of an env factory is the seed, but {_name_of(env)} calls it {first}. "
-            f"Write it as {_name_of(env)}(seed, {first})."
+            f"The first argument of an env factory is the seed, but {own_name(env)} calls it {first}. "
+            f"Write it as {own_name(env)}(seed, {first})."
         )
     return told(env, options, n_envs)
 
