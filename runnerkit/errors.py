@@ -6,6 +6,7 @@ Every error names the thing that is wrong, what was expected, what was given, an
     ├── ArgumentError           (ValueError)    an argument is invalid: n_envs=0, steps and episodes at once
     ├── UnknownNameError        (LookupError)   no such env, history format, processor or executor
     ├── SpaceError              (TypeError)     a link of env -> processors -> agent -> env -> history does not fit
+    ├── LockError                               the runner is made of other parts or versions than its lock has
     ├── PluginError                             a plugin cannot be registered, or what it offers does not work
     ├── MissingDependencyError  (ImportError)   an optional package is not installed
     ├── ClosedError                             the runner was closed
@@ -44,6 +45,7 @@ __all__ = [
     "EnvError",
     "EnvSpaceError",
     "EnvSpaceWarning",
+    "LockError",
     "MemoryBudgetError",
     "MissingDependencyError",
     "PluginError",
@@ -94,6 +96,19 @@ class SpaceError(RunnerKitError, TypeError):
 
 class PluginError(RunnerKitError):
     """Raised when a plugin cannot be registered. The message names its distribution, version and hook."""
+
+
+class LockError(RunnerKitError):
+    """Raised when a runner is made of other parts, or of other versions, than the lock file has.
+
+    Attributes:
+        differences: what differs, one sentence each.
+
+    """
+
+    def __init__(self, message: str, differences: Sequence[str] = ()) -> None:
+        self.differences: tuple[str, ...] = tuple(differences)
+        super().__init__(message)
 
 
 class MissingDependencyError(RunnerKitError, ImportError):

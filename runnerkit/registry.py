@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from typing_extensions import TypeVar, Unpack
@@ -86,6 +88,18 @@ class Registry:
         Plugins that fail are left out and listed in `problems`.
         """
         self._plugins.discover()
+
+    def lock(self, path: str | os.PathLike[str]) -> None:
+        """Write a lock file: what each name means now, and which versions are installed::
+
+            registry.lock("run.lock")
+            registry.build("CartPole-v1", history="arrow", lock="run.lock")     # LockError if something differs
+
+        `runnerkit lock -o run.lock` does the same in a terminal.
+        """
+        from runnerkit._plugins.lock import write_lock
+
+        write_lock(self._plugins, Path(path))
 
     @property
     def problems(self) -> tuple[PluginProblem, ...]:

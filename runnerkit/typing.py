@@ -8,6 +8,7 @@ Sequence, OneOf). `HistoryT` is the type of one history: a rollout returns one p
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypedDict
 
@@ -129,6 +130,7 @@ class PlainOptions(TypedDict, total=False):
     thread_safe: bool | None
     isolate: bool
     strict_spaces: bool
+    lock: str | os.PathLike[str] | None
     render_mode: str | None
     env_options: Mapping[str, Any] | None
 

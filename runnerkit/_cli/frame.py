@@ -6,14 +6,31 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Final
 
 import click
 
 from runnerkit._core.wording import where
 from runnerkit.errors import ArgumentError, RunnerKitError, UnknownNameError
 
-__all__ = ["explained", "print_json", "results"]
+__all__ = ["PART", "env_option", "explained", "post_option", "pre_option", "print_json", "results"]
+
+PART: Final = "NAME[:OPTION=VALUE,...]"
+"""How a part is written."""
+
+pre_option = click.option(
+    "--pre", metavar=PART, multiple=True, help="A preprocessor of observations; repeat it for a chain."
+)
+post_option = click.option(
+    "--post", metavar=PART, multiple=True, help="A postprocessor of actions; repeat it for a chain."
+)
+env_option = click.option(
+    "--env-option",
+    "env_options",
+    metavar="OPTION=VALUE",
+    multiple=True,
+    help="A keyword argument for the env, or for the factory that makes it; repeat it for several.",
+)
 
 
 @contextlib.contextmanager

@@ -22,7 +22,8 @@ from typing_extensions import override
 
 from runnerkit._cli import own_plugins
 from runnerkit._cli.authors import check, new
-from runnerkit._cli.frame import explained, print_json, results
+from runnerkit._cli.frame import PART, env_option, explained, post_option, pre_option, print_json, results
+from runnerkit._cli.provenance import lock, why
 from runnerkit._cli.stopping import Stop, stoppable
 from runnerkit._core.wording import count
 from runnerkit.errors import EnvError, RolloutInterrupted
@@ -74,18 +75,6 @@ def main() -> None:
 
 # ---- what several commands take
 
-_PART: Final = "NAME[:OPTION=VALUE,...]"
-_pre = click.option(
-    "--pre", metavar=_PART, multiple=True, help="A preprocessor of observations; repeat it for a chain."
-)
-_post = click.option("--post", metavar=_PART, multiple=True, help="A postprocessor of actions; repeat it for a chain.")
-_env_option = click.option(
-    "--env-option",
-    "env_options",
-    metavar="OPTION=VALUE",
-    multiple=True,
-    help="A keyword argument for the env, or for the factory that makes it; repeat it for several.",
-)
 _no_progress = click.option(
     "--no-progress", is_flag=True, help="Show no progress bar. There is none, either, with --json or in a pipe."
 )
@@ -136,18 +125,24 @@ Examples:
     "that makes an agent: its parameters called observation_space, action_space and runner are filled in. MODULE may "
     "lie in the current directory.",
 )
-@click.option("--executor", metavar=_PART, default="auto", show_default=True, help="How the envs are stepped.")
+@click.option("--executor", metavar=PART, default="auto", show_default=True, help="How the envs are stepped.")
 @click.option(
     "--workers",
     metavar="W",
     type=_AT_LEAST_1,
     help="How many workers step them.  [default: what the executor finds best]",
 )
-@click.option("--history", metavar=_PART, default="arrays", show_default=True, help="The format to record in.")
-@_pre
-@_post
-@_env_option
+@click.option("--history", metavar=PART, default="arrays", show_default=True, help="The format to record in.")
+@pre_option
+@post_option
+@env_option
 @own_plugins.takes_plugins
+@click.option(
+    "--lock",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    help="Refuse to run if a part or a version differs from this file, which `runnerkit lock` writes.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with the records of all episodes.")
 @_no_progress
 def rollout(
@@ -165,6 +160,7 @@ def rollout(
     env_options: tuple[str, ...],
     modules: tuple[str, ...],
     plugin_folders: tuple[str, ...],
+    lock: str | None,
     as_json: bool,
     no_progress: bool,
 ) -> None:
@@ -204,6 +200,7 @@ def rollout(
             preprocessors=[spelling.part(text, "--pre") for text in pre],
             postprocessors=[spelling.part(text, "--post") for text in post],
             env_options=spelling.env_options(env_options),
+            lock=lock,
             plugins=installed,
         ) as runner:
             agent = make_agent(runner)
@@ -306,9 +303,9 @@ Examples:
     show_default=True,
     help="How long all of it takes, about.",
 )
-@_pre
-@_post
-@_env_option
+@pre_option
+@post_option
+@env_option
 @own_plugins.takes_plugins
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with what each round gave.")
 @_no_progress
@@ -401,47 +398,55 @@ Examples:
 @click.argument("name", required=False)
 @own_plugins.takes_plugins
 @click.option(
+    "--strict",
+    is_flag=True,
+    help="Import all that is offered, too, and end with exit code 1 if any plugin has a problem: for CI.",
+)
+@click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document: {contributions: [...], problems: [...]}."
 )
-def plugins(name: str | None, modules: tuple[str, ...], plugin_folders: tuple[str, ...], as_json: bool) -> None:
+def plugins(
+    name: str | None, modules: tuple[str, ...], plugin_folders: tuple[str, ...], strict: bool, as_json: bool
+) -> None:
     """List what RunnerKit and installed plugins offer; of NAME, its options with their defaults.
 
     These are the names that `runnerkit rollout` takes for --executor, --history, --pre and --post, and the families
     of envs. Plugins that could not be loaded are listed on stderr, with the reason.
     """
+    if strict and name is not None:
+        raise click.UsageError("--strict is about all plugins: leave NAME out.", click.get_current_context())
     with explained(), results(as_json) as out:
         from runnerkit._cli.agents import import_from_current_directory
         from runnerkit._cli.terminal import print_records
-        from runnerkit._plugins.catalogue import contributions, options, problems
+        from runnerkit._plugins.catalogue import contributions, options, problems, unusable
         from runnerkit._plugins.manager import installed_plugins
 
         import_from_current_directory()
         own_plugins.register(modules, plugin_folders)
         installed = installed_plugins()
         if name is not None:
-            _print_options(options(installed, name), as_json, out)
+            _print_parts(options(installed, name), as_json, out)
             return
         installed.discover()
+        found = [*installed.problems, *(unusable(installed) if strict else ())]
         if as_json:
-            print_json({"contributions": contributions(installed), "problems": problems(installed)}, out)
+            print_json({"contributions": contributions(installed), "problems": problems(found)}, out)
         else:
             print_records(contributions(installed), _COLUMNS, out)
-            _print_problems(installed.problems)
+            _print_problems(found)
+    if strict and found:
+        click.get_current_context().exit(1)
 
 
-def _print_options(parts: Sequence[Mapping[str, Any]], as_json: bool, out: IO[str]) -> None:
-    from runnerkit._cli.terminal import print_pairs, print_records
+def _print_parts(parts: Sequence[Mapping[str, Any]], as_json: bool, out: IO[str]) -> None:
+    from runnerkit._cli.terminal import print_options, print_pairs
 
     if as_json:
         print_json({"contributions": parts}, out)
         return
     for part in parts:
         print_pairs([(what, part[what]) for what in _FACTS if part[what]], out)
-        rows = [{**option, "default": option["default"] or "(must be given)"} for option in part["options"]]
-        if rows:
-            print_records(rows, ("option", "type", "default", "doc"), out)
-        else:
-            click.echo("It has no options.", file=out)
+        print_options(part["options"], out)
 
 
 def _print_problems(problems: Sequence[PluginProblem]) -> None:
@@ -453,7 +458,9 @@ def _print_problems(problems: Sequence[PluginProblem]) -> None:
 
 
 main.add_command(check)
+main.add_command(lock)
 main.add_command(new)
+main.add_command(why)
 
 
 # ---- what goes in and out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from rich import box
 from rich.console import Console
@@ -17,7 +17,7 @@ from rich.text import Text
 from runnerkit._core.wording import count
 from runnerkit.records import Progress, ProgressCallback
 
-__all__ = ["print_pairs", "print_records", "progress_bar", "share_bar"]
+__all__ = ["print_options", "print_pairs", "print_records", "progress_bar", "share_bar"]
 
 _PIPE_WIDTH: Final = 1000  # columns, where no terminal wraps lines: one row stays one line for grep and awk
 _BAR_WIDTH: Final = 20
@@ -46,6 +46,15 @@ def print_records(records: Iterable[Mapping[str, str]], columns: Sequence[str], 
         last = row[0]
         table.add_row(*row)
     _print(table, out)
+
+
+def print_options(options: Iterable[Mapping[str, Any]], out: IO[str]) -> None:
+    """Print the options of a part, as `catalogue.described` has them."""
+    rows = [{**option, "default": option["default"] or "(must be given)"} for option in options]
+    if rows:
+        print_records(rows, ("option", "type", "default", "doc"), out)
+    else:
+        print("It has no options.", file=out)
 
 
 def _print(table: Table, out: IO[str]) -> None:

@@ -10,15 +10,17 @@ For example::
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from runnerkit._core.faults import describe
 from runnerkit._plugins.manager import Plugins
 from runnerkit._plugins.offers import KINDS, Offer
 from runnerkit._plugins.options import Option
-from runnerkit.errors import UnknownNameError
+from runnerkit._plugins.sources import PluginProblem, Source
+from runnerkit.errors import MissingDependencyError, RunnerKitError, UnknownNameError
 
-__all__ = ["contributions", "options", "problems"]
+__all__ = ["contributions", "described", "options", "problems", "unusable"]
 
 
 def contributions(plugins: Plugins) -> list[dict[str, str]]:
@@ -35,7 +37,26 @@ def options(plugins: Plugins, name: str) -> list[dict[str, object]]:
     if not found:
         names = sorted({offer.name for kind in KINDS for offer in plugins.offers(kind).values()})
         raise UnknownNameError("part", name, names, plugins.left_out())
-    return [{**_facts(offer), "options": [_option(option) for option in offer.options().known]} for offer in found]
+    return [described(offer) for offer in found]
+
+
+def described(offer: Offer[Any]) -> dict[str, Any]:
+    """Return what there is of an offer, with its options; raises PluginError if it cannot be imported."""
+    return {**_facts(offer), "options": [_option(option) for option in offer.options().known]}
+
+
+def unusable(plugins: Plugins) -> list[PluginProblem]:
+    """Import whatever is offered, and return what went wrong; a package that is optional and missing is no problem."""
+    found: list[PluginProblem] = []
+    for kind in KINDS:
+        for offer in plugins.offers(kind).values():
+            try:
+                offer.options()
+            except MissingDependencyError:
+                continue
+            except RunnerKitError as error:
+                found.append(Source(offer.plugin, offer.distribution, offer.version).problem("import", error))
+    return found
 
 
 def _facts(offer: Offer[Any]) -> dict[str, str]:
@@ -59,8 +80,8 @@ def _option(option: Option) -> dict[str, object]:
     }
 
 
-def problems(plugins: Plugins) -> list[dict[str, str]]:
-    """Return plugin, distribution, version, stage and error of each plugin that was left out."""
+def problems(known: Sequence[PluginProblem]) -> list[dict[str, str]]:
+    """Return plugin, distribution, version, stage and error of each problem."""
     return [
         {
             "plugin": problem.plugin,
@@ -69,5 +90,5 @@ def problems(plugins: Plugins) -> list[dict[str, str]]:
             "stage": problem.stage,
             "error": describe(problem.error),
         }
-        for problem in plugins.problems
+        for problem in known
     ]

@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final, cast
 
 import gymnasium
@@ -263,6 +264,11 @@ class Blueprint:
     ) -> Assembly:
         _check_envs(facts)
         first = facts[0]
+        made_by = self.made_by(first.spec)
+        if self.config.lock is not None:
+            from runnerkit._plugins.lock import check_lock
+
+            check_lock(made_by, Path(self.config.lock))
         pre, post = _titled(self.preprocessors), _titled(self.postprocessors)
         set_contexts(post, self._contexts(1, first, first.action_space), "Postprocessor")
         postprocess, action = bind_postprocessors(post, first.action_space)
@@ -291,7 +297,7 @@ class Blueprint:
             preprocessed=bool(preprocess),
             postprocessed=bool(postprocess),
             seeding=seeding,
-            made_by=self.made_by(first.spec),
+            made_by=made_by,
         )
         readers = BatchReader(action, bounded=True), BatchReader(env_action, bounded=True)
         return Assembly(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ class RunnerConfig:
     schedule: EpisodeSchedule | None = None
     render_mode: str | None = None
     env_options: Mapping[str, Any] | None = None
+    lock: str | os.PathLike[str] | None = None
 
     @classmethod
     def of(
@@ -81,6 +83,8 @@ class RunnerConfig:
         if not is_count(log_level, least=0):
             raise ArgumentError(f"log_level must be a number such as 30 or 40, not {log_level!r}.")
         check_callable(given.get("schedule"), "schedule", "a function (env index, episode index) -> EpisodeStart")
+        if not isinstance(given.get("lock"), str | os.PathLike | None):
+            raise ArgumentError(f"lock must be the path of a file, not {given['lock']!r}.")
         for what in ("preprocessors", "postprocessors"):
             _check_list(given.get(what, ()), what)
         plain = {name: given.pop(name) for name in _PLAIN & given.keys()}

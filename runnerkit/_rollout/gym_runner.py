@@ -95,6 +95,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             is an EnvSpaceWarning.
         render_mode: the render mode of the envs: "rgb_array" or "human" for `rollout(render=True)`.
         env_options: more keyword arguments for `gymnasium.make`, or for the factory.
+        lock: a file that `runnerkit lock -o run.lock` wrote. A runner of other parts or versions is refused.
         plugins: where names are looked up; by default in the installed plugins.
 
     Raises:
@@ -102,6 +103,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         UnknownNameError: no env, format, processor or executor has that name.
         SpaceError: a link of env -> preprocessors -> agent -> postprocessors -> env -> history does not fit.
         EnvError: an env could not be made.
+        LockError: the runner is made of other parts or versions than `lock` has.
 
     """
 
@@ -372,6 +374,17 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     def action_space(self) -> Space[Any]:
         """The space of one action as the agent chooses it, before postprocessors."""
         return self._parts.spec.action_space
+
+    def links(self) -> list[tuple[str, Space[Any]]]:
+        """Return the space at each link, in order: what the env observes, what each preprocessor makes of it, ...
+
+        The last one is what the env gets as an action. `runnerkit why NAME --env ENV` prints them.
+        """
+        spec, parts = self._parts.spec, self._parts
+        after = [(f"after {name}", space) for name, space in parts.preprocess.outputs()]
+        before = [(f"after {name}", space) for name, space in parts.postprocess.outputs()]
+        observation, action = ("observation", spec.env_observation_space), ("action", spec.action_space)
+        return [observation, *after, action, *before]
 
     @property
     def preprocessors(self) -> tuple[ActionPreprocessor, ...]:

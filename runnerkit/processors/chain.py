@@ -80,6 +80,10 @@ class Chain(Told):
     def __bool__(self) -> bool:
         return bool(self._links)
 
+    def outputs(self) -> list[tuple[str, Space[Any]]]:
+        """Return the name of each processor and the space of its output, in order."""
+        return [(name, layout.space) for name, _, layout, _ in self._links]
+
     def __call__(self, columns: list[Column], layout: Layout, env_indices: Sequence[int]) -> list[Column]:
         """Return the output of the last processor, one array per leaf, for a batch that has the layout `layout`."""
         return self._run(self._links, columns, layout, env_indices)

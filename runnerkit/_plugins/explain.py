@@ -1,0 +1,93 @@
+"""What stands behind a name: who offers it, what it means if several do, its options, and what its import costs.
+
+For example::
+
+    for answer in explain(installed_plugins(), "arrow"):
+        print(answer["kind"], answer["distribution"], answer["meaning"], answer["options"])
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from runnerkit._core.origins import module_of
+from runnerkit._plugins.catalogue import described, options
+from runnerkit._plugins.discovery import canonical
+from runnerkit._plugins.manager import Plugins
+from runnerkit._plugins.offers import KINDS, Offer
+
+__all__ = ["explain", "import_cost"]
+
+_TIMED: Final = """
+import importlib, sys, time
+import runnerkit.registry
+before, began = len(sys.modules), time.perf_counter()
+importlib.import_module(sys.argv[1])
+print(time.perf_counter() - began, len(sys.modules) - before)
+"""
+
+
+def explain(plugins: Plugins, name: str) -> list[dict[str, Any]]:
+    """Return all that installed plugins offer under a name, kind by kind, as plain values.
+
+    Each has what `catalogue.described` has, and `asked_as`, `meaning` (which of several the name means, and why),
+    `module` (what is imported for it) and `problems` (those of plugins that concern the name).
+
+    Raises UnknownNameError, or PluginError if what it is made of cannot be imported.
+    """
+    plugins.discover()
+    distribution, slash, base = name.rpartition("/")
+    answers = [
+        {
+            **described(offer),
+            "asked_as": offer.name,
+            "meaning": _meaning(offer, same),
+            "module": _module(offer),
+            "problems": [str(problem) for problem in plugins.problems if repr(base) in str(problem)],
+        }
+        for same in _of_one_name(plugins, base)
+        for offer in same
+        if not slash or canonical(offer.distribution) == canonical(distribution)
+    ]
+    return answers or list(options(plugins, name))  # which says that there is none, and what was meant
+
+
+def import_cost(module: str) -> tuple[float, int] | None:
+    """Return the seconds that an import takes in a process that has imported RunnerKit, and how many modules it adds.
+
+    None if it cannot be imported there, as a module that only this process knows.
+    """
+    command = [sys.executable, "-c", _TIMED, module]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+    if done.returncode:
+        return None
+    seconds, modules = done.stdout.split()[-2:]  # after what the module prints as it is imported
+    return float(seconds), int(modules)
+
+
+def _of_one_name(plugins: Plugins, base: str) -> Iterator[list[Offer[Any]]]:
+    for kind in KINDS:
+        yield [offer for offer in plugins.offers(kind).values() if offer.contribution.name == base]
+
+
+def _module(offer: Offer[Any]) -> str:
+    make = offer.contribution.make
+    written = make if isinstance(make, str) else getattr(make, "value", "")  # that of an entry point
+    return str(written).partition(":")[0] or module_of(make)
+
+
+def _meaning(offer: Offer[Any], same: Sequence[Offer[Any]]) -> str:
+    """Say which of several offers a name means, and why."""
+    base = offer.contribution.name
+    if len(same) == 1:
+        return f"the only {KINDS[offer.kind]} of that name"
+    owner = next((other for other in same if other.name == base), None)
+    if owner is None:
+        return f"several distributions offer {base!r}; ask for {offer.full_name!r} to get this one"
+    why = "it is built in" if owner.is_built_in else "it was registered by hand"
+    if owner is offer:
+        return f"{base!r} means this one, because {why}"
+    return f"{base!r} means that of {owner.source}, because {why}; ask for {offer.full_name!r} to get this one"

@@ -1,0 +1,122 @@
+"""Lock files: what each name meant, and which versions were installed, so that a later run is made of the same.
+
+For example::
+
+    write_lock(plugins, Path("run.lock"))
+    check_lock(runner.made_by, Path("run.lock"))     # raises LockError, which names what differs
+
+A lock is a JSON file with one line per name and per distribution, so that tools for texts show what changed.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from runnerkit._plugins.discovery import canonical
+from runnerkit._plugins.manager import Plugins
+from runnerkit._plugins.offers import KINDS
+from runnerkit.errors import ArgumentError, LockError
+from runnerkit.records import MadeBy, PartRecord
+
+__all__ = ["check_lock", "write_lock"]
+
+_VERSION: Final = 1
+_BY_NAME: Final = frozenset(KINDS.values())
+
+
+def write_lock(plugins: Plugins, path: Path) -> None:
+    """Write what there is now; a file that is there is replaced."""
+    plugins.discover()
+    document = {
+        "lock": _VERSION,
+        "python": _python(platform.python_version()),
+        "distributions": _installed(),
+        "names": {
+            name: {offer.name: canonical(offer.distribution) for offer in plugins.offers(kind).values()}
+            for kind, name in KINDS.items()
+        },
+    }
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    os.replace(partial, path)
+
+
+def check_lock(made_by: MadeBy, path: Path) -> None:
+    """Raise LockError if a runner is made of other parts, or of other versions, than a lock has."""
+    lock = _read(path)
+    differences = list(_differences(made_by, lock["python"], lock["distributions"], lock["names"]))
+    if differences:
+        raise LockError(
+            f"The runner does not match {path}: {'; '.join(differences)}. Install what is locked, or write a new lock: "
+            f"runnerkit lock -o {path}",
+            differences,
+        )
+
+
+def _differences(
+    made_by: MadeBy, python: str, versions: Mapping[str, str], names: Mapping[str, Mapping[str, str]]
+) -> Iterator[str]:
+    used = dict(made_by.packages)
+    now = _python(used.pop("python"))
+    if now != python:
+        yield f"Python is {now}, but {python} is locked"
+    for part in made_by.parts:
+        yield from _another_meaning(part, names)
+        if part.distribution:
+            used[part.distribution] = part.version
+    for distribution, version in used.items():
+        locked = versions.get(canonical(distribution))
+        if locked != version:
+            yield f"{distribution} is {version}, but {f'{locked} is locked' if locked else 'it is not locked'}"
+
+
+def _another_meaning(part: PartRecord, names: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Say that a name stands for something else than it did; what was passed as an object has none."""
+    if part.kind not in _BY_NAME or ":" in part.name:
+        return
+    known, owner = names.get(part.kind, {}), canonical(part.distribution)
+    if owner in (known.get(part.name), known.get(f"{owner}/{part.name}")):
+        return
+    what = f"{part.kind} {part.name!r}"
+    now = f"comes from {part.distribution or 'a plugin that was registered by hand'}"
+    locked = known.get(part.name)
+    then = "it is not" if locked is None else f"that of {locked} is" if locked else "one that was registered by hand is"
+    yield f"{what} {now}, but {then} locked"
+
+
+def _installed() -> dict[str, str]:
+    """Return the versions of all distributions; of several of one name, that of the one that Python imports."""
+    found: dict[str, str] = {}
+    for distribution in importlib.metadata.distributions():
+        try:
+            name, version = distribution.name, distribution.version
+        except Exception:  # metadata that cannot be read: what does not say its version cannot be locked
+            continue
+        if name and version:
+            found.setdefault(canonical(name), version)
+    return dict(sorted(found.items()))
+
+
+def _python(version: str) -> str:
+    """Return the feature release, 3.12: those that only mend faults are not locked."""
+    return ".".join(version.split(".")[:2])
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        lock: object = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ArgumentError(
+            f"{path} cannot be read: {error.strerror}. Write a lock: runnerkit lock -o {path}"
+        ) from error
+    except ValueError as error:
+        raise ArgumentError(f"{path} is not a lock: {error}. Write one: runnerkit lock -o {path}") from error
+    if not isinstance(lock, dict) or lock.get("lock") != _VERSION:
+        raise ArgumentError(f"{path} is not a lock of this version of RunnerKit. Write one: runnerkit lock -o {path}")
+    return lock
