@@ -72,8 +72,8 @@ def lock(install: Install, tmp_path: Path) -> Path:
 
 
 def run(lock: object, **options: Any) -> None:
-    given: dict[str, Any] = {"env": "CartPole-v1", "history": "mine", "executor": "serial", **options}
-    with Registry().build(given.pop("env"), lock=lock, **given) as runner:
+    given: dict[str, Any] = {"env": "CartPole-v1", "history": "mine", "executor": "serial", "lock": lock, **options}
+    with Registry().build(given.pop("env"), **given) as runner:
         runner.rollout(Constant(), steps=2)
 
 

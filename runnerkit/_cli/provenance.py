@@ -52,7 +52,8 @@ def why(
 
         for answer in answers:
             print_pairs(_rows(answer), out)
-            print_options(answer["options"], out)
+            if not answer["error"]:
+                print_options(answer["options"], out)
         if links:
             print_pairs([(link, str(space)) for link, space in links], out)
 
@@ -70,11 +71,10 @@ def _rows(answer: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if answer["summary"]:
         yield "summary", answer["summary"]
     cost = answer["import"]
-    module = answer["module"]
-    yield (
-        "import",
-        module if cost is None else f"{module}: {cost['seconds']:.3f} s, {count(cost['modules'], 'module')}",
-    )
+    costs = "" if cost is None else f": {cost['seconds']:.3f} s, {count(cost['modules'], 'module')}"
+    yield "import", f"{answer['module']}{costs}"
+    if answer["error"]:
+        yield "error", answer["error"]
     for problem in answer["problems"]:
         yield "problem", problem
 

@@ -20,12 +20,12 @@ from runnerkit._plugins.options import Option
 from runnerkit._plugins.sources import PluginProblem, Source
 from runnerkit.errors import MissingDependencyError, RunnerKitError, UnknownNameError
 
-__all__ = ["contributions", "described", "options", "problems", "unusable"]
+__all__ = ["contributions", "described", "facts", "options", "problems", "unusable"]
 
 
 def contributions(plugins: Plugins) -> list[dict[str, str]]:
     """Return kind, name, plugin, distribution, version and summary of each contribution, kind by kind."""
-    return [_facts(offer) for kind in KINDS for offer in plugins.offers(kind).values()]
+    return [facts(offer) for kind in KINDS for offer in plugins.offers(kind).values()]
 
 
 def options(plugins: Plugins, name: str) -> list[dict[str, object]]:
@@ -42,7 +42,7 @@ def options(plugins: Plugins, name: str) -> list[dict[str, object]]:
 
 def described(offer: Offer[Any]) -> dict[str, Any]:
     """Return what there is of an offer, with its options; raises PluginError if it cannot be imported."""
-    return {**_facts(offer), "options": [_option(option) for option in offer.options().known]}
+    return {**facts(offer), "options": [_option(option) for option in offer.options().known]}
 
 
 def unusable(plugins: Plugins) -> list[PluginProblem]:
@@ -59,7 +59,8 @@ def unusable(plugins: Plugins) -> list[PluginProblem]:
     return found
 
 
-def _facts(offer: Offer[Any]) -> dict[str, str]:
+def facts(offer: Offer[Any]) -> dict[str, str]:
+    """Return kind, name, plugin, distribution, version and summary of an offer."""
     return {
         "kind": KINDS[offer.kind],
         "name": offer.name,

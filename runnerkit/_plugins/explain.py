@@ -14,10 +14,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from runnerkit._core.origins import module_of
-from runnerkit._plugins.catalogue import described, options
-from runnerkit._plugins.discovery import canonical
+from runnerkit._plugins.catalogue import described, facts, options
 from runnerkit._plugins.manager import Plugins
+from runnerkit._plugins.metadata import canonical
 from runnerkit._plugins.offers import KINDS, Offer
+from runnerkit.errors import RunnerKitError
 
 __all__ = ["explain", "import_cost"]
 
@@ -36,13 +37,13 @@ def explain(plugins: Plugins, name: str) -> list[dict[str, Any]]:
     Each has what `catalogue.described` has, and `asked_as`, `meaning` (which of several the name means, and why),
     `module` (what is imported for it) and `problems` (those of plugins that concern the name).
 
-    Raises UnknownNameError, or PluginError if what it is made of cannot be imported.
+    If it cannot be imported, there are no options, and `error` says why. Raises UnknownNameError.
     """
     plugins.discover()
     distribution, slash, base = name.rpartition("/")
     answers = [
         {
-            **described(offer),
+            **_described(offer),
             "asked_as": offer.name,
             "meaning": _meaning(offer, same),
             "module": _module(offer),
@@ -71,6 +72,13 @@ def import_cost(module: str) -> tuple[float, int] | None:
 def _of_one_name(plugins: Plugins, base: str) -> Iterator[list[Offer[Any]]]:
     for kind in KINDS:
         yield [offer for offer in plugins.offers(kind).values() if offer.contribution.name == base]
+
+
+def _described(offer: Offer[Any]) -> dict[str, Any]:
+    try:
+        return {**described(offer), "error": ""}
+    except RunnerKitError as error:
+        return {**facts(offer), "options": [], "error": str(error)}
 
 
 def _module(offer: Offer[Any]) -> str:

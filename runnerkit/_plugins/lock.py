@@ -18,8 +18,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from runnerkit._plugins.discovery import canonical
 from runnerkit._plugins.manager import Plugins
+from runnerkit._plugins.metadata import canonical
 from runnerkit._plugins.offers import KINDS
 from runnerkit.errors import ArgumentError, LockError
 from runnerkit.records import MadeBy, PartRecord
