@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runnerkit._cli import own_plugins
 from runnerkit._cli.frame import env_option, explained, post_option, pre_option, print_json, results
 from runnerkit._core.wording import count
 
@@ -28,18 +29,29 @@ Examples:
 @pre_option
 @post_option
 @env_option
+@own_plugins.takes_plugins
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def why(
-    name: str, env: str | None, pre: tuple[str, ...], post: tuple[str, ...], env_options: tuple[str, ...], as_json: bool
+    name: str,
+    env: str | None,
+    pre: tuple[str, ...],
+    post: tuple[str, ...],
+    env_options: tuple[str, ...],
+    modules: tuple[str, ...],
+    plugin_folders: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Explain what NAME means: who offers it, who else does, its options, and what its import costs.
 
     With --env, --pre and --post, the spaces are shown from the env to the agent and back.
     """
     with explained(), results(as_json) as out:
+        from runnerkit._cli.agents import import_from_current_directory
         from runnerkit._plugins.explain import explain, import_cost
         from runnerkit._plugins.manager import installed_plugins
 
+        import_from_current_directory()
+        own_plugins.register(modules, plugin_folders)
         answers = explain(installed_plugins(), name)
         for answer in answers:
             answer["import"] = _cost(import_cost(answer["module"]))
@@ -83,10 +95,8 @@ def _links(
     env: str, pre: Sequence[str], post: Sequence[str], env_options: Sequence[str]
 ) -> list[tuple[str, Space[Any]]]:
     from runnerkit._cli import spelling
-    from runnerkit._cli.agents import import_from_current_directory
     from runnerkit._rollout.gym_runner import GymRunner
 
-    import_from_current_directory()
     with GymRunner(
         env,
         executor="serial",
@@ -113,7 +123,8 @@ Examples:
     type=click.Path(dir_okay=False),
     help="Where to write the lock; a file that is there is replaced.",
 )
-def lock(output: str) -> None:
+@own_plugins.takes_plugins
+def lock(output: str, modules: tuple[str, ...], plugin_folders: tuple[str, ...]) -> None:
     """Write down what each name means now, and which versions are installed.
 
     `runnerkit rollout --lock FILE` and `runnerkit.make(..., lock=FILE)` refuse a run whose parts or versions differ.
@@ -121,8 +132,11 @@ def lock(output: str) -> None:
     with explained():
         from pathlib import Path
 
+        from runnerkit._cli.agents import import_from_current_directory
         from runnerkit._plugins.lock import write_lock
         from runnerkit._plugins.manager import installed_plugins
 
+        import_from_current_directory()
+        own_plugins.register(modules, plugin_folders)
         write_lock(installed_plugins(), Path(output))
         click.echo(f"Wrote {output}.")
