@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,10 +22,19 @@ def snippets(readme: Path) -> list[str]:
     return found
 
 
+def entry_points(readme: Path) -> Iterator[dict[str, dict[str, str]]]:
+    for code in re.findall(r"^```toml\n(.*?)^```$", readme.read_text("utf-8"), re.DOTALL | re.MULTILINE):
+        points = tomllib.loads(code).get("project", {}).get("entry-points")
+        if points:
+            yield points
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(tmp_path_factory.mktemp("correct"), SKIPPED)
     project.configure(SKIPPED, UNTYPED)
+    for i, points in enumerate(entry_points(ROOT / "plugins" / "README.md")):
+        project.install(f"runnerkit-readme-{i}", points)
     for i, code in enumerate(snippets(ROOT / "plugins" / "README.md")):
         named = re.match(r"# (runnerkit_\w+)\.py\n", code)
         project.write(named[1] if named else f"snippet_{i}", code)

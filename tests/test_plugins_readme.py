@@ -1,25 +1,31 @@
 """Every Python snippet of plugins/README.md is run, in order, as a reader would run it.
 
-A snippet that begins with a file name is saved as that module; the others are run, and their tests too.
+A snippet that begins with a file name is saved as that module, and installed with the entry points that are shown for
+it; the others are run, and their tests too.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
+import inspect
 import re
 import sys
+import tomllib
 import unittest
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from dummy_plugins import put
 
-from runnerkit import GymRunner, RandomAgent, Registry
-from runnerkit._plugins.offers import KINDS, Kind
+import runnerkit
+from runnerkit import Contribution, GymRunner, RandomAgent, Registry, _sentences, hooks, use
+from runnerkit._cli.main import main
+from runnerkit._plugins.choice import ALLOWED, DISABLED
+from runnerkit._plugins.manager import Plugins
+from runnerkit._plugins.offers import KINDS, Kind, Offer
 from runnerkit.testing import check_plugin
 
 README = Path(__file__).parents[1] / "plugins" / "README.md"
@@ -30,19 +36,39 @@ MODULES: dict[str, str] = {
 SCRIPTS: list[str] = [code for code in SNIPPETS if code not in MODULES.values()]
 
 
+ENTRY_POINTS: list[tuple[str, str, str]] = [
+    (group, name, value)
+    for code in re.findall(r"^```toml\n(.*?)^```$", README.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    for group, names in tomllib.loads(code).get("project", {}).get("entry-points", {}).items()
+    for name, value in names.items()
+]
+
+
 @pytest.fixture
 def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Save the modules where Python finds them, and forget them afterwards."""
+    """Install the modules where Python finds them, as a distribution each, and forget them afterwards."""
     for name, code in MODULES.items():
-        (tmp_path / f"{name}.py").write_text(code, "utf-8")
+        groups: dict[str, dict[str, str]] = {}
+        for group, part, value in ENTRY_POINTS:
+            if value.partition(":")[0] == name:
+                groups.setdefault(group, {})[part] = value
+        put(tmp_path, name.replace("_", "-"), groups, {name: code})
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(runnerkit, "make", Registry().build)  # the default registry would not forget them
     yield
     for name in MODULES:
         sys.modules.pop(name, None)
 
 
-def contributions(plugin: ModuleType) -> list[tuple[Kind, str]]:
-    return [(kind, offer.name) for kind in KINDS if hasattr(plugin, kind) for offer in getattr(plugin, kind)()]
+def offered(module: str) -> list[tuple[Kind, str]]:
+    """Return kind and name of what a module of the README offers."""
+    registry = Registry(allow=[module])
+    registry.discover()
+    there: list[Mapping[str, Offer[Any]]] = [
+        *(registry.env_factories, registry.preprocessors, registry.postprocessors, registry.history_formats),
+        registry.executors,
+    ]
+    return [(offer.kind, offer.name) for offers in there for offer in offers.values() if not offer.is_built_in]
 
 
 def parameters_of(test: Any) -> list[tuple[Any, ...]]:
@@ -59,23 +85,21 @@ def rollout(registry: Registry, env: str, **options: Any) -> list[Any]:
 
 @pytest.mark.usefixtures("saved")
 def test_the_readme_shows_a_plugin_of_each_kind() -> None:
-    shown = {kind for name in MODULES for kind, _ in contributions(importlib.import_module(name))}
+    shown = {kind for name in MODULES for kind, _ in offered(name)}
     assert shown == set(KINDS)
 
 
 @pytest.mark.parametrize("name", MODULES)
 @pytest.mark.usefixtures("saved")
 def test_each_plugin_of_the_readme_takes_part_in_a_rollout(name: str) -> None:
-    registry = Registry()
-    plugin = importlib.import_module(name)
-    registry.register(plugin)
-    ((kind, offered),) = contributions(plugin)
+    registry = Registry(allow=[name])
+    kind, part = offered(name)[0]
     uses: dict[Kind, tuple[str, dict[str, Any]]] = {
-        "env_factories": (f"{offered}:Small", {}),
-        "action_preprocessors": ("CartPole-v1", {"preprocessors": [offered]}),
-        "action_postprocessors": ("Pendulum-v1", {"postprocessors": [offered]}),
-        "history_formats": ("CartPole-v1", {"history": offered}),
-        "executors": ("CartPole-v1", {"executor": offered}),
+        "env_factories": (f"{part}:Small", {}),
+        "action_preprocessors": ("CartPole-v1", {"preprocessors": [part]}),
+        "action_postprocessors": ("Pendulum-v1", {"postprocessors": [part]}),
+        "history_formats": ("CartPole-v1", {"history": part}),
+        "executors": ("CartPole-v1", {"executor": part}),
     }
     env, options = uses[kind]
     histories = rollout(registry, env, **options)
@@ -84,8 +108,7 @@ def test_each_plugin_of_the_readme_takes_part_in_a_rollout(name: str) -> None:
 
 @pytest.mark.usefixtures("saved")
 def test_the_executor_of_the_readme_gives_the_same_bytes_as_the_serial_one() -> None:
-    registry = Registry()
-    registry.register(importlib.import_module("runnerkit_stopwatch"))
+    registry = Registry(allow=["runnerkit-stopwatch"])
     serial, stopwatch = (rollout(registry, "CartPole-v1", executor=name) for name in ("serial", "stopwatch"))
     for own, other in zip(stopwatch, serial, strict=True):
         np.testing.assert_array_equal(own.observations, other.observations)
@@ -111,5 +134,77 @@ def test_each_script_of_the_readme_runs(number: int) -> None:
 
 
 def test_all_snippets_are_looked_at() -> None:
-    assert len(MODULES) == 5
+    assert len(MODULES) == 6
+    assert {value.partition(":")[0] for _, _, value in ENTRY_POINTS} == MODULES.keys()
     assert len(SNIPPETS) == len(MODULES) + len(SCRIPTS) == README.read_text("utf-8").count("```python")
+
+
+# ---- the reference: every hook and option with its exact arguments
+
+
+def rows() -> dict[str, str]:
+    """Return the rows of the tables of the section on all hooks and options, by their first cells."""
+    section = README.read_text("utf-8").partition("## All hooks and options\n")[2].partition("\n## ")[0]
+    cells = [line.strip("| ").split(" | ", 1) for line in section.splitlines() if line.startswith("|")]
+    return {row[0]: row[1] for row in cells if len(row) == 2}
+
+
+def called(function: Callable[..., object]) -> str:
+    """Return how a function is called: its name and parameters, without annotations."""
+    signature = inspect.signature(function)
+    plain = [p.replace(annotation=p.empty) for p in signature.parameters.values() if p.name != "self"]
+    written = str(signature.replace(parameters=plain, return_annotation=signature.empty)).replace("/, ", "")
+    return f"{function.__qualname__.removesuffix('.__init__').rpartition('.')[2]}{written}"
+
+
+def test_every_hook_is_documented_with_its_exact_arguments() -> None:
+    table, groups = rows(), README.read_text("utf-8")
+    for kind in KINDS:
+        assert f"`{called(getattr(hooks, kind))}`" in table["hooks"]
+        assert f"| `runnerkit.{kind}` |" in groups
+    assert called(Contribution.__init__) == "Contribution(name, make, summary='')"
+    assert f"`{called(Contribution.__init__)}`" in table["what they yield"]
+    for option in hooks.MarkerOptions.__annotations__ | hooks.HookOptions.__annotations__:
+        assert f"`{option}`" in table["options of `@hookimpl.HOOK`"]
+
+
+@pytest.mark.parametrize(
+    ("part", "calls"),
+    [
+        ("env factory", [_sentences.MAKE_ENV]),
+        ("preprocessor", [_sentences.BIND, _sentences.PROCESS_OBSERVATIONS, *_sentences.OF_PREPROCESSORS]),
+        ("postprocessor", [_sentences.BIND, _sentences.PROCESS_ACTIONS, *_sentences.OF_POSTPROCESSORS]),
+        ("history format, recorder", [_sentences.OPEN, _sentences.FINISH, _sentences.CLOSE, _sentences.APPEND]),
+        (
+            "executor",
+            [
+                *(_sentences.MAKE_EXECUTOR, *_sentences.EXECUTOR),
+                *(_sentences.RENDER, _sentences.ALLOCATE, _sentences.REPORT),
+            ],
+        ),
+    ],
+)
+def test_every_method_of_a_part_is_documented_with_its_exact_arguments(part: str, calls: list[str]) -> None:
+    row = rows()[part]
+    assert {call for call in calls if f"`{call}`" not in row} == set()
+    assert set(re.findall(r"`(\w+\([^`]*\))`", row)) == set(calls)
+
+
+def test_every_choice_is_documented_with_its_exact_arguments() -> None:
+    table = rows()
+    assert f"`{called(use)}`" in table["a name with options"]
+    for method in (Registry.__init__, Registry.register, Registry.unregister, Registry.discover):
+        assert f"`{called(method)}`" in table["registry"]
+    assert {f"`{name}`" in table["environment variables"] for name in (ALLOWED, DISABLED)} == {True}
+    for option in ("-p", "--plugins-dir", "--env-option"):
+        parameter = next(p for p in main.commands["rollout"].params if option in p.opts)
+        metavar = parameter.make_metavar(main.make_context("runnerkit", ["plugins"], resilient_parsing=True))
+        assert f"`{option} {metavar}`" in table["in a terminal"]
+
+
+def test_every_option_of_a_built_in_part_is_documented_with_its_default() -> None:
+    plugins, table = Plugins(), rows()
+    for kind in KINDS:
+        for offer in plugins.offers(kind).values():
+            options = ", ".join(f"`{option.name}={option.default!r}`" for option in offer.options().known)
+            assert table.get(f"`{offer.name}`", "").rstrip(" |") == options
