@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from click.testing import CliRunner
 
 from runnerkit._cli.main import main
 from runnerkit._cli.new import KINDS, write_package
+from runnerkit._plugins import manager
+from runnerkit._plugins.manager import Once, Plugins
 
 ROOT = Path(__file__).parent.parent
 
@@ -64,6 +67,30 @@ def test_new_packages_pass_strict_pyright(packages: dict[str, Path], tmp_path: P
     (tmp_path / "pyrightconfig.json").write_text(json.dumps({**config, "typeCheckingMode": "strict"}))
     done = run(tmp_path, "pyright", "-p", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_command_that_new_suggests_runs(
+    packages: dict[str, Path], kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source = packages[kind] / "src"
+    monkeypatch.syspath_prepend(str(source))
+    project = tomllib.loads((packages[kind] / "pyproject.toml").read_text())["project"]
+    info = tmp_path / "made.dist-info"  # as an editable install leaves it
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: 0.1.0\n")
+    groups = [
+        f"[{group}]\n{name} = {value}" for group, one in project["entry-points"].items() for name, value in one.items()
+    ]
+    (info / "entry_points.txt").write_text("\n".join(groups))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(manager, "_installed", Once(Plugins))
+    printed = CliRunner().invoke(main, ["new", f"made-{kind}", "--kind", kind, "-o", str(tmp_path)]).output
+    command = printed.splitlines()[-1].split()
+    assert command[0] == "runnerkit"
+    result = CliRunner().invoke(main, [*command[1:], "--json"])
+    assert result.exit_code == 0, result.output
+    assert project["name"] in [part["distribution"] for part in json.loads(result.stdout)["made_by"]["parts"]]
 
 
 @pytest.mark.skipif(not find_spec("ruff"), reason="needs ruff")

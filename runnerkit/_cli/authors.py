@@ -74,7 +74,8 @@ def new(name: str, kind: str, output: str) -> None:
     with explained():
         from pathlib import Path
 
-        from runnerkit._cli.new import write_package
+        from runnerkit._cli.new import command_for, write_package
 
         folder = write_package(name, kind, Path(output))
-        click.echo(f"{folder} is there. Next:\n  pip install -e '{folder}[test]'\n  runnerkit check {folder}")
+        steps = [f"pip install -e '{folder}[test]'", f"runnerkit check {folder}", command_for(name, kind)]
+        click.echo("\n  ".join([f"{folder} is there. Next:", *steps]))

@@ -11,7 +11,7 @@ from typing import Final
 
 from runnerkit.errors import ArgumentError
 
-__all__ = ["KINDS", "write_package"]
+__all__ = ["KINDS", "command_for", "write_package"]
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _PLACEHOLDER: Final = re.compile(r"@([A-Z]+)@")
@@ -25,6 +25,7 @@ class _Kind:
     part: str
     summary: str
     use: str
+    command: str
 
 
 KINDS: Final[Mapping[str, _Kind]] = {
@@ -33,30 +34,35 @@ KINDS: Final[Mapping[str, _Kind]] = {
         "envs",
         "corridors, Short and Long",
         "`runnerkit.make('@NAME@:Short')` makes its envs.",
+        "runnerkit rollout @NAME@:Short --steps 100",
     ),
     "preprocessor": _Kind(
         "action_preprocessors",
         "processor",
         "large observations are compressed",
         "`runnerkit.make('CartPole-v1', preprocessors=['@NAME@'])` puts it before the agent.",
+        "runnerkit rollout CartPole-v1 --pre @NAME@",
     ),
     "postprocessor": _Kind(
         "action_postprocessors",
         "processor",
         "actions in [0, 1] stretched to the bounds",
         "`runnerkit.make('Pendulum-v1', postprocessors=['@NAME@'])` puts it behind the agent.",
+        "runnerkit rollout Pendulum-v1 --post @NAME@",
     ),
     "history-format": _Kind(
         "history_formats",
         "history",
         "the arrays of a rollout as a dataclass",
         "`runnerkit.make('CartPole-v1', history='@NAME@')` returns its histories.",
+        "runnerkit rollout CartPole-v1 --history @NAME@:title=first",
     ),
     "executor": _Kind(
         "executors",
         "executor",
         "serial, with the time that envs take",
         "`runnerkit.make('CartPole-v1', executor='@NAME@')` steps envs with it.",
+        "runnerkit rollout CartPole-v1 --executor @NAME@",
     ),
 }
 """The kinds of plugins that can be written."""
@@ -88,6 +94,11 @@ def write_package(name: str, kind: str, folder: Path) -> Path:
     return root
 
 
+def command_for(name: str, kind: str) -> str:
+    """Return the command that tries a new plugin, once it is installed."""
+    return KINDS[kind].command.replace("@NAME@", name.removeprefix("runnerkit-"))
+
+
 def _values(name: str, kind: _Kind) -> dict[str, str]:
     words = name.split("-")
     snake = "_".join(words)
@@ -100,6 +111,7 @@ def _values(name: str, kind: _Kind) -> dict[str, str]:
         "PART": kind.part,
         "SUMMARY": kind.summary,
         "USE": kind.use.replace("@NAME@", name),
+        "COMMAND": kind.command.replace("@NAME@", name),
     }
 
 
