@@ -13,6 +13,7 @@ import gymnasium
 import pytest
 from dummy_plugins import FORMAT, install, put
 from faulty_envs import Constant
+from gymnasium.envs import registration
 
 from runnerkit import Registry, use
 from runnerkit._plugins.catalogue import contributions
@@ -223,7 +224,7 @@ def test_envs_of_packages_that_gymnasium_no_longer_finds_are_there(env: str, mon
         (first, _) = runner.rollout(Constant(), episodes=2)
     assert len(first) == 7
     assert ("rk_envs" in sys.modules, "rk_roots" in sys.modules) == ("RkSpace" in env, "RkSpace" not in env)
-    assert gymnasium.envs.registration.current_namespace is None
+    assert registration.current_namespace is None
 
 
 @pytest.mark.usefixtures("envs")
@@ -233,7 +234,7 @@ def test_a_package_that_cannot_register_its_envs_is_named(monkeypatch: pytest.Mo
         Registry().build("RkBroken/Pole-v3")
     with pytest.raises(UnknownNameError, match=r"No env of RkSpace is called 'Poll-v3'\. Did you mean 'Pole-v3'\?"):
         Registry().build("RkSpace:Poll-v3")
-    assert gymnasium.envs.registration.current_namespace is None
+    assert registration.current_namespace is None
 
 
 def test_a_summary_is_read_through_imports_without_importing(folder: Path) -> None:

@@ -102,7 +102,7 @@ class Mine:
 
     @hookimpl.env_factories
     def env_factories(self) -> Iterator[Contribution[EnvFactory]]:
-        yield Contribution("lake", cast(Any, make_lake))  # mypy asks for **options
+        yield Contribution("lake", cast(EnvFactory, make_lake))  # mypy asks for **options
 
 
 @pytest.fixture

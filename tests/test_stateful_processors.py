@@ -22,7 +22,7 @@ from typing_extensions import override
 import runnerkit
 from runnerkit import EpisodeStart, GymRunner, RandomAgent, Transition
 from runnerkit._core.spaces import Layout
-from runnerkit.errors import AgentError, ArgumentError, ProcessorError, SpaceError
+from runnerkit.errors import AgentError, ArgumentError, EnvError, ProcessorError, SpaceError
 from runnerkit.processors import FrameStack, LastAction, ProcessorContext, TimeAware
 from runnerkit.typing import AnyEnv
 
@@ -251,7 +251,7 @@ def test_a_fault_of_one_env_as_another_begins_anew_leaves_right_stacks() -> None
     with GymRunner(
         lambda seed: next(kinds)((3,)), 0, 2, executor="serial", keep_raw=True, preprocessors=[FrameStack(k=2)]
     ) as runner:
-        with pytest.raises(runnerkit.errors.EnvError, match="no third episode") as caught:
+        with pytest.raises(EnvError, match="no third episode") as caught:
             runner.rollout(ZeroAgent(), steps=20)
         assert check_stacks([caught.value.histories], 2) == 4
 

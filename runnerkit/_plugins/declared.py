@@ -24,7 +24,7 @@ def from_entry_point(entry: EntryPoint, source: Source) -> Offer[Any]:
         summary = f"Gymnasium's envs of the namespace {entry.name}"
         family = Contribution(entry.name, GymnasiumFamily(entry.name, entry.value), summary)
         return _offer("env_factories", family, source, Origin.GYMNASIUM)
-    groups = {f"{GROUP}.{kind}": kind for kind in KINDS}
+    groups: dict[str, Kind] = {f"{GROUP}.{kind}": kind for kind in KINDS}
     if entry.group not in groups:
         raise PluginError(sentences.unknown("entry-point group", entry.group, sorted([GROUP, *groups])))
     return declared(groups[entry.group], entry.name, entry.value, source)

@@ -204,7 +204,7 @@ def _members(annotation: Any) -> tuple[Any, ...]:
 
 
 def _is_path(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, os.PathLike)
+    return isinstance(annotation, type) and hasattr(annotation, "__fspath__")
 
 
 def _may_be(value: object, annotation: Any) -> bool:

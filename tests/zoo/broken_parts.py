@@ -172,8 +172,9 @@ class Previous(Double):
 
     @override
     def __call__(self, observations: Floats, /) -> Any:
-        result = [self.before.get(i, row) for i, row in zip(self.active, observations, strict=True)]
-        self.before |= {i: row.copy() for i, row in zip(self.active, observations, strict=True)}
+        rows = list(zip(self.active, observations, strict=True))
+        result = [self.before.setdefault(i, row) for i, row in rows]
+        self.before |= {i: row.copy() for i, row in rows}
         return np.stack(result)
 
     def final_observations(self, observations: Floats, /) -> Any:
