@@ -242,9 +242,9 @@ def test_why_tells_who_offers_a_name_and_who_lost_it(install: Install, terminal:
 
 def test_why_lists_options_the_cost_of_an_import_and_the_space_at_each_link(terminal: Callable[..., Result]) -> None:
     arguments = ("--env", "Blackjack-v1", "--pre", "flatten", "--pre", "normalize:clip=3")
-    document = json.loads(terminal("why", "torch", *arguments, "--json").stdout)
+    document = json.loads(terminal("why", "transitions", *arguments, "--json").stdout)
     (answer,) = document["answers"]
-    assert answer["module"] == "runnerkit.history.torch"
+    assert answer["module"] == "runnerkit.history.transitions"
     assert answer["import"].keys() == {"seconds", "modules"}
     assert [link["link"] for link in document["links"]] == ["observation", "after flatten", "after normalize", "action"]
     assert document["links"][2]["space"] == "Box(-3.0, 3.0, (45,), float32)"

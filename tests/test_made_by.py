@@ -6,6 +6,7 @@ import copy
 import importlib.metadata
 import json
 import pickle
+import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,10 +92,11 @@ def test_what_has_no_name_is_recorded_by_its_class_or_function_and_where_that_is
     assert (history.name, history.distribution) == (f"{__name__}:Columns", "")
 
 
-def test_an_env_of_another_package_is_recorded_with_that() -> None:
-    pytest.importorskip("ale_py")
+@pytest.mark.parametrize("elsewhere", [{}, {"executor": "processes", "isolate": True}], ids=["here", "in helpers"])
+def test_an_env_of_another_package_is_recorded_with_that(elsewhere: dict[str, Any]) -> None:
+    pytest.importorskip("runnerkit_atari")
     version = importlib.metadata.version("runnerkit-atari")
-    with runnerkit.make("atari:Pong") as runner:
+    with runnerkit.make("atari:Pong", **elsewhere) as runner:
         env, factory = runner.made_by.parts[:2]
     assert (env.name, env.distribution) == ("ALE/Pong-v5", "ale-py")
     assert (factory.kind, factory.name, factory.distribution) == ("env factory", "atari", "runnerkit-atari")
@@ -146,12 +148,19 @@ def test_a_module_is_not_of_a_distribution_that_only_has_its_name(
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lookalike\nVersion: 1.0\n")
     module = types.ModuleType("lookalike")
-    monkeypatch.setitem(__import__("sys").modules, "lookalike", module)
+    monkeypatch.setitem(sys.modules, "lookalike", module)
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     for place, expected in (("site", ("lookalike", "1.0")), ("elsewhere", ("", ""))):
         module.__file__ = str(tmp_path / place / "lookalike" / "__init__.py")
         origins._look_up.cache_clear()
         assert origins.distribution_of("lookalike.envs") == expected
+
+
+def test_the_distribution_of_a_package_is_known_before_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "pluggy")
+    origins._look_up.cache_clear()
+    assert origins.distribution_of("pluggy.hooks") == ("pluggy", importlib.metadata.version("pluggy"))
+    assert "pluggy" not in sys.modules
 
 
 def test_the_command_line_tells_of_them_in_json() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import importlib.util
 import json
 import math
 import os
@@ -66,14 +67,19 @@ def packages() -> Mapping[str, str]:
 
 @functools.cache
 def _look_up(package: str) -> tuple[str, str]:
-    file: object = getattr(sys.modules.get(package), "__file__", None)
-    if not isinstance(file, str):
-        return _NONE
     try:
-        distribution = importlib.metadata.distribution(package)
-        return (distribution.name, distribution.version) if _holds(distribution, Path(file)) else _NONE
+        file, distribution = _file_of(package), importlib.metadata.distribution(package)
+        return (distribution.name, distribution.version) if file and _holds(distribution, Path(file)) else _NONE
     except Exception:  # not installed, or with metadata that cannot be read: it stays unknown
         return _NONE
+
+
+def _file_of(package: str) -> str | None:
+    """Return the file of a package, which may have been imported in helpers only."""
+    if package in sys.modules:
+        return getattr(sys.modules[package], "__file__", None)
+    spec = importlib.util.find_spec(package)
+    return None if spec is None else spec.origin
 
 
 def _holds(distribution: Distribution, file: Path) -> bool:
