@@ -23,14 +23,14 @@ from runnerkit._core.cores import available_cores
 from runnerkit._core.types import MakeEnv
 from runnerkit._core.wording import count
 from runnerkit._plugins.manager import Plugins, installed_plugins
-from runnerkit._plugins.offers import Offer
 from runnerkit._rollout.config import Named, is_count
 from runnerkit._rollout.gym_runner import GymRunner
+from runnerkit._rollout.parts import named
 from runnerkit.agents import AnyAgent
 from runnerkit.errors import ArgumentError, RunnerKitError, UnknownNameError
 from runnerkit.evaluation import AgentMaker
 from runnerkit.executors.base import SupportsTuning
-from runnerkit.keys import EnvKey
+from runnerkit.keys import EnvKey, PartName
 from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
 
 __all__ = ["AgentMaker", "Measurement", "Recommendation", "TellShare", "Tuning", "measure"]
@@ -118,7 +118,7 @@ def measure(
     make_agent: AgentMaker,
     *,
     n_envs: Sequence[int] = (8,),
-    executors: Sequence[str] | None = None,
+    executors: Sequence[PartName] | None = None,
     workers: Sequence[int] | None = None,
     seconds: float = 15.0,
     steps: int = 256,
@@ -137,7 +137,7 @@ def measure(
         env: as for `GymRunner`.
         make_agent: returns the agent for a runner, see `agent_maker`.
         n_envs: numbers of envs to measure, one after the other.
-        executors: names; by default the built-in ones but for "auto", which only chooses among them.
+        executors: names, also with options; by default the built-in ones but for "auto", which only chooses among them.
         workers: how many workers to try; by default what each executor finds worth trying: powers of two up to the
             number of cores, and for threads the number that they find themselves.
         seconds: about how long all of it takes. Slow envs take longer, as each executor makes at least one step.
@@ -156,15 +156,16 @@ def measure(
     """
     _check(n_envs, workers, seconds, steps)
     known = plugins or installed_plugins()
-    names = list(dict.fromkeys(["serial", *(_built_in(known) if executors is None else executors)]))
-    makers = {name: _maker(known.get("executors", name)) for name in names}
+    asked: Sequence[PartName] = ["serial", *(_built_in(known) if executors is None else executors)]
+    contenders = {_label(executor): executor for executor in asked}
+    makers = {label: _maker(known, executor) for label, executor in contenders.items()}
 
     def build(executor: str, workers: int | None, n_envs: int) -> GymRunner[Any, Any, Any]:
         return GymRunner(
             env,
             0,  # all get the same episodes
             n_envs,
-            executor=executor,
+            executor=contenders[executor],
             workers=None if executor == "serial" else workers,  # which a vector env would refuse, with other words
             preprocessors=preprocessors,
             postprocessors=postprocessors,
@@ -226,13 +227,22 @@ def _entries(
         yield from ((name, w) for w in tries)
 
 
-def _maker(offer: Offer[Any]) -> object:
+def _label(executor: PartName) -> str:
+    """Return how an executor is written in a terminal: `processes:isolate=True`."""
+    name, options = named(executor)
+    given = ",".join(f"{option}={value}" for option, value in options.items())
+    return f"{name}:{given}" if given else str(name)
+
+
+def _maker(plugins: Plugins, executor: PartName) -> object:
     """Return what makes the executor, or None if it cannot be had: building a runner will raise the error again."""
+    name, options = named(executor)
+    offer = plugins.get("executors", str(name))
     try:
-        made: object = offer.make()
+        made: object = offer.make(options)
     except RunnerKitError:
         return None
-    return made
+    return made.func if options and isinstance(made, functools.partial) else made
 
 
 def _heats(group: Sequence[_Contestant]) -> list[list[_Contestant]]:

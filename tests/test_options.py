@@ -284,6 +284,14 @@ def test_a_terminal_gives_options_to_all_parts() -> None:
     assert "option 'clip' expects float, not 'much'." in wrong.stderr
 
 
+def test_executors_are_measured_with_their_options_and_recommended_with_them() -> None:
+    words = "tune CartPole-v1 --n-envs 2 --executor processes:isolate=true --workers 1 --seconds 0.2 --steps 8 --json"
+    result = CliRunner().invoke(main, words.split())
+    assert result.exit_code == 0, result.output
+    measured = {found["executor"]: found["error"] for found in json.loads(result.stdout)["measurements"]}
+    assert measured == {"serial": None, "processes:isolate=true": None}
+
+
 def test_the_options_of_a_part_are_listed_with_types_defaults_and_what_they_do() -> None:
     options = {option.name: option for option in options_of(Columns).known}
     assert list(options) == ["compression", "level", "folder", "ratio", "label", "exact", "other"]

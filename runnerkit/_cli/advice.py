@@ -102,7 +102,7 @@ class TuningSummary:
 
     def python(self, found: Measurement) -> str:
         """Return the line that builds such a runner."""
-        arguments = [_quoted(self.env), f"n_envs={found.n_envs}", f"executor={_quoted(found.executor)}"]
+        arguments = [_quoted(self.env), f"n_envs={found.n_envs}", f"executor={_named(found.executor)}"]
         if _names_workers(found):
             arguments.append(f"workers={found.workers}")
         for what, names in (("preprocessors", self.preprocessors), ("postprocessors", self.postprocessors)):

@@ -276,7 +276,7 @@ Examples:
 @click.option(
     "--executor",
     "executors",
-    metavar="NAME",
+    metavar=PART,
     multiple=True,
     help="Who is measured besides serial; repeat it for several.  [default: all that are built in]",
 )
@@ -348,7 +348,7 @@ def tune(
                 env,
                 agent_maker(agent_name),
                 n_envs=n_envs,
-                executors=executors or None,
+                executors=[spelling.part(text, "--executor") for text in executors] or None,
                 workers=workers or None,
                 seconds=seconds,
                 steps=steps,
