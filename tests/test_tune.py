@@ -493,8 +493,8 @@ def test_python_and_command_name_all_that_matters() -> None:
 def test_json_has_all_that_was_measured() -> None:
     document = json.loads(run("CartPole-v1", *QUICK, "--json").stdout)
     assert list(document) == [
-        "env", "agent", "preprocessors", "postprocessors", "env_options", "cores", "seconds", "interrupted", "measurements",
-        "recommended",
+        "env", "agent", "preprocessors", "postprocessors", "env_options", "cores", "seconds", "interrupted",
+        "measurements", "recommended",
     ]  # fmt: skip
     serial, threads = document["measurements"]
     assert (serial["executor"], serial["workers"], serial["n_envs"], serial["error"]) == ("serial", 1, 8, None)
