@@ -232,6 +232,7 @@ SET_ACTIVE_ENVS = "set_active_envs(env_indices)"
 BIND = "bind(space)"
 PROCESS_OBSERVATIONS = "__call__(observations)"
 PROCESS_ACTIONS = "__call__(actions)"
+PROCESS_REWARDS = "__call__(rewards)"
 FINAL_OBSERVATIONS = "final_observations(observations)"
 NOTE_ACTIONS = "note_actions(actions)"
 SET_CONTEXT = "set_context(context)"
@@ -240,6 +241,7 @@ LOAD_STATE_DICT = "load_state_dict(state)"
 # What they need not have.
 OF_AGENTS = (BEGIN_EPISODES, SET_ACTIVE_ENVS)
 OF_POSTPROCESSORS = (*OF_AGENTS, SET_CONTEXT, STATE_DICT, LOAD_STATE_DICT)
+OF_REWARD_PROCESSORS = OF_POSTPROCESSORS
 OF_PREPROCESSORS = (*OF_POSTPROCESSORS, FINAL_OBSERVATIONS, NOTE_ACTIONS)
 OPEN = "open(spec)"
 FINISH = "finish(block)"

@@ -28,7 +28,7 @@ from runnerkit import _sentences as sentences
 from runnerkit._core.types import AnyEnv, AnyVectorEnv
 from runnerkit.executors.base import MakeExecutor
 from runnerkit.history.base import HistoryFormat
-from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
+from runnerkit.processors import ActionPostprocessor, ActionPreprocessor, RewardProcessor
 
 __all__ = [
     "EnvFactory",
@@ -187,6 +187,7 @@ class HookimplMarker:
     env_factories: Final[Hook[EnvFactory]] = Hook("env_factories")
     action_preprocessors: Final[Hook[ActionPreprocessor]] = Hook("action_preprocessors")
     action_postprocessors: Final[Hook[ActionPostprocessor]] = Hook("action_postprocessors")
+    reward_processors: Final[Hook[RewardProcessor]] = Hook("reward_processors")
     history_formats: Final[Hook[HistoryFormat[object]]] = Hook("history_formats")
     executors: Final[Hook[MakeExecutor]] = Hook("executors")
 
@@ -241,6 +242,12 @@ def action_preprocessors() -> Iterable[Contribution[ActionPreprocessor]]:
 @_hookspec
 def action_postprocessors() -> Iterable[Contribution[ActionPostprocessor]]:
     """Offer postprocessors: transforms of actions before the env gets them."""
+    raise NotImplementedError
+
+
+@_hookspec
+def reward_processors() -> Iterable[Contribution[RewardProcessor]]:
+    """Offer reward processors: transforms of rewards before a learner sees them."""
     raise NotImplementedError
 
 

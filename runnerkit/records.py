@@ -51,6 +51,7 @@ class Transition(Generic[ObsT_co, ActT_co]):
         terminated: whether the env reached a terminal state.
         truncated: whether the env cut the episode short.
         info: the env's info dict; empty unless the runner has `keep_infos=True`.
+        processed_reward: the reward after reward processors; None if the runner has none.
 
     """
 
@@ -61,6 +62,7 @@ class Transition(Generic[ObsT_co, ActT_co]):
     terminated: bool
     truncated: bool
     info: Mapping[str, Any] = field(default_factory=dict)
+    processed_reward: float | None = None
 
     @property
     def done(self) -> bool:
@@ -306,6 +308,7 @@ class RunSpec:
         env_spec: Gymnasium's spec of the env, or None.
         preprocessed: whether the runner has preprocessors, even if they keep the space.
         postprocessed: whether the runner has postprocessors.
+        reward_processed: whether the runner has reward processors.
         seeding: which facts about the envs will be known, as far as this is clear before the first step.
         made_by: the parts of the runner, with distributions, versions and options.
 
@@ -321,6 +324,7 @@ class RunSpec:
     env_spec: EnvSpec | None
     preprocessed: bool = False
     postprocessed: bool = False
+    reward_processed: bool = False
     seeding: Seeding = field(default_factory=Seeding)
     made_by: MadeBy = field(default_factory=MadeBy)
 

@@ -13,7 +13,14 @@ from typing_extensions import TypeVar, Unpack
 from runnerkit._core.types import ActArrayT, ActT, MakeEnv, ObsArrayT, ObsT
 from runnerkit._plugins.choice import Choice
 from runnerkit._plugins.manager import Once, Plugins, installed_plugins
-from runnerkit._plugins.offers import EnvOffer, ExecutorOffer, HistoryOffer, PostprocessorOffer, PreprocessorOffer
+from runnerkit._plugins.offers import (
+    EnvOffer,
+    ExecutorOffer,
+    HistoryOffer,
+    PostprocessorOffer,
+    PreprocessorOffer,
+    RewardOffer,
+)
 from runnerkit._plugins.sources import PluginProblem
 from runnerkit._rollout.config import explains_wrong_calls
 from runnerkit._rollout.gym_runner import GymRunner
@@ -120,6 +127,11 @@ class Registry:
     def postprocessors(self) -> Mapping[str, PostprocessorOffer]:
         """Postprocessors by name."""
         return self._plugins.offers("action_postprocessors")
+
+    @property
+    def reward_processors(self) -> Mapping[str, RewardOffer]:
+        """Reward processors by name."""
+        return self._plugins.offers("reward_processors")
 
     @property
     def history_formats(self) -> Mapping[str, HistoryOffer]:

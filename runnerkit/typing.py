@@ -26,6 +26,7 @@ from runnerkit.processors import (
     ActionPostprocessor,
     ActionPreprocessor,
     ProcessorContext,
+    RewardProcessor,
     SupportsFinalObservations,
     SupportsNoteActions,
     SupportsSetContext,
@@ -53,6 +54,7 @@ __all__ = [
     "ProcessorContext",
     "ProgressCallback",
     "Recorder",
+    "RewardProcessor",
     "Runner",
     "RunnerOptions",
     "SupportsAllocate",
@@ -124,6 +126,7 @@ class PlainOptions(TypedDict, total=False):
     executor: PartName | MakeExecutor | Executor
     workers: int | None
     auto_reset: bool
+    reward_processors: Sequence[PartName | RewardProcessor]
     schedule: EpisodeSchedule | None
     keep_infos: bool
     keep_raw: bool

@@ -187,7 +187,7 @@ from runnerkit import Contribution, GymRunner, HistoryKey, Transition, hookimpl,
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.history.arrays import ArrayFormat, ArrayHistory
 from runnerkit.executors import MakeExecutor
-from runnerkit.processors import Clip, Flatten, Normalize
+from runnerkit.processors import Clip, ClipReward, Flatten, Normalize, NormalizeReward
 from runnerkit.typing import ActionPostprocessor, ActionPreprocessor, EnvFactory, HistoryFormat
 runner = make(KEY)
 processed = make(KEY, preprocessors=[ToBytes()])
@@ -228,6 +228,11 @@ FAULTY = {
     "make(KEY, preprocessors=[FinalsAlone()])": (
         "Preprocessor FinalsAlone: it is called as final_observations(observations), not final_observations(). "
         "Change its parameters."
+    ),
+    "make(KEY, reward_processors=[Left()])": "Reward processor Left has no method __call__(rewards). Give it one.",
+    "make(KEY, reward_processors=[ClipReward])": "Reward processor ClipReward is a class. Make one: ClipReward().",
+    "make(KEY, reward_processors=[lambda: 3])": (
+        "Reward processor function: it is called as function(rewards), not function(). Change its parameters."
     ),
     "make(KEY, preprocessors=[BindsNothing()])": (
         "Preprocessor BindsNothing: bind must return Space[Any], not Space[Any] | None."
@@ -374,6 +379,7 @@ OFFERS = {  # which mypy itself refuses as well
 }
 
 RIGHT = """
+    make(KEY, reward_processors=["sign", NormalizeReward(), np.sign, np.abs, lambda rewards: rewards * 2])
     runner.rollout(Left(), steps=3)
     runner.rollout(Tensors())
     runner.rollout(Lists())

@@ -39,6 +39,7 @@ BUILT_IN = {
     "env_factories": [],
     "action_preprocessors": ["flatten", "frame-stack", "last-action", "normalize", "scale-image", "time-aware"],
     "action_postprocessors": ["clip", "rescale"],
+    "reward_processors": ["clip", "normalize-reward", "scale", "sign"],
     "history_formats": ["arrays", "torch", "transitions"],
     "executors": ["auto", "serial", "threads"],
 }
@@ -469,7 +470,7 @@ def test_an_unknown_hook_gets_the_closest_one_and_all_that_there_are() -> None:
         Plugins().register(module_of(history_format=_nothing))
     assert str(caught.value) == (
         "Plugin by_hand: No hook is called 'history_format'. Did you mean 'history_formats'? Known: "
-        "action_postprocessors, action_preprocessors, env_factories, executors, history_formats."
+        "action_postprocessors, action_preprocessors, env_factories, executors, history_formats, reward_processors."
     )
 
 

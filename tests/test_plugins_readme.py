@@ -65,8 +65,8 @@ def offered(module: str) -> list[tuple[Kind, str]]:
     registry = Registry(allow=[module])
     registry.discover()
     there: list[Mapping[str, Offer[Any]]] = [
-        *(registry.env_factories, registry.preprocessors, registry.postprocessors, registry.history_formats),
-        registry.executors,
+        *(registry.env_factories, registry.preprocessors, registry.postprocessors, registry.reward_processors),
+        *(registry.history_formats, registry.executors),
     ]
     return [(offer.kind, offer.name) for offers in there for offer in offers.values() if not offer.is_built_in]
 
@@ -98,6 +98,7 @@ def test_each_plugin_of_the_readme_takes_part_in_a_rollout(name: str) -> None:
         "env_factories": (f"{part}:Small", {}),
         "action_preprocessors": ("CartPole-v1", {"preprocessors": [part]}),
         "action_postprocessors": ("Pendulum-v1", {"postprocessors": [part]}),
+        "reward_processors": ("CartPole-v1", {"reward_processors": [part]}),
         "history_formats": ("CartPole-v1", {"history": part}),
         "executors": ("CartPole-v1", {"executor": part}),
     }
@@ -134,7 +135,7 @@ def test_each_script_of_the_readme_runs(number: int) -> None:
 
 
 def test_all_snippets_are_looked_at() -> None:
-    assert len(MODULES) == 6
+    assert len(MODULES) == 7
     assert {value.partition(":")[0] for _, _, value in ENTRY_POINTS} == MODULES.keys()
     assert len(SNIPPETS) == len(MODULES) + len(SCRIPTS) == README.read_text("utf-8").count("```python")
 
@@ -174,6 +175,7 @@ def test_every_hook_is_documented_with_its_exact_arguments() -> None:
         ("env factory", [_sentences.MAKE_ENV]),
         ("preprocessor", [_sentences.BIND, _sentences.PROCESS_OBSERVATIONS, *_sentences.OF_PREPROCESSORS]),
         ("postprocessor", [_sentences.BIND, _sentences.PROCESS_ACTIONS, *_sentences.OF_POSTPROCESSORS]),
+        ("reward processor", [_sentences.PROCESS_REWARDS, *_sentences.OF_REWARD_PROCESSORS]),
         ("history format, recorder", [_sentences.OPEN, _sentences.FINISH, _sentences.CLOSE, _sentences.APPEND]),
         (
             "executor",
@@ -207,4 +209,5 @@ def test_every_option_of_a_built_in_part_is_documented_with_its_default() -> Non
     for kind in KINDS:
         for offer in plugins.offers(kind).values():
             options = ", ".join(f"`{option.name}={option.default!r}`" for option in offer.options().known)
-            assert table.get(f"`{offer.name}`", "").rstrip(" |") == options
+            part = f"`{offer.name}` of rewards" if kind == "reward_processors" else f"`{offer.name}`"
+            assert table.get(part, "").rstrip(" |") == options

@@ -256,6 +256,26 @@ def test_a_fault_of_one_env_as_another_begins_anew_leaves_right_stacks() -> None
         assert check_stacks([caught.value.histories], 2) == 4
 
 
+def test_a_stream_has_the_stacks_and_rewards_of_rollouts() -> None:
+    def parts() -> dict[str, Any]:
+        return {"preprocessors": [FrameStack(k=3)], "reward_processors": ["normalize-reward"], "n_envs": 3, "seed": 0}
+
+    make = lambda seed: SampleEnv(spaces.Box(-1.0, 1.0, (2,), np.float32), spaces.Discrete(3))  # noqa: E731
+    with GymRunner(make, **parts()) as runner:
+        agent = HashAgent(runner.action_space)
+        stream = runner.stream(agent, steps=4)
+        found = [_both(next(stream)) for _ in range(6)]
+        stream.close()
+        found.append(_both(runnerkit.stack(runner.rollout(agent, steps=4))))
+    with GymRunner(make, **parts()) as runner:
+        expected = [_both(runnerkit.stack(runner.rollout(HashAgent(runner.action_space), steps=4))) for _ in range(7)]
+    assert found == expected
+
+
+def _both(batch: Any) -> Any:
+    return exact(batch.observations), exact(batch.next_observations), exact(batch.processed_rewards)
+
+
 # ---- what processors are told
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "POSTPROCESSOR",
     "PREPROCESSOR",
     "RECORDER",
+    "REWARD_PROCESSOR",
     "Contract",
     "Facts",
     "is_plain_value",
@@ -169,6 +170,9 @@ POSTPROCESSOR: Final = Contract(
     sentences.PROCESS_ACTIONS,
     optional=sentences.OF_POSTPROCESSORS,
 )
+REWARD_PROCESSOR: Final = Contract(
+    "Reward processor", sentences.PROCESS_REWARDS, optional=sentences.OF_REWARD_PROCESSORS
+)
 HISTORY_FORMAT: Final = Contract("History format", sentences.OPEN)
 RECORDER: Final = Contract(
     "Recorder",
@@ -187,6 +191,7 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
         "env_factories": Contract("Env factory", sentences.MAKE_ENV, may_be_class=True),
         "action_preprocessors": PREPROCESSOR,
         "action_postprocessors": POSTPROCESSOR,
+        "reward_processors": REWARD_PROCESSOR,
         "history_formats": HISTORY_FORMAT,
         "executors": Contract("Executor", sentences.MAKE_EXECUTOR, may_be_class=True),
     }

@@ -135,6 +135,12 @@ Examples:
 @click.option("--history", metavar=PART, default="arrays", show_default=True, help="The format to record in.")
 @pre_option
 @post_option
+@click.option(
+    "--reward",
+    metavar=PART,
+    multiple=True,
+    help="A processor of rewards for a learner; repeat it for a chain. Returns stay those of the env.",
+)
 @env_option
 @own_plugins.takes_plugins
 @click.option(
@@ -157,6 +163,7 @@ def rollout(
     history: str,
     pre: tuple[str, ...],
     post: tuple[str, ...],
+    reward: tuple[str, ...],
     env_options: tuple[str, ...],
     modules: tuple[str, ...],
     plugin_folders: tuple[str, ...],
@@ -199,6 +206,7 @@ def rollout(
             workers=workers,
             preprocessors=[spelling.part(text, "--pre") for text in pre],
             postprocessors=[spelling.part(text, "--post") for text in post],
+            reward_processors=[spelling.part(text, "--reward") for text in reward],
             env_options=spelling.env_options(env_options),
             lock=lock,
             plugins=installed,
@@ -219,6 +227,7 @@ def rollout(
                 history=history,
                 preprocessors=pre,
                 postprocessors=post,
+                reward_processors=reward,
                 steps=tally.steps,
                 seconds=seconds,
                 made_by=runner.made_by,

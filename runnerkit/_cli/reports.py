@@ -75,6 +75,7 @@ class Summary:
     history: str
     preprocessors: Sequence[str]
     postprocessors: Sequence[str]
+    reward_processors: Sequence[str]
     steps: int
     seconds: float
     made_by: MadeBy
@@ -99,6 +100,7 @@ class Summary:
             "history": self.history,
             "preprocessors": list(self.preprocessors),
             "postprocessors": list(self.postprocessors),
+            "reward_processors": list(self.reward_processors),
             "steps": self.steps,
             "seconds": self.seconds,
             "steps_per_second": self._rate(),
@@ -125,6 +127,8 @@ class Summary:
             yield "preprocessors", ", ".join(self.preprocessors)
         if self.postprocessors:
             yield "postprocessors", ", ".join(self.postprocessors)
+        if self.reward_processors:
+            yield "reward processors", ", ".join(self.reward_processors)
         rate = self._rate()
         yield "steps", f"{self.steps:,}"
         yield "seconds", f"{self.seconds:.3g}" if self.seconds < 100 else f"{self.seconds:,.0f}"

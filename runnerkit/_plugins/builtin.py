@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from runnerkit.executors.base import MakeExecutor
 from runnerkit.history.base import HistoryFormat
 from runnerkit.hooks import Contribution, EnvFactory, hookimpl
-from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
+from runnerkit.processors import ActionPostprocessor, ActionPreprocessor, RewardProcessor
 
 _PROCESSORS = "runnerkit.processors"
 _EXECUTORS = "runnerkit.executors"
@@ -40,6 +40,15 @@ def action_postprocessors() -> Iterator[Contribution[ActionPostprocessor]]:
     """Offer clip and rescale."""
     yield Contribution("clip", f"{_PROCESSORS}:Clip", "clip actions to the env's bounds")
     yield Contribution("rescale", f"{_PROCESSORS}:Rescale", "stretch actions in [-1, 1] to the env's bounds")
+
+
+@hookimpl.reward_processors
+def reward_processors() -> Iterator[Contribution[RewardProcessor]]:
+    """Offer clip, normalize-reward, scale and sign."""
+    yield Contribution("clip", f"{_PROCESSORS}:ClipReward", "clip rewards to [-1, 1], or to other bounds")
+    yield Contribution("normalize-reward", f"{_PROCESSORS}:NormalizeReward", "unit variance of discounted returns")
+    yield Contribution("scale", f"{_PROCESSORS}:ScaleReward", "multiply rewards by a factor")
+    yield Contribution("sign", f"{_PROCESSORS}:SignReward", "only the sign of rewards")
 
 
 @hookimpl.history_formats

@@ -21,7 +21,7 @@ from runnerkit.errors import PluginError, RunnerKitError
 from runnerkit.executors.base import MakeExecutor
 from runnerkit.history.base import HistoryFormat
 from runnerkit.hooks import Contribution, EnvFactory
-from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
+from runnerkit.processors import ActionPostprocessor, ActionPreprocessor, RewardProcessor
 
 __all__ = [
     "BUILTIN",
@@ -43,7 +43,12 @@ BUILTIN: Final = "builtin"
 OURS: Final = "runnerkit"
 
 Kind: TypeAlias = Literal[
-    "env_factories", "action_preprocessors", "action_postprocessors", "history_formats", "executors"
+    "env_factories",
+    "action_preprocessors",
+    "action_postprocessors",
+    "reward_processors",
+    "history_formats",
+    "executors",
 ]
 """The hooks, each of which is one kind of contribution."""
 
@@ -52,6 +57,7 @@ KINDS: Final[Mapping[Kind, str]] = MappingProxyType(
         "env_factories": "env factory",
         "action_preprocessors": "preprocessor",
         "action_postprocessors": "postprocessor",
+        "reward_processors": "reward processor",
         "history_formats": "history format",
         "executors": "executor",
     }
@@ -262,5 +268,6 @@ def _first(offers: Sequence[Offer[Any]]) -> Offer[Any] | None:
 EnvOffer: TypeAlias = Offer[EnvFactory]
 PreprocessorOffer: TypeAlias = Offer[ActionPreprocessor]
 PostprocessorOffer: TypeAlias = Offer[ActionPostprocessor]
+RewardOffer: TypeAlias = Offer[RewardProcessor]
 HistoryOffer: TypeAlias = Offer[HistoryFormat[object]]
 ExecutorOffer: TypeAlias = Offer[MakeExecutor]

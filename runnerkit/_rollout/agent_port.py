@@ -46,11 +46,12 @@ class AgentPort:
             raise self.error(error) from error
 
     def tell_of_episodes(self) -> None:
-        """Tell a stateful agent, and the postprocessors, of the episodes that have begun since it was asked last."""
+        """Tell of the episodes that have begun since: a stateful agent, and processors of actions and rewards."""
         if self._begun:
             if self.stateful is not None:
                 self._tell(self.stateful.begin_episodes, list(self._begun))
             self._parts.postprocess.begin_episodes(self._begun)
+            self._parts.process_rewards.begin_episodes(self._begun)
         self._begun = ()
 
     def _tell(self, tell: Callable[[Sequence[int]], None], env_indices: list[int]) -> None:

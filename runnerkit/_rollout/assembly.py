@@ -36,6 +36,7 @@ from runnerkit._rollout.claims import Claims
 from runnerkit._rollout.config import RunnerConfig
 from runnerkit._rollout.ordering import check_order
 from runnerkit._rollout.parts import Part, find_part
+from runnerkit.agents import SupportsBeginEpisodes
 from runnerkit.errors import ArgumentError, EnvError, PluginError, RolloutError, RunnerKitError, SpaceError
 from runnerkit.executors.base import Executor, MakeExecutor, SupportsAllocate, SupportsVectorEnvs
 from runnerkit.executors.serial import SerialExecutor
@@ -44,8 +45,15 @@ from runnerkit.executors.vector.executor import VectorExecutor
 from runnerkit.history.arrays import ArrayFormat
 from runnerkit.history.base import HistoryFormat, Recorder
 from runnerkit.history.block import Block, BlockLayout
-from runnerkit.processors import ActionPostprocessor, ActionPreprocessor, ProcessorContext
-from runnerkit.processors.chain import Chain, bind_postprocessors, bind_preprocessors, set_contexts, stream_of
+from runnerkit.processors import ActionPostprocessor, ActionPreprocessor, ProcessorContext, RewardProcessor
+from runnerkit.processors.chain import (
+    Chain,
+    RewardChain,
+    bind_postprocessors,
+    bind_preprocessors,
+    set_contexts,
+    stream_of,
+)
 from runnerkit.records import EnvFacts, EpisodeSchedule, EpisodeStart, MadeBy, PartRecord, RunSpec, Seeded, Seeding
 
 __all__ = ["Assembly", "Blueprint", "close_dropped"]
@@ -70,6 +78,7 @@ class Assembly:
     layout: BlockLayout
     preprocess: Chain
     postprocess: Chain
+    process_rewards: RewardChain
     read_actions: BatchReader
     read_env_actions: BatchReader
     render_mode: str | None
@@ -116,6 +125,7 @@ class Blueprint:
     executor: Part[MakeExecutor]
     preprocessors: Sequence[Part[ActionPreprocessor]]
     postprocessors: Sequence[Part[ActionPostprocessor]]
+    reward_processors: Sequence[Part[RewardProcessor]]
 
     @property
     def env_id(self) -> str:
@@ -129,7 +139,7 @@ class Blueprint:
 
     def made_by(self, spec: EnvSpec | None) -> MadeBy:
         """Return what the runner is made of; `spec` is that of its envs."""
-        made = (*self.preprocessors, *self.postprocessors, self.executor, self.history)
+        made = (*self.preprocessors, *self.postprocessors, *self.reward_processors, self.executor, self.history)
         records = [*self.env.parts(spec, self.config.all_env_options), *(part.record for part in made)]
         return MadeBy(tuple(_plain(record) for record in records), packages())
 
@@ -149,14 +159,17 @@ class Blueprint:
             executor=find_part("executors", config.executor, plugins),
             preprocessors=[find_part("action_preprocessors", part, plugins) for part in config.preprocessors],
             postprocessors=[find_part("action_postprocessors", part, plugins) for part in config.postprocessors],
+            reward_processors=[find_part("reward_processors", part, plugins) for part in config.reward_processors],
         )
         check_order("preprocessors", blueprint.preprocessors)
         check_order("postprocessors", blueprint.postprocessors)
+        check_order("reward_processors", blueprint.reward_processors)
         return blueprint
 
     def build(self, make_env: EnvMaker) -> Assembly:
         """Make all envs and fit the parts to their spaces; leave nothing behind if something does not fit."""
-        claims = Claims([*_titled(self.preprocessors), *_titled(self.postprocessors)])
+        stateful = [part for part in self.reward_processors if isinstance(part.thing, SupportsBeginEpisodes)]
+        claims = Claims([*_titled(self.preprocessors), *_titled(self.postprocessors), *_titled(stateful)])
         try:
             return self._build(make_env, claims)
         except BaseException:
@@ -208,9 +221,18 @@ class Blueprint:
             executor="serial",
             preprocessors=(),
             postprocessors=(),
+            reward_processors=(),
             schedule=None,
         )
-        return replace(self, config=needed, history=_ARRAYS, executor=_SERIAL, preprocessors=(), postprocessors=())
+        return replace(
+            self,
+            config=needed,
+            history=_ARRAYS,
+            executor=_SERIAL,
+            preprocessors=(),
+            postprocessors=(),
+            reward_processors=(),
+        )
 
     def _build_lockstep(
         self, env: AnyVectorEnv, schedule: SeedSchedule, claims: Claims, instead_of: Executor
@@ -272,6 +294,8 @@ class Blueprint:
         pre, post = _titled(self.preprocessors), _titled(self.postprocessors)
         set_contexts(post, self._contexts(1, first, first.action_space), "Postprocessor")
         postprocess, action = bind_postprocessors(post, first.action_space)
+        rewards = _titled(self.reward_processors)
+        set_contexts(rewards, self._contexts(2, first, action.space), "Reward processor")
         set_contexts(pre, self._contexts(0, first, action.space), "Preprocessor")
         preprocess, observation = bind_preprocessors(pre, first.observation_space)
         env_action = Layout(first.action_space, "action")
@@ -284,6 +308,7 @@ class Blueprint:
             preprocessed=bool(preprocess),
             postprocessed=bool(postprocess),
             keep_raw=self.config.run.keep_raw,
+            reward_processed=bool(rewards),
         )
         spec = RunSpec(
             env_id=self.env_id,
@@ -296,6 +321,7 @@ class Blueprint:
             env_spec=first.spec,
             preprocessed=bool(preprocess),
             postprocessed=bool(postprocess),
+            reward_processed=bool(rewards),
             seeding=seeding,
             made_by=made_by,
         )
@@ -309,6 +335,7 @@ class Blueprint:
             layout=layout,
             preprocess=preprocess,
             postprocess=postprocess,
+            process_rewards=RewardChain(rewards),
             read_actions=readers[0],
             read_env_actions=readers[1],
             render_mode=first.render_mode,

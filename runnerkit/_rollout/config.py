@@ -21,7 +21,7 @@ from runnerkit.errors import ArgumentError
 from runnerkit.executors.base import Executor, MakeExecutor
 from runnerkit.history.base import HistoryFormat
 from runnerkit.keys import EnvKey, HistoryKey, PartName, Use
-from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
+from runnerkit.processors import ActionPostprocessor, ActionPreprocessor, RewardProcessor
 from runnerkit.records import EpisodeSchedule, RunOptions
 from runnerkit.typing import RunnerOptions
 
@@ -54,6 +54,7 @@ class RunnerConfig:
     auto_reset: bool = True
     preprocessors: Sequence[Named[ActionPreprocessor]] = ()
     postprocessors: Sequence[Named[ActionPostprocessor]] = ()
+    reward_processors: Sequence[Named[RewardProcessor]] = ()
     schedule: EpisodeSchedule | None = None
     render_mode: str | None = None
     env_options: Mapping[str, Any] | None = None
@@ -85,7 +86,7 @@ class RunnerConfig:
         check_callable(given.get("schedule"), "schedule", "a function (env index, episode index) -> EpisodeStart")
         if not isinstance(given.get("lock"), str | os.PathLike | None):
             raise ArgumentError(f"lock must be the path of a file, not {given['lock']!r}.")
-        for what in ("preprocessors", "postprocessors"):
+        for what in ("preprocessors", "postprocessors", "reward_processors"):
             _check_list(given.get(what, ()), what)
         plain = {name: given.pop(name) for name in _PLAIN & given.keys()}
         run = RunOptions(secrets.randbits(63) if seed is None else int(seed), **plain)

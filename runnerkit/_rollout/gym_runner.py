@@ -36,7 +36,7 @@ from runnerkit.history.arrays import ArrayHistory, HistoryT
 from runnerkit.history.base import HistoryFormat, SupportsAppend
 from runnerkit.history.ended import EpisodeCallback
 from runnerkit.keys import EnvKey, HistoryKey, PartName, Use
-from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
+from runnerkit.processors import ActionPostprocessor, ActionPreprocessor, RewardProcessor
 from runnerkit.records import ExecutorReport, MadeBy, ProgressCallback, Transition
 from runnerkit.typing import PlainOptions, RunnerOptions
 
@@ -84,6 +84,8 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             the next batches, and the rollout ends when no env is left.
         preprocessors: names or objects, in the order in which they process observations.
         postprocessors: names or objects, in the order in which they process actions.
+        reward_processors: names, functions or objects, in the order in which they process rewards for the learner. The
+            histories have both `rewards` and `processed_rewards`.
         schedule: chooses the seed and reset options of each episode, see `EpisodeSchedule`. The default is
             `SeedSchedule`, whose seeds follow from the run's seed.
         keep_infos: keep the infos that are not empty.
@@ -395,6 +397,11 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
     def postprocessors(self) -> tuple[ActionPostprocessor, ...]:
         """The postprocessors as objects, in order."""
         return tuple(part.thing for part in self._blueprint.postprocessors)
+
+    @property
+    def reward_processors(self) -> tuple[RewardProcessor, ...]:
+        """The reward processors as objects, in order."""
+        return tuple(part.thing for part in self._blueprint.reward_processors)
 
     @override
     def __repr__(self) -> str:

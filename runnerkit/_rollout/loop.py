@@ -7,6 +7,7 @@ episode at once, some vector envs a step late.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import EllipsisType
 from typing import TypeAlias
 
 from runnerkit._core.faults import describe
@@ -65,6 +66,7 @@ class Rollout:
         self._stop = plan.limit if plan.has_windows else plan.limit - 1
         # Up to here they may begin again within a step.
         self._last_restart = self._stop if plan.auto_reset and standing.restarts_in_step else 0
+        self._processes_rewards, self._notes_actions = parts.layout.reward_processed, parts.preprocess.notes_actions
         self._drawing = False
         self._has_window = False
         self.is_over: bool = False
@@ -208,7 +210,8 @@ class Rollout:
         layout, others = self._parts.layout, (self._plan.process_transition, self._screen, self._reporter)
         unlike = self._plan.is_open_ended or self._last_restart == 0 or any(other is not None for other in others)
         arrays = layout.observation.is_array and layout.action.is_array
-        unlike = unlike or not arrays or layout.preprocessed or layout.postprocessed or self._port.stateful is not None
+        processed = layout.preprocessed or layout.postprocessed or layout.reward_processed
+        unlike = unlike or not arrays or processed or self._port.stateful is not None
         if unlike or layout.action.leaves[0].is_scalar_box:  # the rows of whose batches are no arrays
             return None
         return self._parts.read_actions.read_single
@@ -217,7 +220,7 @@ class Rollout:
 
     def _step(self) -> None:
         at, block, parts, ledger = self._at, self._block, self._parts, self._ledger
-        t, active = at.t, at.active
+        t, active, rows = at.t, at.active, at.rows
         if t == block.steps and not ledger.makes_own:
             self._grow()
         row, raw_row = block.at(t), block.raw_row(t + 1)
@@ -245,6 +248,8 @@ class Rollout:
             ledger.note_fault_after(t + 1)
             if ledger.is_awaited:
                 ledger.take(upto=t + 1)
+        if self._processes_rewards and active:
+            self._process_rewards(row, active, rows)
         if parts.preprocess:
             self._preprocess(raw_row, block.row(t + 1), observed, final)
         if ledger.makes_own:
@@ -271,7 +276,7 @@ class Rollout:
         row = block.row(t)
         columns = port.ask(parts.layout.observation.batch(block.observations, row if rows is ... else (row, rows)))
         put_rows(block.actions, at, rows, columns)
-        if parts.preprocess:
+        if self._notes_actions:
             parts.preprocess.note_actions(columns, parts.layout.action, self._at.active)
         if parts.postprocess:
             columns = port.postprocess(columns)
@@ -326,6 +331,10 @@ class Rollout:
         rows = ... if len(env_indices) == block.n_envs else env_indices
         raw = [column[raw_row].copy() if rows is ... else column[raw_row, rows] for column in block.raw]
         put_rows(block.observations, row, rows, process(raw, layout.raw, env_indices))
+
+    def _process_rewards(self, row: int, active: Sequence[int], rows: EllipsisType | list[int]) -> None:
+        rewards = self._block.rewards[row, rows].copy()  # a processor may do with it as it likes
+        self._block.processed_rewards[row, rows] = self._parts.process_rewards(rewards, active)
 
     def _activate(self, env_indices: Sequence[int], *, is_asked: bool = True) -> None:
         self._at.turn_to(env_indices, self._parts.spec.n_envs)

@@ -38,6 +38,7 @@ class BlockLayout:
         preprocessed: whether there are preprocessors, so that `raw` and `observation` are stored apart.
         postprocessed: whether there are postprocessors, so that `action` and `env_action` are stored apart.
         keep_raw: whether all raw observations are kept, and not only the last two.
+        reward_processed: whether there are reward processors, so that processed rewards are stored beside the rewards.
 
     """
 
@@ -49,12 +50,13 @@ class BlockLayout:
     preprocessed: bool = False
     postprocessed: bool = False
     keep_raw: bool = False
+    reward_processed: bool = False
 
     @property
     def signature(self) -> tuple[object, ...]:
         """What must be equal if blocks are to be stacked."""
         spaces = (self.raw.space, self.observation.space, self.action.space, self.env_action.space)
-        return (*spaces, self.preprocessed, self.postprocessed, self.keep_raw)
+        return (*spaces, self.preprocessed, self.postprocessed, self.keep_raw, self.reward_processed)
 
     @property
     def bytes_per_step(self) -> int:
@@ -64,6 +66,8 @@ class BlockLayout:
             size += self.raw.nbytes
         if self.postprocessed:
             size += self.env_action.nbytes
+        if self.reward_processed:
+            size += 8
         return size * self.n_envs
 
 
@@ -107,7 +111,8 @@ class Block:
         steps: the number of steps for which the block has rows, T.
         observations: what the agent saw, `[T + 1, N, *shape]` per leaf, of the leaf's dtype.
         actions: what the agent chose, `[T, N, *shape]` per leaf, of the leaf's dtype.
-        rewards: float64 `[T, N]`.
+        rewards: the rewards of the env, float64 `[T, N]`.
+        processed_rewards: rewards after reward processors, float64 `[T, N]`. Without them it is `rewards` itself.
         terminated: bool `[T, N]`.
         truncated: bool `[T, N]`.
         raw: observations before preprocessors, `[T + 1, N, *shape]` per leaf. Without preprocessors it is
@@ -151,6 +156,9 @@ class Block:
         if layout.postprocessed:
             self.env_actions = self._allocate(layout.env_action, rows)
         self.rewards: NDArray[np.float64] = self._zeros((rows, n), np.dtype(np.float64))
+        self.processed_rewards: NDArray[np.float64] = self.rewards
+        if layout.reward_processed:
+            self.processed_rewards = self._zeros((rows, n), np.dtype(np.float64))
         self.terminated: NDArray[np.bool_] = self._zeros((rows, n), np.dtype(np.bool_))
         self.truncated: NDArray[np.bool_] = self._zeros((rows, n), np.dtype(np.bool_))
 
@@ -264,6 +272,8 @@ class Block:
             columns += self.raw
         if self.env_actions is not self.actions:
             columns += self.env_actions
+        if self.processed_rewards is not self.rewards:
+            columns.append(self.processed_rewards)
         return columns
 
     def drop(self, rows: NDArray[np.intp], env_indices: NDArray[np.intp]) -> None:

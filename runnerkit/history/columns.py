@@ -36,7 +36,8 @@ class EpisodeColumns(Generic[ObsT, ActT, RewardsT, FlagsT]):
         observations: `[T + 1, *shape]`; the last one is the final observation.
         actions: what the agent chose, `[T, *shape]`.
         env_actions: what the env got, `[T, *shape]`.
-        rewards: float64 `[T]`.
+        rewards: the rewards of the env, float64 `[T]`.
+        processed_rewards: rewards after reward processors, float64 `[T]`.
         terminated: bool `[T]`.
         truncated: bool `[T]`.
         raw_observations: observations before preprocessors, `[T + 1, *shape]`; None if they were not kept.
@@ -51,6 +52,7 @@ class EpisodeColumns(Generic[ObsT, ActT, RewardsT, FlagsT]):
     actions: ActT
     env_actions: ActT
     rewards: RewardsT
+    processed_rewards: RewardsT
     terminated: FlagsT
     truncated: FlagsT
     raw_observations: ObsT | None
@@ -122,6 +124,11 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
     def rewards(self) -> RewardsT:
         """The rewards of the env, float64 `[T]`."""
         return cast(RewardsT, self._array(self._block.rewards[: self._length, self._index]))
+
+    @property
+    def processed_rewards(self) -> RewardsT:
+        """The rewards after reward processors, float64 `[T]`: what a learner learns from. Without them, `rewards`."""
+        return cast(RewardsT, self._array(self._block.processed_rewards[: self._length, self._index]))
 
     @property
     def terminated(self) -> FlagsT:
@@ -330,6 +337,7 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
             actions=cast(ActT, present(block.layout.action, block.actions)),
             env_actions=cast(ActT, present(block.layout.env_action, block.env_actions)),
             rewards=cast(RewardsT, self._array(block.rewards[rows, i])),
+            processed_rewards=cast(RewardsT, self._array(block.processed_rewards[rows, i])),
             terminated=cast(FlagsT, self._array(block.terminated[rows, i])),
             truncated=cast(FlagsT, self._array(block.truncated[rows, i])),
             raw_observations=cast(

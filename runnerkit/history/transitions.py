@@ -63,6 +63,7 @@ def transition(
         observation=observation.sample(block.observations, (row, env_index)),
         action=action.sample(block.actions, (at, env_index)),
         reward=float(block.rewards[at, env_index]),
+        processed_reward=float(block.processed_rewards[at, env_index]) if block.layout.reward_processed else None,
         next_observation=observation.own(final) if known else None,
         terminated=bool(block.terminated[at, env_index]),
         truncated=bool(block.truncated[at, env_index]),

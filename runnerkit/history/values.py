@@ -1,5 +1,7 @@
 """Targets for learners: advantages and discounted returns that are right at every end of an episode's rows.
 
+They are made of `processed_rewards`, which without reward processors are the rewards.
+
 The rows of an episode end in one of three ways. If the env *terminated* it, the value of what follows is zero. If the
 env *truncated* it, or the rollout *cut* it, the value is that of the final observation, which the history has (Pardo et
 al., "Time Limits in Reinforcement Learning", 2018). `ColumnHistory.bootstrap` marks these rows.
@@ -148,7 +150,7 @@ def _accumulate(column: NDArray[np.float64], decay: float, end: NDArray[np.bool_
 
 
 def _rewards(history: AnyHistory[Any]) -> NDArray[np.float64]:
-    return _array(history.rewards).astype(np.float64)
+    return _array(history.processed_rewards).astype(np.float64)
 
 
 def _ends(history: AnyHistory[Any]) -> NDArray[np.bool_]:

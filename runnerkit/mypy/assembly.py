@@ -136,6 +136,7 @@ class AssemblyPart(Part):
         faults += found
         post, found = self._chains.links(call, "postprocessors", api)
         faults += found
+        faults += self._chains.links(call, "reward_processors", api)[1]
         faults += misfits_after_env(pre or [], obs, api) + misfits_before_env(post or [], act, api)
         faults += self._format_faults(call.value("history"), api)
         if not call.is_whole:

@@ -21,10 +21,26 @@ from runnerkit.mypy.part import Part
 from runnerkit.mypy.shapes import ANY, Thing, made_by
 from runnerkit.mypy.texts import text
 
-WHAT: Final = {"preprocessors": "Preprocessor", "postprocessors": "Postprocessor"}
-KIND: Final = {"preprocessors": "action_preprocessors", "postprocessors": "action_postprocessors"}
-_PROCESS: Final = {"Preprocessor": sentences.PROCESS_OBSERVATIONS, "Postprocessor": sentences.PROCESS_ACTIONS}
-_OPTIONAL: Final = {"Preprocessor": sentences.OF_PREPROCESSORS, "Postprocessor": sentences.OF_POSTPROCESSORS}
+WHAT: Final = {
+    "preprocessors": "Preprocessor",
+    "postprocessors": "Postprocessor",
+    "reward_processors": "Reward processor",
+}
+KIND: Final = {
+    "preprocessors": "action_preprocessors",
+    "postprocessors": "action_postprocessors",
+    "reward_processors": "reward_processors",
+}
+_PROCESS: Final = {
+    "Preprocessor": sentences.PROCESS_OBSERVATIONS,
+    "Postprocessor": sentences.PROCESS_ACTIONS,
+    "Reward processor": sentences.PROCESS_REWARDS,
+}
+_OPTIONAL: Final = {
+    "Preprocessor": sentences.OF_PREPROCESSORS,
+    "Postprocessor": sentences.OF_POSTPROCESSORS,
+    "Reward processor": sentences.OF_REWARD_PROCESSORS,
+}
 _SPACE: Final = "gymnasium.spaces.space.Space"
 
 
@@ -85,7 +101,8 @@ class Chains:
         thing = Thing(what, typ)
         if thing.is_plain:  # which mypy refuses by itself
             return ""
-        fault = thing.fault(sentences.BIND, _PROCESS[what], optional=_OPTIONAL[what])
+        calls = (_PROCESS[what],) if what == "Reward processor" else (sentences.BIND, _PROCESS[what])
+        fault = thing.fault(*calls, optional=_OPTIONAL[what])
         return fault or self._misbound(thing, api) or _returns_nothing(thing)
 
     def _link(self, what: str, kind: str, value: Value, api: CheckerPluginInterface) -> tuple[Link, list[Fault]]:

@@ -21,6 +21,7 @@ _KIND_OF: Final = {
     "executor": "executors",
     "preprocessors": "action_preprocessors",
     "postprocessors": "action_postprocessors",
+    "reward_processors": "reward_processors",
 }
 
 

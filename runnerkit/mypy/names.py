@@ -39,6 +39,7 @@ KINDS: Final[Mapping[str, str]] = {
     "env_factories": "env factory",
     "action_preprocessors": "preprocessor",
     "action_postprocessors": "postprocessor",
+    "reward_processors": "reward processor",
     "history_formats": "history format",
     "executors": "executor",
 }
@@ -57,6 +58,12 @@ BUILTIN: Final[Mapping[str, Mapping[str, str]]] = {
     "action_postprocessors": {
         "clip": "runnerkit.processors:Clip",
         "rescale": "runnerkit.processors:Rescale",
+    },
+    "reward_processors": {
+        "clip": "runnerkit.processors:ClipReward",
+        "normalize-reward": "runnerkit.processors:NormalizeReward",
+        "scale": "runnerkit.processors:ScaleReward",
+        "sign": "runnerkit.processors:SignReward",
     },
     "history_formats": {
         "arrays": "runnerkit.history.arrays:ArrayHistory",

@@ -21,6 +21,7 @@ _CONTRIBUTION: Final = "runnerkit.hooks.Contribution"
 _PROCESSORS: Final = {
     "runnerkit.processors.base.ActionPreprocessor": "Preprocessor",
     "runnerkit.processors.base.ActionPostprocessor": "Postprocessor",
+    "runnerkit.processors.base.RewardProcessor": "Reward processor",
 }
 _CALLED: Final = {
     "runnerkit.hooks.EnvFactory": ("Env factory", sentences.MAKE_ENV),

@@ -206,7 +206,7 @@ class Thing:
         info = typ.type_object() if isinstance(typ, FunctionLike) else typ.type if isinstance(typ, Instance) else None
         nodes = [info.get_method(_name(call)) for call in calls] if info else []
         functions = [node.func if isinstance(node, Decorator) else node for node in nodes]
-        if sentences.PROCESS_ACTIONS in calls or sentences.PROCESS_OBSERVATIONS in calls:
+        if any(_name(call) == "__call__" for call in calls):
             return False  # to call a class is to make an object
         return all(isinstance(node, FuncDef) and (node.is_static or node.is_class) for node in functions)
 

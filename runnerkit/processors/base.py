@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from gymnasium import Space
 from gymnasium.envs.registration import EnvSpec
+from numpy.typing import NDArray
 
 from runnerkit.errors import SpaceError
 
@@ -18,6 +19,7 @@ __all__ = [
     "ActionPreprocessor",
     "BoundOnce",
     "ProcessorContext",
+    "RewardProcessor",
     "SupportsFinalObservations",
     "SupportsNoteActions",
     "SupportsSetContext",
@@ -74,6 +76,19 @@ class ActionPostprocessor(Protocol):
 
     def __call__(self, actions: Any, /) -> object:
         """Return the processed batch, of as many rows; must not change its argument."""
+        ...
+
+
+class RewardProcessor(Protocol):
+    """Changes rewards before a learner sees them: scales, clips or normalises them, for example.
+
+    A function of an array will do: `reward_processors=[np.sign]`. The runner calls its reward processors once for each
+    step, in the given order: env -> first -> ... -> last -> learner. Like an agent, a reward processor may have
+    `set_active_envs(env_indices)` and `begin_episodes(env_indices)`, and it may have `set_context(context)`.
+    """
+
+    def __call__(self, rewards: NDArray[np.float64], /) -> object:
+        """Return the processed rewards `[n]`, one per active env; must not change its argument."""
         ...
 
 

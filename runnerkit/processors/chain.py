@@ -7,9 +7,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from gymnasium import Space
+from numpy.typing import NDArray
 
 from runnerkit import _sentences as sentences
 from runnerkit._checks.contracts import POSTPROCESSOR, PREPROCESSOR, Facts
+from runnerkit._core.arrays import as_array, brief
 from runnerkit._core.batches import BatchReader
 from runnerkit._core.spaces import Column, Layout, MisfitError
 from runnerkit.agents import SupportsBeginEpisodes, SupportsSetActiveEnvs
@@ -18,12 +20,13 @@ from runnerkit.processors.base import (
     ActionPostprocessor,
     ActionPreprocessor,
     ProcessorContext,
+    RewardProcessor,
     SupportsFinalObservations,
     SupportsNoteActions,
     SupportsSetContext,
 )
 
-__all__ = ["Chain", "Told", "bind_postprocessors", "bind_preprocessors", "set_contexts", "stream_of"]
+__all__ = ["Chain", "RewardChain", "Told", "bind_postprocessors", "bind_preprocessors", "set_contexts", "stream_of"]
 
 Process: TypeAlias = Callable[[Any], object]
 
@@ -62,6 +65,32 @@ def _tell(name: str, tell: Callable[[Any], object], what: object) -> None:
         raise ProcessorError(f"Processor {name} raised in {method}: {type(error).__name__}: {error}") from error
 
 
+class RewardChain(Told):
+    """Reward processors as one function."""
+
+    def __init__(self, named: Sequence[tuple[str, RewardProcessor]]) -> None:
+        super().__init__(named)
+        self._named = named
+
+    def __bool__(self) -> bool:
+        return bool(self._named)
+
+    def __call__(self, rewards: NDArray[np.float64], env_indices: Sequence[int]) -> NDArray[np.float64]:
+        """Return the processed rewards; row i belongs to env `env_indices[i]`."""
+        self.tell_active(env_indices)
+        for name, process in self._named:
+            try:
+                given = process(rewards)
+                array = as_array(given) if hasattr(given, "detach") else np.asarray(given)
+            except Exception as error:
+                raise ProcessorError(f"Processor {name} raised {type(error).__name__}: {error}") from error
+            if array is None or array.shape != rewards.shape or array.dtype.kind not in "biuf":
+                what = brief(given)
+                raise ProcessorError(f"Processor {name} must return numbers of shape {rewards.shape}, not {what}.")
+            rewards = array.astype(np.float64)
+        return rewards
+
+
 class Chain(Told):
     """Bound processors as one function, from the columns of a batch to checked columns::
 
@@ -76,6 +105,8 @@ class Chain(Told):
         self._links = [(name, process, layout, BatchReader(layout, bounded=False)) for name, process, layout in links]
         self._final_links = [(name, _for_finals(process), out, read) for name, process, out, read in self._links]
         self._noting = [(name, part.note_actions) for name, part in parts if isinstance(part, SupportsNoteActions)]
+        self.notes_actions: bool = bool(self._noting)
+        """Whether anyone wants to know what the agent chooses."""
 
     def __bool__(self) -> bool:
         return bool(self._links)
@@ -94,10 +125,9 @@ class Chain(Told):
 
     def note_actions(self, columns: Sequence[Column], layout: Layout, env_indices: Sequence[int]) -> None:
         """Tell what the agent chose."""
-        if self._noting:
-            self.tell_active(env_indices)
-            for name, tell in self._noting:
-                _tell(name, tell, layout.present(columns))
+        self.tell_active(env_indices)
+        for name, tell in self._noting:
+            _tell(name, tell, layout.present(columns))
 
     def _run(
         self,

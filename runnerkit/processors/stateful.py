@@ -5,7 +5,6 @@ They belong to one runner at a time. What a row becomes depends only on the rows
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -19,63 +18,12 @@ from runnerkit._core.spaces import Column, Layout
 from runnerkit.errors import ArgumentError, SpaceError
 from runnerkit.processors.base import BoundOnce, ProcessorContext
 from runnerkit.processors.observations import Flatten
+from runnerkit.processors.per_env import PerEnv, longer
 
 __all__ = ["FrameStack", "LastAction", "TimeAware"]
 
 
-class _PerEnv(BoundOnce):
-    """Knows to which env each row belongs, and in which envs an episode begins.
-
-    Without a runner that tells it, row i belongs to env i, whose first episode begins with its first row.
-    """
-
-    def __init__(self) -> None:
-        self._active: NDArray[np.intp] | None = None
-        self._begins: NDArray[np.bool_] = np.ones(0, np.bool_)
-
-    def set_active_envs(self, env_indices: Sequence[int], /) -> None:
-        """From now on, row i belongs to env `env_indices[i]`."""
-        self._active = np.array(env_indices, np.intp)
-        self._make_room(max(env_indices, default=-1) + 1)
-
-    def begin_episodes(self, env_indices: Sequence[int], /) -> None:
-        """Forget the last episode of these envs."""
-        self._make_room(max(env_indices, default=-1) + 1)
-        self._begins[list(env_indices)] = True
-
-    def _rows(self, n: int) -> NDArray[np.intp]:
-        """Return the env of each of n rows."""
-        if self._active is None:
-            self._make_room(n)
-            return np.arange(n)
-        if len(self._active) != n:
-            raise ValueError(f"there are {n} rows for the {len(self._active)} envs of set_active_envs")
-        return self._active
-
-    def _take_begins(self, envs: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Return which of these envs begin an episode with the row at hand; the next row goes on with it."""
-        begins = self._begins[envs]
-        self._begins[envs] = False
-        return begins
-
-    def _make_room(self, n_envs: int) -> None:
-        more = n_envs - len(self._begins)
-        if more > 0:
-            self._begins = np.concatenate([self._begins, np.ones(more, np.bool_)])
-            self._grow(n_envs)
-
-    def _grow(self, n_envs: int) -> None:
-        """Make the tables of state as long as there are envs."""
-        raise NotImplementedError
-
-
-def _longer(table: Column, n: int) -> Column:
-    longer = np.zeros((n, *table.shape[1:]), table.dtype)
-    longer[: len(table)] = table
-    return longer
-
-
-class FrameStack(_PerEnv):
+class FrameStack(BoundOnce, PerEnv):
     """Preprocessor `frame-stack`: the last k observations of the same episode, oldest first::
 
         runner = GymRunner("ALE/Pong-v5", n_envs=8, preprocessors=[FrameStack(k=4)])
@@ -134,10 +82,10 @@ class FrameStack(_PerEnv):
 
     @override
     def _grow(self, n_envs: int) -> None:
-        self._frames = [_longer(frames, n_envs) for frames in self._frames]
+        self._frames = [longer(frames, n_envs) for frames in self._frames]
 
 
-class _Extended(_PerEnv):
+class _Extended(BoundOnce, PerEnv):
     """Adds an array to the observation, as an entry of its own or flattened with it."""
 
     name: str
@@ -233,7 +181,7 @@ class TimeAware(_Extended):
 
     @override
     def _grow(self, n_envs: int) -> None:
-        self._times = _longer(self._times, n_envs)
+        self._times = longer(self._times, n_envs)
 
 
 class LastAction(_Extended):
@@ -289,7 +237,7 @@ class LastAction(_Extended):
 
     @override
     def _grow(self, n_envs: int) -> None:
-        self._last = _longer(self._last, n_envs)
+        self._last = longer(self._last, n_envs)
 
 
 def _count(batch: Any) -> int:

@@ -29,7 +29,7 @@ from runnerkit.errors import ArgumentError
 from runnerkit.executors.base import MakeExecutor
 from runnerkit.history.base import HistoryFormat
 from runnerkit.hooks import EnvFactory
-from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
+from runnerkit.processors import ActionPostprocessor, ActionPreprocessor, RewardProcessor
 from runnerkit.testing.agents import AgentChecks
 from runnerkit.testing.checks import Check, refuse_unknown, run_checks
 from runnerkit.testing.envs import EnvChecks, factory_checks
@@ -38,6 +38,7 @@ from runnerkit.testing.formats import HistoryFormatChecks, ReadHistory
 from runnerkit.testing.plugins import IMPORT_SECONDS, PartOptions, plugin_checks
 from runnerkit.testing.processors import ActionProcessorChecks, ObservationProcessorChecks
 from runnerkit.testing.report import CheckResult, Outcome, Report
+from runnerkit.testing.rewards import RewardProcessorChecks
 from runnerkit.testing.runners import MakeAgent, RunnerChecks
 from runnerkit.testing.samples import SPACES, HashAgent, SampleEnv
 from runnerkit.testing.vector_envs import VectorEnvChecks
@@ -62,6 +63,7 @@ __all__ = [
     "check_history_format",
     "check_observation_processor",
     "check_plugin",
+    "check_reward_processor",
     "check_runner",
     "check_vector_env",
     "parametrize_with_checks",
@@ -149,6 +151,19 @@ def check_action_processor(
     return run_checks(
         f"action processor {own_name(make)}", ActionProcessorChecks(make, spaces).named(), expected_failures
     )
+
+
+def check_reward_processor(make: Callable[[], RewardProcessor], *, expected_failures: Reasons | None = None) -> Report:
+    """Check a reward processor::
+
+        check_reward_processor(lambda: np.sign).raise_for_failures()
+
+    Args:
+        make: makes a new one; a class will do.
+        expected_failures: a reason for each check that is meant to fail, by its id.
+
+    """
+    return run_checks(f"reward processor {own_name(make)}", RewardProcessorChecks(make).named(), expected_failures)
 
 
 def check_history_format(

@@ -30,6 +30,7 @@ from runnerkit.testing.envs import factory_checks
 from runnerkit.testing.executors import ExecutorChecks
 from runnerkit.testing.formats import HistoryFormatChecks, ReadHistory
 from runnerkit.testing.processors import ActionProcessorChecks, ObservationProcessorChecks
+from runnerkit.testing.rewards import RewardProcessorChecks
 from runnerkit.testing.targets import Target, resolve_target
 
 __all__ = ["IMPORT_SECONDS", "PartOptions", "PluginChecks", "plugin_checks"]
@@ -44,6 +45,7 @@ _ATTRIBUTES: Final[Mapping[Kind, str]] = {
     "env_factories": "env_factories",
     "action_preprocessors": "preprocessors",
     "action_postprocessors": "postprocessors",
+    "reward_processors": "reward_processors",
     "history_formats": "history_formats",
     "executors": "executors",
 }
@@ -291,6 +293,8 @@ def _part_checks(offer: Offer[Any], options: PartOptions) -> list[Check]:
         return ObservationProcessorChecks(make, options.spaces.get(name)).named(prefix)
     if offer.kind == "action_postprocessors":
         return ActionProcessorChecks(make, options.spaces.get(name)).named(prefix)
+    if offer.kind == "reward_processors":
+        return RewardProcessorChecks(make).named(prefix)
     if offer.kind == "history_formats":
         return HistoryFormatChecks(make, options.read.get(name)).named(prefix)
     suite = _MadeChecks(make)

@@ -9,27 +9,25 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 from gymnasium import Space, spaces
-from gymnasium.envs.registration import EnvSpec
 from typing_extensions import override
 
 from runnerkit._checks.contracts import POSTPROCESSOR, PREPROCESSOR
 from runnerkit._core.batches import BatchReader
 from runnerkit._core.faults import describe
 from runnerkit._core.spaces import Column, Layout, MisfitError
-from runnerkit.agents import SupportsBeginEpisodes, SupportsSetActiveEnvs
+from runnerkit.agents import SupportsBeginEpisodes
 from runnerkit.errors import SpaceError
 from runnerkit.processors import (
     ActionPostprocessor,
     ActionPreprocessor,
-    ProcessorContext,
     SupportsFinalObservations,
-    SupportsNoteActions,
     SupportsSetContext,
     SupportsStateDict,
 )
 from runnerkit.testing.checks import Checks, Fault, Skip, check
 from runnerkit.testing.comparing import difference, exact, row_of
 from runnerkit.testing.samples import SPACES
+from runnerkit.testing.told import Told, sample_context
 
 __all__ = ["ActionProcessorChecks", "ObservationProcessorChecks", "close_enough"]
 
@@ -37,45 +35,6 @@ Processor: TypeAlias = ActionPreprocessor | ActionPostprocessor
 
 _ROWS: Final = 5
 _OWN: Final = "keep what a processor knows in attributes of its own, and return a new object each time it is made"
-
-
-class Told:
-    """A processor that is told what runners tell: of active envs, of first episodes, and of actions."""
-
-    def __init__(self, processor: Any) -> None:
-        self.processor: Any = processor
-        self._active: list[int] = []
-        self._begun: set[int] = set()
-
-    def __call__(self, batch: Any, envs: Sequence[int] | None = None) -> Any:
-        """Process a batch whose rows belong to these envs; by default, row i belongs to env i."""
-        self._turn_to(batch, envs)
-        return self.processor(batch)
-
-    def finals(self, batch: Any) -> Any:
-        """Process a batch of final observations."""
-        self._turn_to(batch, None)
-        return self.processor.final_observations(batch)
-
-    def begin_episodes(self, envs: Sequence[int]) -> None:
-        """Tell that episodes begin."""
-        self._begun.update(envs)
-        if isinstance(self.processor, SupportsBeginEpisodes):
-            self.processor.begin_episodes(list(envs))
-
-    def load(self, other: Told) -> None:
-        """Take over what another one has stored."""
-        self.processor.load_state_dict(copy.deepcopy(other.processor.state_dict()))
-
-    def _turn_to(self, batch: Any, envs: Sequence[int] | None) -> None:
-        active = list(range(_count(batch)) if envs is None else envs)
-        if active != self._active and isinstance(self.processor, SupportsSetActiveEnvs):
-            self.processor.set_active_envs(list(active))
-        self._active = active
-        if fresh := [i for i in active if i not in self._begun]:
-            self.begin_episodes(fresh)
-        elif isinstance(self.processor, SupportsNoteActions):
-            self.processor.note_actions(np.array([i % 3 for i in active]))
 
 
 class _ProcessorChecks(Checks):
@@ -105,7 +64,7 @@ class _ProcessorChecks(Checks):
         """Return a new processor that knows its runner."""
         made = self._make()
         if isinstance(made, SupportsSetContext):
-            made.set_context(_context())
+            made.set_context(sample_context())
         return made
 
     @cached_property
@@ -396,12 +355,6 @@ def _pick(layout: Layout, batch: Any, rows: Sequence[int]) -> Any:
     return layout.batch(columns, 0)
 
 
-def _context() -> ProcessorContext:
-    """Return what a processor may know of a runner."""
-    spec = EnvSpec("Sample-v0", max_episode_steps=100)
-    return ProcessorContext(_ROWS, spec, spaces.Discrete(3), np.random.SeedSequence(0))
-
-
 def _check_result(name: str, result: Any, out: Layout, n: int) -> None:
     try:
         BatchReader(out, bounded=True)(result, n)
@@ -415,14 +368,6 @@ def _check_result(name: str, result: Any, out: Layout, n: int) -> None:
             f"of the space {name!r}, the result is of dtype {result.dtype}, bind() announced {out.leaves[0].dtype}",
             f"return .astype({out.leaves[0].dtype}), or announce {result.dtype}",
         )
-
-
-def _count(batch: Any) -> int:
-    """Return the number of rows of a batch."""
-    if isinstance(batch, (dict, tuple)):
-        parts: Sequence[Any] = list(batch.values()) if isinstance(batch, dict) else batch
-        return max((_count(part) for part in parts), default=0)
-    return len(batch)
 
 
 def _arrays(value: Any) -> list[Column]:

@@ -240,6 +240,51 @@ class ActsInPlace(Halve):
         return result
 
 
+# ---- reward processors
+
+
+class RewardSums:
+    """The sum of an episode's rewards: nothing is wrong with it."""
+
+    def __init__(self) -> None:
+        self.sums = np.zeros(8)
+        self.active: Sequence[int] = ()
+
+    def set_active_envs(self, env_indices: Sequence[int], /) -> None:
+        self.active = list(env_indices)
+
+    def begin_episodes(self, env_indices: Sequence[int], /) -> None:
+        self.sums[list(env_indices)] = 0
+
+    def __call__(self, rewards: NDArray[np.float64], /) -> Any:
+        self.sums[self.active] += rewards
+        return self.sums[self.active]
+
+
+class SumsByRow(RewardSums):
+    @override
+    def __call__(self, rewards: NDArray[np.float64], /) -> Any:
+        self.active = list(range(len(rewards)))
+        return super().__call__(rewards)
+
+
+class SumsForEver(RewardSums):
+    @override
+    def begin_episodes(self, env_indices: Sequence[int], /) -> None:
+        """Keeps the sums."""
+
+
+class ScalesInPlace:
+    def __call__(self, rewards: NDArray[np.float64], /) -> Any:
+        rewards *= 2
+        return rewards.copy()
+
+
+class OneForAll:
+    def __call__(self, rewards: NDArray[np.float64], /) -> Any:
+        return rewards.mean()
+
+
 # ---- history formats
 
 

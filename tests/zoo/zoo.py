@@ -56,6 +56,10 @@ def _actions(make: Any) -> Callable[[], Report]:
     return lambda: testing.check_action_processor(make, spaces=_SPACES)
 
 
+def _rewards(make: Any) -> Callable[[], Report]:
+    return lambda: testing.check_reward_processor(make)
+
+
 def _recorder(kind: type[parts.Recorder]) -> Callable[[], Report]:
     return _format(parts.format_of(kind))
 
@@ -141,6 +145,11 @@ def _specimens() -> Iterator[Specimen]:
     yield Specimen("an action processor leaves the bounds", "announced-space", _actions(parts.DoublesInstead))
     yield Specimen("an action processor works in place", "keeps-its-input", _actions(parts.ActsInPlace))
 
+    yield Specimen("a reward processor returns one number", "one-number-per-reward", _rewards(parts.OneForAll))
+    yield Specimen("a reward processor works in place", "keeps-its-input", _rewards(parts.ScalesInPlace))
+    yield Specimen("a reward processor takes rows for envs", "keeps-envs-apart", _rewards(parts.SumsByRow))
+    yield Specimen("a reward processor never forgets", "begin-episodes", _rewards(parts.SumsForEver))
+
     yield Specimen("a format has no open", "contract", _format(parts.WithoutOpen))
     yield Specimen("a format raises ValueError for a space", "open", _format(parts.RefusesWithValueError))
     yield Specimen("a format loses an env", "one-history-per-env", _recorder(parts.LosesAnEnv))
@@ -206,6 +215,7 @@ GOOD: dict[str, Callable[[], Report]] = {
     "observation processor": _observations(parts.Double),
     "observation processor with state": _observations(parts.Previous),
     "action processor": _actions(parts.Halve),
+    "reward processor": _rewards(parts.RewardSums),
     "history format": _format(parts.Format),
     "agent": _agent(parts.Sign),
     "agent with state": _agent(parts.Alternating),

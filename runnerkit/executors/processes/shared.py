@@ -245,7 +245,7 @@ class SharedBlock(Block):
         yield "observations", 1
         if self.raw is self.observations or self.layout.keep_raw:
             yield "raw", 1
-        for name in ("actions", "env_actions", "rewards", "terminated", "truncated"):
+        for name in ("actions", "env_actions", "rewards", "processed_rewards", "terminated", "truncated"):
             yield name, 0
 
     @property

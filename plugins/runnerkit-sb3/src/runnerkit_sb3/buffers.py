@@ -47,7 +47,7 @@ def fill_replay_buffer(buffer: ReplayBuffer | DictReplayBuffer, histories: Histo
             _row(batch.observations, t),
             _row(batch.next_observations, t),
             actions[t],
-            batch.rewards[t],
+            batch.processed_rewards[t],
             done[t],
             [{"TimeLimit.truncated": bool(timeout)} for timeout in timeouts[t]],
         )
@@ -116,7 +116,7 @@ def _batch(histories: Histories, buffer: BaseBuffer) -> tuple[ArrayHistory[Any, 
 
 def _bootstrapped(model: OnPolicyAlgorithm, batch: ArrayHistory[Any, Any]) -> NDArray[np.float64]:
     """Return the rewards with the discounted value of the final observation where an episode was truncated."""
-    rewards = batch.rewards.copy()
+    rewards = batch.processed_rewards.copy()
     where = batch.truncated & ~batch.terminated
     if where.any():
         finals = model.policy.obs_to_tensor(_select(batch.next_observations, where))[0]

@@ -27,7 +27,7 @@ def _tensordict(history: ArrayHistory[Any, Any], env_index: int, reward_dtype: s
         )
     steps = [len(history)]
     ended = {"terminated": _flags(history.terminated), "truncated": _flags(history.truncated)}
-    reward = torch.from_numpy(history.rewards).unsqueeze(-1).to(getattr(torch, reward_dtype))
+    reward = torch.from_numpy(history.processed_rewards).unsqueeze(-1).to(getattr(torch, reward_dtype))
     following = {"observation": _tree(history.next_observations, steps), "reward": reward, **ended}
     following["done"] = ended["terminated"] | ended["truncated"]
     episode = np.empty(len(history), np.int64)
