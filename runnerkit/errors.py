@@ -17,7 +17,8 @@ Every error names the thing that is wrong, what was expected, what was given, an
         ├── ProcessorError      (PluginError)   a processor raised, or its output does not fit its space
         ├── AgentError                          the agent raised, or did not return a batch of actions
         └── EnvError                            an env raised; says which env, episode, seed, step and action
-            └── EnvSpaceError                   what an env returned does not fit its own spaces
+            ├── EnvSpaceError                   what an env returned does not fit its own spaces
+            └── EnvTimeoutError                 an env did not answer in time
 
 Ctrl-C ends a rollout with RolloutInterrupted, which is a KeyboardInterrupt: `except Exception` does not catch it.
 
@@ -45,6 +46,7 @@ __all__ = [
     "EnvError",
     "EnvSpaceError",
     "EnvSpaceWarning",
+    "EnvTimeoutError",
     "LockError",
     "MemoryBudgetError",
     "MissingDependencyError",
@@ -219,6 +221,13 @@ class EnvError(RolloutError):
 
 class EnvSpaceError(EnvError):
     """Raised when an env returns an observation, reward or flag that does not fit its own spaces."""
+
+
+class EnvTimeoutError(EnvError):
+    """Raised when an env does not answer within `step_timeout`, `reset_timeout` or `make_timeout`.
+
+    The env has been given up: its process was killed, or its thread was left behind. Build a new runner to go on.
+    """
 
 
 class EnvSpaceWarning(UserWarning):

@@ -83,7 +83,7 @@ class EndReason(enum.StrEnum):
         CUT: "cut". The rollout ended first; the episode continues in the next rollout.
         INTERRUPTED: "interrupted". Ctrl-C or a fault elsewhere stopped the rollout; the episode does not continue.
         CRASHED: "crashed". The env itself failed.
-        TIMED_OUT: "timed out". An executor with a deadline gave the env up. The built-in executors have no deadline.
+        TIMED_OUT: "timed out". The env did not answer in time, see `step_timeout`, and was given up.
 
     """
 
@@ -98,10 +98,9 @@ class EndReason(enum.StrEnum):
     CRASHED = "crashed"
     """The env itself failed."""
     TIMED_OUT = "timed out"
-    """The env did not answer in time, and an executor with a deadline gave it up.
+    """The env did not answer in time, see the runner's `step_timeout` and `reset_timeout`, and was given up.
 
-    Such an executor logs it with `EpisodeLog.begin`, or raises an `EnvError` with this `end_reason`. The built-in
-    executors have no deadline and never set it.
+    An executor says so with `EpisodeLog.begin`, or raises an `EnvError` with this `end_reason`.
     """
 
 
@@ -234,6 +233,9 @@ class RunOptions:
         thread_safe: whether envs may be stepped in several threads at once; None if unknown.
         isolate: whether every env must run outside of the calling process.
         strict_spaces: whether an env that breaks its own spaces is an error, even if no data is lost.
+        step_timeout: the most seconds that one step of an env may take; None if it may take any time.
+        reset_timeout: the same for a reset.
+        make_timeout: the same for making the env.
 
     """
 
@@ -244,6 +246,15 @@ class RunOptions:
     thread_safe: bool | None = None
     isolate: bool = False
     strict_spaces: bool = False
+    step_timeout: float | None = None
+    reset_timeout: float | None = None
+    make_timeout: float | None = None
+
+    @property
+    def timeouts(self) -> dict[str, float]:
+        """The timeouts that are set, by name."""
+        given = {name: getattr(self, name) for name in ("step_timeout", "reset_timeout", "make_timeout")}
+        return {name: seconds for name, seconds in given.items() if seconds is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,6 +133,9 @@ class PlainOptions(TypedDict, total=False):
     thread_safe: bool | None
     isolate: bool
     strict_spaces: bool
+    step_timeout: float | None
+    reset_timeout: float | None
+    make_timeout: float | None
     lock: str | os.PathLike[str] | None
     render_mode: str | None
     env_options: Mapping[str, Any] | None

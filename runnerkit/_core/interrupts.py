@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-__all__ = ["Interrupt"]
+__all__ = ["Interrupt", "deadline"]
 
 
 class Interrupt:
@@ -27,6 +29,8 @@ class Interrupt:
     def __init__(self) -> None:
         self.requested: bool = False
         """Whether Ctrl-C was pressed."""
+        self.stops: bool = False
+        """Whether no further step is to be made: Ctrl-C was pressed, or the deadline has passed."""
         self.forced: bool = False
         """Whether it was pressed again."""
         self.is_over: bool = False
@@ -61,4 +65,25 @@ class Interrupt:
         if self.requested:
             self.forced = True
             raise KeyboardInterrupt
-        self.requested = True
+        self.requested = self.stops = True
+
+
+@contextlib.contextmanager
+def deadline(interrupt: Interrupt, seconds: float | None) -> Iterator[None]:
+    """Let the rollout stop after so many seconds, as if its steps were up; None lets it run."""
+    if seconds is None:
+        yield
+        return
+
+    def stop() -> None:
+        interrupt.stops = True
+
+    timer = threading.Timer(seconds, stop)
+    timer.name, timer.daemon = "runnerkit-deadline", True
+    try:
+        timer.start()
+        yield
+    finally:
+        timer.cancel()
+        if timer.ident is not None:
+            timer.join()

@@ -38,7 +38,8 @@ from runnerkit._rollout.ordering import check_order
 from runnerkit._rollout.parts import Part, find_part
 from runnerkit.agents import SupportsBeginEpisodes
 from runnerkit.errors import ArgumentError, EnvError, PluginError, RolloutError, RunnerKitError, SpaceError
-from runnerkit.executors.base import Executor, MakeExecutor, SupportsAllocate, SupportsVectorEnvs
+from runnerkit.executors.base import Executor, MakeExecutor, SupportsAllocate, SupportsTimeouts, SupportsVectorEnvs
+from runnerkit.executors.hanging import WATCH
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.executors.share import SeedSchedule
 from runnerkit.executors.vector.executor import VectorExecutor
@@ -174,6 +175,7 @@ class Blueprint:
             return self._build(make_env, claims)
         except BaseException:
             claims.release()
+            WATCH.rest()
             raise
 
     def _build(self, make_env: EnvMaker, claims: Claims) -> Assembly:
@@ -206,7 +208,8 @@ class Blueprint:
                 if isinstance(first, VectorEnv):
                     return self._build_lockstep(first, schedule, claims, instead_of=executor)
                 makes = functools.partial(_first_or_made, [first], make)
-            facts = executor.open(makes, self.config.run)
+            with WATCH.over(executor):
+                facts = executor.open(makes, self.config.run)
             return self._fit(facts, schedule, executor, Seeding(), claims)
         except BaseException as error:
             close_after(error, executor.close)
@@ -267,12 +270,25 @@ class Blueprint:
             fault = sentences.lacks_attribute(EXECUTOR.what, type(executor).__name__, "workers", "how many step envs")
         if fault:
             raise PluginError(f"{what}: {fault}")
+        self._check_timeouts(executor)
         return executor
+
+    def _check_timeouts(self, executor: Executor) -> None:
+        """Refuse timeouts where a call of an env cannot be given up."""
+        timeouts = " and ".join(self.config.run.timeouts)
+        if timeouts and not (isinstance(executor, SupportsTimeouts) and executor.can_time_out):
+            raise ArgumentError(
+                f"{timeouts} cannot be kept by executor={self.config.executor_name!r}: it cannot interrupt an env that "
+                "hangs. Use executor='processes', which kills the env's process, or 'threads', which leaves the env's "
+                "thread behind."
+            )
 
     def _refused_to_vectors(self, executor: Executor) -> str | None:
         """Return what was asked for that cannot be of a vector env, as it would have to be shared out."""
         if self.config.workers is not None:
             return f"workers={self.config.workers}"
+        if self.config.run.timeouts:
+            return " and ".join(self.config.run.timeouts)
         takes = isinstance(executor, SupportsVectorEnvs) and executor.takes_vector_envs
         return None if takes else f"executor={self.config.executor_name!r}"
 
@@ -440,4 +456,5 @@ def close_dropped(executor: Executor, close_recorder: Callable[[], None], claims
     finally:
         claims.release()
         close_recorder()
+        WATCH.rest()
         warnings.warn(f"{name} was dropped without close(). Use it in a with statement.", ResourceWarning, stacklevel=2)

@@ -25,7 +25,7 @@ from runnerkit.processors import ActionPostprocessor, ActionPreprocessor, Reward
 from runnerkit.records import EpisodeSchedule, RunOptions
 from runnerkit.typing import RunnerOptions
 
-__all__ = ["Named", "RunnerConfig", "check_callable", "explains_wrong_calls", "is_count"]
+__all__ = ["Named", "RunnerConfig", "check_callable", "check_seconds", "explains_wrong_calls", "is_count"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -88,8 +88,12 @@ class RunnerConfig:
             raise ArgumentError(f"lock must be the path of a file, not {given['lock']!r}.")
         for what in ("preprocessors", "postprocessors", "reward_processors"):
             _check_list(given.get(what, ()), what)
+        for name in ("step_timeout", "reset_timeout", "make_timeout"):
+            check_seconds(given.get(name), name)
         plain = {name: given.pop(name) for name in _PLAIN & given.keys()}
         run = RunOptions(secrets.randbits(63) if seed is None else int(seed), **plain)
+        if run.timeouts and given.get("executor", "auto") == "auto":
+            given["executor"] = "processes"  # the only one that can end an env that hangs
         return cls(env=env, n_envs=int(n_envs), history=history, log_level=log_level, run=run, **given)
 
     @property
@@ -140,6 +144,13 @@ def check_callable(given: object, what: str, wanted: str) -> None:
     """Raise ArgumentError if an argument that may be None is neither that nor callable."""
     if given is not None and not callable(given):
         raise ArgumentError(f"{what} must be {wanted}, not {given!r}.")
+
+
+def check_seconds(given: object, what: str) -> None:
+    """Raise ArgumentError if an argument that may be None is neither that nor a positive number of seconds."""
+    is_number = isinstance(given, int | float | np.number) and not isinstance(given, bool)
+    if given is not None and not (is_number and 0 < given < float("inf")):  # type: ignore[operator]
+        raise ArgumentError(f"{what} must be a positive number of seconds, or None for no limit, not {given!r}.")
 
 
 def _check_count(what: str, value: object) -> None:

@@ -16,12 +16,13 @@ from gymnasium import Space
 from typing_extensions import TypeVar, Unpack, override
 
 from runnerkit._core.interrupts import Interrupt
+from runnerkit._core.interrupts import deadline as stop_after
 from runnerkit._core.loglevel import gymnasium_log_level
 from runnerkit._core.types import ActArrayT, ActT, AnyEnv, AnyVectorEnv, MakeEnv, ObsArrayT, ObsT, TensorLike
 from runnerkit._envs.resolve import EnvMaker, seed_spaces, told
 from runnerkit._plugins.manager import Plugins, installed_plugins
 from runnerkit._rollout.assembly import Assembly, Blueprint, close_dropped
-from runnerkit._rollout.config import RunnerConfig, check_callable, explains_wrong_calls
+from runnerkit._rollout.config import RunnerConfig, check_callable, check_seconds, explains_wrong_calls
 from runnerkit._rollout.ends import tell_of
 from runnerkit._rollout.env_states import EnvStates
 from runnerkit._rollout.loop import Rollout
@@ -32,6 +33,7 @@ from runnerkit._rollout.stream import batches, check_streams
 from runnerkit.agents import Agent
 from runnerkit.errors import ArgumentError, ClosedError, RolloutError, RolloutInterrupted
 from runnerkit.executors.base import SupportsReport
+from runnerkit.executors.hanging import WATCH
 from runnerkit.history.arrays import ArrayHistory, HistoryT
 from runnerkit.history.base import HistoryFormat, SupportsAppend
 from runnerkit.history.ended import EpisodeCallback
@@ -95,6 +97,12 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             "processes".
         strict_spaces: raise EnvSpaceError where an env breaks its own spaces, even if no data is lost. Otherwise this
             is an EnvSpaceWarning.
+        step_timeout: the most seconds that one step of an env may take; then EnvTimeoutError is raised. It needs
+            "processes", which kills the env's process, or "threads", which leaves the env's thread behind. Then the
+            calling thread steps no env itself, and "auto" means "processes". Without a timeout, a call of more than
+            60 s is warned of.
+        reset_timeout: the same for a reset.
+        make_timeout: the same for making an env.
         render_mode: the render mode of the envs: "rgb_array" or "human" for `rollout(render=True)`.
         env_options: more keyword arguments for `gymnasium.make`, or for the factory.
         lock: a file that `runnerkit lock -o run.lock` wrote. A runner of other parts or versions is refused.
@@ -477,6 +485,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         fps: int = 30,
         *,
         episodes: int | None = None,
+        deadline: float | None = None,
         progress: ProgressCallback | None = None,
         on_episode: EpisodeCallback[ObsT, ActT] | None = None,
         on_interrupt: Literal["raise", "return"] = "raise",
@@ -498,6 +507,8 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             episodes: the number of whole episodes to collect over all envs, instead of `steps`. They are the first ones
                 by order of start, so short episodes are not over-represented. All of them are new: an episode that
                 the last rollout cut is given up.
+            deadline: return what there is after so many seconds, as if the steps were up. The step that is under way is
+                finished first; `step_timeout` limits that.
             progress: a function that gets a `Progress`, at most ten times a second.
             on_episode: a function that gets an `EndedEpisode` as soon as an episode ends, or a queue with `put`. Calls
                 come in the order of the last steps; episodes that end in the same step come in the order of their envs.
@@ -525,6 +536,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         """
         check_callable(progress, "progress", "a function that takes a Progress")
         tell_ended = tell_of(on_episode)
+        check_seconds(deadline, "deadline")
         if on_interrupt not in ("raise", "return"):
             raise ArgumentError(f"on_interrupt must be 'raise' or 'return', not {on_interrupt!r}.")
         if self._owes_interrupt:
@@ -545,7 +557,8 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
                 self._was_interrupted = False
                 rollout = Rollout(self._parts, self._standing, plan, agent, screen, progress, tell_ended)
                 try:
-                    histories = rollout.run(interrupt)
+                    with stop_after(interrupt, deadline):
+                        histories = rollout.run(interrupt)
                 except BaseException:
                     if not rollout.is_over:  # what was raised may have come as it was being finished
                         self._standing.abandon()
@@ -632,6 +645,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
                 finally:
                     self._parts.claims.release()
                     self._parts.close_recorder()
+                    WATCH.rest()
         if interrupt.requested:
             raise KeyboardInterrupt  # now that nothing is left behind
 

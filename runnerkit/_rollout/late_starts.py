@@ -76,7 +76,7 @@ class LateStarts:
         first, n_envs, is_told = at.t, block.n_envs, port.row_aware is not None
         try:
             for t in range(first, last):
-                if interrupt.requested:
+                if interrupt.stops:
                     return
                 n = len(active)
                 actions = any_actions.copy()  # the env's own, to keep or to spoil

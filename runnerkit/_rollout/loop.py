@@ -26,6 +26,7 @@ from runnerkit._rollout.progress import Reporter
 from runnerkit._rollout.rendering import Screen
 from runnerkit._rollout.starts import PromptStarts, Read, Starts
 from runnerkit.errors import EnvError, RolloutError
+from runnerkit.executors.hanging import WATCH
 from runnerkit.history.block import Block
 from runnerkit.records import EndReason, ProgressCallback
 
@@ -82,7 +83,7 @@ class Rollout:
     def run(self, interrupt: Interrupt) -> list[object]:
         """Return one history per env; `interrupt.requested` says whether Ctrl-C ended the rollout early."""
         self._advance(interrupt, starts=True)
-        missing = None if interrupt.requested else self._missing_episodes()
+        missing = None if interrupt.stops else self._missing_episodes()
         histories = self._finish(EndReason.INTERRUPTED if interrupt.requested else EndReason.CUT)
         try:
             self._standing.warn()
@@ -126,6 +127,7 @@ class Rollout:
 
     def _advance(self, interrupt: Interrupt, *, starts: bool) -> None:
         """Make the steps. What is raised has the histories; after Ctrl-C, `interrupt.requested` is set."""
+        WATCH.begin(self._parts.executor, self._where)
         try:
             if starts:
                 self._parts.executor.attach(self._block)
@@ -135,7 +137,7 @@ class Rollout:
             if interrupt.forced:  # anything may be half done
                 self._ledger.abandon()
                 raise
-            interrupt.requested = True
+            interrupt.requested = interrupt.stops = True
         except RolloutError as error:
             self._ledger.locate(error, breaks_off=not self._drawing)
             error.histories = self._finish(EndReason.INTERRUPTED)
@@ -143,6 +145,11 @@ class Rollout:
         except BaseException as error:  # sys.exit() in an env, or what a signal handler raised
             self._hand_along(error)
             raise
+        finally:
+            WATCH.end(self._parts.executor)
+
+    def _where(self) -> str:
+        return f"step {self._at.t} of the rollout"
 
     def _start(self) -> None:
         indices: Sequence[int] = range(self._parts.spec.n_envs)
@@ -172,7 +179,7 @@ class Rollout:
         read = self._read
         if read is not None:  # all but the last step, in which nobody is to begin again
             self._starts.run_plainly(self._port, read, self._last_restart, interrupt, self._ends)
-        while self._goes_on() and not interrupt.requested:
+        while self._goes_on() and not interrupt.stops:
             self._step()
 
     def _goes_on(self) -> bool:

@@ -98,7 +98,7 @@ class PromptStarts:
         observations, recorded, active, n = block.observations[0], block.actions[0], at.active, len(at.active)
         choose, step = port.choose, self._parts.executor.step
         for t in range(at.t, last):
-            if interrupt.requested:
+            if interrupt.stops:
                 return
             try:
                 actions = read(choose(observations[t].copy()), n)

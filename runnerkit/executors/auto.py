@@ -10,6 +10,7 @@ from runnerkit._core.cores import share_out
 from runnerkit._core.spaces import Rows
 from runnerkit._core.types import AnyEnv
 from runnerkit.errors import EnvError
+from runnerkit.executors.calls import Doing
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.executors.threads import MOST_THREADS, ThreadsExecutor
 from runnerkit.executors.trial import WAITS, Trial, Way
@@ -134,6 +135,10 @@ class AutoExecutor:
     def render(self, env_indices: Sequence[int], /) -> list[object]:
         """Return what each env's `render()` returns."""
         return self._now.render(env_indices)
+
+    def doing(self) -> list[Doing]:
+        """Return the calls of envs that are under way."""
+        return self._now.doing()
 
     def close(self) -> None:
         """Close all envs, each where it is, and end the threads."""

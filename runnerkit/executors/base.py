@@ -7,11 +7,21 @@ from typing import Protocol, runtime_checkable
 
 from runnerkit._core.spaces import Rows
 from runnerkit._core.types import AnyEnv
+from runnerkit.executors.calls import Doing
 from runnerkit.history.block import Block, BlockLayout
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, RunOptions
 
-__all__ = ["Executor", "MakeExecutor", "SupportsAllocate", "SupportsReport", "SupportsTuning", "SupportsVectorEnvs"]
+__all__ = [
+    "Executor",
+    "MakeExecutor",
+    "SupportsAllocate",
+    "SupportsReport",
+    "SupportsTimeouts",
+    "SupportsTuning",
+    "SupportsVectorEnvs",
+    "SupportsWatching",
+]
 
 
 class Executor(Protocol):
@@ -88,6 +98,25 @@ class SupportsVectorEnvs(Protocol):
     @property
     def takes_vector_envs(self) -> bool:
         """Whether a factory may make a vector env, which then steps all its envs itself, instead of the executor."""
+        ...
+
+
+@runtime_checkable
+class SupportsTimeouts(Protocol):
+    """An executor that can give up an env that does not answer; `RunOptions.timeouts` says after how many seconds."""
+
+    @property
+    def can_time_out(self) -> bool:
+        """Whether it can."""
+        ...
+
+
+@runtime_checkable
+class SupportsWatching(Protocol):
+    """An executor that can tell another thread what its envs are busy with, so that one that hangs is named."""
+
+    def doing(self) -> Sequence[Doing]:
+        """Return the calls of envs that are under way."""
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runnerkit.errors import ArgumentError
+from runnerkit.executors.calls import Doing
 from runnerkit.executors.share import Share
 
 __all__ = ["SerialExecutor"]
@@ -18,6 +19,11 @@ class SerialExecutor(Share):
         if workers not in (None, 1):
             raise ArgumentError(f"executor='serial' has 1 worker, not {workers}. Use executor='threads' for more.")
         super().__init__(range(n_envs))
+
+    def doing(self) -> list[Doing]:
+        """Return the call of an env that is under way, if there is one."""
+        call = self.call_under_way()
+        return [] if call is None else [call]
 
     @staticmethod
     def workers_to_try(n_envs: int, /) -> list[int | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
@@ -18,6 +18,7 @@ from runnerkit._core.spaces import Column, Layout, MisfitError, Rows, RowWriter,
 from runnerkit._core.types import AnyEnv
 from runnerkit._core.wording import FIX_ENV, result_kind
 from runnerkit.errors import EnvError, EnvSpaceError, RunnerKitError
+from runnerkit.executors.calls import Doing, Phase
 from runnerkit.executors.hanging import CloseWatch
 from runnerkit.executors.thread_safety import is_thread_safe
 from runnerkit.history.block import Block
@@ -30,6 +31,14 @@ _FIRST_CHUNK = 64
 _UNPACKED = object()
 _NO = np.False_  # NumPy has only one, so that flags are mostly compared by identity
 _GOES_ON = (False, False)
+
+
+class SupportsStep(Protocol):
+    """What steps an env: the env, or what stands before it."""
+
+    def step(self, action: Any, /) -> Any:
+        """Return (observation, reward, terminated, truncated, info)."""
+        ...
 
 
 class SeedSchedule:
@@ -87,7 +96,9 @@ class Share:
         self._layout: Layout
         self._log: EpisodeLog
         self._active: Sequence[int] = ()  # the last envs that were stepped, and all it takes to step them
-        self._stepped: list[tuple[int, AnyEnv, Any]] = []
+        self._stepped: list[tuple[int, SupportsStep, Any]] = []
+        self._turn: Any = iter(())  # of the step that is under way: how far it is, for those who watch
+        self._call: tuple[int, int] | None = None  # another call that is under way: (phase, env index)
 
     # ---- life
 
@@ -104,6 +115,7 @@ class Share:
             raise
 
     def _make(self, make_env: Callable[[int], AnyEnv], i: int) -> EnvFacts:
+        self._call = Phase.MAKE, i
         try:
             env = make_env(i)
             if not isinstance(env, gymnasium.Env):
@@ -121,10 +133,14 @@ class Share:
             raise  # an unknown env id, say, is no fault of env 0
         except Exception as error:
             raise EnvError(f"could not be made: {describe(error)}", env_index=i) from error
+        finally:
+            self._call = None
 
     def attach(self, block: Block | None, /) -> None:
         """Write into this block from now on; None lets go of the last one."""
         self._active, self._stepped = (), []
+        if block is None and self._block is None:
+            return  # what was raised came before it was attached
         if block is None:
             self._block = None
             del self._raw, self._write, self._rows, self._open_row, self._open_rewards, self._flags
@@ -215,10 +231,13 @@ class Share:
         """Return what each env's `render()` returns."""
         frames: list[object] = []
         for i in env_indices:
+            self._call = Phase.RENDER, i
             try:
                 frames.append(self._envs[i].render())
             except Exception as error:
                 raise self._after(self._error(i, f"failed to render: {describe(error)}")) from error
+            finally:
+                self._call = None
         return frames
 
     # ---- episodes
@@ -237,7 +256,7 @@ class Share:
     def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> list[int]:
         """Step the given envs, `actions[k]` for env `active[k]`; return those whose episode ended."""
         if active is not self._active:
-            self._stepped, self._active = [(i, self._envs[i], self._rows.slots[i]) for i in active], active
+            self._stepped, self._active = [(i, self._stepper(i), self._rows.slots[i]) for i in active], active
         ended: list[int] = []
         target, rewards = self._open_row(row), self._open_rewards(at)
         i = -1
@@ -246,8 +265,9 @@ class Share:
         reward: Any = None
         terminated: Any = None
         truncated: Any = None
+        self._turn = turn = iter(self._stepped)
         try:
-            for (i, env, slot), action in zip(self._stepped, actions):  # noqa: B905  (strict costs)
+            for (i, env, slot), action in zip(turn, actions):  # noqa: B905  (strict costs)
                 try:
                     result = env.step(action)
                 except Exception as error:
@@ -276,9 +296,11 @@ class Share:
                 if info and self._keep_infos:
                     self._log.infos.append((i, at, _kept(info)))
         except EnvError as raised:
+            self._turn = iter(())
             raised.action = copy.deepcopy(action)
             raise
         except Exception as error:
+            self._turn = iter(())
             fault = self._bad_step(i, result, (reward, terminated, truncated), error)
             fault.action = copy.deepcopy(action)
             raise fault from error
@@ -302,7 +324,7 @@ class Share:
     def _reset(self, i: int, row: int, episode_index: int, seed: int | None, options: Mapping[str, Any] | None) -> None:
         self._episode[i], self._seed[i] = episode_index, seed
         try:
-            result: Any = self._envs[i].reset(seed=seed, options=None if options is None else dict(options))
+            result: Any = self._reset_env(i, seed, None if options is None else dict(options))
         except Exception as error:
             raise self._after(self._error(i, f"raised in reset: {describe(error)}")) from error
         try:
@@ -317,6 +339,28 @@ class Share:
                 self._log.reset_infos.append((i, episode_index, _kept(info)))
         except Exception as error:
             raise self._after(self._bad_reset(i, result, error)) from error
+
+    def _stepper(self, i: int) -> SupportsStep:
+        """Return what steps an env."""
+        return self._envs[i]
+
+    def _reset_env(self, i: int, seed: int | None, options: dict[str, Any] | None) -> Any:
+        self._call = Phase.RESET, i
+        try:
+            return self._envs[i].reset(seed=seed, options=options)
+        finally:
+            self._call = None
+
+    def call_under_way(self) -> Doing | None:
+        """Return which call of an env is under way, for another thread that watches this one."""
+        call, turn = self._call, self._turn
+        if call is not None:
+            return Doing(*call, self._episode.get(call[1]), call)
+        _, stepped, *reached = turn.__reduce__()  # a list's iterator tells how far it is, which costs a step nothing
+        if not reached or not reached[0]:
+            return None
+        i = stepped[0][reached[0] - 1][0]
+        return Doing(Phase.STEP, i, self._episode.get(i), (turn, reached[0]))
 
     # ---- faults
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeAlias
+from typing import Any, Final, Generic, Protocol, TypeAlias
 
 from typing_extensions import TypeVar
 
 from runnerkit._core.spaces import Rows
-from runnerkit.errors import RunnerKitError
+from runnerkit.errors import EnvError, RunnerKitError
 from runnerkit.executors.share import Share, first_fault
+from runnerkit.executors.waiting import Patience
 from runnerkit.records import EpisodeStart
 
 __all__ = ["Call", "SharingExecutor", "Worker"]
@@ -42,6 +44,8 @@ class Worker(Protocol):
         ...
 
 
+_FAULT_S: Final = 30.0  # how long helpers may take to end their step after a fault of the own share
+
 WorkerT = TypeVar("WorkerT", bound=Worker)
 
 
@@ -56,6 +60,7 @@ class SharingExecutor(Generic[WorkerT]):
         self._own: Share = own
         self._helpers: list[WorkerT] = []
         self._pid: int = os.getpid()
+        self._patience: Patience = Patience()
         self._split_for: Sequence[int] = ()
         self._parts: list[tuple[slice, list[int]]] = []
         """For each share, the caller's first: which rows of a batch are its own, and for which envs."""
@@ -74,7 +79,12 @@ class SharingExecutor(Generic[WorkerT]):
             self._split(active)
             self._split_for = active
         calls = [(at, row, actions[where], mine, restart) if mine else None for where, mine in self._parts]
-        own, *answers = self._all("step", calls)
+        try:
+            own, *answers = self._all("step", calls)
+        except EnvError as fault:
+            if not fault.after_step and fault.action is None and fault.env_index in active:  # of one that hung, or died
+                fault.action = copy.deepcopy(actions[list(active).index(fault.env_index)])
+            raise
         ended: list[int] = own or []
         for (_, mine), answer in zip(self._parts[1:], answers, strict=True):
             if mine:
@@ -145,7 +155,11 @@ class SharingExecutor(Generic[WorkerT]):
         return answers
 
     def _own_failed(self, fault: BaseException, /) -> None:
-        """Take note that the own share failed, before the helpers are waited for."""
+        """Wait for the helpers, since the own share failed, but not for ever: one of their envs may hang."""
+        if isinstance(fault, EnvError):
+            self._patience.limit(_FAULT_S)
+        else:
+            self._patience.lose(fault)
 
     def _require_own_process(self) -> None:
         """Raise RunnerKitError in a fork of the process that the helpers work for."""

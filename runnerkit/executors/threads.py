@@ -7,13 +7,10 @@ on free-threaded CPython.
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import functools
-import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from typing_extensions import override
 
@@ -21,27 +18,27 @@ from runnerkit._core.cores import share_out, spinners, usual_workers
 from runnerkit._core.faults import close_after
 from runnerkit._core.spaces import Rows
 from runnerkit._core.types import AnyEnv
+from runnerkit.errors import ArgumentError
+from runnerkit.executors.calls import Doing, limits_of
 from runnerkit.executors.share import Share
 from runnerkit.executors.sharing import SharingExecutor
 from runnerkit.executors.trial import WAITS
-from runnerkit.executors.waiting import SpinQueue, has_gil
+from runnerkit.executors.waiting import has_gil
+from runnerkit.executors.worker_thread import CLOSE_S, TimedShare, WorkerThread
 from runnerkit.history.block import Block
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, ExecutorReport, RunOptions
 
 __all__ = ["MOST_THREADS", "Spreading", "ThreadsExecutor"]
 
-_CLOSE_S: Final = 30.0  # how long envs may take to close
 _UNCOUNTED: Final = 1  # first steps of an env build what later ones find
 _WATCHED: Final = 4  # steps, the uncounted one included
 
 MOST_THREADS: Final = 128
 """The largest number of threads, unless `workers` asks for more."""
 
-_Call: TypeAlias = "tuple[Callable[..., Any], tuple[Any, ...]] | None"
 
-
-class ThreadsExecutor(SharingExecutor["WorkerThread"]):
+class ThreadsExecutor(SharingExecutor[WorkerThread]):
     """Steps n envs in `workers` threads, the calling one included; finds the number itself if it is not given.
 
     Each env is made, reset, stepped, rendered and closed by one thread, unless it is known to be thread-safe. Envs
@@ -58,12 +55,15 @@ class ThreadsExecutor(SharingExecutor["WorkerThread"]):
     `_make_share` may be the `part` of a share whose envs are made already. Then do not call `open`, and pass `workers`.
     """
 
+    can_time_out: bool = True
+
     def __init__(
         self, n_envs: int, workers: int | None = None, *, _make_share: Callable[[Sequence[int]], Share] = Share
     ) -> None:
         self._places_by_core: list[range] = share_out(n_envs, workers)
         self.workers: int = len(self._places_by_core)
         self._n_envs = n_envs
+        self._asked_for = workers
         self._block: Block | None = None
         self._spreading: Spreading | None = None
         """Finds out whether envs wait; None once that is known."""
@@ -72,13 +72,14 @@ class ThreadsExecutor(SharingExecutor["WorkerThread"]):
         self._is_free: bool = workers is None and self.workers < n_envs
         own, *others = self._places_by_core
         super().__init__(_make_share(own[:1] if self._is_free else own))
+        self._limits: dict[int, float] = {}
         if not self._is_free:
             self._start([_make_share(env_indices) for env_indices in others], self.release)
 
     def _start(self, shares: Sequence[Share], undo: Callable[[], None]) -> None:
         try:
             for share in shares:
-                self._helpers.append(WorkerThread(share))
+                self._helpers.append(WorkerThread(share, self._patience, self._limits))
                 self._helpers[-1].start()
         except BaseException as error:  # there may be a limit to the number of threads, or Ctrl-C
             close_after(error, undo)
@@ -96,6 +97,8 @@ class ThreadsExecutor(SharingExecutor["WorkerThread"]):
 
     def open(self, make_env: Callable[[int], AnyEnv], options: RunOptions, /) -> list[EnvFacts]:
         """Make each env in its own thread, one after the other: factories need not be thread-safe."""
+        if options.timeouts:
+            self._live_apart(options)
         try:
             facts = self._own.open(make_env, options)
             if self._is_free:
@@ -109,6 +112,17 @@ class ThreadsExecutor(SharingExecutor["WorkerThread"]):
         if self._spreading is not None:
             self._spreading.is_safe = all(fact.thread_safe for fact in facts)
         return facts
+
+    def _live_apart(self, options: RunOptions) -> None:
+        """Give each env a thread of its own, so that one that hangs can be left behind alone."""
+        if self._asked_for not in (None, self._n_envs):
+            raise ArgumentError(
+                f"With {' and '.join(options.timeouts)}, executor='threads' has a thread for each env, so that one "
+                f"that hangs can be left behind alone. Leave workers={self._asked_for} out."
+            )
+        self.release()
+        self._own, self._is_free, self._limits, self.workers = Share(()), False, limits_of(options), self._n_envs
+        self._start([TimedShare([i]) for i in range(self._n_envs)], self.release)
 
     def _settle_in(self, make_env: Callable[[int], AnyEnv], *, is_safe: bool) -> list[EnvFacts]:
         """Decide where the envs will live, start the threads, and make the other envs of the calling one."""
@@ -124,11 +138,21 @@ class ThreadsExecutor(SharingExecutor["WorkerThread"]):
     def attach(self, block: Block | None, /) -> None:
         """Write into this block from now on; None lets go of the last one."""
         self._require_own_process()
+        if block is not None:
+            self._patience.regain()
+        for helper in self._helpers:
+            helper.settle()
+        lost = [helper for helper in self._helpers if helper.loss is not None]
+        if block is not None:
+            for helper in lost:
+                helper.require_presence()
+        elif self._block is not None and any(not isinstance(helper.share, TimedShare) for helper in lost):
+            self._block.renew()  # an env that is left behind may still write into what there was
         self._block = block
         self._own.attach(block)
         for helper in self._helpers:
-            helper.settle()
-            helper.share.attach(block)
+            if helper not in lost:
+                helper.share.attach(block)
         if block is None:
             spinners.leave(self)
             self.let_spin(False)
@@ -187,7 +211,7 @@ class ThreadsExecutor(SharingExecutor["WorkerThread"]):
             share.env_indices = []
         for other in others:
             other.stop()
-        end = time.monotonic() + _CLOSE_S
+        end = time.monotonic() + CLOSE_S
         for other in others:
             other.join(end)
 
@@ -208,6 +232,10 @@ class ThreadsExecutor(SharingExecutor["WorkerThread"]):
         """Go on with the log of those who stepped these envs before."""
         self._own.take_log(log)  # which is drained first, so that the entries of each env stay in order
 
+    def doing(self) -> list[Doing]:
+        """Return the calls of envs that are under way."""
+        return [doing for share in self._shares() if (doing := share.call_under_way()) is not None]
+
     def close(self) -> None:
         """Close all envs, each in its own thread, and end the threads."""
         if self._is_forked():
@@ -221,7 +249,7 @@ class ThreadsExecutor(SharingExecutor["WorkerThread"]):
             self._own.close()
         except Exception as error:
             errors.append(error)
-        end = time.monotonic() + _CLOSE_S
+        end = time.monotonic() + CLOSE_S
         for helper in helpers:
             errors += helper.join(end)
         if errors:
@@ -287,96 +315,3 @@ class Spreading:
             self.is_over, self.waits = True, least >= WAITS
             what = "the envs wait for at least" if self.waits else "the envs compute: in some steps they wait for only"
             self.reason = f"{what} {least:.0%} of the time"
-
-
-class WorkerThread:
-    """A thread that does for its share what it is told, one call at a time."""
-
-    def __init__(self, share: Share) -> None:
-        self.share: Share = share
-        self._calls: SpinQueue[_Call] = SpinQueue()
-        self._answers: SpinQueue[tuple[Any, BaseException | None]] = SpinQueue()
-        self._closing_faults: list[Exception] = []
-        self._may_be_busy: bool = False
-        name = f"runnerkit-envs-{share.env_indices[0]}-{share.env_indices[-1]}"
-        # No bound method of the helper is in it, so that a dropped runner can be collected.
-        work = functools.partial(_work, share, self._calls, self._answers, self._closing_faults)
-        # Context variables as the caller has them now, such as the precision of decimals and what NumPy does on
-        # overflow, hold for all envs: a new thread would have the defaults.
-        target = functools.partial(contextvars.copy_context().run, work)
-        self._thread: threading.Thread = threading.Thread(target=target, name=name, daemon=True)
-
-    @property
-    def env_indices(self) -> Sequence[int]:
-        """The envs that live there."""
-        return self.share.env_indices
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def let_poll(self, may: bool) -> None:
-        self._calls.may_poll = self._answers.may_poll = may
-
-    def settle(self) -> None:
-        """Wait until nothing is under way: Ctrl-C may have left an answer unheard, or unkept."""
-        if self._may_be_busy:
-            mark = object()
-            self._calls.put((lambda: mark, ()))
-            while self._answers.take()[0] is not mark:
-                pass
-            self._may_be_busy = False
-
-    def submit(self, method: str, /, *args: Any) -> None:
-        """Begin a call of a method of the share."""
-        self.begin(getattr(self.share, method), *args)
-
-    def begin(self, function: Callable[..., Any], *args: Any) -> None:
-        """Begin a call of any function."""
-        self.settle()
-        self._may_be_busy = True
-        self._calls.put((function, args))
-
-    def answer(self) -> Any:
-        """Wait for the end of the call that was begun, and return or raise what it did."""
-        value, fault = self._answers.take()
-        self._may_be_busy = False
-        if fault is not None:
-            raise fault
-        return value
-
-    def stop(self) -> None:
-        self._calls.put(None)
-
-    def join(self, end: float) -> list[Exception]:
-        """Wait for the thread, until `end`, and return what went wrong as its envs closed."""
-        # One that Ctrl-C kept from starting, or from being seen to start, is not waited for.
-        if self._thread is not threading.current_thread() and self._thread.is_alive():
-            self._thread.join(max(0.0, end - time.monotonic()))
-            if self._thread.is_alive():
-                warnings.warn(
-                    f"{self._thread.name} did not end within {_CLOSE_S:g} s: an env hangs in step or in close. The "
-                    "thread is left behind; it ends with the program.",
-                    RuntimeWarning,
-                    stacklevel=3,
-                )
-        return self._closing_faults
-
-
-def _work(
-    share: Share,
-    calls: SpinQueue[_Call],
-    answers: SpinQueue[tuple[Any, BaseException | None]],
-    closing_faults: list[Exception],
-) -> None:
-    while (call := calls.take()) is not None:
-        function, args = call
-        try:
-            answer: tuple[Any, BaseException | None] = function(*args), None
-        except BaseException as fault:
-            answer = None, fault
-        answers.put(answer)
-        del call, function, args, answer  # keep nothing alive while waiting
-    try:
-        share.close(watched=False)  # whoever joins this thread watches
-    except Exception as fault:
-        closing_faults.append(fault)

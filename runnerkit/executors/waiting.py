@@ -9,6 +9,7 @@ the way of those that need its core, or the GIL, so that it has to be allowed to
 from __future__ import annotations
 
 import functools
+import math
 import os
 import queue
 import sys
@@ -16,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-__all__ = ["SpinQueue", "has_gil"]
+__all__ = ["Patience", "SpinQueue", "TooLateError", "has_gil"]
 
 T = TypeVar("T")
 
@@ -30,6 +31,41 @@ def has_gil() -> bool:
     """Whether only one thread at a time runs Python."""
     is_enabled: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)  # new in Python 3.13
     return is_enabled()
+
+
+class TooLateError(Exception):
+    """Whoever is waited for did not answer in time. No TimeoutError, which a signal handler may raise in a wait."""
+
+
+class Patience:
+    """How long the caller waits for its workers: without end, until something breaks a wait off.
+
+    Whoever presses Ctrl-C a second time, or sets an alarm, wants to get out, even if an env hangs.
+    """
+
+    _AFTER_CTRL_C_S = 0.5
+    _AFTER_EXCEPTION_S = 5.0
+
+    def __init__(self) -> None:
+        self.is_limited: bool = False
+        """Whether there is an end."""
+        self._end: float = math.inf
+
+    def left(self) -> float:
+        """Return the seconds that are left."""
+        return max(0.0, self._end - time.monotonic())
+
+    def lose(self, fault: BaseException) -> None:
+        """Set an end, since this fault is to be raised."""
+        self.limit(self._AFTER_EXCEPTION_S if isinstance(fault, Exception) else self._AFTER_CTRL_C_S)
+
+    def limit(self, seconds: float) -> None:
+        """Set an end, unless there is a sooner one."""
+        self._end, self.is_limited = min(self._end, time.monotonic() + seconds), True
+
+    def regain(self) -> None:
+        """Wait without end again."""
+        self._end, self.is_limited = math.inf, False
 
 
 class SpinQueue(Generic[T]):
@@ -47,11 +83,14 @@ class SpinQueue(Generic[T]):
         self._items.put(item)
         self._has_item = True
 
-    def take(self) -> T:
-        """Return the next item as soon as it is there."""
+    def take(self, seconds: float | None = None) -> T:
+        """Return the next item as soon as it is there; raise TooLateError if it is not within so many seconds."""
         if self.may_poll:
             self._poll()
-        item = self._items.get()
+        try:
+            item = self._items.get(True, seconds)
+        except queue.Empty:
+            raise TooLateError from None
         self._has_item = False
         return item
 

@@ -195,6 +195,15 @@ class Block:
             column.resize((len(column) + more, *column.shape[1:]), refcheck=False)
         self.steps = steps
 
+    def renew(self) -> None:
+        """Go on with copies of all columns: an env that was left behind may still write into those before."""
+        raw, env_actions = self.raw, self.env_actions
+        observations, actions = [column.copy() for column in self.observations], [c.copy() for c in self.actions]
+        self.raw = observations if raw is self.observations else [column.copy() for column in raw]
+        self.env_actions = actions if env_actions is self.actions else [column.copy() for column in env_actions]
+        self.observations, self.actions, self.rewards = observations, actions, self.rewards.copy()
+        self.terminated, self.truncated = self.terminated.copy(), self.truncated.copy()
+
     def trim(self, steps: int, *, release: bool = True) -> None:
         """Forget what comes after the given number of steps; `release` its rows, unless somebody may have a view."""
         self.log.infos = [entry for entry in self.log.infos if entry[1] < steps]

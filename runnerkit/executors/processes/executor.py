@@ -26,7 +26,8 @@ from runnerkit._core.memory import total_bytes
 from runnerkit._core.spaces import Rows
 from runnerkit._core.types import AnyEnv
 from runnerkit.errors import ArgumentError, EnvError, MemoryBudgetError, RunnerKitError
-from runnerkit.executors.processes.handover import Patience, can_poll
+from runnerkit.executors.calls import Doing
+from runnerkit.executors.processes.handover import can_poll
 from runnerkit.executors.processes.shared import Arena, Pool, Region, SharedBlock, arena_bytes, has_objects
 from runnerkit.executors.processes.standins import module_being_loaded
 from runnerkit.executors.processes.surroundings import Surroundings
@@ -58,6 +59,8 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
 
     """
 
+    can_time_out: bool = True
+
     def __init__(self, n_envs: int, workers: int | None = None, *, isolate: bool = False) -> None:
         if not hasattr(socket, "send_fds"):
             raise ArgumentError("executor='processes' needs Linux or macOS. Use executor='threads' here.")
@@ -66,7 +69,6 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
         self._n_envs = n_envs
         self._isolate = isolate
         super().__init__(Share(own))
-        self._patience = Patience()
         self._pool = Pool()
         self._block: SharedBlock | None = None
         self._by_mail = False
@@ -82,7 +84,7 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
 
     def open(self, make_env: Callable[[int], AnyEnv], options: RunOptions, /) -> list[EnvFacts]:
         """Start the helpers and make all envs, each in its own process."""
-        if self._isolate or options.isolate:
+        if self._isolate or options.isolate or options.timeouts:  # a call here could not be given up
             self._others.insert(0, range(len(self._own.env_indices)))
             self._own = Share(())
         self._shares = [len(env_indices) for env_indices in self._others]
@@ -95,7 +97,7 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
                     self._helpers.append(
                         WorkerHandle(
                             env_indices, self._n_envs, self._shares, number,
-                            seed=options.seed, patience=self._patience,
+                            options=options, patience=self._patience,
                         )
                     )  # fmt: skip
             call = factory, options, Surroundings.here()
@@ -226,6 +228,11 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
             raise first_fault(faults)
         return ended
 
+    def doing(self) -> list[Doing]:
+        """Return the calls of envs that are under way."""
+        found = [self._own.call_under_way(), *(helper.call_under_way() for helper in self._helpers)]
+        return [doing for doing in found if doing is not None]
+
     def drain(self) -> EpisodeLog:
         """Return what was logged since the last call."""
         log = self._own.drain()
@@ -261,14 +268,6 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
         if log is not None:
             self._log.extend(log)
         return ended
-
-    @override
-    def _own_failed(self, fault: BaseException, /) -> None:
-        """Wait for the helpers, since the own share failed, but not for ever: one of their envs may hang."""
-        if isinstance(fault, EnvError):
-            self._patience.limit(_CLOSE_S)
-        else:
-            self._patience.lose(fault)
 
     def _put_objects(self, row: int, env_indices: Sequence[int], objects: list[list[object]]) -> None:
         assert self._block is not None

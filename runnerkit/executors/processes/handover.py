@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
 import os
 import platform
 import select
@@ -24,7 +23,9 @@ from typing import Final
 
 from typing_extensions import TypeVar
 
-__all__ = ["TurnLock", "Mail", "Patience", "PeerGoneError", "ControlWords", "TooLateError", "can_poll"]
+from runnerkit.executors.waiting import TooLateError
+
+__all__ = ["TurnLock", "Mail", "PeerGoneError", "ControlWords", "can_poll"]
 
 _POLLS: Final = range(100)
 _YIELDS: Final = range(50)
@@ -44,41 +45,6 @@ def can_poll() -> bool:
 
 class PeerGoneError(Exception):
     """The process on the other side has ended."""
-
-
-class TooLateError(Exception):
-    """The other side did not answer in time. No TimeoutError, which a signal handler may raise in a wait."""
-
-
-class Patience:
-    """How long the caller waits for its helpers: without end, until something breaks a wait off.
-
-    Whoever presses Ctrl-C a second time, or sets an alarm, wants to get out, even if an env hangs.
-    """
-
-    _AFTER_CTRL_C_S = 0.5
-    _AFTER_EXCEPTION_S = 5.0
-
-    def __init__(self) -> None:
-        self.is_limited: bool = False
-        """Whether there is an end."""
-        self._end: float = math.inf
-
-    def left(self) -> float:
-        """Return the seconds that are left."""
-        return max(0.0, self._end - time.monotonic())
-
-    def lose(self, fault: BaseException) -> None:
-        """Set an end, since this fault is to be raised."""
-        self.limit(self._AFTER_EXCEPTION_S if isinstance(fault, Exception) else self._AFTER_CTRL_C_S)
-
-    def limit(self, seconds: float) -> None:
-        """Set an end, unless there is a sooner one."""
-        self._end, self.is_limited = min(self._end, time.monotonic() + seconds), True
-
-    def regain(self) -> None:
-        """Wait without end again."""
-        self._end, self.is_limited = math.inf, False
 
 
 class ControlWords:
@@ -102,6 +68,8 @@ class ControlWords:
     PHASE = 32
     """What the helper is doing, and with which env: for the error that tells of its death."""
     ENV = 33
+    SINCE = 34
+    """When that began, in nanoseconds of the monotonic clock, if there are timeouts; 0 if nothing is under way."""
     FIRST_ARRAY = 40
     """From here on: episode index, seed (-1: none that fits) and ended envs, n_envs of each."""
 

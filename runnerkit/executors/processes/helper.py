@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -27,29 +27,24 @@ from runnerkit._core.faults import describe
 from runnerkit._core.spaces import Column, Rows
 from runnerkit._core.types import AnyEnv
 from runnerkit.errors import EnvError, RunnerKitError
+from runnerkit.executors.calls import Phase, limits_of
 from runnerkit.executors.processes.handover import ControlWords, Mail, PeerGoneError, TurnLock
 from runnerkit.executors.processes.shared import Arena, Journal, Region, SharedBlock
 from runnerkit.executors.processes.standins import be_helper
 from runnerkit.executors.processes.surroundings import Surroundings, seed_generators
 from runnerkit.executors.processes.transport import dumps, loads_in_helper, pack
-from runnerkit.executors.share import Share
+from runnerkit.executors.share import Share, SupportsStep
 from runnerkit.history.block import Block, BlockLayout
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, RunOptions
 
-__all__ = ["NO_REWARD_YET", "BlockTicket", "Helper", "HelperShare", "Phase", "main"]
+__all__ = ["NO_REWARD_YET", "BlockTicket", "Helper", "HelperShare", "main"]
 
 _GRACE_S = 5.0  # for a step that is under way when the caller is gone
 
 
 NO_REWARD_YET: Final = 0xFFF8_1234_5678_9ABC - 2**64
 """The bits of a NaN that no arithmetic makes: there is no reward yet."""
-
-
-class Phase:
-    """What a helper may be busy with when it dies."""
-
-    IDLE, MAKE, RESET, STEP, RENDER, CLOSE = range(6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +79,8 @@ class HelperShare(Share):
         self._n_envs = n_envs
         self._no_reward_yet: memoryview[int] = np.full(n_envs, NO_REWARD_YET, np.int64).data
         self.journal: Journal | None = None
+        self.is_timed: bool = False
+        """Whether the other side is to see when each call began."""
 
     @override
     def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> list[int]:
@@ -129,7 +126,26 @@ class HelperShare(Share):
     @override
     def _make(self, make_env: Callable[[int], AnyEnv], i: int) -> EnvFacts:
         self._mark(Phase.MAKE, i)
-        return super()._make(make_env, i)
+        with self._timed():
+            return super()._make(make_env, i)
+
+    @override
+    def _stepper(self, i: int) -> SupportsStep:
+        env = super()._stepper(i)
+        return _TimedEnv(env, i, self._words) if self.is_timed else env
+
+    @override
+    def _reset_env(self, i: int, seed: int | None, options: dict[str, Any] | None) -> Any:
+        with self._timed():
+            return super()._reset_env(i, seed, options)
+
+    @contextlib.contextmanager
+    def _timed(self) -> Iterator[None]:
+        self._words[ControlWords.SINCE] = time.monotonic_ns()
+        try:
+            yield
+        finally:
+            self._words[ControlWords.SINCE] = 0
 
     @override
     def _reset(self, i: int, row: int, episode_index: int, seed: int | None, options: Mapping[str, Any] | None) -> None:
@@ -150,6 +166,21 @@ class HelperShare(Share):
         self._told = self.journal.infos, self.journal.reset_infos
         self.journal.infos, self.journal.reset_infos = [], []
         return self.journal
+
+
+class _TimedEnv:
+    """Notes when each step of an env begins."""
+
+    def __init__(self, env: SupportsStep, i: int, words: memoryview[int]) -> None:
+        self._env, self._i, self._words = env, i, words
+
+    def step(self, action: Any, /) -> Any:
+        words = self._words
+        words[ControlWords.ENV], words[ControlWords.SINCE] = self._i, time.monotonic_ns()
+        try:
+            return self._env.step(action)
+        finally:
+            words[ControlWords.SINCE] = 0
 
 
 _Mailed: TypeAlias = "tuple[list[int], list[list[object]], EpisodeLog | None]"
@@ -283,6 +314,7 @@ class Helper:
     def _open(self, factory: bytes, options: RunOptions, surroundings: Surroundings) -> list[EnvFacts]:
         surroundings.enter()
         self._tells_more = options.keep_infos
+        self._share.is_timed = bool(limits_of(options))
         first = self._share.env_indices[0]
         seed_generators(options.seed, first)  # modules may draw, too, as they are imported
         try:

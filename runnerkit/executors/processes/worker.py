@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import pickle
 import signal
@@ -19,13 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runnerkit._core.faults import cause_of_death, describe
-from runnerkit.errors import EnvError, RolloutError, RunnerKitError
+from runnerkit.errors import EnvError, EnvTimeoutError, RolloutError, RunnerKitError
+from runnerkit.executors.calls import Doing, Phase, limits_of, slice_of, timed_out
 from runnerkit.executors.processes import boot
-from runnerkit.executors.processes.handover import ControlWords, Mail, Patience, PeerGoneError, TooLateError, TurnLock
-from runnerkit.executors.processes.helper import NO_REWARD_YET, BlockTicket, Phase
+from runnerkit.executors.processes.handover import ControlWords, Mail, PeerGoneError, TurnLock
+from runnerkit.executors.processes.helper import NO_REWARD_YET, BlockTicket
 from runnerkit.executors.processes.shared import Region, SharedBlock, standard_streams_taken
 from runnerkit.executors.processes.surroundings import environment
 from runnerkit.executors.processes.transport import dumps_for_helper, unpack
+from runnerkit.executors.waiting import Patience, TooLateError
+from runnerkit.records import RunOptions
 
 __all__ = ["WorkerHandle"]
 
@@ -51,7 +55,14 @@ class WorkerHandle:
     """The helper process of envs `low` to `high - 1`."""
 
     def __init__(
-        self, env_indices: range, n_envs: int, shares: list[int], number: int, *, seed: int, patience: Patience
+        self,
+        env_indices: range,
+        n_envs: int,
+        shares: list[int],
+        number: int,
+        *,
+        options: RunOptions,
+        patience: Patience,
     ) -> None:
         low, high = env_indices.start, env_indices.stop
         self._shares, self._number = shares, number
@@ -72,6 +83,8 @@ class WorkerHandle:
         """Whether a message is half sent or half received."""
         self._death_error: RolloutError | None = None
         self._patience = patience
+        self._limits = limits_of(options)
+        self._slice = slice_of(self._limits)
         n_words = ControlWords.count(n_envs)
         region = Region(n_words * 8)
         self._words: memoryview[int] = region.memory().view(np.int64).data
@@ -82,7 +95,7 @@ class WorkerHandle:
             mail, other_mail = map(undo.enter_context, socket.socketpair())
             bell, other_bell = map(undo.enter_context, socket.socketpair())
             fds = [other_mail.fileno(), other_bell.fileno(), region.fd]
-            self._process = undo.enter_context(_start(fds, n_envs, low, high, seed))
+            self._process = undo.enter_context(_start(fds, n_envs, low, high, options.seed))
             undo.callback(self._process.kill)
             path = pickle.dumps(sys.path)
             with contextlib.suppress(ConnectionError):  # whoever waits for it will notice
@@ -233,7 +246,10 @@ class WorkerHandle:
             raise self._ended_by_us("Ctrl-C, or an exception of a signal handler, broke off a message between the two")
         patience = self._patience
         try:
-            self._lane.wait(patience.left() if seconds is None and patience.is_limited else seconds)
+            if self._limits:
+                self._wait_within_limits(seconds)
+            else:
+                self._lane.wait(patience.left() if seconds is None and patience.is_limited else seconds)
             status = self._words[_STATUS]
             answer: Any = status
             if self._pending is _GO and status != _FAULT:
@@ -250,6 +266,8 @@ class WorkerHandle:
                 raise
             why = "it did not answer soon after the rollout was broken off (a step of an env hangs, or is slow)"
             raise self._ended_by_us(why) from None
+        except EnvTimeoutError:
+            raise
         except BaseException as fault:  # of a signal handler, as that of Ctrl-C
             patience.lose(fault)
             raise
@@ -264,6 +282,40 @@ class WorkerHandle:
             raise unpack(answer)
         self._is_open = True
         return answer
+
+    def _wait_within_limits(self, seconds: float | None) -> None:
+        """Wait as `TurnLock.wait` does, and look now and then whether an env takes longer than it may."""
+        end = math.inf if seconds is None else time.monotonic() + seconds
+        while True:
+            left = self._patience.left() if seconds is None else max(0.0, end - time.monotonic())
+            try:
+                return self._lane.wait(min(left, self._slice))
+            except TooLateError:
+                self._require_in_time()
+                if left <= self._slice:
+                    raise
+
+    def _require_in_time(self) -> None:
+        words = self._words
+        phase, i, since = words[ControlWords.PHASE], words[ControlWords.ENV], words[ControlWords.SINCE]
+        limit = self._limits.get(phase, math.inf)
+        if not since or time.monotonic_ns() - since <= limit * 1e9:
+            return
+        self._process.kill()
+        self._reap()
+        outcome = f"its process ({self._process.pid}, {self._envs.replace('E', 'e', 1)}) was killed"
+        episode_index, seed = self._episode_of(i)
+        self._death_error = timed_out(phase, limit, outcome, env_index=i, episode_index=episode_index, seed=seed)
+        raise self._death_error
+
+    def call_under_way(self) -> Doing | None:
+        """Return which call of an env is under way, for a thread that watches the caller."""
+        words = self._words
+        phase, calls = words[ControlWords.PHASE], words[ControlWords.GO]
+        if phase == Phase.IDLE or phase == Phase.CLOSE or not self.is_alive:
+            return None
+        i = self._stepped_env() if phase == Phase.STEP else words[ControlWords.ENV]
+        return Doing(phase, i, self._episode_of(i)[0], (calls, phase, i))
 
     def _loaded(self, pickled: bytearray) -> Any:
         try:
@@ -343,10 +395,9 @@ class WorkerHandle:
     def _error(self, how: str) -> EnvError:
         words = self._words
         phase, i = words[ControlWords.PHASE], words[ControlWords.ENV]
-        if phase == Phase.STEP and self._rewards is not None:
-            row = self._rewards[words[ControlWords.AT]]
-            i = next((k for k in self._active if row[k] == NO_REWARD_YET), self.high - 1)
-        episode, seed = words[ControlWords.FIRST_ARRAY + i], words[ControlWords.FIRST_ARRAY + self._n_envs + i]
+        if phase == Phase.STEP:
+            i = self._stepped_env()
+        episode_index, seed = self._episode_of(i)
         process = f"its process ({self._process.pid}, envs {self.low} to {self.high - 1}) {how}"
         if phase == Phase.IDLE and not self._is_open:
             what = f"could not be made: {process} as it started; what it wrote to stderr says why"
@@ -355,10 +406,23 @@ class WorkerHandle:
         return EnvError(
             what,
             env_index=i,
-            episode_index=None if episode < 0 else episode,
-            seed=None if seed < 0 else seed,
+            episode_index=episode_index,
+            seed=seed,
             after_step=phase in (Phase.RESET, Phase.RENDER),
         )
+
+    def _stepped_env(self) -> int:
+        """Return which env is in its step: the first one without a reward."""
+        if self._rewards is None:
+            return self._words[ControlWords.ENV]
+        row = self._rewards[self._words[ControlWords.AT]]
+        return next((k for k in self._active if row[k] == NO_REWARD_YET), self.high - 1)
+
+    def _episode_of(self, i: int) -> tuple[int | None, int | None]:
+        """Return the index and the seed of the episode that an env is in, where they are known."""
+        first = ControlWords.FIRST_ARRAY + i
+        episode_index, seed = self._words[first], self._words[first + self._n_envs]
+        return None if episode_index < 0 else episode_index, None if seed < 0 else seed
 
 
 def _start(fds: Sequence[int], n_envs: int, low: int, high: int, seed: int) -> subprocess.Popen[bytes]:
