@@ -369,7 +369,7 @@ def test_spreading_finds_out_whether_envs_wait(waiting: list[float], waits: bool
 
 
 def test_a_thread_whose_env_hangs_in_close_is_left_behind_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runnerkit.executors.worker_thread.CLOSE_S", 0.1)
+    monkeypatch.setattr("runnerkit.executors.threads.CLOSE_S", 0.1)
     go_on = threading.Event()
     fleet = Fleet({2: Faults(close=lambda env: go_on.wait(LONG))})
     runner = build(fleet, n_envs=3, executor="threads", workers=3)
