@@ -106,13 +106,16 @@ class VectorEnvChecks(Checks):
         layout = Layout(env.single_observation_space, "observations")
         read = BatchReader(layout, bounded=True)
         try:
+            env.action_space.seed(0)
             observations, _ = env.reset(seed=0)
             for t in range(10):
                 read(observations, env.num_envs)
                 dtype = getattr(observations, "dtype", None)
                 if layout.is_array and isinstance(dtype, np.dtype) and dtype != layout.leaves[0].dtype:
                     raise Fault(f"in call {t}, observations are of dtype {dtype}", f"return {layout.leaves[0].dtype}")
-                observations, *_ = env.step(env.action_space.sample())
+                observations, _, terminated, truncated, _ = env.step(env.action_space.sample())
+                if np.any(terminated) or np.any(truncated):  # not every env may be stepped on now
+                    observations, _ = env.reset()
         except MisfitError as error:
             raise Fault(str(error), "return what single_observation_space describes, one row per env") from error
         finally:
