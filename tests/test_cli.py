@@ -371,6 +371,55 @@ def test_an_agent_that_fails_is_told_of_without_a_traceback(workplace: Path, nam
     assert result.stdout == ""
 
 
+@pytest.fixture
+def offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Install a distribution that offers agents of the family `mine`."""
+
+    def install(distribution: str, target: str) -> None:
+        info = tmp_path / "site" / f"{distribution}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[runnerkit.agents]\nmine = {target}\n")
+        monkeypatch.syspath_prepend(tmp_path / "site")
+
+    return install
+
+
+def test_a_package_makes_agents_by_a_prefix_and_a_reference(offer: Callable[[str, str], None]) -> None:
+    Path("families.py").write_text(
+        "import numpy as np\n"
+        "def load(path, *, action_space):\n"
+        "    assert path == 'a/b:c.zip'\n"
+        "    return lambda observations: np.full(len(observations), action_space.n - 1)\n"
+    )
+    offer("mine", "families:load")
+    assert rollout("CartPole-v1", "--steps", "9", "--agent", "mine:a/b:c.zip")["agent"] == "mine:a/b:c.zip"
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "said"),
+    [
+        ("raise ArgumentError('No file a.zip.')", 2, "--agent mine:a.zip: No file a.zip."),
+        ("raise OSError('disk')", 1, "mine = families:load raised OSError: disk"),
+        ("return 5", 2, "mine = families:load returned 5, which has no act(observations)"),
+    ],
+)
+def test_a_family_that_cannot_make_an_agent_says_why(
+    body: str, code: int, said: str, offer: Callable[[str, str], None]
+) -> None:
+    Path("families.py").write_text(f"from runnerkit.errors import ArgumentError\ndef load(path):\n    {body}\n")
+    offer("mine", "families:load")
+    assert said in run("rollout", "CartPole-v1", "--agent", "mine:a.zip", code=code).stderr
+
+
+def test_two_packages_with_the_same_family_are_named(offer: Callable[[str, str], None]) -> None:
+    offer("one", "families:load")
+    offer("two", "families:load")
+    stderr = run("rollout", "CartPole-v1", "--agent", "mine:a.zip", code=2).stderr
+    assert "The agents 'mine' are offered by one and two." in stderr
+    assert "Installed packages make agents called mine:..." in run("rollout", "x", "--agent", "nobody", code=2).stderr
+
+
 def test_an_agent_that_fails_is_told_of_with_the_line_that_raised(workplace: Path) -> None:
     result = run("rollout", "CartPole-v1", "--agent", "my_agents:Failing", code=1)
     lines = (workplace / "my_agents.py").read_text().splitlines()

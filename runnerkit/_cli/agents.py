@@ -16,11 +16,13 @@ import operator
 import os
 import sys
 from collections.abc import Callable, Mapping
+from importlib.metadata import EntryPoint
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, Final, NamedTuple, NoReturn
 
 from typing_extensions import override
 
+from runnerkit._cli.agent_families import families, family
 from runnerkit._core.faults import describe
 from runnerkit._core.wording import short_repr
 from runnerkit._rollout.gym_runner import GymRunner
@@ -49,8 +51,9 @@ def import_from_current_directory() -> None:
 
 
 def agent_maker(name: str) -> AgentMaker:
-    """Return what makes the agent of that name: "random", or "module:attribute".
+    """Return what makes the agent of that name: "random", "family:reference" or "module:attribute".
 
+    A family is offered by a package (see `agent_families`) and makes agents by a reference, such as the path of a file.
     The attribute is an agent (an object with act(observations), or a function of observations), or a class or function
     that makes one; see `_call_of` for how that is called. Imports the module, so that a wrong name is found before any
     env is made.
@@ -62,6 +65,10 @@ def agent_maker(name: str) -> AgentMaker:
     """
     if name == "random":
         return _random_agent
+    prefix, colon, reference = name.partition(":")
+    entry_point = family(prefix) if colon else None
+    if entry_point is not None:
+        return _of_family(name, entry_point, reference)
     found = _attribute(name)
     if not _may_act(found):
         _refuse(name, f"{short_repr(found)} has no act(observations), nor can it be called")
@@ -71,6 +78,22 @@ def agent_maker(name: str) -> AgentMaker:
 
 def _random_agent(runner: GymRunner[Any, Any, Any]) -> RandomAgent:
     return RandomAgent(runner.action_space, runner.seed)  # so that the seed shown repeats the run, drawn or not
+
+
+def _of_family(name: str, entry_point: EntryPoint, reference: str) -> AgentMaker:
+    """Return what makes an agent of a family: at once, or with the runner if it asks for something of it."""
+    owner = f"{entry_point.name} = {entry_point.value}"
+    try:
+        make: Callable[..., object] = entry_point.load()
+    except Exception as error:
+        raise AgentError(f"--agent {name}: {owner} could not be imported: {describe(error)}") from error
+    asked = [key for key in _OFFERED if key in {p.name for p in _parameters(make) or ()}]
+    if asked:
+        return lambda runner: _called(
+            name, make, _Arguments((reference,), {key: _OFFERED[key](runner) for key in asked}), owner
+        )
+    agent = _called(name, make, _Arguments((reference,), {}), owner)
+    return lambda _: agent
 
 
 class _Arguments(NamedTuple):
@@ -123,10 +146,12 @@ def _parameters(make: Callable[..., object]) -> list[inspect.Parameter] | None:
         return None
 
 
-def _called(name: str, make: Callable[..., Any], arguments: _Arguments) -> Any:
-    call = f"called with {arguments}, it"
+def _called(name: str, make: Callable[..., Any], arguments: _Arguments, owner: str = "") -> Any:
+    call = owner or f"called with {arguments}, it"
     try:
         agent = make(*arguments.positional, **arguments.named)
+    except ArgumentError as error:  # it says all there is to say
+        raise _refusal(name, str(error)) from error
     except Exception as error:
         raise AgentError(f"--agent {name}: {call} raised {describe(error)}") from error
     if not _may_act(agent):
@@ -154,7 +179,9 @@ def _attribute(name: str) -> Any:
     """Import what `module:attribute` names."""
     module_name, colon, attribute = name.partition(":")
     if not colon or not all(part.isidentifier() for part in (*module_name.split("."), *attribute.split("."))):
-        _refuse(name, "write 'random' or MODULE:ATTRIBUTE, such as my_agents:Greedy for Greedy in my_agents.py")
+        known = ", ".join(f"{prefix}:..." for prefix in families())
+        more = f". Installed packages make agents called {known}" if known else ""
+        _refuse(name, f"write 'random' or MODULE:ATTRIBUTE, such as my_agents:Greedy for Greedy in my_agents.py{more}")
     module = _module(name, module_name)
     try:
         return operator.attrgetter(attribute)(module)

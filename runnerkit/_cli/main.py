@@ -118,12 +118,12 @@ Examples:
 @click.option(
     "--agent",
     "agent_name",
-    metavar="random|MODULE:ATTRIBUTE",
+    metavar="random|MODULE:ATTRIBUTE|FAMILY:...",
     default="random",
     show_default=True,
     help="Who acts. ATTRIBUTE is an object with act(observations), a function of observations, or a class or function "
     "that makes an agent: its parameters called observation_space, action_space and runner are filled in. MODULE may "
-    "lie in the current directory.",
+    "lie in the current directory. FAMILY is offered by a package: sb3:model.zip with runnerkit-sb3.",
 )
 @click.option("--executor", metavar=PART, default="auto", show_default=True, help="How the envs are stepped.")
 @click.option(
@@ -277,7 +277,7 @@ Examples:
 @click.option(
     "--agent",
     "agent_name",
-    metavar="random|MODULE:ATTRIBUTE",
+    metavar="random|MODULE:ATTRIBUTE|FAMILY:...",
     default="random",
     show_default=True,
     help="Who acts, as for `runnerkit rollout`.",

@@ -8,7 +8,7 @@ from typing import Any
 
 from runnerkit import _sentences as sentences
 from runnerkit._plugins.asking import fault_of_name
-from runnerkit._plugins.discovery import GROUP, GYMNASIUM
+from runnerkit._plugins.discovery import AGENTS, GROUP, GYMNASIUM
 from runnerkit._plugins.families import GymnasiumFamily
 from runnerkit._plugins.offers import KINDS, Kind, Offer, Origin
 from runnerkit._plugins.sources import Source
@@ -26,7 +26,7 @@ def from_entry_point(entry: EntryPoint, source: Source) -> Offer[Any]:
         return _offer("env_factories", family, source, Origin.GYMNASIUM)
     groups: dict[str, Kind] = {f"{GROUP}.{kind}": kind for kind in KINDS}
     if entry.group not in groups:
-        raise PluginError(sentences.unknown("entry-point group", entry.group, sorted([GROUP, *groups])))
+        raise PluginError(sentences.unknown("entry-point group", entry.group, sorted([AGENTS, GROUP, *groups])))
     return declared(groups[entry.group], entry.name, entry.value, source)
 
 

@@ -16,12 +16,15 @@ from typing import Final, NamedTuple
 
 from runnerkit._plugins.metadata import Head, canonical, newer_needed
 
-__all__ = ["GROUP", "GYMNASIUM", "Found", "TooOld", "found", "where_packages_are"]
+__all__ = ["AGENTS", "GROUP", "GYMNASIUM", "Found", "TooOld", "found", "where_packages_are"]
 
 GROUP: Final = "runnerkit"
 """The entry points of plugin modules with hooks; `runnerkit.history_formats` are those that name a part each."""
 GYMNASIUM: Final = "gymnasium.envs"
 """The entry points of packages with envs, as Gymnasium read them up to 1.0."""
+
+AGENTS: Final = "runnerkit.agents"
+"""The entry points of packages that make agents for the command line. Only the command line reads them."""
 
 
 class TooOld(Exception):
@@ -60,7 +63,7 @@ def found(admits: Callable[[str], bool], installed: str) -> Iterator[Found]:
 
 
 def _is_ours(group: str) -> bool:
-    return group in (GROUP, GYMNASIUM) or group.startswith(f"{GROUP}.")
+    return group in (GROUP, GYMNASIUM) or (group.startswith(f"{GROUP}.") and group != AGENTS)
 
 
 def _of(head: Head, entries: list[EntryPoint], installed: str) -> Iterator[Found]:

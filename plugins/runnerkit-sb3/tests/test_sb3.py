@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from runnerkit_sb3 import (
     SB3Agent,
     collect,
@@ -26,29 +28,63 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import runnerkit
+from runnerkit._cli.main import main
 from runnerkit.errors import ArgumentError
 from runnerkit.processors import Normalize
+from runnerkit.testing import check_agent
 
 
 @pytest.fixture(scope="module")
-def trained() -> PPO:
-    """A model that has learned something: its episodes are longer than those of chance."""
+def lengths() -> list[float]:
+    """The mean length of the episodes in each rollout of `trained`."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def trained(lengths: list[float]) -> PPO:
+    """A model that has learned something from what RunnerKit collected."""
     torch.set_num_threads(1)
-    model = PPO("MlpPolicy", make_vec_env("CartPole-v1", n_envs=4, seed=0), n_steps=256, seed=0, device="cpu")
-    return model.learn(8192)
+    model = PPO("MlpPolicy", make_vec_env("CartPole-v1", n_envs=8, seed=0), n_steps=128, seed=0, device="cpu")
+    model.set_logger(configure(None, []))
+    with runnerkit.make("CartPole-v1", n_envs=8, seed=0, executor="serial") as runner:
+        for _ in range(5):
+            records = [record for history in collect(model, runner) for record in history.episodes]
+            lengths.append(np.mean([record.total_length for record in records if record.complete]).item())
+            model.train()
+    return model
+
+
+def test_a_model_learns_from_what_is_collected(trained: PPO, lengths: list[float]) -> None:
+    assert trained.num_timesteps == 5 * 8 * 128
+    assert lengths[-1] > 1.5 * lengths[0]
 
 
 def test_a_trained_model_has_the_returns_of_evaluate_policy_seed_by_seed(trained: PPO) -> None:
-    with runnerkit.make("CartPole-v1", n_envs=3, seed=7) as runner:
-        histories = runner.rollout(SB3Agent(trained), episodes=10)
-    records = [record for history in histories for record in history.episodes]
-    assert len(records) == 10
-    for record in records:
+    found = runnerkit.evaluate(SB3Agent(trained), "CartPole-v1", episodes=6, seed=7, n_envs=3)
+    for seed, length, return_ in zip(found.seeds, found.lengths, found.returns, strict=True):
         env = DummyVecEnv([lambda: gymnasium.make("CartPole-v1")])
-        env.seed(record.seed)  # the seed of the next reset
+        env.seed(seed)  # the seed of the next reset
         returns, lengths = evaluate_policy(trained, env, n_eval_episodes=1, return_episode_rewards=True, warn=False)
-        assert (returns, lengths) == ([record.total_return], [record.total_length])
-    assert np.mean([record.total_return for record in records]) > 50
+        assert (returns, lengths) == ([return_], [length])
+    assert found.mean > 30
+
+
+def test_the_command_line_evaluates_a_saved_model(trained: PPO, tmp_path: Path) -> None:
+    trained.save(tmp_path / "model.zip")
+    arguments = ["CartPole-v1", "--episodes", "4", "--seed", "7", "--agent", f"sb3:{tmp_path / 'model.zip'}", "--json"]
+    done = CliRunner().invoke(main, ["rollout", *arguments])
+    assert done.exit_code == 0, done.output
+    with runnerkit.make("CartPole-v1", seed=7) as runner:
+        (history,) = runner.rollout(SB3Agent(trained), episodes=4)
+    shown = json.loads(done.stdout)["episodes"]
+    assert [episode["return"] for episode in shown] == [record.return_ for record in history.episodes]
+    missing = CliRunner().invoke(main, ["rollout", "CartPole-v1", "--agent", "sb3:none.zip"])
+    assert "--agent sb3:none.zip: none.zip is no model of Stable-Baselines3" in missing.stderr
+
+
+def test_an_agent_of_a_model_conforms(trained: PPO) -> None:
+    box = gymnasium.spaces.Box(-1, 1, (4,), np.float32)
+    check_agent(lambda: SB3Agent(trained), box, gymnasium.spaces.Discrete(2)).raise_for_failures()
 
 
 @pytest.mark.parametrize("kind", [PPO, A2C, DQN, SAC, TD3, DDPG])
@@ -118,19 +154,6 @@ def test_a_rollout_buffer_is_that_of_sb3_itself() -> None:
     np.testing.assert_allclose(buffer.returns, advantages[:-1] + values, atol=1e-4)
     assert buffer.episode_starts[0].tolist() == [1.0, 1.0]
     model.train()
-
-
-def test_a_model_learns_from_what_is_collected() -> None:
-    torch.set_num_threads(1)
-    model = PPO("MlpPolicy", make_vec_env("CartPole-v1", n_envs=4, seed=0), n_steps=256, seed=0, device="cpu")
-    model.set_logger(configure(None, []))
-    lengths = []
-    with runnerkit.make("CartPole-v1", n_envs=4, seed=0) as runner:
-        for _ in range(8):
-            lengths.append(np.mean([r.total_length for h in collect(model, runner) for r in h.episodes if r.complete]))
-            model.train()
-    assert model.num_timesteps == 8192
-    assert lengths[-1] > 1.5 * lengths[0]
 
 
 def test_statistics_go_both_ways() -> None:

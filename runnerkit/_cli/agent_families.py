@@ -1,0 +1,41 @@
+"""Agents that installed packages make by a prefix: `--agent sb3:model.zip`.
+
+A package offers a family of agents with an entry point, whose name is the prefix:
+
+    [project.entry-points."runnerkit.agents"]
+    sb3 = "runnerkit_sb3.agent:SB3Agent.load"
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from importlib.metadata import EntryPoint
+
+from runnerkit._plugins.discovery import AGENTS
+from runnerkit.errors import ArgumentError
+
+__all__ = ["families", "family"]
+
+
+def families() -> list[str]:
+    """Return the prefixes that installed packages offer, sorted."""
+    return sorted({entry_point.name for entry_point in importlib.metadata.entry_points(group=AGENTS)})
+
+
+def family(prefix: str) -> EntryPoint | None:
+    """Return what makes the agents of a family, or None if no package offers it. Imports nothing.
+
+    Raises:
+        ArgumentError: several packages offer it.
+
+    """
+    found = {_owner(entry): entry for entry in importlib.metadata.entry_points(group=AGENTS, name=prefix)}
+    if len(found) > 1:
+        raise ArgumentError(
+            f"The agents {prefix!r} are offered by {' and '.join(sorted(found))}. Uninstall all but one of them."
+        )
+    return next(iter(found.values()), None)
+
+
+def _owner(entry_point: EntryPoint) -> str:
+    return entry_point.dist.name if entry_point.dist is not None else entry_point.value
