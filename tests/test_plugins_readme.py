@@ -41,6 +41,7 @@ ENTRY_POINTS: list[tuple[str, str, str]] = [
     for code in re.findall(r"^```toml\n(.*?)^```$", README.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     for group, names in tomllib.loads(code).get("project", {}).get("entry-points", {}).items()
     for name, value in names.items()
+    if group != "runnerkit.agents"  # that of runnerkit-sb3, a package of its own
 ]
 
 

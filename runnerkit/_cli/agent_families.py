@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.metadata
 from importlib.metadata import EntryPoint
 
+from runnerkit._plugins.choice import Choice
 from runnerkit._plugins.discovery import AGENTS
 from runnerkit.errors import ArgumentError
 
@@ -19,7 +20,7 @@ __all__ = ["families", "family"]
 
 def families() -> list[str]:
     """Return the prefixes that installed packages offer, sorted."""
-    return sorted({entry_point.name for entry_point in importlib.metadata.entry_points(group=AGENTS)})
+    return sorted({entry_point.name for entry_point in _offered()})
 
 
 def family(prefix: str) -> EntryPoint | None:
@@ -29,12 +30,18 @@ def family(prefix: str) -> EntryPoint | None:
         ArgumentError: several packages offer it.
 
     """
-    found = {_owner(entry): entry for entry in importlib.metadata.entry_points(group=AGENTS, name=prefix)}
+    found = {_owner(entry): entry for entry in _offered() if entry.name == prefix}
     if len(found) > 1:
         raise ArgumentError(
             f"The agents {prefix!r} are offered by {' and '.join(sorted(found))}. Uninstall all but one of them."
         )
     return next(iter(found.values()), None)
+
+
+def _offered() -> list[EntryPoint]:
+    """Return the entry points of all distributions but those that environment variables turn off."""
+    choice = Choice()
+    return [entry for entry in importlib.metadata.entry_points(group=AGENTS) if choice.admits(_owner(entry))]
 
 
 def _owner(entry_point: EntryPoint) -> str:
