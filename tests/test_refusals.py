@@ -22,7 +22,6 @@ from typing_extensions import override
 
 import runnerkit
 from runnerkit import Contribution, EndReason, EpisodeStart, GymRunner, Progress, RandomAgent, hookimpl
-from runnerkit._plugins.manager import Plugins
 from runnerkit.errors import (
     ArgumentError,
     EnvError,
@@ -564,9 +563,7 @@ def test_an_unknown_env_is_answered_with_the_nearest_names(env: str, says: str) 
 
 @pytest.mark.parametrize("family", ["atari", "envpool"])
 def test_a_family_of_envs_that_is_not_installed_is_answered_with_its_package(family: str) -> None:
-    plugins = Plugins()
-    plugins.discover = lambda: None  # type: ignore[method-assign]
     if importlib.util.find_spec(family):
         pytest.skip(f"a module of that name is installed: {family}")
     with pytest.raises(UnknownNameError, match=f"pip install runnerkit-{family}"):
-        runnerkit.GymRunner(f"{family}:Pong", plugins=plugins)
+        runnerkit.Registry(allow=[]).build(f"{family}:Pong")
