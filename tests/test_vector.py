@@ -7,6 +7,7 @@ import functools
 import importlib.util
 import os
 import signal
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -1143,3 +1144,19 @@ def test_a_worker_of_an_async_vector_env_that_died_is_named_and_a_new_runner_ask
         for _ in range(2):
             with pytest.raises(EnvError, match=r"Env 1 lived in a worker process .* SIGKILL. Build a new runner"):
                 runner.rollout(agent, steps=9)
+
+
+def test_a_vector_env_that_hangs_in_close_is_named_in_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(AnySyncVectorEnv):
+        @override
+        def close_extras(self, **options: Any) -> None:
+            time.sleep(0.3)
+            super().close_extras(**options)
+
+    monkeypatch.setattr("runnerkit.executors.hanging._PATIENCE_S", 0.05)
+    runner = runnerkit.make(lambda seed: Slow([lambda: gymnasium.make("CartPole-v1")] * 2), n_envs=2)
+    with pytest.warns(
+        RuntimeWarning, match=r"The vector env has been closing for 0\.\d+ s: its close\(\) hangs"
+    ) as warned:
+        runner.close()
+    assert len(warned) == 1

@@ -29,6 +29,7 @@ from runnerkit._core.spaces import Column, MisfitError, Rows
 from runnerkit._core.types import AnyEnv, AnyVectorEnv
 from runnerkit._core.wording import result_kind
 from runnerkit.errors import EnvError
+from runnerkit.executors.hanging import CloseWatch
 from runnerkit.executors.share import SeedSchedule
 from runnerkit.executors.vector.actions import Actions
 from runnerkit.executors.vector.faults import fault, misfit, never_rested
@@ -153,7 +154,9 @@ class VectorExecutor:
             process.terminate()
             process.join()
         try:
-            env.close()
+            with CloseWatch() as watch:
+                watch.begins("The vector env")
+                env.close()
         except Exception as error:
             if not helpers:
                 raise EnvError(f"failed to close: {describe(error)}") from error
