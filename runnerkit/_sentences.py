@@ -121,8 +121,8 @@ def not_a_name_with_options(given: str) -> str:
 def names_unchecked(kind: str, name: str, package: str, group: str) -> str:
     """Say which package keeps a name from being checked, and how that is mended."""
     return (
-        f"The {kind} {name!r} is not checked, since {package} may offer it but declares no names. "
-        f'It can list them under [project.entry-points."runnerkit.{group}"].'
+        f"The {kind} {name!r} is not checked, since {package} may offer it by a hook. "
+        f'It can declare its names under [project.entry-points."runnerkit.{group}"].'
     )
 
 

@@ -35,7 +35,6 @@ ARROW: runnerkit.HistoryKey[ArrowHistory] = runnerkit.HistoryKey("feather")
 raise RuntimeError("imported")
 """
 ARROW_POINTS = {
-    "runnerkit": {"feather": "third_arrow"},
     "runnerkit.history_formats": {"feather": "third_arrow:ARROW"},
     "runnerkit.action_preprocessors": {"symlog": "third_arrow:Symlog"},
 }
@@ -298,6 +297,14 @@ def test_a_package_without_declared_names_leaves_open_the_kinds_that_its_source_
     assert names_in(tmp_path).incomplete == {"history_formats": "runnerkit-undeclared"}
 
 
+def test_a_package_with_hooks_beside_declared_names_may_offer_more(tmp_path: Path) -> None:
+    install(tmp_path, "runnerkit-both", {**ARROW_POINTS, "runnerkit": {"hooks": "both_plugin"}})
+    (tmp_path / "both_plugin.py").write_text("@hookimpl\ndef history_formats(): ...\n")
+    names = names_in(tmp_path)
+    assert names.incomplete == {"history_formats": "runnerkit-both"}
+    assert names.targets["history_formats"]["feather"] == "third_arrow:ARROW"
+
+
 def test_other_kinds_are_checked_and_the_package_is_named_once(tmp_path: Path) -> None:
     project = Project(tmp_path, SKIPPED)
     project.install("runnerkit-undeclared", {"runnerkit": {"undeclared": "undeclared_plugin"}})
@@ -310,8 +317,8 @@ def test_other_kinds_are_checked_and_the_package_is_named_once(tmp_path: Path) -
         'runnerkit.make("x", executor="seral")\n',
     )
     assert project.check()["case"] == [
-        "2: note: The history format 'xyzzy' is not checked, since runnerkit-undeclared may offer it but declares no "
-        'names. It can list them under [project.entry-points."runnerkit.history_formats"].',
+        "2: note: The history format 'xyzzy' is not checked, since runnerkit-undeclared may offer it by a "
+        'hook. It can declare its names under [project.entry-points."runnerkit.history_formats"].',
         f"4: No executor is called 'seral'. Did you mean 'serial'? {EXECUTORS}",
     ]
 

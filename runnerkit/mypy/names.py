@@ -88,8 +88,8 @@ class Names:
 
     targets: Mapping[str, Mapping[str, str]]
     incomplete: Mapping[str, str]
-    """The kinds of which there may be more, and whose fault that is: of a package that declares no names, as a
-    clause; nothing where it is not known what is installed."""
+    """The kinds of which there may be more, and the package with hooks that may offer them; nothing where it is not
+    known what is installed."""
 
     def known(self, kind: str) -> list[str]:
         """Return the names of a kind, those built in included, sorted."""
@@ -121,7 +121,7 @@ def find_names(options: Options, paths: SearchPaths, config: Config) -> Names:
         for kind, points in declared.items():
             for name, target in points.items():
                 targets[kind].setdefault(name, target.partition("[")[0].strip())
-        if GROUP in groups and not declared:
+        if GROUP in groups:  # hooks, which may compute names
             for kind in _kinds_in(groups[GROUP].values(), path):
                 incomplete.setdefault(kind, distribution)
     for kind, name, target in _configured(config):

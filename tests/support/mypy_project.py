@@ -39,8 +39,8 @@ class Project:
             folder.mkdir(parents=True)
         self.configure(skipped)
         # Of packages that are installed where the tests run, these are to be found first.
-        self.install("runnerkit-atari", {"runnerkit": {"atari": "x"}, "runnerkit.env_factories": {"atari": "x:y"}})
-        self.install("runnerkit-minari", {"runnerkit": {"minari": "x"}, "runnerkit.history_formats": {"minari": "x:y"}})
+        self.install("runnerkit-atari", {"runnerkit.env_factories": {"atari": "x:y"}})
+        self.install("runnerkit-minari", {"runnerkit.history_formats": {"minari": "x:y"}})
 
     def configure(self, skipped: tuple[str, ...], more: str = "") -> None:
         listed = ", ".join(f'"{module}"' for module in skipped)
