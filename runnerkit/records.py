@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Generic, Protocol, Self, TypeAlias
+from typing import Any, Generic, Literal, Protocol, Self, TypeAlias
 
 from gymnasium import Space
 from gymnasium.envs.registration import EnvSpec
@@ -16,6 +16,7 @@ __all__ = [
     "ProgressCallback",
     "EndReason",
     "EnvFacts",
+    "EnvFault",
     "Episode",
     "EpisodeStart",
     "ExecutorReport",
@@ -116,6 +117,30 @@ class EpisodeStart:
 
     seed: int | None = None
     options: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EnvFault:
+    """An env that failed and was made anew, as `history.faults` has it; see `on_env_error="restart"`.
+
+    Attributes:
+        env_index: the env.
+        episode_index: which of its episodes failed; None if the env could not be made.
+        seed: the seed of that episode, or None.
+        step: the steps that the episode had behind it; None if it failed in reset or could not be made.
+        action: the action of the step that failed, or None.
+        end_reason: how the episode ended: crashed or timed out.
+        error: the exception in words.
+
+    """
+
+    env_index: int
+    episode_index: int | None
+    seed: int | None
+    step: int | None
+    action: Any
+    end_reason: EndReason
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +261,8 @@ class RunOptions:
         step_timeout: the most seconds that one step of an env may take; None if it may take any time.
         reset_timeout: the same for a reset.
         make_timeout: the same for making the env.
+        on_env_error: whether an env that fails ends the rollout ("raise"), or is made anew ("restart").
+        max_restarts: how often an env may be made anew, and optionally how often all of them together.
 
     """
 
@@ -249,6 +276,13 @@ class RunOptions:
     step_timeout: float | None = None
     reset_timeout: float | None = None
     make_timeout: float | None = None
+    on_env_error: Literal["raise", "restart"] = "raise"
+    max_restarts: int | tuple[int, int] = 10
+
+    @property
+    def restarts(self) -> bool:
+        """Whether an env that fails is made anew."""
+        return self.on_env_error == "restart"
 
     @property
     def timeouts(self) -> dict[str, float]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypedDict
+from typing import Any, Literal, Protocol, TypedDict
 
 from typing_extensions import TypeVar
 
@@ -136,6 +136,8 @@ class PlainOptions(TypedDict, total=False):
     step_timeout: float | None
     reset_timeout: float | None
     make_timeout: float | None
+    on_env_error: Literal["raise", "restart"]
+    max_restarts: int | tuple[int, int]
     lock: str | os.PathLike[str] | None
     render_mode: str | None
     env_options: Mapping[str, Any] | None

@@ -38,7 +38,14 @@ from runnerkit._rollout.ordering import check_order
 from runnerkit._rollout.parts import Part, find_part
 from runnerkit.agents import SupportsBeginEpisodes
 from runnerkit.errors import ArgumentError, EnvError, PluginError, RolloutError, RunnerKitError, SpaceError
-from runnerkit.executors.base import Executor, MakeExecutor, SupportsAllocate, SupportsTimeouts, SupportsVectorEnvs
+from runnerkit.executors.base import (
+    Executor,
+    MakeExecutor,
+    SupportsAllocate,
+    SupportsRestarts,
+    SupportsTimeouts,
+    SupportsVectorEnvs,
+)
 from runnerkit.executors.hanging import WATCH
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.executors.share import SeedSchedule
@@ -271,6 +278,11 @@ class Blueprint:
         if fault:
             raise PluginError(f"{what}: {fault}")
         self._check_timeouts(executor)
+        if self.config.run.restarts and not isinstance(executor, SupportsRestarts):
+            raise ArgumentError(
+                f"on_env_error='restart' works with executor='serial' and 'threads', but executor="
+                f"{self.config.executor_name!r} cannot make an env anew. Use one of these, or on_env_error='raise'."
+            )
         return executor
 
     def _check_timeouts(self, executor: Executor) -> None:
@@ -287,6 +299,8 @@ class Blueprint:
         """Return what was asked for that cannot be of a vector env, as it would have to be shared out."""
         if self.config.workers is not None:
             return f"workers={self.config.workers}"
+        if self.config.run.restarts:
+            return "on_env_error='restart'"
         if self.config.run.timeouts:
             return " and ".join(self.config.run.timeouts)
         takes = isinstance(executor, SupportsVectorEnvs) and executor.takes_vector_envs

@@ -90,10 +90,11 @@ class RunnerConfig:
             _check_list(given.get(what, ()), what)
         for name in ("step_timeout", "reset_timeout", "make_timeout"):
             check_seconds(given.get(name), name)
+        _check_restarts(given)
         plain = {name: given.pop(name) for name in _PLAIN & given.keys()}
         run = RunOptions(secrets.randbits(63) if seed is None else int(seed), **plain)
-        if run.timeouts and given.get("executor", "auto") == "auto":
-            given["executor"] = "processes"  # the only one that can end an env that hangs
+        if given.get("executor", "auto") == "auto":
+            given["executor"] = _chosen(run)
         return cls(env=env, n_envs=int(n_envs), history=history, log_level=log_level, run=run, **given)
 
     @property
@@ -151,6 +152,25 @@ def check_seconds(given: object, what: str) -> None:
     is_number = isinstance(given, int | float | np.number) and not isinstance(given, bool)
     if given is not None and not (is_number and 0 < given < float("inf")):  # type: ignore[operator]
         raise ArgumentError(f"{what} must be a positive number of seconds, or None for no limit, not {given!r}.")
+
+
+def _chosen(run: RunOptions) -> str:
+    """Return what "auto" means: with timeouts what can end a call, with restarts what does not move envs."""
+    if run.restarts:
+        return "threads" if run.timeouts else "serial"
+    return "processes" if run.timeouts else "auto"
+
+
+def _check_restarts(given: Mapping[str, Any]) -> None:
+    if given.get("on_env_error", "raise") not in ("raise", "restart"):
+        raise ArgumentError(f"on_env_error must be 'raise' or 'restart', not {given['on_env_error']!r}.")
+    most = given.get("max_restarts", 0)
+    both = most if isinstance(most, tuple) and len(most) == 2 else (most,)
+    if not all(is_count(number, least=0) for number in both):
+        raise ArgumentError(
+            "max_restarts must be a whole number of restarts per env, or a pair (per env, in all), such as (10, 50), "
+            f"not {most!r}."
+        )
 
 
 def _check_count(what: str, value: object) -> None:

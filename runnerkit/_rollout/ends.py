@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from runnerkit._core.faults import describe
@@ -20,6 +21,7 @@ from runnerkit.records import EndReason, Episode, EpisodeStart
 __all__ = ["Ends", "TellEnded", "tell_of"]
 
 TellEnded = Callable[[EndedEpisode[Any, Any]], object]
+NONE_FAILED: Mapping[int, EndReason] = MappingProxyType({})
 
 
 def tell_of(on_episode: EpisodeCallback[Any, Any] | None) -> TellEnded | None:
@@ -67,8 +69,8 @@ class Ends:
             mark = self._running[i].mark
             self._running[i] = _Running(Mark(1, mark.episode_index, mark.start), rests=1)
 
-    def collect(self, t: int, env_indices: Sequence[int]) -> None:
-        """Note the episodes that ended in step t."""
+    def collect(self, t: int, env_indices: Sequence[int], failed: Mapping[int, EndReason] = NONE_FAILED) -> None:
+        """Note the episodes that ended in step t; those of envs that failed in it, with the step before."""
         block, row = self._block, self._block.at(t)
         for i in env_indices:
             running = self._running[i]
@@ -83,13 +85,13 @@ class Ends:
                 seed=mark.start.seed,
                 options=mark.start.options,
                 start=mark.row - running.rests,
-                length=t + 1 - mark.row,
+                length=t + 1 - mark.row - (i in failed),
                 return_=return_,
-                end_reason=_reason(block, row, i),
+                end_reason=failed.get(i) or _reason(block, row, i),
                 steps_before=mark.steps_before,
                 return_before=mark.return_before,
             )
-            self._ended.append((running, record))
+            self._ended.append((replace(running, rests=running.rests + (i in failed)), record))
 
     def settle(self, t: int, waiting: Sequence[int] = ()) -> None:
         """Note which episodes began after those that ended in step t. Envs that wait begin a step late."""
@@ -114,6 +116,8 @@ class Ends:
         ended, self._ended = self._ended, []
         steps = self._standing.steps + self._steps(t + 1)
         for running, record in ended:
+            if not record.length and not record.steps_before:  # an env that failed in its first step
+                continue
             told: EndedEpisode[Any, Any] = EndedEpisode(record, steps, partial(self._history, running, record))
             try:
                 for tell in self._tell:

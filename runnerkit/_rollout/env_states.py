@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from runnerkit._core.bounds import outside
 from runnerkit._core.faults import describe
 from runnerkit._core.wording import FIX_ENV, warn
 from runnerkit._rollout.assembly import Assembly
+from runnerkit._rollout.restarts import Restarts
 from runnerkit.errors import EnvError, EnvSpaceError, EnvSpaceWarning, RolloutError
 from runnerkit.executors.vector.executor import VectorExecutor
 from runnerkit.history.block import Block, Mark
@@ -41,7 +43,8 @@ class EnvStates:
 
     def __init__(self, parts: Assembly, schedule: EpisodeSchedule | None) -> None:
         n = parts.spec.n_envs
-        self.restarts_in_step: bool = schedule is None  # workers know the default schedule, but no other
+        # Workers know the default schedule, but no other; where envs are made anew, all episodes begin after the step.
+        self.restarts_in_step: bool = schedule is None and not parts.spec.options.restarts
         self.untold: list[int] = []
         """Envs whose new episode, begun by `maybe_reset`, the agent has not been told about."""
         self.reset_infos: list[InfoEntry] = []
@@ -59,6 +62,8 @@ class EnvStates:
         self._oddities: dict[str, str] = {}
         self._warned: set[str] = set()
         self._parts = parts
+        self.restarts: Restarts | None = Restarts(parts) if parts.spec.options.restarts else None
+        """What makes envs anew that fail; None if a fault ends the rollout."""
         self._schedule: EpisodeSchedule = schedule or parts.schedule
         self._observations = parts.layout.observation.allocate(n)
         self._raw = parts.layout.raw.allocate(n)
@@ -100,21 +105,33 @@ class EnvStates:
             return
         starts = self.next_starts(block, env_indices)
         try:
-            begun = self._reset(starts, alone=len(starts) == len(self.envs) or not any(e.running for e in self.envs))
+            begun = self._reset(
+                block, starts, alone=len(starts) == len(self.envs) or not any(e.running for e in self.envs)
+            )
         except EnvError as error:
             self.skip(error)
             raise
         for i, start in begun.items():
-            self.envs[i].begin(starts[i][0], start)
+            self.envs[i].begin(*start)
             self.envs[i].running = True
         self.check_bounds(block, 0, list(begun), "reset")
 
-    def _reset(self, starts: Mapping[int, tuple[int, EpisodeStart]], *, alone: bool) -> dict[int, EpisodeStart]:
+    def _reset(
+        self, block: Block, starts: Mapping[int, tuple[int, EpisodeStart]], *, alone: bool
+    ) -> dict[int, tuple[int, EpisodeStart]]:
         """Begin episodes, and return how those began that need not rest first."""
         if self.vector is not None:
-            return self.vector.begin(0, starts, alone)
+            return {i: (starts[i][0], start) for i, start in self.vector.begin(0, starts, alone).items()}
+        if self.restarts is not None:
+            begun = self.restarts.reset(0, starts, functools.partial(self.start_after, block))
+            return {i: some[-1] for i, some in begun.items()}
         self._parts.executor.reset(0, starts)
-        return {i: start for i, (_, start) in starts.items()}
+        return dict(starts)
+
+    def start_after(self, block: Block, i: int, episode_index: int) -> tuple[int, EpisodeStart]:
+        """Ask the schedule how an episode begins, as the one before could not even begin."""
+        self.envs[i].episode_index = episode_index
+        return self.next_starts(block, [i])[i]
 
     def next_starts(self, block: Block, env_indices: Iterable[int]) -> dict[int, tuple[int, EpisodeStart]]:
         """Ask the schedule how the next episodes of some envs begin, in the order given."""

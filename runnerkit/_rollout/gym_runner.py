@@ -103,6 +103,12 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             60 s is warned of.
         reset_timeout: the same for a reset.
         make_timeout: the same for making an env.
+        on_env_error: "raise" ends the rollout where an env fails. "restart" makes that env anew: its episode ends as
+            crashed or timed out, and its next one begins. All other envs go on as if nothing had happened.
+            `history.faults` tells of it. The step that failed has no row, so that the history is a row shorter.
+            "restart" needs "serial" or "threads", and "auto" means "serial" then, or "threads" with a timeout.
+        max_restarts: how often each env may be made anew during the life of the runner, or a pair (each env, all of
+            them together). The next fault is raised.
         render_mode: the render mode of the envs: "rgb_array" or "human" for `rollout(render=True)`.
         env_options: more keyword arguments for `gymnasium.make`, or for the factory.
         lock: a file that `runnerkit lock -o run.lock` wrote. A runner of other parts or versions is refused.

@@ -77,6 +77,19 @@ class Ledger:
         block.log.extend(log)
         return new
 
+    def note_failed(self, i: int, episode_index: int, reason: EndReason) -> None:
+        """Note that an episode begins after the coming row, as the one before failed in this step, or in reset."""
+        block, t, parts = self._block, self._at.t, self._parts
+        block.log.begin(i, t + 1, episode_index, block.observations, (block.row(t), i), reason)
+        if block.raw_log is not None:
+            block.raw_log.begin(i, t + 1, episode_index, block.raw, (block.raw_row(t), i), reason)
+        if parts.preprocess:
+            parts.preprocess.begin_episodes([i])
+
+    def break_off(self, i: int, reason: EndReason) -> None:
+        """Note how the last episode of an env ends that failed, and does not begin again."""
+        self._broken_off[i] = reason
+
     def note_fault_after(self, row: int) -> None:
         """Note that all envs made a step, to `row`, and that what failed came after it: the next episode of an env.
 
@@ -86,8 +99,10 @@ class Ledger:
 
     def count(self, at: int) -> None:
         """Count steps and returns here, as a window of one step forgets the rewards."""
-        self._counted += len(self._at.active)
-        for i in self._at.active:
+        restarts = self._standing.restarts
+        active = [i for i in self._at.active if restarts is None or i not in restarts.failed]
+        self._counted += len(active)
+        for i in active:
             env = self._standing.envs[i]
             env.steps += 1
             env.return_ += float(self._block.rewards[at, i])
@@ -121,10 +136,10 @@ class Ledger:
         if self._own is None:
             self.take(upto=self._at.t)
         if error.action is not None and i in self._block.first_marks:
-            error.step = self._steps_of(i)
+            error.step = self.steps_of(i)
         self._standing.skip(error)
 
-    def _steps_of(self, i: int) -> int:
+    def steps_of(self, i: int) -> int:
         """Return how many steps the episode of an env has behind it."""
         if self._own is not None:
             return self._standing.envs[i].steps
@@ -174,6 +189,8 @@ class Ledger:
         else:
             executor.drain()
         executor.attach(None)
+        if standing.restarts is not None:
+            block.faults += standing.restarts.take_faults()
         for i in (*self._at.active, *waiting):
             block.lengths[i] = t
         block.lengths = [min(length, t) for length in block.lengths]  # a fault may have broken the last step off

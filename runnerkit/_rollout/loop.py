@@ -27,6 +27,7 @@ from runnerkit._rollout.rendering import Screen
 from runnerkit._rollout.starts import PromptStarts, Read, Starts
 from runnerkit.errors import EnvError, RolloutError
 from runnerkit.executors.hanging import WATCH
+from runnerkit.executors.share import StepFaultsError, first_fault
 from runnerkit.history.block import Block
 from runnerkit.records import EndReason, ProgressCallback
 
@@ -68,6 +69,10 @@ class Rollout:
         # Up to here they may begin again within a step.
         self._last_restart = self._stop if plan.auto_reset and standing.restarts_in_step else 0
         self._processes_rewards, self._notes_actions = parts.layout.reward_processed, parts.preprocess.notes_actions
+        if standing.restarts is not None:
+            standing.restarts.begin()
+        self._failed: dict[int, EndReason] = {} if standing.restarts is None else standing.restarts.failed
+        """The envs that failed in the step that is under way and were made anew, and how their episodes end."""
         self._drawing = False
         self._has_window = False
         self.is_over: bool = False
@@ -237,13 +242,18 @@ class Rollout:
         observed: Sequence[int] = active
         final: Sequence[int] = ()  # those of them whose observation is the last of its episode
         failed: EnvError | None = None
+        failed_envs = self._failed  # in this step, and made anew
         try:
-            ended = parts.executor.step(row, raw_row, actions, active, restart)
+            failed_envs.clear()
+            try:
+                ended = parts.executor.step(row, raw_row, actions, active, restart)
+            except StepFaultsError as faults:
+                ended = self._replace(faults, t)
             self._look_at_first(raw_row, actions)
             if ledger.makes_own:
                 ledger.count(row)
             if ended and self._ends is not None:
-                self._ends.collect(t, ended)
+                self._ends.collect(t, ended, failed_envs)
             if ended or self._starts.waiting:
                 observed, final = self._turn_over(ended, restart)
             if ended and self._ends is not None:
@@ -255,12 +265,14 @@ class Rollout:
             ledger.note_fault_after(t + 1)
             if ledger.is_awaited:
                 ledger.take(upto=t + 1)
-        if self._processes_rewards and active:
-            self._process_rewards(row, active, rows)
+            observed = [i for i in active if i not in failed_envs] if failed_envs else active
+        made = [i for i in active if i not in failed_envs] if failed_envs else active
+        if self._processes_rewards and made:
+            self._process_rewards(row, made, made if failed_envs else rows)
         if parts.preprocess:
             self._preprocess(raw_row, block.row(t + 1), observed, final)
         if ledger.makes_own:
-            ledger.process_transitions(active)
+            ledger.process_transitions(made)
         at.t = t + 1
         if failed is not None:
             if self._ends is not None:
@@ -275,6 +287,17 @@ class Rollout:
         if self._screen is not None:
             self._screen.count(block.rewards[row], active, ended)
             self._draw(observed, self._screen)
+
+    def _replace(self, faults: StepFaultsError, t: int) -> list[int]:
+        """Make the envs anew that failed in step t, and return whose episode ended in it."""
+        restarts = self._standing.restarts
+        if restarts is None:
+            raise first_fault(faults.faults)
+        replaced = restarts.replace(faults.faults, self._ledger.steps_of)
+        by_env = {fault.env_index: fault.end_reason or EndReason.CRASHED for fault in faults.faults}
+        self._failed.update((i, by_env[i]) for i in replaced)
+        restarts.note_gaps(self._block, t)
+        return sorted([*faults.ended, *replaced])
 
     def _ask(self, t: int, at: int) -> Rows:
         """Ask the agent, record what it chose, and return one env action per active env."""
@@ -294,7 +317,8 @@ class Rollout:
         standing, active = self._standing, self._at.active
         if standing.unseen:
             by_env = dict(zip(active, actions, strict=True))
-            standing.check_bounds(self._block, raw_row, active, "step", by_env)
+            seen = [i for i in active if i not in self._failed] if self._failed else active
+            standing.check_bounds(self._block, raw_row, seen, "step", by_env)
             standing.unseen.difference_update(active)
 
     def _turn_over(self, ended: Sequence[int], restarted: bool) -> tuple[Sequence[int], Sequence[int]]:
@@ -310,14 +334,17 @@ class Rollout:
         self._port.note_begun(begun)
         if begun is ended:
             return at.active, ()
+        gone = set(self._failed) - set(begun)  # of which there is no observation
         for i in set(ended) - set(again):
             self._standing.envs[i].running = False
             self._block.lengths[i] = at.t + 1
-        active, observed = at.active, sorted({*at.active, *begun})
+        for i in gone:
+            self._ledger.break_off(i, self._failed[i])
+        active, observed = at.active, sorted({*at.active, *begun} - gone)
         still = sorted({*active} - {*ended} | {*begun})
         if still != active:
             self._activate(still, is_asked=at.t + 1 < self._plan.limit)
-        return observed, sorted({*ended} - {*begun})
+        return observed, sorted({*ended} - {*begun} - gone)
 
     def _to_begin_again(self, ended: Sequence[int]) -> Sequence[int]:
         if not self._plan.auto_reset or self._at.t >= self._stop:

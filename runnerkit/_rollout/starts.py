@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from runnerkit._rollout.ledger import Ledger
 from runnerkit.errors import EnvError
 from runnerkit.history.block import Block
 from runnerkit.history.log import EpisodeLog
+from runnerkit.records import EndReason
 
 __all__ = ["PromptStarts", "Read", "Starts"]
 
@@ -83,14 +85,25 @@ class PromptStarts:
 
     def _reset(self, env_indices: Sequence[int], next_t: int) -> None:
         row, raw = self._block.raw_row(next_t), self._block.raw
+        restarts = self._standing.restarts
+        failed = restarts.failed if restarts is not None else {}
         starts = self._standing.next_starts(self._block, env_indices)
         log = EpisodeLog(self._parts.layout.raw)
         for i in env_indices:
-            log.begin(i, next_t, starts[i][0], raw, (row, i))
+            if i in failed:
+                self._ledger.note_failed(i, starts[i][0], failed[i])
+            else:
+                log.begin(i, next_t, starts[i][0], raw, (row, i))
         self._ledger.note(log, upto=next_t)  # before a first observation takes the final one's row
-        self._parts.executor.reset(row, starts)
-        for i, (episode_index, start) in starts.items():
-            self._standing.envs[i].begin(episode_index, start)
+        begun = {i: [start] for i, start in starts.items()}
+        if restarts is None:
+            self._parts.executor.reset(row, starts)
+        else:
+            begun = restarts.reset(row, starts, functools.partial(self._standing.start_after, self._block))
+        for i, some in begun.items():
+            for episode_index, _ in some[1:]:  # those before failed in reset
+                self._ledger.note_failed(i, episode_index, EndReason.CRASHED)
+            self._standing.envs[i].begin(*some[-1])
 
     def run_plainly(self, port: AgentPort, read: Read, last: int, interrupt: Interrupt, ends: Ends | None, /) -> None:
         """Ask, step, ask: for envs of a few microseconds the general step would cost a tenth of the speed."""
@@ -123,4 +136,6 @@ class PromptStarts:
                 ends.report(t)
 
     def close_gaps(self, t: int, /) -> None:
-        """Do nothing: nobody waits."""
+        """Drop the rows of steps in which an env failed."""
+        if self._standing.restarts is not None:
+            self._standing.restarts.close_gaps(self._block, t)

@@ -17,6 +17,7 @@ __all__ = [
     "MakeExecutor",
     "SupportsAllocate",
     "SupportsReport",
+    "SupportsRestarts",
     "SupportsTimeouts",
     "SupportsTuning",
     "SupportsVectorEnvs",
@@ -98,6 +99,18 @@ class SupportsVectorEnvs(Protocol):
     @property
     def takes_vector_envs(self) -> bool:
         """Whether a factory may make a vector env, which then steps all its envs itself, instead of the executor."""
+        ...
+
+
+@runtime_checkable
+class SupportsRestarts(Protocol):
+    """An executor that can make envs anew. With `RunOptions.restarts`, it raises StepFaultsError in `step` and `reset`.
+
+    All envs that have not failed must have made their step, or their reset, by then.
+    """
+
+    def remake(self, env_indices: Sequence[int], /) -> Sequence[EnvFacts]:
+        """Make these envs anew, and let go of those before."""
         ...
 
 

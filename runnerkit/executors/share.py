@@ -16,7 +16,7 @@ from runnerkit._core.faults import close_after, describe
 from runnerkit._core.signals import Oddities, SignalError, read_flag, read_reward
 from runnerkit._core.spaces import Column, Layout, MisfitError, Rows, RowWriter, ScalarRows, StrictRows, Write
 from runnerkit._core.types import AnyEnv
-from runnerkit._core.wording import FIX_ENV, result_kind
+from runnerkit._core.wording import FIX_ENV, result_kind, warn
 from runnerkit.errors import EnvError, EnvSpaceError, RunnerKitError
 from runnerkit.executors.calls import Doing, Phase
 from runnerkit.executors.hanging import CloseWatch
@@ -25,7 +25,7 @@ from runnerkit.history.block import Block
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, RunOptions
 
-__all__ = ["SeedSchedule", "Share", "first_fault"]
+__all__ = ["SeedSchedule", "Share", "StepFaultsError", "first_fault"]
 
 _FIRST_CHUNK = 64
 _UNPACKED = object()
@@ -97,6 +97,8 @@ class Share:
         self._log: EpisodeLog
         self._active: Sequence[int] = ()  # the last envs that were stepped, and all it takes to step them
         self._stepped: list[tuple[int, SupportsStep, Any]] = []
+        self._make_env: Callable[[int], AnyEnv]
+        self._tolerant: bool = False  # whether envs go on where one has failed
         self._turn: Any = iter(())  # of the step that is under way: how far it is, for those who watch
         self._call: tuple[int, int] | None = None  # another call that is under way: (phase, env index)
 
@@ -108,6 +110,7 @@ class Share:
         self._keep_infos: bool = options.keep_infos
         self._thread_safe: bool | None = options.thread_safe
         self.oddities = Oddities(strict=options.strict_spaces)
+        self._make_env, self._tolerant = make_env, options.restarts
         try:
             return [self._make(make_env, i) for i in self.env_indices]
         except BaseException as error:
@@ -175,6 +178,7 @@ class Share:
             whole._episode.update(share._episode)
             whole._seed.update(share._seed)
         whole._seeds, whole._keep_infos = shares[0]._seeds, shares[0]._keep_infos
+        whole._make_env, whole._tolerant = shares[0]._make_env, shares[0]._tolerant
         return whole
 
     def open_more(self, make_env: Callable[[int], AnyEnv], env_indices: Sequence[int]) -> list[EnvFacts]:
@@ -191,6 +195,7 @@ class Share:
         # No two threads touch the same key at a time, and what is done to a dict is atomic, with the GIL or without.
         part._envs, part._episode, part._seed = self._envs, self._episode, self._seed
         part._seeds, part._keep_infos = SeedSchedule(self._seeds.seed), self._keep_infos
+        part._make_env, part._tolerant = self._make_env, self._tolerant
         part.oddities = Oddities(strict=self.oddities.strict)
         return part
 
@@ -227,6 +232,25 @@ class Share:
     def _close_env(self, i: int, env: AnyEnv) -> None:
         env.close()
 
+    def remake(self, env_indices: Sequence[int], /) -> list[EnvFacts]:
+        """Make envs anew that have failed; what they raise as they close goes to the notes of what may be raised."""
+        self._active, self._stepped, facts = (), [], []
+        for i in env_indices:
+            closing = ""
+            if (env := self._envs.pop(i, None)) is not None:
+                try:
+                    self._close_env(i, env)
+                except Exception as error:
+                    closing = f"The env before failed to close: {describe(error)}"
+            try:
+                facts.append(self._make(self._make_env, i))
+            except Exception as error:
+                error.add_note(closing)
+                raise
+            if closing:
+                warn(f"Env {i} failed to close before it was made anew. {closing}", RuntimeWarning)
+        return facts
+
     def render(self, env_indices: Sequence[int], /) -> list[object]:
         """Return what each env's `render()` returns."""
         frames: list[object] = []
@@ -251,7 +275,7 @@ class Share:
             except EnvError as fault:
                 faults.append(fault)
         if faults:
-            raise first_fault(faults)
+            raise StepFaultsError(faults) if self._tolerant else first_fault(faults)
 
     def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> list[int]:
         """Step the given envs, `actions[k]` for env `active[k]`; return those whose episode ended."""
@@ -298,15 +322,35 @@ class Share:
         except EnvError as raised:
             self._turn = iter(())
             raised.action = copy.deepcopy(action)
+            if self._tolerant:
+                raise self._after_others(raised, at, row, actions, active, ended) from raised
             raise
         except Exception as error:
             self._turn = iter(())
             fault = self._bad_step(i, result, (reward, terminated, truncated), error)
             fault.action = copy.deepcopy(action)
+            if self._tolerant:
+                fault.__cause__ = error
+                raise self._after_others(fault, at, row, actions, active, ended) from fault
             raise fault from error
         if restart and ended:
             self._begin_again(ended, at, row)
         return ended
+
+    def _after_others(
+        self, fault: EnvError, at: int, row: int, actions: Rows, active: Sequence[int], ended: list[int]
+    ) -> StepFaultsError:
+        """Step the envs after one that failed, and return what is to be raised then."""
+        i = fault.env_index
+        k = list(active).index(i) + 1
+        faults, ended = [fault], [other for other in ended if other != i]
+        if k < len(active):
+            try:
+                ended += self.step(at, row, actions[k:], active[k:], False)
+            except StepFaultsError as more:
+                faults += more.faults
+                ended += more.ended
+        return StepFaultsError(faults, ended)
 
     def _begin_again(self, env_indices: Sequence[int], at: int, row: int) -> None:
         """Begin the next episode of each; all of them, as other workers would not know of a fault, either."""
@@ -395,6 +439,35 @@ class Share:
         return kind(what, env_index=i, episode_index=self._episode.get(i), seed=self._seed.get(i))
 
 
+class StepFaultsError(Exception):
+    """Raised where envs are to be made anew: these have failed, all others have made their step, or their reset.
+
+    Attributes:
+        faults: what failed, one error per env.
+        ended: the other envs whose episode ended in the step.
+
+    """
+
+    def __init__(self, faults: Sequence[EnvError], ended: Sequence[int] = ()) -> None:
+        super().__init__(*(describe(fault) for fault in faults))
+        self.faults: list[EnvError] = list(faults)
+        self.ended: list[int] = list(ended)
+
+    @classmethod
+    def united(cls, faults: Sequence[BaseException], ended: Sequence[int]) -> StepFaultsError | None:
+        """Return the faults of several shares as one; None if something else failed, too."""
+        whole = cls([], ended)
+        for fault in faults:
+            if isinstance(fault, StepFaultsError):
+                whole.faults += fault.faults
+                whole.ended += fault.ended
+            elif isinstance(fault, EnvError):
+                whole.faults.append(fault)
+            else:
+                return None
+        return whole
+
+
 def first_fault(faults: Sequence[BaseException]) -> BaseException:
     """Return the fault that a single worker would have met first, with a note of each of the others."""
 
@@ -403,7 +476,8 @@ def first_fault(faults: Sequence[BaseException]) -> BaseException:
             return True, fault.after_step, fault.env_index
         return isinstance(fault, Exception), False, -1
 
-    first, *others = sorted(faults, key=order)
+    flat = [one for fault in faults for one in (fault.faults if isinstance(fault, StepFaultsError) else [fault])]
+    first, *others = sorted(flat, key=order)
     for other in others:
         first.add_note(f"Besides: {describe(other)}")
     return first

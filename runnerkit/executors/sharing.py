@@ -11,7 +11,7 @@ from typing_extensions import TypeVar
 
 from runnerkit._core.spaces import Rows
 from runnerkit.errors import EnvError, RunnerKitError
-from runnerkit.executors.share import Share, first_fault
+from runnerkit.executors.share import Share, StepFaultsError, first_fault
 from runnerkit.executors.waiting import Patience
 from runnerkit.records import EpisodeStart
 
@@ -61,6 +61,8 @@ class SharingExecutor(Generic[WorkerT]):
         self._helpers: list[WorkerT] = []
         self._pid: int = os.getpid()
         self._patience: Patience = Patience()
+        self._tolerant: bool = False
+        """Whether the step of all other envs counts where one has failed."""
         self._split_for: Sequence[int] = ()
         self._parts: list[tuple[slice, list[int]]] = []
         """For each share, the caller's first: which rows of a batch are its own, and for which envs."""
@@ -82,8 +84,11 @@ class SharingExecutor(Generic[WorkerT]):
         try:
             own, *answers = self._all("step", calls)
         except EnvError as fault:
-            if not fault.after_step and fault.action is None and fault.env_index in active:  # of one that hung, or died
-                fault.action = copy.deepcopy(actions[list(active).index(fault.env_index)])
+            _add_action(fault, actions, active)
+            raise
+        except StepFaultsError as several:
+            for one in several.faults:
+                _add_action(one, actions, active)
             raise
         ended: list[int] = own or []
         for (_, mine), answer in zip(self._parts[1:], answers, strict=True):
@@ -151,8 +156,14 @@ class SharingExecutor(Generic[WorkerT]):
             except BaseException as fault:
                 faults.append(fault)
         if faults:
-            raise first_fault(faults)
+            raise self._raised(faults, answers)
         return answers
+
+    def _raised(self, faults: Sequence[BaseException], answers: Sequence[Any]) -> BaseException:
+        """Return what to raise for what shares raised while others answered."""
+        ended = [i for answer in answers for i in answer or ()] if self._tolerant else ()
+        united = StepFaultsError.united(faults, ended) if self._tolerant else None
+        return united or first_fault(faults)
 
     def _own_failed(self, fault: BaseException, /) -> None:
         """Wait for the helpers, since the own share failed, but not for ever: one of their envs may hang."""
@@ -171,3 +182,9 @@ class SharingExecutor(Generic[WorkerT]):
 
     def _is_forked(self) -> bool:
         return os.getpid() != self._pid
+
+
+def _add_action(fault: EnvError, actions: Rows, active: Sequence[int]) -> None:
+    """Add the action to what is said of an env that hung, or died: it cannot."""
+    if not fault.after_step and fault.action is None and fault.env_index in active:
+        fault.action = copy.deepcopy(actions[list(active).index(fault.env_index)])

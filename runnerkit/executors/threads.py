@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -73,6 +74,9 @@ class ThreadsExecutor(SharingExecutor[WorkerThread]):
         own, *others = self._places_by_core
         super().__init__(_make_share(own[:1] if self._is_free else own))
         self._limits: dict[int, float] = {}
+        self._make_env: Callable[[int], AnyEnv]
+        self._options: RunOptions
+        self._left: list[WorkerThread] = []  # threads whose env was made anew elsewhere
         if not self._is_free:
             self._start([_make_share(env_indices) for env_indices in others], self.release)
 
@@ -97,6 +101,8 @@ class ThreadsExecutor(SharingExecutor[WorkerThread]):
 
     def open(self, make_env: Callable[[int], AnyEnv], options: RunOptions, /) -> list[EnvFacts]:
         """Make each env in its own thread, one after the other: factories need not be thread-safe."""
+        self._tolerant, self._options = options.restarts, options
+        self._make_env = make_env
         if options.timeouts:
             self._live_apart(options)
         try:
@@ -232,6 +238,41 @@ class ThreadsExecutor(SharingExecutor[WorkerThread]):
         """Go on with the log of those who stepped these envs before."""
         self._own.take_log(log)  # which is drained first, so that the entries of each env stay in order
 
+    def remake(self, env_indices: Sequence[int], /) -> list[EnvFacts]:
+        """Make envs anew that have failed, each where it lives; one that has a thread of its own gets another one."""
+        facts: list[EnvFacts] = []
+        for i in env_indices:
+            if i in self._own.env_indices:
+                facts += self._own.remake([i])
+                continue
+            k = next(k for k, helper in enumerate(self._helpers) if i in helper.env_indices)
+            if isinstance(self._helpers[k].share, TimedShare):
+                facts += self._replace(k, i)
+            else:
+                self._helpers[k].submit("remake", [i])
+                facts += self._helpers[k].answer()
+        return facts
+
+    def _replace(self, k: int, i: int) -> list[EnvFacts]:
+        """Let another thread have an env; the one before closes what it has, unless it hangs."""
+        before = self._helpers[k]
+        if before.loss is None:
+            before.stop()
+        else:
+            warnings.warn(
+                f"Env {i} hangs and was left behind, in the thread {before.name}, which ends with the program. A new "
+                "env goes on in its place.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        self._left.append(before)
+        helper = self._helpers[k] = WorkerThread(TimedShare([i]), self._patience, self._limits)
+        helper.start()
+        helper.submit("open", self._make_env, self._options)
+        facts: list[EnvFacts] = helper.answer()
+        helper.share.attach(self._block)
+        return facts
+
     def doing(self) -> list[Doing]:
         """Return the calls of envs that are under way."""
         return [doing for share in self._shares() if (doing := share.call_under_way()) is not None]
@@ -252,6 +293,9 @@ class ThreadsExecutor(SharingExecutor[WorkerThread]):
         end = time.monotonic() + CLOSE_S
         for helper in helpers:
             errors += helper.join(end)
+        for helper in self._left:
+            helper.join_if_it_ends()
+        self._left = []
         if errors:
             raise errors[0]
 

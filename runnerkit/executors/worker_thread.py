@@ -24,6 +24,8 @@ __all__ = ["CLOSE_S", "TimedShare", "WorkerThread"]
 _SETTLE_S: Final = 5.0  # how long a call that is under way may take when the runner closes
 CLOSE_S: Final = 30.0  # how long envs may take to close
 
+_LEFT_S: Final = 1.0  # how long an env may take to close in whose place there is another one
+
 _Call: TypeAlias = "tuple[Callable[..., Any], tuple[Any, ...]] | None"
 
 
@@ -193,6 +195,16 @@ class WorkerThread:
     def stop(self) -> None:
         """Let the thread close its envs and end, after what is under way."""
         self._calls.put(None)
+
+    @property
+    def name(self) -> str:
+        """The name of the thread."""
+        return self._thread.name
+
+    def join_if_it_ends(self) -> None:
+        """Wait a moment for a thread that was told to stop, whose env may hang."""
+        if self.loss is None:
+            self._thread.join(_LEFT_S)
 
     def join(self, end: float) -> list[Exception]:
         """Wait for the thread, until `end`, and return what went wrong as its envs closed."""

@@ -18,7 +18,7 @@ from runnerkit._core.spaces import Column, Layout
 from runnerkit.errors import ArgumentError
 from runnerkit.history import compaction
 from runnerkit.history.log import EpisodeLog, reason_of
-from runnerkit.records import EndReason, Episode, EpisodeSchedule, EpisodeStart, MadeBy, Seeding
+from runnerkit.records import EndReason, EnvFault, Episode, EpisodeSchedule, EpisodeStart, MadeBy, Seeding
 
 __all__ = ["Block", "BlockLayout", "Mark"]
 
@@ -125,6 +125,7 @@ class Block:
         log: the episodes that began later, with the final observations before them, and infos.
         raw_log: the same, with final observations before preprocessors; None if they are not kept.
         schedule: says how the episodes of the log began, except those in `given`.
+        faults: the envs that failed and were made anew, in order.
         given: how episodes began, by (env index, episode index), if a schedule of the user says so.
         seeding: which facts about the envs are known.
         made_by: the parts of the runner.
@@ -143,6 +144,7 @@ class Block:
         self.raw_log: EpisodeLog | None = EpisodeLog(layout.raw) if layout.preprocessed and layout.keep_raw else None
         self.schedule: EpisodeSchedule | None = None
         self.given: dict[tuple[int, int], EpisodeStart] = {}
+        self.faults: list[EnvFault] = []
         self.seeding: Seeding = Seeding()
         self.made_by: MadeBy = MadeBy()
         self._window: bool = window
@@ -197,11 +199,13 @@ class Block:
 
     def renew(self) -> None:
         """Go on with copies of all columns: an env that was left behind may still write into those before."""
-        raw, env_actions = self.raw, self.env_actions
+        raw, env_actions, rewards = self.raw, self.env_actions, self.rewards
         observations, actions = [column.copy() for column in self.observations], [c.copy() for c in self.actions]
         self.raw = observations if raw is self.observations else [column.copy() for column in raw]
         self.env_actions = actions if env_actions is self.actions else [column.copy() for column in env_actions]
-        self.observations, self.actions, self.rewards = observations, actions, self.rewards.copy()
+        self.observations, self.actions, self.rewards = observations, actions, rewards.copy()
+        is_one = self.processed_rewards is rewards
+        self.processed_rewards = self.rewards if is_one else self.processed_rewards.copy()
         self.terminated, self.truncated = self.terminated.copy(), self.truncated.copy()
 
     def trim(self, steps: int, *, release: bool = True) -> None:
@@ -297,6 +301,26 @@ class Block:
         compaction.drop(self._columns(), rows, env_indices)
         counts = np.bincount(env_indices, minlength=self.n_envs)
         self.lengths = [length - count for length, count in zip(self.lengths, counts.tolist(), strict=True)]
+
+    def close_gaps(self, rows: NDArray[np.intp], env_indices: NDArray[np.intp]) -> None:
+        """Drop the steps `(rows[k], env_indices[k])`, in which envs failed. `rows` is sorted.
+
+        The log has the episodes that began after them; what it says of later rows is corrected. Allowed only while
+        nobody has a view of the block.
+        """
+        gaps = {i: rows[env_indices == i] for i in set(env_indices.tolist())}
+
+        def moved(i: int, row: int) -> int:
+            return row - int(gaps[i].searchsorted(row)) if i in gaps else row
+
+        log = self.log
+        log.infos = [(i, moved(i, row), info) for i, row, info in log.infos if row not in gaps.get(i, ())]
+        log.unknown = [(i, moved(i, row)) for i, row in log.unknown]
+        for one in (log, self.raw_log):
+            if one is not None:
+                one.move_rows(moved)
+        compaction.drop(self._columns(), rows, env_indices)
+        self.lengths = [moved(i, length) for i, length in enumerate(self.lengths)]
 
     def _log_after_rests(self, rows: NDArray[np.intp], envs: NDArray[np.intp]) -> None:
         """Log the episodes that began after rests, with the final observations before them."""
@@ -421,6 +445,7 @@ class Block:
             if self.raw_log is not None:
                 self.raw_log.begin(env_index, row, episode_index, source.raw_final_columns, k)
         self.log.unknown += [(env_index, row) for i, row in source.log.unknown if i == source_index]
+        self.faults += [fault for fault in source.faults if fault.env_index == source.env_indices[source_index]]
         for entries, others in (
             (self.log.infos, source.log.infos),
             (self.log.reset_infos, source.log.reset_infos),

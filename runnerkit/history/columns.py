@@ -15,7 +15,7 @@ from runnerkit._core.spaces import Column, Layout
 from runnerkit._core.types import ActT, ObsT
 from runnerkit.errors import ArgumentError
 from runnerkit.history.block import Block
-from runnerkit.records import Episode, MadeBy, Seeding
+from runnerkit.records import EnvFault, Episode, MadeBy, Seeding
 
 __all__ = ["ColumnHistory", "EpisodeColumns", "stack"]
 
@@ -187,6 +187,15 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
     def episodes(self) -> list[Episode]:
         """The records of the episodes in these rows, in order. A stacked history has them env by env."""
         return [episode for i in self._env_indices for episode in self._block.episodes(i)]
+
+    @property
+    def faults(self) -> list[EnvFault]:
+        """The faults after which an env was made anew in this rollout, in order; see `on_env_error="restart"`.
+
+        The step that failed has no row: nothing is known of what it led to.
+        """
+        envs = {self._block.env_indices[i] for i in self._env_indices}
+        return [fault for fault in self._block.faults if fault.env_index in envs]
 
     @property
     def infos(self) -> Mapping[int, Info]:

@@ -6,7 +6,7 @@ It is compact, as episodes may have only a few steps.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -137,6 +137,12 @@ class EpisodeLog:
         view = self._view()
         found = np.flatnonzero((view[:, 0] == env_index) & (view[:, 1] == row))
         return int(found[0]) if len(found) else None
+
+    def move_rows(self, moved: Callable[[int, int], int]) -> None:
+        """Let the episodes begin in other rows: `moved(env index, row)`."""
+        begun = self._begun
+        for k in range(0, len(self) * _WIDTH, _WIDTH):
+            begun[k + 1] = moved(begun[k], begun[k + 1])
 
     def finals(self, layout: Layout, entry: int | None = None) -> list[Column]:
         """Return copies of the final observations, in the order of the table: `[n, *shape]` per leaf.

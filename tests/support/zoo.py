@@ -148,5 +148,5 @@ def zoo(way: str = "raises", place: Place | None = None) -> Any:
 
 def act(observations: NDArray[np.float32]) -> NDArray[np.int64]:
     """Act on what is seen, row by row, so that no env has to do with another one."""
-    actions: NDArray[np.int64] = (observations.sum(axis=1) * 100).astype(np.int64) % 3
+    actions: NDArray[np.int64] = (observations.reshape(len(observations), -1).sum(axis=1) * 100).astype(np.int64) % 3
     return actions
