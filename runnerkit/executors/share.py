@@ -97,7 +97,7 @@ class Share:
         self._log: EpisodeLog
         self._active: Sequence[int] = ()  # the last envs that were stepped, and all it takes to step them
         self._stepped: list[tuple[int, SupportsStep, Any]] = []
-        self._make_env: Callable[[int], AnyEnv]
+        self._make_env: Callable[[int], AnyEnv] | None = None
         self._tolerant: bool = False  # whether envs go on where one has failed
         self._turn: Any = iter(())  # of the step that is under way: how far it is, for those who watch
         self._call: tuple[int, int] | None = None  # another call that is under way: (phase, env index)
@@ -110,7 +110,8 @@ class Share:
         self._keep_infos: bool = options.keep_infos
         self._thread_safe: bool | None = options.thread_safe
         self.oddities = Oddities(strict=options.strict_spaces)
-        self._make_env, self._tolerant = make_env, options.restarts
+        self._tolerant = options.restarts
+        self._make_env = make_env if options.restarts else None  # which may hold the runner, to be dropped otherwise
         try:
             return [self._make(make_env, i) for i in self.env_indices]
         except BaseException as error:
@@ -243,6 +244,7 @@ class Share:
                 except Exception as error:
                     closing = f"The env before failed to close: {describe(error)}"
             try:
+                assert self._make_env is not None
                 facts.append(self._make(self._make_env, i))
             except Exception as error:
                 error.add_note(closing)

@@ -74,7 +74,7 @@ class ThreadsExecutor(SharingExecutor[WorkerThread]):
         own, *others = self._places_by_core
         super().__init__(_make_share(own[:1] if self._is_free else own))
         self._limits: dict[int, float] = {}
-        self._make_env: Callable[[int], AnyEnv]
+        self._make_env: Callable[[int], AnyEnv] | None = None
         self._options: RunOptions
         self._left: list[WorkerThread] = []  # threads whose env was made anew elsewhere
         if not self._is_free:
@@ -102,7 +102,7 @@ class ThreadsExecutor(SharingExecutor[WorkerThread]):
     def open(self, make_env: Callable[[int], AnyEnv], options: RunOptions, /) -> list[EnvFacts]:
         """Make each env in its own thread, one after the other: factories need not be thread-safe."""
         self._tolerant, self._options = options.restarts, options
-        self._make_env = make_env
+        self._make_env = make_env if options.restarts else None
         if options.timeouts:
             self._live_apart(options)
         try:
