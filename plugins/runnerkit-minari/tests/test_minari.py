@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 import tomllib
@@ -514,3 +515,37 @@ def test_a_vector_env_is_recorded_as_exactly_as_single_ones() -> None:
     dataset = minari.load_dataset("vector/cartpole-v0")
     assert sum(episode.rewards.sum() for episode in dataset) == sum(rewards)
     assert all(len(episode.observations) == len(episode.rewards) + 1 for episode in dataset)
+
+
+class _Shaped(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """An env whose spec has an argument of its own."""
+
+    def __init__(self, value: object) -> None:
+        super().__init__(gymnasium.make("CartPole-v1"))
+        self._value = value
+
+    @property
+    def spec(self) -> Any:
+        spec = copy.deepcopy(self.env.spec)
+        assert spec is not None
+        spec.kwargs = {**spec.kwargs, "shape": self._value}
+        return spec
+
+
+@pytest.mark.parametrize(
+    ("value", "said", "kept"),
+    [
+        (object(), "The spec of CartPole-v1 cannot be written as JSON", False),
+        ((2, 5), r"shape: \(2, 5\) becomes \[2, 5\]", True),
+    ],
+)
+def test_a_spec_that_cannot_be_written_or_changes_is_told_of(value: object, said: str, kept: bool) -> None:
+    dataset_id = f"spec/{kept}-v0".lower()
+
+    def rollout() -> None:
+        with GymRunner(lambda seed: _Shaped(value), seed=0, history=MinariFormat(dataset_id)) as runner:
+            runner.rollout(RandomAgent(runner.action_space, seed=0), steps=20)
+
+    with pytest.warns(UserWarning, match=said):
+        rollout()
+    assert (minari.load_dataset(dataset_id).spec.env_spec is not None) is kept

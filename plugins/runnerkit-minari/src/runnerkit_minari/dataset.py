@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
@@ -112,13 +113,26 @@ def _next_version(dataset_id: str) -> str:
 
 
 def _readable(spec: EnvSpec | None) -> EnvSpec | None:
-    """Return the spec if it survives being written, as that of an env with a function among its arguments does not."""
+    """Return the spec if it can be written and read again; warn where it cannot, or comes back as another one."""
     if spec is None:
         return None
     try:
-        EnvSpec.from_json(spec.to_json())
-    except (TypeError, ValueError):
+        again = EnvSpec.from_json(spec.to_json())
+    except Exception as error:  # whatever an argument raises that is to become text
+        warnings.warn(
+            f"The spec of {spec.id} cannot be written as JSON ({type(error).__name__}: {error}), so the dataset has no "
+            "env_spec, and recover_environment() cannot make the env. Give the env arguments that JSON can hold.",
+            stacklevel=2,
+        )
         return None
+    changed = [name for name, value in spec.kwargs.items() if repr(again.kwargs.get(name)) != repr(value)]
+    if changed:
+        values = ", ".join(f"{name}: {spec.kwargs[name]!r} becomes {again.kwargs.get(name)!r}" for name in changed)
+        warnings.warn(
+            f"JSON changes arguments of {spec.id} in the dataset's env_spec ({values}), so recover_environment() may "
+            "make another env.",
+            stacklevel=2,
+        )
     return spec
 
 
