@@ -471,6 +471,25 @@ def test_without_json_what_agents_print_is_where_they_printed_it() -> None:
     assert result.stdout.startswith("chatter\nchatter\nenv ")
 
 
+# ---- evaluate
+
+
+def test_evaluate_compares_agents_on_the_episodes_that_the_library_plays() -> None:
+    agents = ("my_agents:Left", "random")
+    options = ["--episodes", "4", "--seed", "3", *(part for name in agents for part in ("--agent", name))]
+    document = json.loads(run("evaluate", "CartPole-v1", *options, "--n-envs", "3", "--json").stdout)
+    left = runnerkit.evaluate(lambda observations: [0] * len(observations), "CartPole-v1", episodes=4, seed=3, n_envs=1)
+    assert document["agents"]["my_agents:Left"] == left.to_json()
+    assert document["agents"]["random"]["seeds"] == left.seeds
+    (difference,) = document["differences"]
+    assert (difference["agent"], difference["baseline"]) == ("random", "my_agents:Left")
+    head, first, second = run("evaluate", "CartPole-v1", *options, "--n-envs", "3").stdout.splitlines()
+    assert re.split(r"  +", head) == ["agent", "mean return", "std", "mean length", "against the first"]
+    assert re.match(rf"my_agents:Left +{left.mean:.4g} \[", first)
+    assert re.search(r"random .* [+-][\d.]+ \[", second)
+    assert "Each --agent may be given once." in run("evaluate", "x", *["--agent", "random"] * 2, code=2).stderr
+
+
 # ---- plugins
 
 

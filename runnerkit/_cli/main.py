@@ -22,6 +22,7 @@ from typing_extensions import override
 
 from runnerkit._cli import own_plugins
 from runnerkit._cli.authors import check, new
+from runnerkit._cli.evaluate import evaluate
 from runnerkit._cli.frame import PART, env_option, explained, post_option, pre_option, print_json, results
 from runnerkit._cli.provenance import lock, why
 from runnerkit._cli.stopping import Stop, stoppable
@@ -469,6 +470,7 @@ def _print_problems(problems: Sequence[PluginProblem]) -> None:
 main.add_command(check)
 main.add_command(lock)
 main.add_command(new)
+main.add_command(evaluate)
 main.add_command(why)
 
 
