@@ -594,8 +594,10 @@ def test_a_fork_of_the_caller_is_told_at_once_and_ends(executor: str, options: s
         runner.rollout(Constant(), steps=20)
         dropped = build(Fleet(), n_envs=3, {options})
         dropped.rollout(Constant(), steps=20)
+        unused = build(Fleet(), n_envs=3, executor={executor.replace("auto", "threads")!r}, workers=2)
         if not os.fork():
-            for call in (lambda: runner.rollout(Constant(), steps=4), runner.maybe_reset,
+            for call in (lambda: runner.rollout(Constant(), steps=4), lambda: unused.rollout(Constant(), steps=4),
+                         runner.maybe_reset,
                          lambda: runner._parts.executor.render([2])):
                 try:
                     call()
@@ -607,10 +609,10 @@ def test_a_fork_of_the_caller_is_told_at_once_and_ends(executor: str, options: s
             os._exit(0)
         os.wait()
         print(*[len(history) for history in runner.rollout(Constant(), steps=4)])
-        runner.close(), dropped.close()
+        runner.close(), dropped.close(), unused.close()
         """
     )
-    assert done == ["True", "True", "True", "4 4 4"]
+    assert done == ["True", "True", "True", "True", "4 4 4"]
 
 
 def test_a_fork_may_end_with_a_runner_that_nobody_closed() -> None:

@@ -227,6 +227,7 @@ class ThreadsExecutor(SharingExecutor[WorkerThread]):
 
     def drain(self) -> EpisodeLog:
         """Return what was logged since the last call."""
+        self._require_own_process()
         for helper in self._helpers:
             helper.settle()  # after Ctrl-C one may be in its last step still
         log = self._own.drain()

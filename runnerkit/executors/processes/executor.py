@@ -235,6 +235,7 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
 
     def drain(self) -> EpisodeLog:
         """Return what was logged since the last call."""
+        self._require_own_process()
         log = self._own.drain()
         if self._block is None:
             return log
