@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from runnerkit.evaluation import compare as compare
     from runnerkit.evaluation import evaluate as evaluate
     from runnerkit.history.columns import stack as stack
+    from runnerkit.history.npz import load as load
     from runnerkit.history.values import discounted_returns as discounted_returns
     from runnerkit.history.values import gae as gae
     from runnerkit.hooks import Contribution as Contribution
@@ -52,6 +53,7 @@ _HOMES = {
     "agents": ["RandomAgent"],
     "evaluation": ["compare", "evaluate"],
     "history.columns": ["stack"],
+    "history.npz": ["load"],
     "history.values": ["discounted_returns", "gae"],
     "hooks": ["Contribution", "hookimpl"],
     "keys": ["EnvKey", "HistoryKey", "Use", "use"],

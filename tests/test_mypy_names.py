@@ -45,7 +45,7 @@ def known(kind: str, *others: str) -> str:
     return f"Known: {', '.join(sorted({*others, *entry_points(group=f'runnerkit.{kind}').names}))}."
 
 
-NAMED = ("arrays", "feather", "minari", "mine", "torch", "transitions")
+NAMED = ("arrays", "feather", "minari", "mine", "npz", "torch", "transitions")
 FORMATS = f"{known('history_formats', *NAMED)}  [runnerkit-name]"
 FAMILIES = known("env_factories", "atari", "vector")
 EXECUTORS = "Known: auto, processes, serial, threads.  [runnerkit-name]"

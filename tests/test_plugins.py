@@ -40,7 +40,7 @@ BUILT_IN = {
     "action_preprocessors": ["flatten", "frame-stack", "last-action", "normalize", "scale-image", "time-aware"],
     "action_postprocessors": ["clip", "rescale"],
     "reward_processors": ["clip", "normalize-reward", "scale", "sign"],
-    "history_formats": ["arrays", "torch", "transitions"],
+    "history_formats": ["arrays", "npz", "torch", "transitions"],
     "executors": ["auto", "serial", "threads"],
 }
 

@@ -26,6 +26,7 @@ from runnerkit._cli.evaluate import evaluate
 from runnerkit._cli.frame import PART, env_option, explained, post_option, pre_option, print_json, results
 from runnerkit._cli.provenance import lock, why
 from runnerkit._cli.stopping import Stop, stoppable
+from runnerkit._cli.stored import ls, verify
 from runnerkit._core.wording import count
 from runnerkit.errors import EnvError, RolloutInterrupted
 
@@ -469,8 +470,10 @@ def _print_problems(problems: Sequence[PluginProblem]) -> None:
 
 main.add_command(check)
 main.add_command(lock)
+main.add_command(ls)
 main.add_command(new)
 main.add_command(evaluate)
+main.add_command(verify)
 main.add_command(why)
 
 

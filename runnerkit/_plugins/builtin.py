@@ -53,10 +53,11 @@ def reward_processors() -> Iterator[Contribution[RewardProcessor]]:
 
 @hookimpl.history_formats
 def history_formats() -> Iterator[Contribution[HistoryFormat[object]]]:
-    """Offer arrays, torch and transitions."""
+    """Offer arrays, torch, transitions and npz."""
     yield Contribution("arrays", f"{_HISTORY}.arrays:ArrayFormat", "NumPy arrays (the default)")
     yield Contribution("torch", f"{_HISTORY}.torch:TorchFormat", "torch tensors over the same memory")
     yield Contribution("transitions", f"{_HISTORY}.transitions:TransitionFormat", "a list of Transition")
+    yield Contribution("npz", f"{_HISTORY}.npz:NpzFormat", "a folder of NumPy files, which survives a kill")
 
 
 @hookimpl.executors

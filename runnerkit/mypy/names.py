@@ -69,6 +69,7 @@ BUILTIN: Final[Mapping[str, Mapping[str, str]]] = {
         "arrays": "runnerkit.history.arrays:ArrayHistory",
         "torch": "runnerkit.history.torch:TorchHistory",
         "transitions": "runnerkit.records:Transition",
+        "npz": "runnerkit.history.arrays:ArrayHistory",
     },
     "executors": {
         "auto": "runnerkit.executors.auto:AutoExecutor",

@@ -1,0 +1,76 @@
+"""Spaces as JSON, and back, for files that are read without unpickling anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from runnerkit.errors import SpaceError
+
+__all__ = ["space_from_json", "space_to_json"]
+
+
+def space_to_json(space: spaces.Space[Any], path: str) -> dict[str, Any]:
+    """Return a space as dicts, lists, numbers and texts; raises SpaceError, which names the sub-space."""
+    kind = type(space)
+    if kind is spaces.Box and isinstance(space, spaces.Box):
+        bounds = {"low": _numbers(space.low), "high": _numbers(space.high)}
+        return {"type": "Box", "dtype": str(space.dtype), "shape": list(space.shape), **bounds}
+    if kind is spaces.Discrete and isinstance(space, spaces.Discrete):
+        return {"type": "Discrete", "n": int(space.n), "start": int(space.start), "dtype": str(space.dtype)}
+    if kind is spaces.MultiBinary and isinstance(space, spaces.MultiBinary):
+        n: object = space.n
+        return {"type": "MultiBinary", "n": int(n) if isinstance(n, int | np.integer) else list(space.shape)}
+    if kind is spaces.MultiDiscrete and isinstance(space, spaces.MultiDiscrete):
+        return {
+            "type": "MultiDiscrete",
+            "nvec": space.nvec.tolist(),
+            "start": space.start.tolist(),
+            "dtype": str(space.dtype),
+        }
+    if kind is spaces.Dict and isinstance(space, spaces.Dict):
+        parts = [[key, space_to_json(part, f"{path}[{key!r}]")] for key, part in space.spaces.items()]
+        return {"type": "Dict", "parts": parts}
+    if kind is spaces.Tuple and isinstance(space, spaces.Tuple):
+        return {"type": "Tuple", "parts": [space_to_json(part, f"{path}[{i}]") for i, part in enumerate(space.spaces)]}
+    raise SpaceError(
+        f"history='npz' cannot hold {path}, which is {space}: it holds Box, Discrete, MultiBinary, MultiDiscrete, Dict "
+        "and Tuple. Use a preprocessor that makes one of these of it, or history='arrays'."
+    )
+
+
+def space_from_json(document: Mapping[str, Any]) -> spaces.Space[Any]:
+    """Return the space that `space_to_json` wrote; raises KeyError, TypeError or ValueError where it wrote none."""
+    kind = document["type"]
+    if kind == "Box":
+        dtype, shape = np.dtype(document["dtype"]), tuple(document["shape"])
+        low, high = (_array(document[name], dtype, shape) for name in ("low", "high"))
+        return spaces.Box(low, high, shape, dtype.type)
+    if kind == "Discrete":
+        return spaces.Discrete(document["n"], start=document["start"], dtype=np.dtype(document["dtype"]).type)
+    if kind == "MultiBinary":
+        return spaces.MultiBinary(document["n"])
+    if kind == "MultiDiscrete":
+        return spaces.MultiDiscrete(document["nvec"], dtype=np.dtype(document["dtype"]).type, start=document["start"])
+    if kind == "Dict":
+        return spaces.Dict([(key, space_from_json(part)) for key, part in document["parts"]])  # in their own order
+    if kind == "Tuple":
+        return spaces.Tuple([space_from_json(part) for part in document["parts"]])
+    raise ValueError(f"no space is called {kind!r}")
+
+
+def _numbers(bound: NDArray[Any]) -> Any:
+    """Return a bound as one number where all are equal, else as a list; infinite ones as texts, as JSON lacks them."""
+    flat = bound.reshape(-1)
+    texts = [value if np.isfinite(value) else str(value) for value in flat.tolist()]
+    return texts[0] if texts and (flat == flat[0]).all() else texts
+
+
+def _array(numbers: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    many = isinstance(numbers, list)
+    flat = [dtype.type(number) for number in (numbers if many else [numbers])]
+    return np.array(flat, dtype).reshape(shape) if many else np.full(shape, flat[0], dtype)
