@@ -320,7 +320,8 @@ class MadeBy:
 
     Attributes:
         parts: the env, the env factory if a plugin offers it, preprocessors, postprocessors, reward processors,
-            executor and history format, in this order. Their options are plain values: what JSON does not have is written as text.
+            executor and history format, in this order. Their options are plain values: what JSON does not have is
+            written as text.
         packages: the versions of "python", "runnerkit", "gymnasium" and "numpy".
 
     """

@@ -48,7 +48,16 @@ def assert_equal(found: Any, expected: Any) -> None:
         np.testing.assert_array_equal(found, expected)
 
 
-COLUMNS = ("observations", "actions", "env_actions", "rewards", "processed_rewards", "terminated", "truncated", "raw_observations")
+COLUMNS = (
+    "observations",
+    "actions",
+    "env_actions",
+    "rewards",
+    "processed_rewards",
+    "terminated",
+    "truncated",
+    "raw_observations",
+)
 
 
 @pytest.mark.parametrize("executor", ["serial", "threads", "processes"])
@@ -56,7 +65,15 @@ COLUMNS = ("observations", "actions", "env_actions", "rewards", "processed_rewar
     ("env", "options"),
     [
         ("CartPole-v1", {}),
-        ("Pendulum-v1", {"preprocessors": ["normalize"], "postprocessors": ["clip"], "keep_raw": True, "reward_processors": ["sign"]}),
+        (
+            "Pendulum-v1",
+            {
+                "preprocessors": ["normalize"],
+                "postprocessors": ["clip"],
+                "keep_raw": True,
+                "reward_processors": ["sign"],
+            },
+        ),
         ("Blackjack-v1", {}),
     ],
     ids=["plain", "processed", "tuple"],
