@@ -52,7 +52,7 @@ class NpzFormat:
         runs[0].observations, runs.episodes[0].return_
 
     Episodes are written at the end of each rollout, so that short rollouts lose least if the program is killed. A
-    folder that is there already is appended to, if it is of the same env and spaces.
+    folder that is there already is appended to, if it is of the same env and spaces. Infos and faults are not in it.
 
     Args:
         path: the folder; None derives `cartpole-v1-seed0` in the current folder from env id and run seed.
