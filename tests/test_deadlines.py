@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from envs import summary
+from failing_envs import N_ENVS, RUN_SEED, Place, act, zoo
 from faulty_envs import build, forget_threads, runnerkit_threads
 from programs import program
-from zoo import N_ENVS, RUN_SEED, Place, act, zoo
 
 from runnerkit.errors import ArgumentError, EnvTimeoutError
 from runnerkit.executors.hanging import WATCH
@@ -239,7 +239,7 @@ def test_the_watch_is_gone_in_a_fork_and_after_the_last_runner() -> None:
 PROGRAM = """
     import os, signal, threading, time
     from faulty_envs import build
-    from zoo import act, zoo, Place
+    from failing_envs import act, zoo, Place
 
     def alarm(*_):
         times.append(time.monotonic())
@@ -301,7 +301,7 @@ def test_a_left_behind_env_cannot_spoil_what_an_alarm_collected() -> None:
         """
         import signal, time
         from faulty_envs import build
-        from zoo import act, zoo
+        from failing_envs import act, zoo
 
         def alarm(*_):
             raise TimeoutError("deadline")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from envs import summary
+from failing_envs import N_ENVS, RUN_SEED, act, zoo
 from faulty_envs import build
-from zoo import N_ENVS, RUN_SEED, act, zoo
 
 EXECUTORS: list[dict[str, Any]] = [
     {"executor": "serial"},

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from envs import summary
+from failing_envs import FAULTY, N_ENVS, RUN_SEED, SEEDS, Place, act, zoo
 from faulty_envs import build, forget_threads, runnerkit_threads
 from typing_extensions import override
-from zoo import FAULTY, N_ENVS, RUN_SEED, SEEDS, Place, act, zoo
 
 from runnerkit import EndReason, EpisodeStart, GymRunner, Transition
 from runnerkit.errors import ArgumentError, EnvError
