@@ -412,12 +412,15 @@ def test_a_family_that_cannot_make_an_agent_says_why(
     assert said in run("rollout", "CartPole-v1", "--agent", "mine:a.zip", code=code).stderr
 
 
-def test_two_packages_with_the_same_family_are_named(offer: Callable[[str, str], None]) -> None:
+def test_two_packages_with_the_same_family_are_named(
+    offer: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNNERKIT_PLUGINS", "one two")  # and not what else may be installed
     offer("one", "families:load")
     offer("two", "families:load")
     stderr = run("rollout", "CartPole-v1", "--agent", "mine:a.zip", code=2).stderr
     assert "The agents 'mine' are offered by one and two." in stderr
-    assert "Installed packages make agents called mine:..." in run("rollout", "x", "--agent", "nobody", code=2).stderr
+    assert "Installed packages make agents called mine:...\n" in run("rollout", "x", "--agent", "nobody", code=2).stderr
 
 
 def test_an_agent_that_fails_is_told_of_with_the_line_that_raised(workplace: Path) -> None:

@@ -216,4 +216,4 @@ def _refuse(name: str, why: str) -> NoReturn:
 
 
 def _refusal(name: str, why: str) -> ArgumentError:
-    return ArgumentError(f"--agent {name}: {why.rstrip('.')}.")
+    return ArgumentError(f"--agent {name}: {why.removesuffix('.')}.")

@@ -21,8 +21,9 @@ def overloads(owner: type, name: str) -> Iterator[ast.FunctionDef]:
     module = ast.parse(inspect.getsource(inspect.getmodule(owner) or runnerkit))
     (body,) = [node.body for node in module.body if isinstance(node, ast.ClassDef) and node.name == owner.__name__]
     for node in body:
-        if isinstance(node, ast.FunctionDef) and node.name == name and node.decorator_list:
-            yield node
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            if "overload" in map(ast.unparse, node.decorator_list):
+                yield node
 
 
 def in_common(text: str) -> str:
