@@ -17,13 +17,16 @@ ALSO_FOR_DERIVED = 1
 SAME = {"ObsT": "O", "ActT": "A", "HistoryT": "H", "TorchHistory[TensorObsT, TensorActT]": "TorchHistory"}
 
 
+def is_overload(function: ast.FunctionDef) -> bool:
+    return "overload" in map(ast.unparse, function.decorator_list)
+
+
 def overloads(owner: type, name: str) -> Iterator[ast.FunctionDef]:
     module = ast.parse(inspect.getsource(inspect.getmodule(owner) or runnerkit))
     (body,) = [node.body for node in module.body if isinstance(node, ast.ClassDef) and node.name == owner.__name__]
     for node in body:
-        if isinstance(node, ast.FunctionDef) and node.name == name:
-            if "overload" in map(ast.unparse, node.decorator_list):
-                yield node
+        if isinstance(node, ast.FunctionDef) and node.name == name and is_overload(node):
+            yield node
 
 
 def in_common(text: str) -> str:
