@@ -113,6 +113,11 @@ def not_a_processor(given: str) -> str:
     return f"A processor must be a name or an object with bind and __call__, not {given}."
 
 
+def not_a_reward_processor(given: str) -> str:
+    """Say that what is given as a reward processor is none."""
+    return f"A reward processor must be a name, or a function (rewards) -> rewards, not {given}."
+
+
 def not_a_name_with_options(given: str) -> str:
     """Say that a tuple is no pair of a name and its options."""
     return f"A name with options is a pair such as ('frame-stack', {{'k': 4}}), not {given}."

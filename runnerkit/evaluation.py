@@ -197,6 +197,13 @@ def evaluate(
         raise ArgumentError("Give evaluate an agent, or make_agent, which makes one for the runner.")
     if options.get("schedule") is not None or options.get("auto_reset") is False:
         raise ArgumentError("evaluate sets schedule and auto_reset itself. Leave them out, and choose a seed.")
+    if "history" in options:
+        raise ArgumentError("evaluate keeps no histories. Leave history out, or use runnerkit.make and rollout.")
+    if options.get("on_env_error") == "restart":
+        raise ArgumentError(
+            "evaluate needs each episode to its end, but on_env_error='restart' gives up the episodes of envs that "
+            "fail. Leave it out."
+        )
     schedule = _InOrder(seed)
     options["schedule"] = schedule
     n_envs = min(episodes, 4 * available_cores()) if n_envs is None else n_envs
@@ -231,8 +238,9 @@ def compare(
 
     The first agent is the baseline. `evaluate` explains the arguments.
     """
-    if not agents:
-        raise ArgumentError("compare needs at least one agent, by name.")
+    given: object = agents  # the value may differ from the annotation
+    if not isinstance(given, Mapping) or not given:
+        raise ArgumentError(f"compare needs a dict of agents, at least one, by name, not {given!r}.")
     return Comparison(
         {name: evaluate(agent, env, episodes, seed, n_envs=n_envs, **options) for name, agent in agents.items()}
     )

@@ -80,6 +80,11 @@ def test_a_string_in_the_place_of_a_list_is_refused() -> None:
         options: Any = wrong
         with pytest.raises(ArgumentError, match=r"must be a list of distributions, such as \['rk-dummy-1'\], not"):
             Registry(**options)
+    other: Any
+    for what, other, shown in (("allow", 3, "3"), ("deny", [3], r"\[3\]"), ("deny", None, "None")):
+        options = {what: other}
+        with pytest.raises(ArgumentError, match=rf"^{what} must be a list of names .*, not {shown}\.$"):
+            Registry(**options)
 
 
 class Mine:
@@ -202,7 +207,9 @@ def test_plugins_of_one_file_are_used_by_their_folder_in_other_processes_too(
     [
         (["-p", "rk_nowhere"], 2, "-p rk_nowhere: there is no module rk_nowhere, neither in the current folder"),
         (["-p", "rk_one:nothing"], 1, "-p rk_one:nothing: AttributeError: "),
-        (["--plugins-dir", "nowhere"], 2, "--plugins-dir nowhere: there is no such folder."),
+        (["--plugins-dir", "nowhere"], 2, "--plugins-dir 'nowhere': there is no such folder."),
+        (["--plugins-dir", ""], 2, "--plugins-dir '': there is no such folder."),
+        (["-p", ""], 2, "-p '': write MODULE or MODULE:OBJECT"),
         (["--plugins-dir", "clash"], 2, "has the name of another module, json. Rename the file."),
         (["--plugins-dir", "broken"], 1, "rk_broken.py could not be imported: ZeroDivisionError: "),
         (["-p", "json"], 1, "Plugin json offers nothing: mark its functions with @hookimpl."),

@@ -115,11 +115,15 @@ def test_an_env_without_an_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> N
         ({"agent": None}, "Give evaluate an agent, or make_agent"),
         ({"auto_reset": False}, "evaluate sets schedule and auto_reset itself"),
         ({"env": "vector:CartPole-v1"}, "schedule"),
+        ({"history": "arrays"}, "evaluate keeps no histories"),
+        ({"on_env_error": "restart"}, "evaluate needs each episode to its end"),
     ],
 )
 def test_what_cannot_be_is_refused(arguments: dict[str, Any], wanted: str) -> None:
     given: Any = {"agent": Left(), "env": "CartPole-v1", **arguments}
     with pytest.raises(ArgumentError, match=wanted):
         evaluate(**given)
+    with pytest.raises(ArgumentError, match="compare needs a dict of agents, at least one, by name, not"):
+        compare({}, "CartPole-v1")
     with pytest.raises(ArgumentError, match="between 0 and 1, not 95"):
         evaluate(Left(), "CartPole-v1", episodes=2).interval(95)

@@ -179,6 +179,7 @@ def test_a_refused_runner_leaves_no_env_open(lock: Path) -> None:
         ("{", "run.lock is not a lock: "),
         ("[]", "run.lock is not a lock of this version of RunnerKit"),
         ('{"lock": 99}', "run.lock is not a lock of this version of RunnerKit"),
+        ('{"lock": 1}', "run.lock is not a lock of this version of RunnerKit"),
     ],
 )
 def test_what_is_no_lock_is_told_with_the_way_out(tmp_path: Path, text: str | None, said: str) -> None:
@@ -189,6 +190,11 @@ def test_what_is_no_lock_is_told_with_the_way_out(tmp_path: Path, text: str | No
         run(path, history="arrays")
     with pytest.raises(ArgumentError, match="lock must be the path of a file, not 3"):
         run(3, history="arrays")
+
+
+def test_a_lock_that_cannot_be_written_is_told_with_its_path(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"The lock .*run\.lock cannot be written: No such file or directory\."):
+        Registry().lock(tmp_path / "nowhere" / "run.lock")
 
 
 # ---- in a terminal

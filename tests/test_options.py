@@ -191,6 +191,10 @@ def build_with(**given: Any) -> Callable[[Registry], object]:
         (build_with(preprocessors=use("stack", k=4)), "is one processor, not a list. Write preprocessors=[Use("),
         (build_with(preprocessors=("stack", {"k": 4})), "Write preprocessors=[('stack', {'k': 4})]."),
         (build_with(history=("columns", 3)), "A name with options is a pair such as ('frame-stack', {'k': 4}), not"),
+        (build_with(history=("columns", {3: 3})), "A name with options is a pair such as"),
+        (build_with(history=Use(None)), "not Use(name=None, options={})."),  # type: ignore[arg-type]
+        (build_with(preprocessors=[Use(["stack"])]), "not Use(name=['stack'], options={})."),  # type: ignore[arg-type]
+        (build_with(reward_processors=[None]), "a name, or a function (rewards) -> rewards, not None."),
         (build_with(executor=use("slow", n_envs=3)), "Executor 'slow' of plugin Mine has no option 'n_envs'."),
         (build_with(executor=use("serial", isolate=True), isolate=True), "executor='serial' steps envs in it."),
         (build_with(env="lake:Small", env_options={"sise": 3}), "lake' of plugin Mine has no option 'sise'."),
@@ -270,6 +274,13 @@ def test_options_are_written_after_a_colon(text: str, part: object) -> None:
 def test_what_is_no_option_is_refused_with_how_to_write_one(text: str) -> None:
     with pytest.raises(ArgumentError, match=r"^--history parquet:.*write options as parquet:NAME=VALUE, not '"):
         spelling.part(text, "--history")
+
+
+def test_an_option_that_is_given_twice_is_refused() -> None:
+    with pytest.raises(ArgumentError, match=r"^--pre stack:k=3: the option k is there twice\. Give it once\.$"):
+        spelling.part("stack:k=2,k=3", "--pre")
+    with pytest.raises(ArgumentError, match=r"^--env-option size=4: the option size is there twice"):
+        spelling.env_options(["size=3", "size=4"])
 
 
 def test_a_terminal_gives_options_to_all_parts() -> None:

@@ -57,6 +57,8 @@ def register(modules: Sequence[str], folders: Sequence[str]) -> None:
 
 def _imported(name: str) -> object:
     module, _, attribute = name.partition(":")
+    if not module:
+        raise ArgumentError(f"-p {name!r}: write MODULE or MODULE:OBJECT, such as my_plugins.")
     try:
         loaded: object = importlib.import_module(module)
         return operator.attrgetter(attribute)(loaded) if attribute else loaded
@@ -72,8 +74,8 @@ def _imported(name: str) -> object:
 
 def _files(folder: str) -> Iterator[Path]:
     path = Path(folder).resolve()
-    if not path.is_dir():
-        raise ArgumentError(f"--plugins-dir {folder}: there is no such folder.")
+    if not folder or not path.is_dir():
+        raise ArgumentError(f"--plugins-dir {folder!r}: there is no such folder.")
     if str(path) not in sys.path:
         sys.path.append(str(path))  # for other processes, and for what the plugins import of each other
     yield from sorted(file for file in path.glob("*.py") if not file.name.startswith("_"))

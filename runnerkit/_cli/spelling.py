@@ -16,12 +16,22 @@ _OPENING, _CLOSING, _QUOTES = "([{", ")]}", "\"'"
 def part(text: str, option: str) -> str | Use[object]:
     """Return the name in a text, with its options if it has any; raises ArgumentError, which names the `option`."""
     name, colon, rest = text.partition(":")
-    return Use(name, dict(_pair(item, option, f"{name}:") for item in _items(rest))) if colon else name
+    return Use(name, _pairs(_items(rest), option, f"{name}:")) if colon else name
 
 
 def env_options(texts: Iterable[str]) -> dict[str, object]:
     """Return the options of an env in texts such as `size=4`."""
-    return dict(_pair(text, "--env-option", "") for text in texts)
+    return _pairs(texts, "--env-option", "")
+
+
+def _pairs(items: Iterable[str], option: str, before: str) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for item in items:
+        name, value = _pair(item, option, before)
+        if name in found:
+            raise ArgumentError(f"{option} {before}{item}: the option {name} is there twice. Give it once.")
+        found[name] = value
+    return found
 
 
 def _pair(item: str, option: str, before: str) -> tuple[str, Typed]:

@@ -48,7 +48,12 @@ def _listed(text: str) -> set[str]:
     return set(map(canonical, text.replace(",", " ").split()))
 
 
-def _names(what: str, given: Iterable[str]) -> frozenset[str]:
+def _names(what: str, given: object) -> frozenset[str]:
     if isinstance(given, str):
         raise ArgumentError(f"{what} must be a list of distributions, such as [{given!r}], not {given!r}.")
-    return frozenset(map(canonical, given))
+    names = [*given] if isinstance(given, Iterable) else given
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ArgumentError(
+            f"{what} must be a list of names of distributions, such as ['runnerkit-arrow'], not {names!r}."
+        )
+    return frozenset(canonical(str(name)) for name in names)

@@ -31,7 +31,7 @@ _BY_NAME: Final = frozenset(KINDS.values())
 
 
 def write_lock(plugins: Plugins, path: Path) -> None:
-    """Write what there is now; a file that is there is replaced."""
+    """Write what there is now; a file that is there is replaced. Raises ArgumentError if it cannot be written."""
     plugins.discover()
     document = {
         "lock": _VERSION,
@@ -43,8 +43,11 @@ def write_lock(plugins: Plugins, path: Path) -> None:
         },
     }
     partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
-    os.replace(partial, path)
+    try:
+        partial.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise ArgumentError(f"The lock {path} cannot be written: {error.strerror}. Choose another file.") from error
 
 
 def check_lock(made_by: MadeBy, path: Path) -> None:
@@ -117,6 +120,16 @@ def _read(path: Path) -> Mapping[str, Any]:
         ) from error
     except ValueError as error:
         raise ArgumentError(f"{path} is not a lock: {error}. Write one: runnerkit lock -o {path}") from error
-    if not isinstance(lock, dict) or lock.get("lock") != _VERSION:
+    if not isinstance(lock, dict) or lock.get("lock") != _VERSION or not _is_whole(lock):
         raise ArgumentError(f"{path} is not a lock of this version of RunnerKit. Write one: runnerkit lock -o {path}")
     return lock
+
+
+def _is_whole(lock: Mapping[str, object]) -> bool:
+    names, versions = lock.get("names"), lock.get("distributions")
+    return (
+        isinstance(lock.get("python"), str)
+        and isinstance(versions, dict)
+        and isinstance(names, dict)
+        and all(isinstance(found, dict) for found in names.values())
+    )

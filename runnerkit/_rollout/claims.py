@@ -30,10 +30,12 @@ class Claims:
     def _claim(self, name: str, processor: object) -> None:
         with _LOCK:
             if id(processor) in _TAKEN:
-                where = "twice in this runner" if any(mine is processor for mine in self._mine) else "in another runner"
+                is_mine = any(mine is processor for mine in self._mine)
+                where = "twice in this runner" if is_mine else "in another runner"
+                way_out = "." if is_mine else ", or close the other runner first."
                 raise ArgumentError(
-                    f"Processor {name}: this object is {where}, but it can be bound to the spaces of one place only. "
-                    "Make one for each, or close the other runner first."
+                    f"Processor {name}: this object is {where}, but it can work in one place only. "
+                    f"Make one for each{way_out}"
                 )
             _TAKEN[id(processor)] = processor
             self._mine.append(processor)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, cast
 
-from typing_extensions import TypeVar
+from typing_extensions import TypeIs, TypeVar
 
 from runnerkit import _sentences as sentences
 from runnerkit._checks.contracts import CONTRACTS, EXECUTOR, is_plain_value
@@ -28,6 +28,7 @@ __all__ = ["Part", "find_part", "name_of", "named"]
 _NO_PART: Final[Mapping[Kind, Callable[[str], str]]] = {
     "history_formats": sentences.not_a_history,
     "executors": sentences.not_an_executor,
+    "reward_processors": sentences.not_a_reward_processor,
 }
 
 T = TypeVar("T")
@@ -67,13 +68,21 @@ def named(given: object) -> tuple[str | None, Mapping[str, object]]:
     """Return name and options of what is asked for; the name is None where an object is passed."""
     if isinstance(given, str):
         return given, {}
-    if isinstance(given, (HistoryKey, Use)):
-        return given.name, given.options if isinstance(given, Use) else {}
-    if isinstance(given, tuple):
-        if len(given) != 2 or not isinstance(given[0], str) or not isinstance(given[1], Mapping):
-            raise ArgumentError(sentences.not_a_name_with_options(repr(given)))
-        return given
-    return None, {}
+    if isinstance(given, HistoryKey):
+        pair: tuple[object, ...] = (given.name, {})
+    elif isinstance(given, Use):
+        pair = (given.name, given.options)
+    elif isinstance(given, tuple):
+        pair = given
+    else:
+        return None, {}
+    if len(pair) != 2 or not isinstance(pair[0], str) or not _are_options(pair[1]):
+        raise ArgumentError(sentences.not_a_name_with_options(repr(given)))
+    return pair[0], pair[1]
+
+
+def _are_options(given: object) -> TypeIs[Mapping[str, object]]:
+    return isinstance(given, Mapping) and all(isinstance(name, str) for name in given)
 
 
 def name_of(given: object) -> str:
