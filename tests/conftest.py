@@ -26,7 +26,7 @@ settings.register_profile(
 )
 settings.load_profile("runnerkit")
 
-collect_ignore_glob = [] if find_spec("mypy") else ["test_mypy_*"]
+collect_ignore_glob = [] if find_spec("runnerkit_mypy") else ["test_mypy_*"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,10 +35,13 @@ def pytest_configure(config: pytest.Config) -> None:
         # inherit that, and never hear of the Ctrl-C's that they are sent.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if "mypy_testing_base" in config.option:
-        config.option.mypy_testing_base = tempfile.mkdtemp(prefix="mypy-plugins-")
-        config.add_cleanup(lambda: shutil.rmtree(config.option.mypy_testing_base))
-        # It takes mypy from the PATH.
-        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        base = Path(tempfile.mkdtemp(prefix="mypy-plugins-"))
+        config.option.mypy_testing_base = str(base)
+        config.add_cleanup(lambda: shutil.rmtree(base))
+        # It takes mypy from the PATH: let that be the one of this Python.
+        (base / "mypy").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m mypy "$@"\n')
+        (base / "mypy").chmod(0o700)
+        os.environ["PATH"] = f"{base}{os.pathsep}{os.environ['PATH']}"
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -106,7 +106,7 @@ def test_no_modules_import_each_other_in_a_circle(package: Path) -> None:
         ("runnerkit._core.spaces", "def late():\n    import runnerkit.registry"),
         ("runnerkit.errors", "if TYPE_CHECKING:\n    from runnerkit.executors import Share"),
         ("runnerkit.tuning", "from runnerkit.mypy import plugin"),
-        ("runnerkit.mypy.texts", "from runnerkit.errors import PluginError"),
+        ("runnerkit.mypy.calls", "from runnerkit.errors import PluginError"),
     ],
 )
 def test_an_upward_import_is_found(graph: dict[str, set[str]], module: str, statement: str) -> None:
@@ -148,6 +148,20 @@ def test_packages_in_plugins_import_from_public_homes_only(package: Path) -> Non
 def test_an_import_from_a_private_module_is_found(statement: str) -> None:
     assert private_imports(ast.parse(statement))
     assert not private_imports(ast.parse("from runnerkit.history import Block, Rows"))
+
+
+def functions(path: Path) -> dict[str, str]:
+    """Return the functions of a module as they are written."""
+    text = path.read_text("utf-8")
+    found = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+    return {node.name: ast.get_source_segment(text, node) or "" for node in found}
+
+
+def test_the_mypy_plugin_says_what_the_run_time_says_in_the_same_words() -> None:
+    run_time = functions(ROOT / CORE / "_sentences.py")
+    plugin = functions(ROOT / "plugins" / "runnerkit-mypy" / "src" / "runnerkit_mypy" / "sentences.py")
+    assert len(plugin) > 10
+    assert plugin == {name: run_time[name] for name in plugin}
 
 
 def test_only_hooks_and_plugins_know_pluggy() -> None:

@@ -12,11 +12,11 @@ from mypy.build import default_data_dir
 from mypy.modulefinder import compute_search_paths
 from mypy.options import Options
 from mypy_project import Project, install
+from runnerkit_mypy.config import Config, ConfigError
 
 from runnerkit._plugins import offers as plugins
 from runnerkit._plugins.manager import Plugins
 from runnerkit.errors import UnknownNameError
-from runnerkit.mypy.config import Config, ConfigError
 from runnerkit.mypy.names import BUILTIN, KINDS, Names, find_names
 
 SKIPPED = ("gymnasium.*", "numpy.*", "pluggy.*", "torch.*")  # which names do not need

@@ -4,11 +4,11 @@
     [tool.mypy]
     plugins = ["runnerkit.mypy"]
 
-It checks every `@hookimpl` against the specification of its hook, RunnerKit's own and those of any pluggy project
-that is configured (see `runnerkit.mypy.config`); it gives names such as `history="arrow"` the types of what is
-installed; and it checks agents and processors against the env that they are for, in the words of the run time.
+It gives names such as `history="arrow"` the types of what is installed, and checks agents and processors against the
+env that they are for, in the words of the run time. It builds on the plugin `runnerkit_mypy`, which is a package of
+its own, and checks every `@hookimpl` against the specification of its hook: there is no need to list both.
 
-Of RunnerKit it imports only the module `sentences`, which imports nothing; nothing of what is checked is imported.
+Of RunnerKit it imports only the module `_sentences`, which imports nothing; nothing of what is checked is imported.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ from mypy.maptype import map_instance_to_supertype
 from mypy.nodes import CallExpr, Context, Expression, MemberExpr, MypyFile, TypeInfo
 from mypy.plugin import MethodSigContext, Plugin
 from mypy.types import FunctionLike, Instance, Type, UnionType, get_proper_type
+from runnerkit_mypy.part import Part
+from runnerkit_mypy.texts import text
 from typing_extensions import override
 
 from runnerkit import _sentences as sentences
@@ -17,9 +19,7 @@ from runnerkit.mypy.derived import RUNNER
 from runnerkit.mypy.fits import fits, read_by_runner
 from runnerkit.mypy.names import NamesPart
 from runnerkit.mypy.origin import built_by
-from runnerkit.mypy.part import Part
 from runnerkit.mypy.shapes import Thing
-from runnerkit.mypy.texts import text
 
 
 class AgentsPart(Part):

@@ -22,18 +22,19 @@ from mypy.plugin import (
 )
 from mypy.subtypes import is_subtype
 from mypy.types import CallableType, FunctionLike, Instance, Type, UnionType, get_proper_type
+from runnerkit_mypy.part import Part
 from typing_extensions import override
 
 from runnerkit.mypy.batches import batches_of
 from runnerkit.mypy.calls import Call, Fault, Value, permissive
 from runnerkit.mypy.chains import Chains, Link, misfits_after_env, misfits_before_env, sink_of, source_of
+from runnerkit.mypy.codes import CONTRACT
 from runnerkit.mypy.derived import RUNNER, Found, completed, misdeclared
 from runnerkit.mypy.formats import fault_of_format, histories_of, histories_of_object, is_name
 from runnerkit.mypy.lookups import Lookups
 from runnerkit.mypy.names import NamesPart
 from runnerkit.mypy.options import faults_of_options
 from runnerkit.mypy.origin import MAKE
-from runnerkit.mypy.part import CONTRACT, Part
 from runnerkit.mypy.shapes import ANY
 
 _REGISTRY: Final = "runnerkit.registry.Registry"

@@ -7,8 +7,8 @@ from typing import Final
 from mypy.maptype import map_instance_to_supertype
 from mypy.nodes import TypeAlias, TypeInfo
 from mypy.types import CallableType, Instance, ProperType, TupleType, Type, UnionType, get_proper_type
+from runnerkit_mypy.part import Part
 
-from runnerkit.mypy.part import Part
 from runnerkit.mypy.shapes import ANY
 
 _ENV_KEY: Final = "runnerkit.keys.EnvKey"

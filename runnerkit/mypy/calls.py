@@ -10,7 +10,7 @@ from mypy.nodes import ARG_NAMED, ARG_POS, ARG_STAR, ARG_STAR2, CallExpr, Expres
 from mypy.plugin import CheckerPluginInterface
 from mypy.types import CallableType, Instance, LiteralType, NoneType, TupleType, Type, UnpackType, get_proper_type
 
-from runnerkit.mypy.part import CONTRACT
+from runnerkit.mypy.codes import CONTRACT
 from runnerkit.mypy.shapes import ANY
 
 

@@ -11,15 +11,15 @@ from typing import Final
 
 from mypy.plugin import CheckerPluginInterface
 from mypy.types import NoneType, Type
+from runnerkit_mypy.part import Part
+from runnerkit_mypy.texts import text
 
 from runnerkit import _sentences as sentences
 from runnerkit.mypy.calls import Call, Fault, Value
 from runnerkit.mypy.fits import as_read, fits, is_open
 from runnerkit.mypy.formats import is_name
 from runnerkit.mypy.names import Names
-from runnerkit.mypy.part import Part
 from runnerkit.mypy.shapes import ANY, Thing, made_by
-from runnerkit.mypy.texts import text
 
 WHAT: Final = {
     "preprocessors": "Preprocessor",

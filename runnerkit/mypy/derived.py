@@ -13,13 +13,13 @@ from mypy.nodes import Expression, TypeInfo
 from mypy.options import Options
 from mypy.types import Instance, Type, TypeVarType, UninhabitedType, get_proper_type, has_type_vars
 from mypy.typevars import fill_typevars
+from runnerkit_mypy.part import Part
+from runnerkit_mypy.texts import text
 
 from runnerkit import _sentences as sentences
 from runnerkit.mypy.calls import Fault
 from runnerkit.mypy.fits import fits, is_open
-from runnerkit.mypy.part import Part
 from runnerkit.mypy.shapes import ANY
-from runnerkit.mypy.texts import text
 
 RUNNER: Final = "runnerkit._rollout.gym_runner.GymRunner"
 

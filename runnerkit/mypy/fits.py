@@ -9,9 +9,9 @@ from __future__ import annotations
 from mypy.subtypes import is_subtype
 from mypy.type_visitor import TypeTranslator
 from mypy.types import AnyType, Instance, ProperType, Type, TypeAliasType, UninhabitedType, UnionType, get_proper_type
+from runnerkit_mypy.part import Part
 from typing_extensions import override
 
-from runnerkit.mypy.part import Part
 from runnerkit.mypy.shapes import ANY, open_ended
 
 

@@ -6,14 +6,14 @@ from mypy.maptype import map_instance_to_supertype
 from mypy.nodes import TypeInfo, Var
 from mypy.plugin import CheckerPluginInterface
 from mypy.types import Instance, TupleType, Type, get_proper_type
+from runnerkit_mypy.part import Part
+from runnerkit_mypy.texts import text
 
 from runnerkit import _sentences as sentences
 from runnerkit.mypy.batches import torch_history
 from runnerkit.mypy.fits import fits
 from runnerkit.mypy.names import Names
-from runnerkit.mypy.part import Part
 from runnerkit.mypy.shapes import ANY, Thing
-from runnerkit.mypy.texts import text
 
 KEY = "runnerkit.keys.HistoryKey"
 USE = "runnerkit.keys.Use"

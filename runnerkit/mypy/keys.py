@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from mypy.plugin import FunctionContext, Plugin
 from mypy.types import Instance, Type, get_proper_type
+from runnerkit_mypy.part import Part
+from runnerkit_mypy.texts import text
 from typing_extensions import override
 
 from runnerkit import _sentences as sentences
@@ -13,9 +15,7 @@ from runnerkit.mypy.calls import Fault, Value
 from runnerkit.mypy.fits import fits
 from runnerkit.mypy.formats import KEY, histories_of
 from runnerkit.mypy.names import NamesPart
-from runnerkit.mypy.part import Part
 from runnerkit.mypy.shapes import ANY
-from runnerkit.mypy.texts import text
 
 
 class KeysPart(Part):

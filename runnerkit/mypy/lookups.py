@@ -12,8 +12,8 @@ from mypy.plugin import CheckerPluginInterface
 
 from runnerkit import _sentences as sentences
 from runnerkit.mypy.calls import Call, Fault, Value
+from runnerkit.mypy.codes import NAME
 from runnerkit.mypy.names import KINDS, NamesPart
-from runnerkit.mypy.part import NAME
 from runnerkit.mypy.registries import Registries, is_default
 
 _KIND_OF: Final = {
@@ -82,7 +82,7 @@ class Lookups:
     def _is_misspelt_factory(self, name: str, file: MypyFile) -> bool:
         """Whether it looks like a factory; before a colon, Gymnasium takes a module, too."""
         known = self._names.known("env_factories")
-        return name not in known and _looks_misspelt(name, known) and not self._part.is_there(name, file)
+        return name not in known and _looks_misspelt(name, known) and not self._part.finder.is_there(name, file)
 
     def _reports(self, node: CallExpr, call: Call, file: MypyFile | None) -> _Reports:
         plugins = call.value("plugins")

@@ -22,16 +22,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mypy.build import default_data_dir
-from mypy.modulefinder import FindModuleCache, ModuleNotFoundReason, SearchPaths, compute_search_paths
+from mypy.modulefinder import SearchPaths
 from mypy.nodes import Import, ImportAll, ImportFrom, MypyFile
 from mypy.options import Options
 from mypy.plugin import Plugin
+from runnerkit_mypy.config import Config, ConfigError
+from runnerkit_mypy.finding import Finder
+from runnerkit_mypy.part import Part
 from typing_extensions import override
 
 from runnerkit import _sentences as sentences
-from runnerkit.mypy.config import Config, ConfigError
-from runnerkit.mypy.part import Part
 
 GROUP: Final = "runnerkit"
 
@@ -204,12 +204,10 @@ def _configured(config: Config) -> Iterator[tuple[str, str, str]]:
 class NamesPart(Part):
     """Makes known to mypy what is declared: to its cache, and the modules of what a file names."""
 
-    def __init__(self, plugin: Plugin, config: Config) -> None:
+    def __init__(self, plugin: Plugin, config: Config, finder: Finder) -> None:
         super().__init__(plugin)
-        options = plugin.options
-        self._paths: SearchPaths = compute_search_paths([], options, default_data_dir())
-        self._finders: dict[str, FindModuleCache] = {}
-        self.names: Names = find_names(options, self._paths, config)
+        self.finder: Finder = finder
+        self.names: Names = find_names(plugin.options, finder.paths, config)
 
     def config_data(self) -> object:
         """Return, as JSON, all that is declared; mypy checks anew when it changes."""
@@ -223,30 +221,7 @@ class NamesPart(Part):
             text = Path(file.path).read_text(encoding="utf-8", errors="replace")
         except OSError:  # no file, but code on the command line
             return ()
-        return [module for module in self.names.modules_in(text) if self.is_module(module, file)]
-
-    def is_module(self, name: str, file: MypyFile) -> bool:
-        """Whether mypy finds a module with types, from that file as well; otherwise it would complain of it."""
-        return isinstance(self._look_for(name, file), str)
-
-    def is_there(self, name: str, file: MypyFile) -> bool:
-        """Whether there is a module, with types or without."""
-        return self._look_for(name, file) is not ModuleNotFoundReason.NOT_FOUND
-
-    def _look_for(self, name: str, file: MypyFile) -> str | ModuleNotFoundReason:
-        root = _root(file)
-        if root not in self._finders:
-            paths = self._paths
-            paths = SearchPaths((*paths.python_path, root), paths.mypy_path, paths.package_path, paths.typeshed_path)
-            self._finders[root] = FindModuleCache(paths, None, self.plugin.options)
-        return self._finders[root].find_module(name)
-
-
-def _root(file: MypyFile) -> str:
-    """Return the folder from which the modules of a file's project are imported."""
-    path = Path(file.path).absolute()
-    up = file.fullname.count(".") + path.name.startswith("__init__.")
-    return str(path.parents[min(up, len(path.parents) - 1)])
+        return [module for module in self.names.modules_in(text) if self.finder.is_module(module, file)]
 
 
 def _imports_runnerkit(file: MypyFile) -> bool:

@@ -7,6 +7,7 @@ from typing import Final
 
 from mypy.plugin import CheckerPluginInterface, FunctionContext, Plugin
 from mypy.types import CallableType, Instance, Type, get_proper_type
+from runnerkit_mypy.part import Part
 from typing_extensions import override
 
 from runnerkit import _sentences as sentences
@@ -14,7 +15,6 @@ from runnerkit.mypy.calls import Fault
 from runnerkit.mypy.chains import Chains
 from runnerkit.mypy.formats import fault_of_format
 from runnerkit.mypy.names import NamesPart
-from runnerkit.mypy.part import Part
 from runnerkit.mypy.shapes import Method, Thing
 
 _CONTRIBUTION: Final = "runnerkit.hooks.Contribution"

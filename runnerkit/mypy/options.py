@@ -10,12 +10,12 @@ from typing import Final
 
 from mypy.nodes import TypeInfo
 from mypy.options import Options
+from runnerkit_mypy.part import Part
+from runnerkit_mypy.texts import text
 
 from runnerkit import _sentences as sentences
 from runnerkit.mypy.calls import Call, Fault
-from runnerkit.mypy.part import Part
 from runnerkit.mypy.shapes import Thing
-from runnerkit.mypy.texts import text
 
 _OPTIONS: Final = "runnerkit.typing.RunnerOptions"
 _MORE: Final = frozenset({"seed", "n_envs", "log_level", "history"})

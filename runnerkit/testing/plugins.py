@@ -223,8 +223,8 @@ class PluginChecks(Checks):
         """Check its types, if this was asked for."""
         if not self._mypy:
             raise Skip("It was not asked for: mypy=True, or runnerkit check without --no-mypy.")
-        if importlib.util.find_spec("mypy") is None:
-            raise Skip("mypy is not installed: pip install 'runnerkit[mypy]'.")
+        if importlib.util.find_spec("runnerkit_mypy") is None:
+            raise Skip("The mypy plugin is not installed: pip install 'runnerkit[mypy]'.")
         sources = self._target.sources()
         if not sources:
             raise Skip("It is an object, which has no files.")

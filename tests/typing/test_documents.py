@@ -11,7 +11,7 @@ from pathlib import Path
 from runnerkit import _sentences as sentences
 
 ROOT = Path(__file__).parents[2]
-READMES = (ROOT / "README.md", ROOT / "plugins" / "README.md")
+READMES = (ROOT / "README.md", ROOT / "plugins" / "README.md", ROOT / "plugins" / "runnerkit-mypy" / "README.md")
 
 SHOWN = re.compile(r"^```py\n(# (wrong_\w+\.py)\n.*?)^```\n\n```text\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -20,7 +20,7 @@ CONFIGURATION = """\
 strict = true
 plugins = ["runnerkit.mypy"]
 [tool.runnerkit.mypy]
-specs = ["_pytest.hookspec"]
+specs = ["pytest"]
 """
 
 
@@ -44,7 +44,7 @@ def test_mypy_says_what_the_readmes_say_that_it_says(tmp_path: Path) -> None:
 
 
 def test_the_table_of_what_is_said_of_hooks_is_in_the_words_of_the_plugin() -> None:
-    text = READMES[1].read_text("utf-8")
+    text = READMES[2].read_text("utf-8")
     for sentence in (
         sentences.unknown("hook", "confgure", ["configure"], brief=True),
         sentences.unknown_argument("configure", "nam", ["name"]),

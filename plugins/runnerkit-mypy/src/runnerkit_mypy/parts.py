@@ -1,22 +1,15 @@
-"""The parts of the plugin together, and what they answer to a full name."""
+"""The parts of a plugin together, and what they answer to a full name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from mypy.nodes import MypyFile
-from mypy.plugin import FunctionContext, FunctionSigContext, MethodContext, MethodSigContext, Plugin
+from mypy.plugin import FunctionContext, FunctionSigContext, MethodContext, MethodSigContext
 from mypy.types import FunctionLike, Type
 from typing_extensions import TypeVar
 
-from runnerkit.mypy.agents import AgentsPart
-from runnerkit.mypy.assembly import AssemblyPart
-from runnerkit.mypy.config import Config
-from runnerkit.mypy.hookimpls import Hookimpls
-from runnerkit.mypy.keys import KeysPart
-from runnerkit.mypy.names import NamesPart
-from runnerkit.mypy.offers import OffersPart
-from runnerkit.mypy.part import Part
+from runnerkit_mypy.part import Part
 
 H = TypeVar("H")
 
@@ -36,15 +29,8 @@ class Answers(dict[str, H | None]):
 class Parts:
     """All parts; the first that answers wins."""
 
-    def __init__(self, plugin: Plugin, config: Config, names: NamesPart) -> None:
-        self.all: tuple[Part, ...] = (
-            Hookimpls(plugin, config),
-            names,
-            AssemblyPart(plugin, names),
-            AgentsPart(plugin, names),
-            OffersPart(plugin, names),
-            KeysPart(plugin, names),
-        )
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.all: Sequence[Part] = parts
         self.method_hooks: Answers[Callable[[MethodContext], Type]] = Answers(part.method_hook for part in self.all)
         self.method_signature_hooks: Answers[Callable[[MethodSigContext], FunctionLike]] = Answers(
             part.method_signature_hook for part in self.all

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from mypy.nodes import ARG_POS, Decorator, FuncDef, MypyFile, SymbolNode, TypeInfo
-from mypy.types import AnyType, CallableType, Type, TypeOfAny, get_proper_type
+from mypy.nodes import ARG_POS, Decorator, FuncDef, MypyFile, SymbolNode, TypeInfo, Var
+from mypy.types import AnyType, CallableType, Instance, Type, TypeOfAny, get_proper_type
 
 
 class Spec(NamedTuple):
@@ -55,6 +55,14 @@ class Place(NamedTuple):
                 function = _function(symbol.node, space)
                 return _spec(function) if function else Spec(name, None, AnyType(TypeOfAny.unannotated))
         return None
+
+    def markers(self, modules: Mapping[str, MypyFile]) -> Iterator[str]:
+        """Return the full names of the markers that the module of these specifications makes or imports."""
+        file = modules.get(self.module)
+        for symbol in file.names.values() if file else ():
+            typ = get_proper_type(symbol.node.type) if isinstance(symbol.node, Var) else None
+            if isinstance(typ, Instance) and typ.type.name == "HookspecMarker" and symbol.node:
+                yield symbol.node.fullname
 
     def _spaces(self, modules: Mapping[str, MypyFile]) -> Iterator[MypyFile | TypeInfo]:
         """Return the module, or the class and its bases; nothing if there is no such class."""

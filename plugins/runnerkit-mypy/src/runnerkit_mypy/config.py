@@ -2,15 +2,18 @@
 
     # pyproject.toml
     [tool.runnerkit.mypy]
-    specs = ["_pytest.hookspec", "datasette.hookspecs", "my_project.hooks:Specs"]
+    specs = ["pytest", "my_project.hooks:Specs"]
     markers = ["my_plugin.hookimpl"]
+    prefixes = ["my_project_"]
 
-`specs` are where hooks are specified: modules, or classes in them. A marker belongs to the specs of its own top-level
-package (`pytest.hookimpl` is made in `_pytest.config`, so to `_pytest.hookspec`). `markers` are those that are made
-in other packages, as `hookimpl = pluggy.HookimplMarker("my_project")` in a plugin is: they belong to all specs.
+`specs` are where hooks are specified: modules, classes in them, or well-known projects (see `runnerkit_mypy.hosts`),
+whose hooks are checked in any case, but an unknown one is reported only if it looks like a misspelt one, unless
+the project is listed here. `markers` are those of which it cannot be read for which project they are. Functions
+that begin with one of the `prefixes` are hooks without a marker, as those of pytest are that begin with `pytest_`.
 
 The file is the one that mypy takes its configuration from. If that is an INI file, it has the same in a section
-`[runnerkit.mypy]`, with commas between the values; if it has none, the pyproject.toml beside it counts.
+`[runnerkit.mypy]`, with commas between the values; if it has none, the pyproject.toml beside it counts. The table
+`names` is that of the plugin `runnerkit.mypy`.
 """
 
 from __future__ import annotations
@@ -25,13 +28,15 @@ from typing import Any, Final, NamedTuple
 
 from mypy.options import Options
 
-from runnerkit import _sentences as sentences
+from runnerkit_mypy import sentences
+from runnerkit_mypy.hosts import HOSTS
 
-KEYS: Final = ("markers", "names", "specs")
+KEYS: Final = ("markers", "names", "prefixes", "specs")
 
 _NAME: Final = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
-_SPEC: Final = re.compile(rf"{_NAME}(:{_NAME})?")
+_SPEC: Final = re.compile(rf"{_NAME}(:{_NAME})?|{'|'.join(HOSTS)}")
 _MARKER: Final = re.compile(rf"{_NAME}\.[^\W\d]\w*")
+_PREFIX: Final = re.compile(r"[^\W\d]\w*")
 
 
 class ConfigError(ValueError):
@@ -44,8 +49,14 @@ class Config(NamedTuple):
     file: str = ""
     specs: tuple[str, ...] = ()
     markers: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
     names: Mapping[str, Any] = MappingProxyType({})
     """The table `names` as it is written."""
+
+    @property
+    def all_prefixes(self) -> tuple[str, ...]:
+        """The prefixes of functions that are hooks without a marker, those of well-known projects included."""
+        return (*self.prefixes, *(host.prefix for host in HOSTS.values() if host.prefix))
 
 
 def read_config(options: Options) -> Config:
@@ -98,10 +109,12 @@ def _config(file: str, section: str, table: Mapping[str, Any]) -> Config:
     names = table.get("names", {})
     if not isinstance(names, dict):
         raise ConfigError(f"{file}: error: [{section}] names must be a table, not {names!r}.")
+    specs = _texts(file, section, table, "specs", _SPEC, '"module" or "module:Class"')
     return Config(
         Path(file).name,
-        _texts(file, section, table, "specs", _SPEC, '"module" or "module:Class"'),
+        tuple(dict.fromkeys(spec for name in specs for spec in (HOSTS[name].specs if name in HOSTS else (name,)))),
         _texts(file, section, table, "markers", _MARKER, '"module.hookimpl"'),
+        _texts(file, section, table, "prefixes", _PREFIX, '"my_project_"'),
         names,
     )
 

@@ -11,8 +11,6 @@ from mypy.plugin import FunctionContext, FunctionSigContext, MethodContext, Meth
 from mypy.types import AnyType, FunctionLike, Instance, Type, TypeOfAny
 
 HOOKIMPL: Final = ErrorCode("hookimpl", "Check hook implementations against their specifications", "RunnerKit")
-NAME: Final = ErrorCode("runnerkit-name", "Check names against what is installed", "RunnerKit")
-CONTRACT: Final = ErrorCode("runnerkit-contract", "Check agents, processors and formats against their use", "RunnerKit")
 
 
 class Part:
@@ -21,6 +19,9 @@ class Part:
     def __init__(self, plugin: Plugin) -> None:
         self.plugin: Plugin = plugin
         self.modules: Mapping[str, MypyFile] = {}  # those that mypy has read
+
+    def prepare(self, file: MypyFile) -> None:
+        """Do what must be done to a file that was just parsed."""
 
     def modules_for(self, file: MypyFile) -> Collection[str]:
         """Return the modules that must be analysed for this file's sake, though it does not import them."""

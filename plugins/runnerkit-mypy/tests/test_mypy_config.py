@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 from mypy.options import Options
-
-from runnerkit.mypy.config import Config, ConfigError, read_config
+from runnerkit_mypy.config import Config, ConfigError, read_config
 
 
 def read(folder: Path, **files: str) -> Config:
@@ -31,8 +30,13 @@ def test_a_toml_file_says_what_is_checked(tmp_path: Path) -> None:
         """,
     )
     assert config == Config(
-        "pyproject.toml", ("_pytest.hookspec", "llm.hookspecs:Specs.Inner"), ("pytest.hookimpl",), {"some": "thing"}
+        "pyproject.toml", ("_pytest.hookspec", "llm.hookspecs:Specs.Inner"), ("pytest.hookimpl",), (), {"some": "thing"}
     )
+
+
+def test_a_well_known_project_stands_for_its_specifications(tmp_path: Path) -> None:
+    config = read(tmp_path, pyproject_toml='[tool.runnerkit.mypy]\nspecs = ["pytest", "devpi-server", "mine.specs"]')
+    assert config.specs == ("_pytest.hookspec", "devpi_server.hookspecs", "mine.specs")
 
 
 def test_an_ini_file_says_the_same(tmp_path: Path) -> None:
@@ -41,6 +45,7 @@ def test_an_ini_file_says_the_same(tmp_path: Path) -> None:
 strict = true
 [runnerkit.mypy]
 specs = _pytest.hookspec, llm.hookspecs:Specs
+prefixes = my_, your_
 markers =
     pytest.hookimpl
     my_plugin.hookimpl
@@ -52,6 +57,7 @@ some = thing
         "mypy.ini",
         ("_pytest.hookspec", "llm.hookspecs:Specs"),
         ("pytest.hookimpl", "my_plugin.hookimpl"),
+        ("my_", "your_"),
         {"some": "thing"},
     )
 
@@ -70,12 +76,16 @@ def test_nothing_is_configured_by_default(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("[tool.runnerkit.mypy]\nspec = []", "has no key 'spec'. Did you mean 'specs'? Known: markers, names, specs."),
+        (
+            "[tool.runnerkit.mypy]\nspec = []",
+            "has no key 'spec'. Did you mean 'specs'? Known: markers, names, prefixes, specs.",
+        ),
         ('specs = "a.b"', """specs must be a list of "module" or "module:Class", not 'a.b'. Write specs = ['a.b']."""),
         ("specs = 1", 'specs must be a list of "module" or "module:Class", not 1.'),
         ('specs = ["a-b"]', """specs must be a list of "module" or "module:Class", but one is 'a-b'."""),
         ('specs = ["a:b:c"]', """specs must be a list of "module" or "module:Class", but one is 'a:b:c'."""),
         ("specs = [1]", 'specs must be a list of "module" or "module:Class", but one is 1.'),
+        ('prefixes = ["my-"]', """prefixes must be a list of "my_project_", but one is 'my-'."""),
         ('markers = ["hookimpl"]', """markers must be a list of "module.hookimpl", but one is 'hookimpl'."""),
         ("names = []", "names must be a table, not []."),
         ("[tool.runnerkit]\nmypy = 1", "must be a table, but 'mypy' is 1."),

@@ -13,11 +13,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-
 CONFIG = """\
 [tool.mypy]
-plugins = ["runnerkit.mypy"]
+plugins = ["runnerkit_mypy"]
 [tool.runnerkit.mypy]
 specs = ["project.specs", "project.classes:Specs", "more.specs"]
 """
@@ -60,6 +58,20 @@ FILES = {
     "more/specs.py": MORE,
     "plugin.py": PLUGIN,
 }
+# Functions that are hooks by their names; `Name` is of another module, and the import comes late.
+BY_NAME = """\
+def configure(nam: str) -> None: ...
+class Plugin:
+    def on_reset(self, name: 'helper.Name') -> None: ...
+import helper
+"""
+HELPER = "class Name: ...\n"
+PREFIXES = 'prefixes = ["conf", "on_"]\n'
+SAID_BY_NAME = [
+    "byname.py:1: error: Hook 'configure' has no argument 'nam'. Did you mean 'name'? Known: name.  [hookimpl]",
+    "byname.py:3: error: Argument 'name' of hook 'on_reset' is str, which Name does not take. Annotate it as str.  "
+    "[hookimpl]",
+]
 NAMED_OTHERWISE = "Hook '{}' has no argument 'name'. Did you mean 'nam'? Known: nam.  [hookimpl]"
 
 
@@ -92,7 +104,7 @@ class Project:
         done = subprocess.run(
             [sys.executable, "-m", *command],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "MYPY_CACHE_DIR": str(self.cache)},
+            env={**os.environ, "MYPY_CACHE_DIR": str(self.cache)},
             capture_output=True,
             text=True,
             check=False,
@@ -203,7 +215,7 @@ def test_a_wrong_configuration_is_one_clear_error(project: Project) -> None:
     project.edit("pyproject.toml", "specs =", "spec =")
     expected = [
         "pyproject.toml: error: [tool.runnerkit.mypy] has no key 'spec'. Did you mean 'specs'? "
-        "Known: markers, names, specs."
+        "Known: markers, names, prefixes, specs."
     ]
     assert project.mypy() == expected
     assert project.mypy("-n", "2") == expected
@@ -240,3 +252,45 @@ def test_the_error_code_can_be_switched_off(project: Project) -> None:
     project.edit(path, old, new)
     assert project.mypy("--disable-error-code", "hookimpl") == []
     assert len(project.mypy()) == 1
+
+
+@pytest.fixture
+def by_name(project: Project) -> Project:
+    project.write("pyproject.toml", CONFIG + PREFIXES)
+    project.write("byname.py", BY_NAME)
+    project.write("helper.py", HELPER)
+    return project
+
+
+def test_functions_that_are_hooks_by_name_are_checked_whatever_has_changed(by_name: Project) -> None:
+    def check() -> list[str]:
+        return _errors(by_name.run("mypy", "byname.py", "project"))
+
+    assert check() == SAID_BY_NAME
+    assert check() == SAID_BY_NAME, "and again, from the cache"
+    by_name.write("helper.py", "class Name(str): ...\n")  # the file itself is in the cache
+    assert check() == SAID_BY_NAME
+    by_name.write("helper.py", "Name = object\n")
+    assert check() == SAID_BY_NAME[:1]
+    by_name.edit("project/specs.py", "configure(name", "configure(nam")
+    assert check() == []
+
+
+def test_the_daemon_checks_functions_that_are_hooks_by_name(by_name: Project, daemon: Project) -> None:
+    def check() -> list[str]:
+        return _errors(by_name.run("mypy.dmypy", "run", "--", "byname.py", "project"))
+
+    assert check() == SAID_BY_NAME
+    assert check() == SAID_BY_NAME
+    by_name.edit("project/specs.py", "configure(name", "configure(nam")
+    assert check() == SAID_BY_NAME[1:]
+    by_name.write("helper.py", "Name = object\n")
+    assert check() == []
+    by_name.write("byname.py", BY_NAME.replace("nam:", "nme:"))
+    assert [line.partition(" Did")[0] for line in check()] == [
+        "byname.py:1: error: Hook 'configure' has no argument 'nme'."
+    ]
+
+
+def test_workers_do_not_see_functions_that_are_hooks_by_name(by_name: Project) -> None:
+    assert _errors(by_name.run("mypy", "-n", "2", "byname.py", "project")) == []  # the README says so

@@ -16,10 +16,10 @@ from mypy.subtypes import is_same_type, is_subtype
 from mypy.typeops import function_type, make_simplified_union
 from mypy.types import AnyType, CallableType, Instance, NoneType, Type, TypeOfAny, get_proper_type
 
-from runnerkit import _sentences as sentences
-from runnerkit.mypy.markers import Marked
-from runnerkit.mypy.specs import Spec
-from runnerkit.mypy.texts import distinct_texts
+from runnerkit_mypy import sentences
+from runnerkit_mypy.markers import Marked
+from runnerkit_mypy.specs import Spec
+from runnerkit_mypy.texts import distinct_texts
 
 Fault = tuple[str, Context]
 """A sentence, and what it is about."""
