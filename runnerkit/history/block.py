@@ -224,13 +224,14 @@ class Block:
                 column[0] = column[row]
         self.terminated[:], self.truncated[:] = False, False
         self.given.clear()
+        mine = vars(self)
+        for name in _CACHED:  # a batch in which no episode ended was read, too
+            mine.pop(name, None)
         if self.log.is_empty:
             return
         self.log = EpisodeLog(self.layout.observation)
         if self.raw_log is not None:
             self.raw_log = EpisodeLog(self.layout.raw)
-        for name in _CACHED & vars(self).keys():
-            del vars(self)[name]
 
     @classmethod
     def merged(cls, parts: Sequence[tuple[Block, int]], steps: int) -> Block:
