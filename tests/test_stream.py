@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from runnerkit import GymRunner, RandomAgent, stack
 from runnerkit.agents import AnyAgent
-from runnerkit.errors import ArgumentError, EnvError, RolloutInterrupted
+from runnerkit.errors import ArgumentError, ClosedError, EnvError, RolloutInterrupted
 from runnerkit.typing import AnyEnv
 
 EXECUTORS = [("serial", None), ("threads", 2), ("processes", 2), ("auto", None)]
@@ -69,10 +69,11 @@ def test_the_batches_of_a_stream_are_the_rows_of_one_rollout(
 
     with runner() as one, runner() as other:
         whole = stack(one.rollout(RandomAgent(one.action_space, seed=0), steps=120))
-        parts = [
-            copy.deepcopy(batch)
-            for batch in itertools.islice(other.stream(RandomAgent(other.action_space, seed=0), steps=8), 15)
-        ]
+        parts = []
+        for batch in itertools.islice(other.stream(RandomAgent(other.action_space, seed=0), steps=8), 15):
+            assert batch.next_observations.shape == batch.observations.shape  # is not to stay
+            assert all(episode.length <= 8 for episode in batch.episodes)
+            parts.append(copy.deepcopy(batch))
     for name in ("observations", "actions", "rewards", "terminated", "truncated", "next_observations"):
         assert exact(np.concatenate([getattr(part, name) for part in parts])) == exact(getattr(whole, name)), name
     ended = {(e.env_index, e.episode_index): (e.total_length, e.total_return) for e in whole.episodes if e.complete}
@@ -117,11 +118,47 @@ def test_an_open_stream_keeps_the_runner_and_leaves_it_when_it_is_closed() -> No
     with build(Fleet(), n_envs=2) as runner:
         stream = runner.stream(Constant(), steps=3)
         next(stream)
-        with pytest.raises(ArgumentError, match="already in a rollout"):
+        with pytest.raises(ArgumentError, match=r"has an open stream\. Call close\(\) of the stream first"):
             runner.rollout(Constant(), steps=1)
         stream.close()
         (episode, _), *_ = [history.episodes for history in runner.rollout(Constant(), steps=4)]
         assert (episode.steps_before, episode.length) == (3, 2)
+
+
+def test_a_runner_that_is_closed_ends_its_open_stream_and_no_other_exception_is_hidden() -> None:
+    def fail_in_a_batch(runner: GymRunner[Any, Any, Any]) -> None:
+        with runner:
+            for _ in stream:
+                raise ZeroDivisionError
+
+    runner = build(Fleet(), n_envs=2)
+    stream, unused = runner.stream(Constant(), steps=3), runner.stream(Constant(), steps=3)
+    with pytest.raises(ZeroDivisionError):
+        fail_in_a_batch(runner)
+    assert list(stream) == []
+    with pytest.raises(ClosedError):
+        next(unused)
+
+
+def test_a_runner_is_not_closed_by_its_own_stream_while_envs_step() -> None:
+    class Closing(Constant):
+        @override
+        def act(self, observations: Any, /) -> Any:
+            with pytest.raises(ArgumentError, match="already in a rollout"):
+                runner.close()
+            return super().act(observations)
+
+    with build(Fleet(), n_envs=2) as runner:
+        assert len(next(runner.stream(Closing(), steps=2))) == 2
+
+
+def test_a_shallow_copy_of_a_batch_has_rows_of_its_own() -> None:
+    with build(Fleet(), n_envs=2) as runner:
+        stream = runner.stream(Constant(), steps=3)
+        batch = next(stream)
+        kept, observations = copy.copy(batch), batch.observations.copy()
+        next(stream)
+        assert (kept.observations == observations).all()
 
 
 @pytest.mark.parametrize("executor", ["serial", "threads"])

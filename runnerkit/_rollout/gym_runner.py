@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import inspect
 import os
 import threading
 import weakref
@@ -326,6 +327,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         self._busy = threading.Lock()
         self._claim = _Claim()
         self._claim.is_over = True
+        self._streams: weakref.WeakSet[Generator[Any, None, None]] = weakref.WeakSet()
         self._finalizer = weakref.finalize(
             self,
             close_dropped,
@@ -629,7 +631,9 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         recorder = check_streams(
             self._parts, self._standing, auto_reset=self.auto_reset, makes_own=self._makes_own_history()
         )
-        return batches(self._parts, self._standing, plan, agent, recorder, self._streaming)
+        stream = batches(self._parts, self._standing, plan, agent, recorder, self._streaming)
+        self._streams.add(stream)
+        return stream
 
     @contextlib.contextmanager
     def _streaming(self, interrupt: Interrupt) -> Iterator[None]:
@@ -641,9 +645,11 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
 
     @override
     def close(self) -> None:
-        """Close the envs and the executor. You may call it twice."""
+        """Close the envs and the executor. You may call it twice. A stream that is open ends."""
         if not self._finalizer.alive:
             return
+        for stream in self._open_streams():
+            stream.close()
         with Interrupt() as interrupt, self._claimed():
             if self._finalizer.detach() is not None:  # else another thread was faster
                 try:
@@ -692,9 +698,17 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         finally:
             claim.is_over = True
 
+    def _open_streams(self) -> list[Generator[Any, None, None]]:
+        """Return the streams that have given a batch and wait to be asked for the next one."""
+        return [s for s in list(self._streams) if inspect.getgeneratorstate(s) == inspect.GEN_SUSPENDED]
+
     def _take(self, claim: _Claim) -> None:
         """Reserve the runner for one caller until the claim is over."""
         with self._busy:
+            if not self._claim.is_over and self._open_streams():
+                raise ArgumentError(
+                    f"{self!r} has an open stream. Call close() of the stream first, or use another runner."
+                )
             if not self._claim.is_over:
                 raise ArgumentError(
                     f"{self!r} is already in a rollout. Wait until it ends, or use one runner per thread."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -93,6 +94,9 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
         if isinstance(index, int):  # the rows of one env: the block has those of all
             block, index = Block.merged([(block, index)], self._length), 0
         return type(self), (block, index, self._length)
+
+    def __copy__(self) -> Self:
+        return copy.deepcopy(self)  # the arrays of a stream's batch soon serve the next one
 
     @override
     def __repr__(self) -> str:
