@@ -75,6 +75,13 @@ def test_an_unknown_name_tells_which_plugins_were_not_asked() -> None:
         Registry(deny=["rk-dummy-1"]).build("CartPole-v1", history=use("dummy-1"))
 
 
+def test_what_is_installed_but_not_allowed_is_not_to_be_installed(folder: Path) -> None:
+    put(folder, "runnerkit-arrow", {"runnerkit.history_formats": {"arrow": "rk_dummy_0:Format"}}, {})
+    with pytest.raises(UnknownNameError, match="Not asked, .*runnerkit-arrow") as caught:
+        Registry(allow=[]).build("CartPole-v1", history=use("arrow"))
+    assert "pip install" not in str(caught.value)
+
+
 def test_a_string_in_the_place_of_a_list_is_refused() -> None:
     for wrong in ({"allow": "rk-dummy-1"}, {"deny": "rk-dummy-1"}):
         options: Any = wrong
@@ -212,13 +219,16 @@ def test_plugins_of_one_file_are_used_by_their_folder_in_other_processes_too(
         (["-p", ""], 2, "-p '': write MODULE or MODULE:OBJECT"),
         (["--plugins-dir", "clash"], 2, "has the name of another module, json. Rename the file."),
         (["--plugins-dir", "broken"], 1, "rk_broken.py could not be imported: ZeroDivisionError: "),
+        (["-p", "rk_one.py"], 2, "nor installed. Leave out the '.py'."),
+        (["--plugins-dir", "exits"], 1, "rk_exits.py could not be imported: SystemExit: 3"),
         (["-p", "json"], 1, "Plugin json offers nothing: mark its functions with @hookimpl."),
     ],
 )  # fmt: skip
 def test_what_is_no_plugin_is_told_with_its_name(files: Path, arguments: list[str], code: int, says: str) -> None:
-    for folder, name in (("clash", "json"), ("broken", "rk_broken")):
+    texts = {("clash", "json"): "1 / 0", ("broken", "rk_broken"): "1 / 0", ("exits", "rk_exits"): "raise SystemExit(3)"}
+    for (folder, name), text in texts.items():
         (files / folder).mkdir()
-        (files / folder / f"{name}.py").write_text("1 / 0")
+        (files / folder / f"{name}.py").write_text(text)
     assert says in run("plugins", *arguments, code=code)
 
 

@@ -65,10 +65,11 @@ def _imported(name: str) -> object:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise PluginError(f"-p {name}: {describe(error)}") from error
+        py = " Leave out the '.py'." if module.endswith(".py") else ""
         raise ArgumentError(
-            f"-p {name}: there is no module {module}, neither in the current folder nor installed."
+            f"-p {name}: there is no module {module}, neither in the current folder nor installed.{py}"
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a plugin must not end the program
         raise PluginError(f"-p {name}: {describe(error)}") from error
 
 
@@ -92,5 +93,5 @@ def _loaded(path: Path) -> ModuleType:
         raise ArgumentError(f"--plugins-dir: {path} has the name of another module, {name}. Rename the file.")
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"--plugins-dir: {path} could not be imported: {describe(error)}") from error

@@ -176,14 +176,15 @@ class Plugins:
         """Return the offer of that name; raises UnknownNameError, or PluginError if several distributions offer it."""
         offer = self.find(kind, name)
         if offer is None:
-            hint = f"{comes_with(kind, name)} {self.left_out()}".strip()
+            package = "" if _OFFICIAL.get((kind, name)) in self._left_out else comes_with(kind, name)
+            hint = f"{package} {self.left_out()}".strip()
             raise UnknownNameError(KINDS[kind], name, self.offers(kind), hint)
         return offer
 
     def left_out(self) -> str:
         """Return a sentence about each plugin that does not work, for errors about what is missing."""
         broken = [f"Left out: {str(problem).removesuffix('.')}." for problem in self._problems]
-        return " ".join([*broken, *([sentences.not_allowed(list(self._left_out))] if self._left_out else [])])
+        return " ".join([*broken, *([sentences.not_allowed(sorted(self._left_out))] if self._left_out else [])])
 
     def register_envs(self, namespace: str) -> None:
         """Have packages register their envs of a namespace with Gymnasium; with "", those without a namespace."""
