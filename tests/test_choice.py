@@ -77,7 +77,7 @@ def test_an_unknown_name_tells_which_plugins_were_not_asked() -> None:
 
 def test_what_is_installed_but_not_allowed_is_not_to_be_installed(folder: Path) -> None:
     put(folder, "runnerkit-arrow", {"runnerkit.history_formats": {"arrow": "rk_dummy_0:Format"}}, {})
-    with pytest.raises(UnknownNameError, match="Not asked, .*runnerkit-arrow") as caught:
+    with pytest.raises(UnknownNameError, match=r"Not asked, .*runnerkit-arrow") as caught:
         Registry(allow=[]).build("CartPole-v1", history=use("arrow"))
     assert "pip install" not in str(caught.value)
 

@@ -410,7 +410,8 @@ def test_a_method_with_nearly_the_name_of_an_optional_one_is_refused(name: str, 
     [
         (lambda: FrameStack(k=0), "a whole number k of at least 1, not 0"),
         (lambda: FrameStack(padding="none"), "padding='reset' or padding='zero', not 'none'"),  # type: ignore[arg-type]
-        (lambda: TimeAware(limit=0), "a limit of at least 1 step, not 0"),
+        (lambda: TimeAware(limit=0), "a limit of a whole number of steps, at least 1, not 0"),
+        (lambda: TimeAware(limit=1.5), "a limit of a whole number of steps, at least 1, not 1.5"),  # type: ignore[arg-type]
     ],
 )
 def test_wrong_options_are_refused(make: Callable[[], Any], said: str) -> None:
@@ -432,6 +433,20 @@ def test_wrong_options_are_refused(make: Callable[[], Any], said: str) -> None:
 def test_spaces_that_do_not_fit_are_refused(processor: Any, space: Space[Any], said: str) -> None:
     with pytest.raises(SpaceError, match=said):
         GymRunner(lambda seed: SampleEnv(space, spaces.Discrete(2)), preprocessors=[processor])
+
+
+def test_last_action_serves_a_later_runner_with_other_actions_but_not_with_other_observations() -> None:
+    def runner(shape: tuple[int, ...], n: int) -> GymRunner[Any, Any, Any]:
+        space = spaces.Box(-1, 1, shape)
+        return GymRunner(lambda seed: SampleEnv(space, spaces.Discrete(n)), seed=0, preprocessors=[processor])
+
+    processor = LastAction()
+    for n in (2, 3):
+        with runner((3,), n) as acting:
+            (history,) = acting.rollout(RandomAgent(acting.action_space, seed=0), steps=9)
+            assert history.next_observations[:, 3:].argmax(1).tolist() == history.actions.tolist()
+    with pytest.raises(SpaceError, match="last-action is already bound to"):
+        runner((2,), 2)
 
 
 def test_they_are_found_by_name_and_may_follow_each_other() -> None:

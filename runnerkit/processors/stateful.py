@@ -40,8 +40,7 @@ class FrameStack(BoundOnce, PerEnv):
 
     def __init__(self, *, k: int = 4, padding: Literal["reset", "zero"] = "reset") -> None:
         super().__init__()
-        given: object = k  # the value may differ from the annotation
-        if not isinstance(given, (int, np.integer)) or isinstance(given, bool) or given < 1:
+        if not _is_count(k):
             raise ArgumentError(f"FrameStack needs a whole number k of at least 1, not {k!r}.")
         if padding not in ("reset", "zero"):
             raise ArgumentError(f"FrameStack needs padding='reset' or padding='zero', not {padding!r}.")
@@ -100,6 +99,7 @@ class _Extended(BoundOnce, PerEnv):
     def _extend_space(self, space: Space[Any], entry: Space[Any]) -> Space[Any]:
         """Return the space with one more entry."""
         self._bind_once(space, self.name)
+        self._flat = Flatten()  # for what is added, too, which may differ in another runner
         self._kind = type(space)
         if isinstance(space, spaces.Dict):
             if self.key in space.spaces:
@@ -149,8 +149,8 @@ class TimeAware(_Extended):
         self, *, flatten: bool = True, normalize: bool = False, key: str = "time", limit: int | None = None
     ) -> None:
         super().__init__(flatten=flatten, key=key)
-        if limit is not None and limit < 1:
-            raise ArgumentError(f"TimeAware needs a limit of at least 1 step, not {limit!r}.")
+        if limit is not None and not _is_count(limit):
+            raise ArgumentError(f"TimeAware needs a limit of a whole number of steps, at least 1, not {limit!r}.")
         self.normalize: bool = normalize
         self.limit: int | None = limit
         self._most: int | None = limit
@@ -214,6 +214,7 @@ class LastAction(_Extended):
         """Return the space with the action. Raises SpaceError if actions have no fixed length."""
         if self._action_space is None:
             raise SpaceError("last-action needs the action space, which a runner tells with set_context before bind.")
+        self._vector = Flatten()
         try:
             flat = self._vector.bind(self._action_space)
         except SpaceError as error:
@@ -246,3 +247,8 @@ def _count(batch: Any) -> int:
         parts = batch.values() if isinstance(batch, dict) else batch
         return max((_count(part) for part in parts), default=0)
     return len(batch)
+
+
+def _is_count(value: object) -> bool:
+    """Whether it is a whole number of at least 1; the value may differ from the annotation, and True is none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= 1
