@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +17,14 @@ import gymnasium
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from faulty_envs import Constant, Faults, Fleet, build, raising
 from gymnasium import spaces
 
 import runnerkit
 from runnerkit import RandomAgent
 from runnerkit._cli.main import main
 from runnerkit._core.space_json import space_from_json, space_to_json
-from runnerkit.errors import ArgumentError, SpaceError
+from runnerkit.errors import ArgumentError, RolloutError, SpaceError
 from runnerkit.history import ArrayHistory
 from runnerkit.testing import SampleEnv
 
@@ -203,6 +207,74 @@ def test_what_is_changed_missing_or_elsewhere_is_told(tmp_path: Path) -> None:
         runnerkit.load(path)
     with pytest.raises(ArgumentError, match=r"is no folder of history='npz'"):
         runnerkit.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda whole: b"", lambda whole: whole[: len(whole) // 2], lambda whole: whole[:200] + b"?" + whole[201:]],
+    ids=["empty", "torn", "another byte"],
+)
+def test_a_damaged_file_is_named_however_it_is_damaged(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "runs"
+    record(path, rollouts=1)
+    runs = runnerkit.load(path)
+    file = path / runs.files[0]
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(ArgumentError, match=f"{runs.files[0]} cannot be read"):
+        runs[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "old", "new", "words"),
+    [
+        (1, b'"made_by"', b'"by"', "line 1, is not what"),
+        (1, b'"Discrete"', b'"Secret"', "no space is called 'Secret'"),
+        (1, b'{"runnerkit": 1', b'{"runnerkit": 2', "another format version"),
+        (2, b'"run": 0', b'"run": 0.5', r"there is no run 0\.5"),
+        (2, b'"length": ', b'"length": 1000000000000', "steps, but 1000000000000"),
+    ],
+)
+def test_a_damaged_manifest_is_refused(tmp_path: Path, line: int, old: bytes, new: bytes, words: str) -> None:
+    path = tmp_path / "runs"
+    record(path, rollouts=1)
+    manifest = path / "manifest.jsonl"
+    lines = manifest.read_bytes().split(b"\n")
+    assert old in lines[line - 1]
+    lines[line - 1] = lines[line - 1].replace(old, new)
+    manifest.write_bytes(b"\n".join(lines))
+    with pytest.raises(ArgumentError, match=words):
+        runnerkit.load(path)[0]
+
+
+def test_a_full_disk_is_told_and_what_was_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "runs"
+    with runnerkit.make("CartPole-v1", seed=0, n_envs=2, history=("npz", {"path": path})) as runner:
+        agent = runnerkit.RandomAgent(runner.action_space, seed=0)
+        runner.rollout(agent, steps=30)
+        before = len(runnerkit.load(path))
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(RolloutError, match="No space left on device") as caught:
+            runner.rollout(agent, steps=30)
+        monkeypatch.undo()
+        assert [len(history) for history in caught.value.histories if isinstance(history, ArrayHistory)] == [30, 30]
+        assert not list(path.glob("*.partial"))
+        assert len(runnerkit.load(path)) == before
+        runner.rollout(agent, steps=30)
+    runs = runnerkit.load(path)
+    assert len(runs) > before
+    assert list(runs.faults()) == []
+
+
+def test_faults_that_are_not_stored_are_told(tmp_path: Path) -> None:
+    fleet = Fleet({1: Faults(step=raising(ValueError("broken"), at_step=2, in_episode=1))})
+    history = ("npz", {"path": tmp_path / "runs"})
+    with build(fleet, n_envs=2, on_env_error="restart", history=history) as runner:
+        runner.rollout(Constant(), steps=1)
+        with pytest.warns(RuntimeWarning, match="does not store faults"):
+            runner.rollout(Constant(), steps=6)
 
 
 def test_pickles_are_never_read(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def deadline(interrupt: Interrupt, seconds: float | None) -> Iterator[None]:
     def stop() -> None:
         interrupt.stops = True
 
-    timer = threading.Timer(seconds, stop)
+    timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), stop)
     timer.name, timer.daemon = "runnerkit-deadline", True
     try:
         timer.start()

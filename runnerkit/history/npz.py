@@ -13,6 +13,7 @@ import json
 import os
 import re
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final, overload
@@ -21,10 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from runnerkit._core.faults import describe
 from runnerkit._core.origins import plain
 from runnerkit._core.space_json import space_from_json, space_to_json
 from runnerkit._core.spaces import Column, Layout
-from runnerkit.errors import ArgumentError
+from runnerkit.errors import ArgumentError, RolloutError
 from runnerkit.history.arrays import ArrayHistory
 from runnerkit.history.block import Block, BlockLayout, Mark
 from runnerkit.history.columns import EpisodeColumns
@@ -94,14 +96,29 @@ class NpzRecorder:
 
     def __init__(self, manifest: _Manifest, run: int) -> None:
         self._manifest, self._folder, self._run = manifest, manifest.folder, run
+        self._told_of_faults = False
 
     def finish(self, block: Block, /) -> list[ArrayHistory[Any, Any]]:
         """Write the episodes of a rollout, and return one history per env."""
         histories: list[ArrayHistory[Any, Any]] = [ArrayHistory(block, i, n) for i, n in enumerate(block.lengths)]
-        rows = [self._written(block.layout, part) for history in histories for part in history.split()]
-        if rows:
-            _sync(self._folder)
-            self._manifest.append(rows)
+        if block.faults and not self._told_of_faults:
+            self._told_of_faults = True
+            warnings.warn(
+                f"history='npz' does not store faults: {self._folder} has the episodes that crashed, but not why. Read "
+                "history.faults of what rollout returns.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        try:
+            rows = [self._written(block.layout, part) for history in histories for part in history.split()]
+            if rows:
+                _sync(self._folder)
+                self._manifest.append(rows)
+        except OSError as error:
+            raise RolloutError(
+                f"{self._folder} cannot be written to: {error.strerror}. The error's histories have this rollout; "
+                "what was written before stays readable. Free space or choose another path."
+            ) from error
         return histories
 
     def close(self) -> None:
@@ -112,11 +129,15 @@ class NpzRecorder:
         record = part.record
         name = f"run{self._run}-env{record.env_index}-episode{record.episode_index}-step{record.steps_before}.npz"
         partial = self._folder / f"{name}.partial"
-        with partial.open("wb") as file:
-            _save(file, _columns(layout, part))
-            file.flush()
-            os.fsync(file.fileno())
-        checksum = _checksum(partial)
+        try:
+            with partial.open("wb") as file:
+                _save(file, _columns(layout, part))
+                file.flush()
+                os.fsync(file.fileno())
+            checksum = _checksum(partial)
+        except BaseException:  # as of a full disk: half a file is of no use to anybody
+            partial.unlink(missing_ok=True)
+            raise
         partial.replace(self._folder / name)
         row = {field: getattr(record, field) for field in Episode.__dataclass_fields__ if field != "start"}
         return {"file": name, "sha256": checksum, **row, "options": plain(record.options), "run": self._run}
@@ -162,9 +183,13 @@ class StoredRuns(Sequence[ArrayHistory[Any, Any]]):
         record, layout = self.episodes[index], self._layouts[self._rows[index]["run"]]
         path = self.path / self.files[index]
         try:
-            with np.load(path, allow_pickle=False) as columns:
-                return _history(layout, record, columns.__getitem__, self.made_by[index])
-        except (OSError, ValueError, KeyError) as error:
+            with path.open("rb") as file:
+                if not zipfile.is_zipfile(file):
+                    raise ValueError("it is not a whole .npz file")
+                file.seek(0)
+                with np.load(file, allow_pickle=False) as columns:
+                    return _history(layout, record, columns.__getitem__, self.made_by[index])
+        except Exception as error:  # of zipfile, zlib and NumPy: there are many ways to be damaged
             raise ArgumentError(f"{path} cannot be read: {error}. `runnerkit verify {self.path}` lists all.") from error
 
     def faults(self) -> Iterator[str]:
@@ -270,24 +295,47 @@ def _read(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int
     runs: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(whole.split(b"\n") if newline else [], 1):
+        is_known = True
         try:
-            entry = json.loads(line)
+            entry = _object(line)
             if "runnerkit" in entry:
-                runs.append(entry)
+                is_known = entry["runnerkit"] == VERSION
+                runs += [_checked_run(entry)] if is_known else []
             else:
                 rows.append(_checked(entry, len(runs)))
-        except (ValueError, TypeError, KeyError) as error:
-            raise ArgumentError(f"{path}, line {number}, is not what history='npz' writes: {error}.") from error
-    if any(run["runnerkit"] != VERSION for run in runs):
-        raise ArgumentError(f"{path} is of another format version than {VERSION}. Read it with its own RunnerKit.")
+        except Exception as error:  # of JSON, spaces and records: anything may stand there
+            raise ArgumentError(
+                f"{path}, line {number}, is not what history='npz' writes: {describe(error)}. Restore the file, or "
+                "choose another folder."
+            ) from error
+        if not is_known:
+            raise ArgumentError(f"{path} is of another format version than {VERSION}. Read it with its own RunnerKit.")
     return runs, rows, len(torn)
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    entry = json.loads(line)
+    if not isinstance(entry, dict):
+        raise TypeError("a line is a JSON object")
+    return entry
+
+
+def _checked_run(run: dict[str, Any]) -> dict[str, Any]:
+    missing = [name for name in _SAME if name not in run]
+    if missing:
+        raise ValueError(f"a run has no {missing[0]}")
+    _layout_of(run)
+    MadeBy.of(run["made_by"])
+    return run
 
 
 def _checked(row: dict[str, Any], n_runs: int) -> dict[str, Any]:
     if not _FILE.fullmatch(row["file"]):  # or it could lie anywhere
         raise ValueError(f"no episode has the file {row['file']!r}")
-    if not 0 <= row["run"] < n_runs:
+    if not isinstance(row["run"], int) or not 0 <= row["run"] < n_runs:
         raise ValueError(f"there is no run {row['run']}")
+    if not isinstance(row["length"], int):
+        raise TypeError(f"no episode has the length {row['length']!r}")
     _record(row)
     return row
 
@@ -373,6 +421,8 @@ def _layout_of(run: Mapping[str, Any]) -> BlockLayout:
 def _history(
     layout: BlockLayout, record: Episode, column: Callable[[str], NDArray[Any]], made_by: MadeBy
 ) -> ArrayHistory[Any, Any]:
+    if len(column("rewards")) != record.length:
+        raise ValueError(f"it has {len(column('rewards'))} steps, but {record.length} are listed")
     block = Block(layout, record.length)
     block.made_by = made_by
     block.env_indices, block.lengths, block.tails = [record.env_index], [record.length], [record.end_reason]
