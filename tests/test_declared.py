@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 import pytest
 from dummy_plugins import FORMAT, install, put
 from faulty_envs import Constant
@@ -65,7 +66,7 @@ def test_one_name_imports_one_entry_point_and_nothing_else(folder: Path) -> None
         record = runner.made_by.parts[-1]
         assert (record.name, record.distribution, record.version) == ("dummy-0", "rk-dummy-0", "1.0")
     assert imported() == ["rk_dummy_0"]
-    assert len(registry.history_formats) == 53
+    assert sum(name.startswith("dummy-") for name in registry.history_formats) == 50
     assert registry.problems == ()
 
 
@@ -145,14 +146,29 @@ def test_a_declaration_that_cannot_be_one_is_a_problem_of_that_plugin(
     [
         ("rk_x:Nothing", "history format 'x' of rk-x 1.0 could not be made: AttributeError: "),
         ("rk_nowhere:X", "history format 'x' of rk-x 1.0 could not be made: ModuleNotFoundError: "),
+        ("rk_exits:X", "history format 'x' of rk-x 1.0 could not be made: SystemExit: 3"),
         ("rk_x:made", "rk-x 1.0 offers the object Format itself as 'x', but each runner needs one of its own. Write "),
     ],
 )
 def test_what_a_declaration_names_is_told_of_when_it_is_asked_for(folder: Path, value: str, says: str) -> None:
-    put(folder, "rk-x", {FORMATS: {"x": value}}, {"rk_x": FORMAT + "\nmade = Format()\n"})
+    put(
+        folder,
+        "rk-x",
+        {FORMATS: {"x": value}},
+        {"rk_x": FORMAT + "\nmade = Format()\n", "rk_exits": "raise SystemExit(3)"},
+    )
     with pytest.raises(PluginError) as caught:
         Plugins().get("history_formats", "x").make()
     assert says in str(caught.value)
+
+
+def test_a_function_makes_a_reward_processor_if_it_needs_no_argument_and_is_none_itself(folder: Path) -> None:
+    source = "def double(rewards):\n    return 2 * rewards\ndef made(k=2):\n    return lambda rewards: k * rewards\n"
+    entries = {"itself": "rk_double:double", "made": "rk_double:made"}
+    put(folder, "rk-double", {"runnerkit.reward_processors": entries}, {"rk_double": source})
+    assert Plugins().get("reward_processors", "made").make({"k": 3})(np.ones(2)).tolist() == [3, 3]
+    with pytest.raises(PluginError, match=r"the function double itself as 'itself'. Offer a class, or a function with"):
+        Plugins().get("reward_processors", "itself").make()
 
 
 def test_a_declared_name_may_be_that_of_two_distributions(folder: Path) -> None:

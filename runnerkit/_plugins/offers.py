@@ -7,13 +7,14 @@ import functools
 import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType
 from typing import Any, Final, Generic, Literal, TypeAlias
 
 from typing_extensions import TypeVar
 
 from runnerkit import _sentences as sentences
 from runnerkit._checks.contracts import CONTRACTS
+from runnerkit._checks.signatures import called_otherwise
 from runnerkit._plugins.metadata import canonical
 from runnerkit._plugins.options import Options, options_of
 from runnerkit._plugins.summaries import first_line, summary_of
@@ -82,7 +83,13 @@ def fault_of_make(kind: Kind, name: str, make: object) -> str:
         return "" if fits else f"{name!r} with make={make!r}. Write a string as 'module:attribute'."
     who = type(make).__name__
     if not isinstance(make, type) and kind not in CALLED and not CONTRACTS[kind].look(make).fault:
-        return f"the object {who} itself as {name!r}, but each runner needs one of its own. Write lambda: {who}(...)."
+        if not isinstance(make, FunctionType):
+            return (
+                f"the object {who} itself as {name!r}, but each runner needs one of its own. Write lambda: {who}(...)."
+            )
+        if called_otherwise(make, "make()"):  # a function with options, which all have defaults, makes the part
+            what = f"the function {make.__name__} itself as {name!r}"
+            return f"{what}. Offer a class, or a function without arguments that returns it."
     if not callable(make):
         return f"{name!r} with make={make!r}, which cannot be called. Give a class, or write lambda: before it."
     return ""
@@ -163,7 +170,7 @@ class Offer(Generic[T_co]):
         except RunnerKitError as error:
             error.add_note(f"while making the {self.what}")
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a plugin must not end the program
             raise PluginError(f"{self.what} could not be made: {type(error).__name__}: {error}") from error
         fault = CONTRACTS[self.kind].look(made).fault
         if fault:
@@ -177,7 +184,7 @@ class Offer(Generic[T_co]):
             return options_of_called(self.kind, make) if is_itself(self.kind, make) else self._options_of_maker(make)
         except RunnerKitError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a plugin must not end the program
             raise PluginError(f"{self.what} could not be made: {type(error).__name__}: {error}") from error
 
     def _made(self, options: Mapping[str, object]) -> tuple[Any, dict[str, object]]:
