@@ -417,6 +417,7 @@ def test_two_packages_with_the_same_family_are_named(
 ) -> None:
     monkeypatch.setenv("RUNNERKIT_PLUGINS", "one two")  # and not what else may be installed
     offer("one", "families:load")
+    assert "Did you mean 'mine'?\n" in run("rollout", "x", "--agent", "mime:a.zip", code=2).stderr
     offer("two", "families:load")
     stderr = run("rollout", "CartPole-v1", "--agent", "mine:a.zip", code=2).stderr
     assert "The agents 'mine' are offered by one and two." in stderr

@@ -194,6 +194,8 @@ def build_with(**given: Any) -> Callable[[Registry], object]:
         (build_with(history=("columns", {3: 3})), "A name with options is a pair such as"),
         (build_with(history=Use(None)), "not Use(name=None, options={})."),  # type: ignore[arg-type]
         (build_with(preprocessors=[Use(["stack"])]), "not Use(name=['stack'], options={})."),  # type: ignore[arg-type]
+        (build_with(env=("lake:Small", {"size": 3})), "The options of an env go into env_options={...}, not beside"),
+        (build_with(env=use("lake:Small", size=3)), "The options of an env go into env_options={...}, not beside"),
         (build_with(reward_processors=[None]), "a name, or a function (rewards) -> rewards, not None."),
         (build_with(executor=use("slow", n_envs=3)), "Executor 'slow' of plugin Mine has no option 'n_envs'."),
         (build_with(executor=use("serial", isolate=True), isolate=True), "executor='serial' steps envs in it."),

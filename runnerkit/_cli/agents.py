@@ -198,7 +198,8 @@ def _module(name: str, module_name: str) -> Any:
     except Exception as error:
         if _is_missing(module_name, error):
             py = " Leave out the '.py'." if module_name.endswith(".py") else ""
-            _refuse(name, f"there is no module {module_name}, neither in {os.getcwd()} nor installed.{py}")
+            guess = did_you_mean(module_name, families())
+            _refuse(name, f"there is no module {module_name}, neither in {os.getcwd()} nor installed.{py}{guess}")
         raise AgentError(f"--agent {name}: its module could not be imported: {describe(error)}") from error
 
 
@@ -216,4 +217,4 @@ def _refuse(name: str, why: str) -> NoReturn:
 
 
 def _refusal(name: str, why: str) -> ArgumentError:
-    return ArgumentError(f"--agent {name}: {why.removesuffix('.')}.")
+    return ArgumentError(f"--agent {name}: {why if why.endswith('?') else why.removesuffix('.') + '.'}")

@@ -74,6 +74,8 @@ class RunnerConfig:
         given: dict[str, Any] = {**options}
         _check_known(given)
         _check_count("n_envs", n_envs)
+        if (isinstance(env, tuple) and list(map(type, env)) == [str, dict]) or isinstance(env, Use):
+            raise ArgumentError(f"The options of an env go into env_options={{...}}, not beside its id: {env!r}.")
         if isinstance(env, Sequence) and not isinstance(env, str):
             n_envs = _number_of(env, n_envs)
         if given.get("workers") is not None:
