@@ -192,6 +192,10 @@ def test_what_is_changed_missing_or_elsewhere_is_told(tmp_path: Path) -> None:
     assert (listed.exit_code, "run0-env0-episode0-step0.npz" in listed.stdout) == (0, True)
     assert CliRunner().invoke(main, ["verify", str(path)]).exit_code == 0
     runs = runnerkit.load(path)
+    told = json.loads(CliRunner().invoke(main, ["ls", str(path), "--json"]).stdout)["episodes"]
+    assert [(row["seed"], row["length"], row["return"]) for row in told] == [
+        (record_.seed, record_.length, record_.return_) for record_ in runs.episodes
+    ]
     changed, missing = (path / name for name in runs.files[:2])
     changed.write_bytes(changed.read_bytes()[:-1] + b"?")
     missing.unlink()
@@ -268,12 +272,15 @@ def test_a_full_disk_is_told_and_what_was_written_stays(tmp_path: Path, monkeypa
     assert list(runs.faults()) == []
 
 
-def test_faults_that_are_not_stored_are_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("format_", "words"), [("npz", "does not store faults"), ("transitions", "do not have its faults")]
+)
+def test_faults_that_a_format_does_not_have_are_told(tmp_path: Path, format_: str, words: str) -> None:
     fleet = Fleet({1: Faults(step=raising(ValueError("broken"), at_step=2, in_episode=1))})
-    history = ("npz", {"path": tmp_path / "runs"})
+    history = (format_, {"path": tmp_path / "runs"}) if format_ == "npz" else format_
     with build(fleet, n_envs=2, on_env_error="restart", history=history) as runner:
         runner.rollout(Constant(), steps=1)
-        with pytest.warns(RuntimeWarning, match="does not store faults"):
+        with pytest.warns(RuntimeWarning, match=words):
             runner.rollout(Constant(), steps=6)
 
 

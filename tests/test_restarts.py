@@ -107,6 +107,7 @@ VARIANTS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:.*do not have its faults:RuntimeWarning")
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
 def test_every_kind_of_rollout_goes_on(options: dict[str, Any]) -> None:
     here = {"on_env_error": "restart", **options}

@@ -24,12 +24,12 @@ def ls(folder: str, as_json: bool) -> None:
         runs = load(folder)
         records = [
             {
-                "index": str(index),
-                "env": str(episode.env_index),
-                "episode": str(episode.episode_index),
-                "seed": str(episode.seed),
-                "length": str(episode.length),
-                "return": f"{episode.return_:.6g}",
+                "index": index,
+                "env": episode.env_index,
+                "episode": episode.episode_index,
+                "seed": episode.seed,
+                "length": episode.length,
+                "return": episode.return_,
                 "end reason": str(episode.end_reason),
                 "file": file,
             }
@@ -38,7 +38,12 @@ def ls(folder: str, as_json: bool) -> None:
         if as_json:
             print_json({"episodes": records}, out)
         else:
-            print_records(records, _COLUMNS, out)
+            texts = [{name: _text(value) for name, value in record.items()} for record in records]
+            print_records(texts, _COLUMNS, out)
+
+
+def _text(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -239,6 +240,18 @@ class Ledger:
         if len(histories) != block.n_envs:
             raise self._unrecorded(f"{name} returned {len(histories)} histories for {block.n_envs} envs")
         return histories
+
+    def warn_of_lost_faults(self, histories: Sequence[object]) -> None:
+        """Tell of the faults after which envs were made anew, if the histories cannot."""
+        block = self._block
+        if block.faults and not all(hasattr(history, "faults") for history in histories):
+            said = "; ".join(f"env {fault.env_index}: {fault.error}" for fault in block.faults)
+            warnings.warn(
+                f"The histories of this rollout do not have its faults, after which envs were made anew: {said}. "
+                "Those of history='arrays' have them, as history.faults.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def _unrecorded(self, what: str) -> RolloutError:
         fault = RolloutError(f"The history format failed. {what}")

@@ -92,6 +92,7 @@ class Rollout:
         histories = self._finish(EndReason.INTERRUPTED if interrupt.requested else EndReason.CUT)
         try:
             self._standing.warn()
+            self._ledger.warn_of_lost_faults(histories)
             self._report()
             if missing is not None:
                 raise missing

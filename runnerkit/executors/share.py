@@ -247,7 +247,8 @@ class Share:
                 assert self._make_env is not None
                 facts.append(self._make(self._make_env, i))
             except Exception as error:
-                error.add_note(closing)
+                if closing:
+                    error.add_note(closing)
                 raise
             if closing:
                 warn(f"Env {i} failed to close before it was made anew. {closing}", RuntimeWarning)
