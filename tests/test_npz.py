@@ -153,6 +153,7 @@ import sys, runnerkit
 history = ("npz", {"path": sys.argv[1]})
 with runnerkit.make("CartPole-v1", seed=0, n_envs=2, executor="serial", history=history) as runner:
     agent = runnerkit.RandomAgent(runner.action_space, seed=0)
+    runner.rollout(agent, steps=20)
     print("ready", flush=True)
     while True:
         runner.rollout(agent, steps=20)
@@ -315,3 +316,5 @@ def test_by_name_alone_the_folder_is_called_after_the_env_and_the_seed(
         (history,) = runner.rollout(RandomAgent(runner.action_space, seed=0), steps=10)
     assert type(history) is ArrayHistory
     assert len(runnerkit.load("cartpole-v1-seed5")) > 0
+    runnerkit.make("CartPole-v1", seed=5, history="npz").close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cartpole-v1-seed5", "cartpole-v1-seed5-2"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -19,8 +20,14 @@ from runnerkit.testing.comparing import exact
 from runnerkit.testing.elsewhere import HASH_SEEDS, call_elsewhere
 from runnerkit.testing.samples import SPACES
 
+pytestmark = pytest.mark.usefixtures("own_folder")  # formats may write files
 CARTPOLE_OBSERVATIONS = gymnasium.make("CartPole-v1").observation_space
 CARTPOLE_ACTIONS = gymnasium.make("CartPole-v1").action_space
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
 
 
 def cart_pole(seed: int | None) -> gymnasium.Env[Any, Any]:

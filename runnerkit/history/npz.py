@@ -9,6 +9,7 @@ can be read. Nothing is pickled.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -57,7 +58,8 @@ class NpzFormat:
     folder that is there already is appended to, if it is of the same env and spaces. Infos and faults are not in it.
 
     Args:
-        path: the folder; None derives `cartpole-v1-seed0` in the current folder from env id and run seed.
+        path: the folder. None makes a new one in the current folder, called after env id and run seed:
+            `cartpole-v1-seed0`, or `cartpole-v1-seed0-2` if that is there already.
 
     """
 
@@ -76,6 +78,8 @@ class NpzFormat:
             raise ArgumentError("history='npz' does not keep infos. Leave keep_infos out, or use history='arrays'.")
         document, path = _run_of(spec), self.path or Path(_derived_name(spec))
         try:
+            if self.path is None:
+                path = _new_folder(path)
             path.mkdir(parents=True, exist_ok=True)
             manifest = _Manifest(path)
         except OSError as error:
@@ -282,6 +286,18 @@ def _run_of(spec: RunSpec) -> dict[str, Any]:
 def _derived_name(spec: RunSpec) -> str:
     name = re.sub(r"[^a-z0-9_]+", "-", spec.env_id.lower()).strip("-") or "env"
     return f"{name}-seed{spec.seed}"
+
+
+def _new_folder(path: Path) -> Path:
+    """Make a folder of this name, or of this name and a number; runs that nobody named are not mixed."""
+    for number in itertools.count(1):
+        folder = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("there is always another number")
 
 
 def _read(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
