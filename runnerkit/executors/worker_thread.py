@@ -34,7 +34,7 @@ class TimedShare(Share):
 
     def __init__(self, env_indices: Sequence[int]) -> None:
         super().__init__(env_indices)
-        self.fence = Fence()
+        self.fence: Fence = Fence()
 
     def give_up(self, limits: Mapping[int, float]) -> EnvTimeoutError | None:
         """Give up the env that takes longer than it may, and return what is to be said of it."""
