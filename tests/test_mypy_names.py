@@ -109,6 +109,15 @@ FAULTY = {
         'import runnerkit\nrunnerkit.make("atri:Pong")',
         [f"2: No env factory is called 'atri'. Did you mean 'atari'? {FAMILIES}  [runnerkit-name]"],
     ),
+    "env_ids": (
+        'import runnerkit\nrunnerkit.make("CartPol-v1")\nrunnerkit.GymRunner("frozenlake-v1")\n'
+        'runnerkit.make("Aniahr-v1")\nrunnerkit.make("Pendulmu-v1")',
+        [
+            "2: No env is called 'CartPol-v1'. Did you mean 'CartPole-v1'?  [runnerkit-name]",
+            "3: No env is called 'frozenlake-v1'. Did you mean 'FrozenLake-v1'?  [runnerkit-name]",
+            "5: No env is called 'Pendulmu-v1'. Did you mean 'Pendulum-v1'?  [runnerkit-name]",
+        ],
+    ),
     "final": (
         'from typing import Final\nimport runnerkit\nNAME: Final = "fether"\nrunnerkit.make("x", history=NAME)',
         [f"4: {MISSPELT}"],
@@ -165,6 +174,12 @@ SILENT = {
     "modules_before_colons": 'from runnerkit import make\nmake("helpers:Env-v0")\nmake("nothing_alike:Env-v0")',
     "a_module_like_a_factory": 'import runnerkit\nrunnerkit.make("atar:Pong-v0")',
     "atar": "",
+    "env_ids_of_others": (
+        "import runnerkit\n"
+        'for env in ("a", "b"):\n    runnerkit.make(env)\n'
+        'runnerkit.make("CartPole-v1")\nrunnerkit.make("CartPole")\nrunnerkit.make("MyPendulum-v1")\n'
+        'runnerkit.make("CartPole-v7")\nrunnerkit.make("ALE/CartPol-v1")\nrunnerkit.make("helpers:CartPol-v1")'
+    ),
     "keys": 'import runnerkit\nKEY = runnerkit.HistoryKey[int]("fether")\nrunnerkit.make("x", history=KEY)',
     "exact_types": (
         "from typing import Any, assert_type\n"

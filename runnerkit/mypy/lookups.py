@@ -13,6 +13,7 @@ from mypy.plugin import CheckerPluginInterface
 from runnerkit import _sentences as sentences
 from runnerkit.mypy.calls import Call, Fault, Value
 from runnerkit.mypy.codes import NAME
+from runnerkit.mypy.env_ids import EnvIds
 from runnerkit.mypy.names import KINDS, NamesPart
 from runnerkit.mypy.registries import Registries, is_default
 
@@ -40,6 +41,7 @@ class Lookups:
         self._part = names
         self._names = names.names
         self._registries = Registries()
+        self._env_ids = EnvIds(names.finder)
         self._told: set[str] = set()
 
     def faults(
@@ -60,6 +62,8 @@ class Lookups:
         factory, colon, _ = (env.literal or "").partition(":") if env else ("", "", "")
         if env and colon and "env_factories" not in self._names.incomplete and self._is_misspelt_factory(factory, file):
             yield self._unknown("env_factories", env, factory, "")
+        if env and env.literal and (said := self._env_ids.fault(env.literal, file)):
+            yield Fault(env.where, said, NAME)
 
     def _named(self, call: Call) -> Iterator[tuple[str, Value, str]]:
         for option, kind in _KIND_OF.items():
