@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -26,6 +26,7 @@ from runnerkit._cli.main import main
 from runnerkit._core.space_json import space_from_json, space_to_json
 from runnerkit.errors import ArgumentError, RolloutError, SpaceError
 from runnerkit.history import ArrayHistory
+from runnerkit.history.npz import NpzFormat
 from runnerkit.testing import SampleEnv
 
 
@@ -306,6 +307,17 @@ def test_what_cannot_be_written_is_refused_when_the_runner_is_built(tmp_path: Pa
     (tmp_path / "file").write_text("")
     with pytest.raises(ArgumentError, match="cannot be written to"):
         record(tmp_path / "file")
+    for path in ("", 3):
+        with pytest.raises(ArgumentError, match="must be a folder, or None"):
+            NpzFormat(cast(Any, path))
+
+
+def test_half_files_of_a_killed_program_are_removed_by_the_next_one(tmp_path: Path) -> None:
+    record(tmp_path / "runs", rollouts=1)
+    half = tmp_path / "runs" / "run0-env0-episode9-step0.npz.partial"
+    half.write_bytes(b"PK")
+    record(tmp_path / "runs", rollouts=1)
+    assert not half.exists()
 
 
 def test_by_name_alone_the_folder_is_called_after_the_env_and_the_seed(

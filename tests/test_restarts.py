@@ -200,6 +200,7 @@ def test_an_env_that_cannot_be_made_anew_spends_the_budget(options: dict[str, An
         ({"executor": "processes"}, "works with executor='serial' and 'threads', but executor='processes' cannot"),
         ({"on_env_error": "ignore"}, "on_env_error must be 'raise' or 'restart', not 'ignore'"),
         ({"max_restarts": -1}, "max_restarts must be a whole number of restarts per env, or a pair"),
+        ({"max_restarts": 3, "on_env_error": "raise"}, "max_restarts needs on_env_error='restart'"),
     ],
 )
 def test_what_cannot_be_kept_is_refused(options: dict[str, Any], what: str) -> None:

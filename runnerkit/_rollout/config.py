@@ -173,6 +173,8 @@ def _check_restarts(given: Mapping[str, Any]) -> None:
             "max_restarts must be a whole number of restarts per env, or a pair (per env, in all), such as (10, 50), "
             f"not {most!r}."
         )
+    if "max_restarts" in given and given.get("on_env_error", "raise") != "restart":
+        raise ArgumentError("max_restarts needs on_env_error='restart': otherwise no env is made anew.")
 
 
 def _check_count(what: str, value: object) -> None:

@@ -52,8 +52,7 @@ def timed_out(
     name = NAMES[phase]
     what = "could not be made" if phase == Phase.MAKE else f"did not return from {name}"
     return EnvTimeoutError(
-        f"{what} within {seconds:g} s ({name}_timeout): {outcome}. Build a new runner to go on, with a longer timeout "
-        "if the env is only slow",
+        f"{what} within {seconds:g} s ({name}_timeout): {outcome}. If the env is only slow, give it a longer timeout",
         env_index=env_index,
         episode_index=episode_index,
         seed=seed,

@@ -64,6 +64,9 @@ class NpzFormat:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        given: object = path  # the value may differ from the annotation
+        if given is not None and (not isinstance(given, str | os.PathLike) or not os.fspath(given)):
+            raise ArgumentError(f"The path of history='npz' must be a folder, or None, not {path!r}.")
         self.path: Path | None = None if path is None else Path(path)
 
     def open(self, spec: RunSpec, /) -> NpzRecorder:
@@ -239,11 +242,14 @@ class _Manifest:
             raise ArgumentError(f"Another runner writes to {folder}. Close it, or choose another path.") from error
 
     def mend(self) -> list[dict[str, Any]]:
-        """Cut a torn line off, and return the runs that are there."""
+        """Cut a torn line off, remove half files, and return the runs that are there."""
         runs, _, torn = _read(self.folder)
         if torn:
             warnings.warn(_said_of_torn(self.folder, torn), RuntimeWarning, stacklevel=2)
             self._file.truncate(self._size() - torn)
+        if os.name == "posix":  # elsewhere another runner may be writing one
+            for half in self.folder.glob("*.partial"):
+                half.unlink(missing_ok=True)
         return runs
 
     def append(self, entries: Sequence[Mapping[str, Any]]) -> None:
