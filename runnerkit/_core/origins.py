@@ -26,9 +26,8 @@ _NONE = "", ""
 
 def qualified_name(thing: object) -> str:
     """Return `module:Class` of an object or a class, `module:function` of a function."""
-    named = thing if hasattr(thing, "__qualname__") else type(thing)
-    name: str = getattr(named, "__qualname__", "")
-    return f"{module_of(thing)}:{name}"
+    name: object = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None)  # ufuncs of NumPy 1: a name
+    return f"{module_of(thing)}:{name if isinstance(name, str) else type(thing).__qualname__}"
 
 
 def own_name(thing: object) -> str:
