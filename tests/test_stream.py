@@ -222,6 +222,18 @@ def test_a_runner_that_cannot_stream_says_so_at_once(make: Callable[[], Any], wo
         runner.stream(Constant(), steps=2)
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"steps": None}, ArgumentError, "steps must be a whole number of at least 1, not None"),
+        ({"step": 3}, TypeError, r"stream has no argument 'step'\. Did you mean 'steps'\?"),
+    ],
+)
+def test_a_wrong_call_of_stream_is_explained(options: dict[str, Any], error: type[Exception], words: str) -> None:
+    with build(Fleet()) as runner, pytest.raises(error, match=words):
+        runner.stream(Constant(), **options)
+
+
 def test_a_vector_env_that_resets_in_the_same_step_streams() -> None:
     def make(seed: int | None, n_envs: int) -> Any:
         mode = gymnasium.vector.AutoresetMode.SAME_STEP

@@ -23,7 +23,7 @@ from runnerkit._core.types import ActArrayT, ActT, AnyEnv, AnyVectorEnv, MakeEnv
 from runnerkit._envs.resolve import EnvMaker, seed_spaces, told
 from runnerkit._plugins.manager import Plugins, installed_plugins
 from runnerkit._rollout.assembly import Assembly, Blueprint, close_dropped
-from runnerkit._rollout.config import RunnerConfig, check_callable, check_seconds, explains_wrong_calls
+from runnerkit._rollout.config import RunnerConfig, check_callable, check_seconds, explains_wrong_calls, is_count
 from runnerkit._rollout.ends import tell_of
 from runnerkit._rollout.env_states import EnvStates
 from runnerkit._rollout.loop import Rollout
@@ -590,6 +590,7 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
             self._owes_interrupt = True
         return cast("list[HistoryT]", histories)
 
+    @explains_wrong_calls("stream", "an agent")
     def stream(
         self,
         agent: Agent[ObsT, ActT | TensorLike | list[Any]] | Callable[[ObsT], ActT | TensorLike | list[Any]],
@@ -620,6 +621,8 @@ class GymRunner(BaseRunner[ObsT, ActT, HistoryT]):
         Whatever `rollout` raises, `stream` raises, too; the histories are those of the batch that was being made.
 
         """
+        if not is_count(steps):
+            raise ArgumentError(f"steps must be a whole number of at least 1, not {steps!r}.")
         plan = Plan(
             limit=limit_of(steps, None, self.auto_reset, self.n_envs, self.MAX_STEPS),
             episodes=None,

@@ -3,7 +3,7 @@
 Reward processors work on what a learner sees of rewards. Plugins offer all of them through the hooks
 `action_preprocessors`, `action_postprocessors` and `reward_processors`; the built-in ones are here.
 A runner binds its processors to their spaces when it is built; a processor that cannot work on its space refuses it
-then. Each runner needs its own processors, as all but Normalize refuse a second, different space::
+then. Each runner needs its own processors, as a runner refuses one that serves another::
 
     GymRunner("HalfCheetah-v5", preprocessors=[Normalize()], postprocessors=["rescale"])
 """
