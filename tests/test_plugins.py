@@ -970,7 +970,7 @@ def test_no_pluggy_frame_is_in_a_step(executor: str) -> None:
         "runnerkit.executors.share",
         "runnerkit.executors.worker_thread",
         "runnerkit._rollout.loop",
-        "runnerkit._rollout.gym_runner",
+        "runnerkit._rollout.stepping",
         "runnerkit._rollout.config",
         "runnerkit.executors.auto",
         "runnerkit.executors.serial",
