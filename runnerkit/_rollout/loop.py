@@ -27,7 +27,7 @@ from runnerkit._rollout.rendering import Screen
 from runnerkit._rollout.starts import PromptStarts, Read, Starts
 from runnerkit.errors import EnvError, RolloutError
 from runnerkit.executors.hanging import WATCH
-from runnerkit.executors.share import StepFaultsError, first_fault
+from runnerkit.executors.step_faults import StepFaultsError, first_fault
 from runnerkit.history.block import Block
 from runnerkit.records import EndReason, ProgressCallback
 

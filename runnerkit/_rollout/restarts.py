@@ -11,7 +11,7 @@ from runnerkit._core.faults import describe
 from runnerkit._rollout.assembly import Assembly
 from runnerkit.errors import EnvError
 from runnerkit.executors.base import SupportsRestarts
-from runnerkit.executors.share import StepFaultsError, first_fault
+from runnerkit.executors.step_faults import StepFaultsError, first_fault
 from runnerkit.history.block import Block
 from runnerkit.records import EndReason, EnvFault, EpisodeStart
 

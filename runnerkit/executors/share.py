@@ -20,12 +20,13 @@ from runnerkit._core.wording import FIX_ENV, result_kind, warn
 from runnerkit.errors import EnvError, EnvSpaceError, RunnerKitError
 from runnerkit.executors.calls import Doing, Phase
 from runnerkit.executors.hanging import CloseWatch
+from runnerkit.executors.step_faults import StepFaultsError, first_fault
 from runnerkit.executors.thread_safety import is_thread_safe
 from runnerkit.history.block import Block
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, RunOptions
 
-__all__ = ["SeedSchedule", "Share", "StepFaultsError", "first_fault"]
+__all__ = ["SeedSchedule", "Share"]
 
 _FIRST_CHUNK = 64
 _UNPACKED = object()
@@ -440,50 +441,6 @@ class Share:
 
     def _error(self, i: int, what: str, kind: type[EnvError] = EnvError) -> EnvError:
         return kind(what, env_index=i, episode_index=self._episode.get(i), seed=self._seed.get(i))
-
-
-class StepFaultsError(Exception):
-    """Raised where envs are to be made anew: these have failed, all others have made their step, or their reset.
-
-    Attributes:
-        faults: what failed, one error per env.
-        ended: the other envs whose episode ended in the step.
-
-    """
-
-    def __init__(self, faults: Sequence[EnvError], ended: Sequence[int] = ()) -> None:
-        super().__init__(*(describe(fault) for fault in faults))
-        self.faults: list[EnvError] = list(faults)
-        self.ended: list[int] = list(ended)
-
-    @classmethod
-    def united(cls, faults: Sequence[BaseException], ended: Sequence[int]) -> StepFaultsError | None:
-        """Return the faults of several shares as one; None if something else failed, too."""
-        whole = cls([], ended)
-        for fault in faults:
-            if isinstance(fault, StepFaultsError):
-                whole.faults += fault.faults
-                whole.ended += fault.ended
-            elif isinstance(fault, EnvError):
-                whole.faults.append(fault)
-            else:
-                return None
-        return whole
-
-
-def first_fault(faults: Sequence[BaseException]) -> BaseException:
-    """Return the fault that a single worker would have met first, with a note of each of the others."""
-
-    def order(fault: BaseException) -> tuple[bool, bool, int]:
-        if isinstance(fault, EnvError):
-            return True, fault.after_step, fault.env_index
-        return isinstance(fault, Exception), False, -1
-
-    flat = [one for fault in faults for one in (fault.faults if isinstance(fault, StepFaultsError) else [fault])]
-    first, *others = sorted(flat, key=order)
-    for other in others:
-        first.add_note(f"Besides: {describe(other)}")
-    return first
 
 
 def _kept(info: object) -> dict[str, Any]:

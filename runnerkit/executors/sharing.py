@@ -11,7 +11,8 @@ from typing_extensions import TypeVar
 
 from runnerkit._core.spaces import Rows
 from runnerkit.errors import EnvError, RunnerKitError
-from runnerkit.executors.share import Share, StepFaultsError, first_fault
+from runnerkit.executors.share import Share
+from runnerkit.executors.step_faults import StepFaultsError, first_fault
 from runnerkit.executors.waiting import Patience
 from runnerkit.records import EpisodeStart
 

@@ -33,8 +33,9 @@ from runnerkit.executors.processes.standins import module_being_loaded
 from runnerkit.executors.processes.surroundings import Surroundings
 from runnerkit.executors.processes.transport import dumps_for_helper
 from runnerkit.executors.processes.worker import WorkerHandle
-from runnerkit.executors.share import Share, first_fault
+from runnerkit.executors.share import Share
 from runnerkit.executors.sharing import SharingExecutor
+from runnerkit.executors.step_faults import first_fault
 from runnerkit.history.block import Block, BlockLayout
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, RunOptions
