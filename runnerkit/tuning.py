@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +32,7 @@ from runnerkit.errors import ArgumentError, RunnerKitError, UnknownNameError
 from runnerkit.evaluation import AgentMaker
 from runnerkit.executors.base import SupportsTuning
 from runnerkit.keys import EnvKey, PartName
-from runnerkit.processors import ActionPostprocessor, ActionPreprocessor
+from runnerkit.processors import ActionPostprocessor, ActionPreprocessor, RewardProcessor
 
 __all__ = ["AgentMaker", "Measurement", "Recommendation", "TellShare", "Tuning", "measure"]
 
@@ -124,6 +125,8 @@ def measure(
     steps: int = 256,
     preprocessors: Sequence[Named[ActionPreprocessor]] = (),
     postprocessors: Sequence[Named[ActionPostprocessor]] = (),
+    reward_processors: Sequence[Named[RewardProcessor]] = (),
+    lock: str | os.PathLike[str] | None = None,
     env_options: Mapping[str, Any] | None = None,
     plugins: Plugins | None = None,
     progress: TellShare | None = None,
@@ -144,6 +147,8 @@ def measure(
         steps: steps per env of each rollout, as in your training. Slow envs make fewer.
         preprocessors: as for `GymRunner`.
         postprocessors: as for `GymRunner`.
+        reward_processors: as for `GymRunner`.
+        lock: as for `GymRunner`.
         env_options: as for `GymRunner`.
         plugins: where names are looked up; by default what is installed.
         progress: is called after each measurement.
@@ -169,6 +174,8 @@ def measure(
             workers=None if executor == "serial" else workers,  # which a vector env would refuse, with other words
             preprocessors=preprocessors,
             postprocessors=postprocessors,
+            reward_processors=reward_processors,
+            lock=lock,
             env_options=env_options,
             plugins=known,
         )

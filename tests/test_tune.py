@@ -28,6 +28,7 @@ import runnerkit._plugins.manager
 from runnerkit import Contribution, EnvKey, hookimpl, tuning
 from runnerkit._cli.advice import TuningSummary
 from runnerkit._cli.main import main
+from runnerkit._cli.options import Parts
 from runnerkit._cli.terminal import print_pairs
 from runnerkit._plugins.manager import Plugins
 from runnerkit.errors import AgentError, ArgumentError, EnvError, UnknownNameError
@@ -474,17 +475,21 @@ def test_what_is_to_be_pasted_stays_one_line_on_the_narrowest_terminal(monkeypat
 def test_python_and_command_name_all_that_matters() -> None:
     threads, own = entry("threads", 3, [1.0]), Measurement(executor="auto", workers=None, n_envs=8)
     summary = TuningSummary(
-        env="it's:a b", agent="my_agents:Greedy", preprocessors=["flatten", "normalize:clip=5"],
-        postprocessors=["clip"], seconds=1.0, tuning=Tuning([threads]), env_options=["size=small"],
+        env="it's:a b", agent="my_agents:Greedy", seconds=1.0, tuning=Tuning([threads]),
+        parts=Parts(
+            pre=("flatten", "normalize:clip=5"), post=("clip",), reward=("scale:factor=0.5",),
+            env_options=("size=small",), lock="run.lock", modules=("my_plugins",),
+        ),
     )  # fmt: skip
     assert summary.python(threads) == (
         'runnerkit.make("it\'s:a b", n_envs=8, executor="threads", workers=3, '
-        'preprocessors=["flatten", ("normalize", {"clip": 5})], postprocessors=["clip"], env_options={"size": "small"})'
+        'preprocessors=["flatten", ("normalize", {"clip": 5})], postprocessors=["clip"], '
+        'reward_processors=[("scale", {"factor": 0.5})], env_options={"size": "small"}, lock="run.lock")'
     )
     assert shlex.split(summary.command(threads)) == [
         "runnerkit", "rollout", "it's:a b", "--n-envs", "8", "--executor", "threads", "--workers", "3",
         "--agent", "my_agents:Greedy", "--pre", "flatten", "--pre", "normalize:clip=5", "--post", "clip",
-        "--env-option", "size=small",
+        "--reward", "scale:factor=0.5", "--env-option", "size=small", "--lock", "run.lock", "-p", "my_plugins",
     ]  # fmt: skip
     assert "workers" not in summary.python(own) + summary.command(own)
     assert "workers" not in summary.python(entry("serial", 1, [1.0]))
@@ -493,7 +498,8 @@ def test_python_and_command_name_all_that_matters() -> None:
 def test_json_has_all_that_was_measured() -> None:
     document = json.loads(run("CartPole-v1", *QUICK, "--json").stdout)
     assert list(document) == [
-        "env", "agent", "preprocessors", "postprocessors", "env_options", "cores", "seconds", "interrupted",
+        "env", "agent", "preprocessors", "postprocessors", "reward_processors", "env_options", "lock", "cores",
+        "seconds", "interrupted",
         "measurements", "recommended",
     ]  # fmt: skip
     serial, threads = document["measurements"]

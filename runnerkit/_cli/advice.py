@@ -4,7 +4,7 @@ For example::
 
     tuning = measure("CartPole-v1", agent_maker("random"), preprocessors=["flatten"])
     summary = TuningSummary(
-        env="CartPole-v1", agent="random", preprocessors=["flatten"], postprocessors=[], seconds=15.0, tuning=tuning
+        env="CartPole-v1", agent="random", parts=Parts(pre=("flatten",)), seconds=15.0, tuning=tuning
     )
     print(dict(summary.rows())["command"])
 """
@@ -15,12 +15,13 @@ import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from runnerkit._cli import spelling
+from runnerkit._cli.options import Parts
 from runnerkit._core.cores import available_cores
 from runnerkit._core.faults import describe
 from runnerkit._plugins.options import read_literal
+from runnerkit.keys import Use
 from runnerkit.tuning import Measurement, Tuning
 
 __all__ = ["TuningSummary"]
@@ -32,11 +33,9 @@ class TuningSummary:
 
     env: str
     agent: str
-    preprocessors: Sequence[str]
-    postprocessors: Sequence[str]
+    parts: Parts
     seconds: float
     tuning: Tuning
-    env_options: Sequence[str] = ()
 
     columns: ClassVar[Sequence[str]] = ("n_envs", "executor", "workers", "env steps/s", "ratio to serial", "note")
     """The keys of the records."""
@@ -47,9 +46,7 @@ class TuningSummary:
         return {
             "env": self.env,
             "agent": self.agent,
-            "preprocessors": list(self.preprocessors),
-            "postprocessors": list(self.postprocessors),
-            "env_options": list(self.env_options),
+            **self.parts.document(),
             "cores": available_cores(),
             "seconds": self.seconds,
             "interrupted": self.tuning.interrupted,
@@ -105,11 +102,14 @@ class TuningSummary:
         arguments = [_quoted(self.env), f"n_envs={found.n_envs}", f"executor={_named(found.executor)}"]
         if _names_workers(found):
             arguments.append(f"workers={found.workers}")
-        for what, names in (("preprocessors", self.preprocessors), ("postprocessors", self.postprocessors)):
-            if names:
-                arguments.append(f"{what}=[{', '.join(map(_named, names))}]")
-        if self.env_options:
-            arguments.append(f"env_options={_options(spelling.env_options(self.env_options))}")
+        given = self.parts.keywords()
+        for what in ("preprocessors", "postprocessors", "reward_processors"):
+            if given[what]:
+                arguments.append(f"{what}=[{', '.join(map(_named, given[what]))}]")
+        if given["env_options"]:
+            arguments.append(f"env_options={_options(given['env_options'])}")
+        if given["lock"] is not None:
+            arguments.append(f"lock={_quoted(given['lock'])}")
         return f"runnerkit.make({', '.join(arguments)})"
 
     def command(self, found: Measurement) -> str:
@@ -119,17 +119,12 @@ class TuningSummary:
             words += ["--workers", str(found.workers)]
         if self.agent != "random":
             words += ["--agent", self.agent]
-        for option, names in (("--pre", self.preprocessors), ("--post", self.postprocessors)):
-            for name in names:
-                words += [option, name]
-        for option in self.env_options:
-            words += ["--env-option", option]
+        words += self.parts.words()
         return shlex.join(words)
 
 
-def _named(text: str) -> str:
-    """Return how a part is written in Python that is `normalize:clip=5` in a terminal."""
-    part = spelling.part(text, "--pre")
+def _named(part: str | Use[Any]) -> str:
+    """Return how a part is written in Python."""
     return _quoted(part) if isinstance(part, str) else f"({_quoted(part.name)}, {_options(part.options)})"
 
 

@@ -14,7 +14,6 @@ import importlib
 import inspect
 import operator
 import os
-import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint
 from types import FunctionType, MethodType, ModuleType
@@ -31,7 +30,7 @@ from runnerkit.agents import RandomAgent
 from runnerkit.errors import AgentError, ArgumentError
 from runnerkit.tuning import AgentMaker
 
-__all__ = ["agent_maker", "import_from_current_directory"]
+__all__ = ["agent_maker"]
 
 
 _SPACES: Final = ("observation_space", "action_space")
@@ -41,13 +40,6 @@ _OFFERED: Final[Mapping[str, Callable[[GymRunner[Any, Any, Any]], object]]] = {
     "runner": lambda runner: runner,
 }
 """What makes an agent may ask for this, by the name of a parameter."""
-
-
-def import_from_current_directory() -> None:
-    """Let modules of the current directory be imported, as `python -m` does and an installed script does not."""
-    here = os.getcwd()
-    if here not in sys.path:
-        sys.path.insert(0, here)
 
 
 def agent_maker(name: str) -> AgentMaker:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from runnerkit._cli.frame import explained, print_json, results
+from runnerkit._cli.own_plugins import import_from_current_directory
 
 __all__ = ["check", "new"]
 
@@ -34,7 +35,6 @@ def check(target: str, envs: tuple[str, ...], expected: tuple[str, ...], mypy: b
     The exit code is 1 if a check fails.
     """
     with explained(), results(as_json) as out:
-        from runnerkit._cli.agents import import_from_current_directory
         from runnerkit._cli.check import check_target, print_report
 
         import_from_current_directory()

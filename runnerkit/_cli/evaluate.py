@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runnerkit._cli.frame import PART, env_option, explained, post_option, pre_option, print_json, results
+from runnerkit._cli.frame import explained, print_json, results
+from runnerkit._cli.options import AGENT, AT_LEAST_1, SEED, Parts, executor_option, takes_parts
 
 if TYPE_CHECKING:
     from runnerkit.evaluation import Comparison
@@ -25,18 +26,18 @@ Examples:
 @click.option(
     "--agent",
     "agents",
-    metavar="random|MODULE:ATTRIBUTE|FAMILY:...",
+    metavar=AGENT,
     multiple=True,
     default=("random",),
     show_default="random",
     help="Who acts, as for `runnerkit rollout`. Repeat it to compare agents on the same episodes; the first one is the "
     "baseline.",
 )
-@click.option("--episodes", metavar="K", type=click.IntRange(min=1), default=20, show_default=True, help="How many.")
+@click.option("--episodes", metavar="K", type=AT_LEAST_1, default=20, show_default=True, help="How many.")
 @click.option(
     "--seed",
     metavar="S",
-    type=click.IntRange(min=0),
+    type=SEED,
     default=0,
     show_default=True,
     help="Of the evaluation: episode k begins with its k-th seed.",
@@ -44,13 +45,11 @@ Examples:
 @click.option(
     "--n-envs",
     metavar="N",
-    type=click.IntRange(min=1),
+    type=AT_LEAST_1,
     help="How many envs are stepped side by side; the episodes are the same.  [default: four per core]",
 )
-@click.option("--executor", metavar=PART, default="auto", show_default=True, help="How the envs are stepped.")
-@pre_option
-@post_option
-@env_option
+@executor_option
+@takes_parts
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with each agent's returns and seeds.")
 def evaluate(
     env: str,
@@ -59,9 +58,7 @@ def evaluate(
     seed: int,
     n_envs: int | None,
     executor: str,
-    pre: tuple[str, ...],
-    post: tuple[str, ...],
-    env_options: tuple[str, ...],
+    parts: Parts,
     as_json: bool,
 ) -> None:
     """Play whole episodes in ENV with one or more agents, and show their returns.
@@ -74,10 +71,10 @@ def evaluate(
     with explained(), results(as_json) as out:
         from runnerkit import evaluation
         from runnerkit._cli import spelling
-        from runnerkit._cli.agents import agent_maker, import_from_current_directory
+        from runnerkit._cli.agents import agent_maker
         from runnerkit._cli.terminal import print_records
 
-        import_from_current_directory()
+        parts.register()
         makers = {name: agent_maker(name) for name in agents}  # before the first one plays
         found = {
             name: evaluation.evaluate(
@@ -88,9 +85,7 @@ def evaluate(
                 make_agent=make_agent,
                 n_envs=n_envs,
                 executor=spelling.part(executor, "--executor"),
-                preprocessors=[spelling.part(text, "--pre") for text in pre],
-                postprocessors=[spelling.part(text, "--post") for text in post],
-                env_options=spelling.env_options(env_options),
+                **parts.keywords(),
             )
             for name, make_agent in makers.items()
         }

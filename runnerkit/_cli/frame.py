@@ -6,31 +6,15 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator
-from typing import IO, Final
+from typing import IO
 
 import click
 
+from runnerkit._cli.stopping import Stop
 from runnerkit._core.wording import where
 from runnerkit.errors import ArgumentError, RunnerKitError, UnknownNameError
 
-__all__ = ["PART", "env_option", "explained", "post_option", "pre_option", "print_json", "results"]
-
-PART: Final = "NAME[:OPTION=VALUE,...]"
-"""How a part is written."""
-
-pre_option = click.option(
-    "--pre", metavar=PART, multiple=True, help="A preprocessor of observations; repeat it for a chain."
-)
-post_option = click.option(
-    "--post", metavar=PART, multiple=True, help="A postprocessor of actions; repeat it for a chain."
-)
-env_option = click.option(
-    "--env-option",
-    "env_options",
-    metavar="OPTION=VALUE",
-    multiple=True,
-    help="A keyword argument for the env, or for the factory that makes it; repeat it for several.",
-)
+__all__ = ["current_stop", "explained", "print_json", "results"]
 
 
 @contextlib.contextmanager
@@ -57,3 +41,8 @@ def explained() -> Iterator[None]:
 def print_json(document: object, out: IO[str]) -> None:
     """Print a JSON document."""
     click.echo(json.dumps(document, indent=2, allow_nan=False), file=out)
+
+
+def current_stop() -> Stop:
+    """Return who asked the running command to stop, should there be one."""
+    return click.get_current_context().ensure_object(Stop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import operator
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,33 +18,45 @@ from typing_extensions import TypeVar
 from runnerkit._core.faults import describe
 from runnerkit.errors import ArgumentError, PluginError
 
-__all__ = ["register", "takes_plugins"]
+__all__ = ["folder_option", "import_from_current_directory", "module_option", "register", "takes_plugins"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+module_option = click.option(
+    "-p",
+    "--plugin",
+    "modules",
+    metavar="MODULE[:OBJECT]",
+    multiple=True,
+    help="A plugin that is not installed, a module with hooks; it may lie in the current directory. Repeat it.",
+)
+folder_option = click.option(
+    "--plugins-dir",
+    "plugin_folders",
+    metavar="DIR",
+    multiple=True,
+    help="A folder of plugins of one file each: all NAME.py in it but those that begin with an underscore.",
+)
+
 
 def takes_plugins(command: F) -> F:
-    """Give a command the options, which it gets as `modules` and `plugin_folders`."""
-    module = click.option(
-        "-p",
-        "--plugin",
-        "modules",
-        metavar="MODULE[:OBJECT]",
-        multiple=True,
-        help="A plugin that is not installed, a module with hooks; it may lie in the current directory. Repeat it.",
-    )
-    folder = click.option(
-        "--plugins-dir",
-        "plugin_folders",
-        metavar="DIR",
-        multiple=True,
-        help="A folder of plugins of one file each: all NAME.py in it but those that begin with an underscore.",
-    )
-    return module(folder(command))
+    """Give a command the two options, which it gets as `modules` and `plugin_folders`."""
+    return module_option(folder_option(command))
+
+
+def import_from_current_directory() -> None:
+    """Let modules of the current directory be imported, as `python -m` does and an installed script does not."""
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.insert(0, here)
 
 
 def register(modules: Sequence[str], folders: Sequence[str]) -> None:
-    """Register these plugins beside the installed ones; raises ArgumentError or PluginError, and names the plugin."""
+    """Register these plugins beside the installed ones, and let the current directory be imported from.
+
+    Raises ArgumentError or PluginError, which names the plugin.
+    """
+    import_from_current_directory()
     if not modules and not folders:
         return
     from runnerkit._plugins.manager import installed_plugins

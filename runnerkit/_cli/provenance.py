@@ -1,20 +1,94 @@
-"""The commands about who offers what: `runnerkit why` and `runnerkit lock`."""
+"""The commands about who offers what: `runnerkit plugins`, `runnerkit why` and `runnerkit lock`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
 from runnerkit._cli import own_plugins
-from runnerkit._cli.frame import env_option, explained, post_option, pre_option, print_json, results
+from runnerkit._cli.frame import explained, print_json, results
+from runnerkit._cli.options import Parts, takes_parts
 from runnerkit._core.wording import count
 
 if TYPE_CHECKING:
     from gymnasium import Space
 
-__all__ = ["lock", "why"]
+    from runnerkit._plugins.sources import PluginProblem
+
+__all__ = ["lock", "plugins", "why"]
+
+_FACTS: Final = ("name", "kind", "distribution", "version", "summary")
+_COLUMNS: Final = ("kind", "name", "distribution", "version", "summary")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  runnerkit plugins
+  runnerkit plugins normalize
+  runnerkit plugins --json
+"""
+)
+@click.argument("name", required=False)
+@own_plugins.takes_plugins
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Import all that is offered, too, and end with exit code 1 if any plugin has a problem: for CI.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document: {contributions: [...], problems: [...]}."
+)
+def plugins(
+    name: str | None, modules: tuple[str, ...], plugin_folders: tuple[str, ...], strict: bool, as_json: bool
+) -> None:
+    """List what RunnerKit and installed plugins offer; of NAME, its options with their defaults.
+
+    These are the names that `runnerkit rollout` takes for --executor, --history, --pre and --post, and the families
+    of envs. Plugins that could not be loaded are listed on stderr, with the reason.
+    """
+    if strict and name is not None:
+        raise click.UsageError("--strict is about all plugins: leave NAME out.", click.get_current_context())
+    with explained(), results(as_json) as out:
+        from runnerkit._cli.terminal import print_records
+        from runnerkit._plugins.catalogue import contributions, options, problems, unusable
+        from runnerkit._plugins.manager import installed_plugins
+
+        own_plugins.register(modules, plugin_folders)
+        installed = installed_plugins()
+        if name is not None:
+            _print_parts(options(installed, name), as_json, out)
+            return
+        installed.discover()
+        found = [*installed.problems, *(unusable(installed) if strict else ())]
+        if as_json:
+            print_json({"contributions": contributions(installed), "problems": problems(found)}, out)
+        else:
+            print_records(contributions(installed), _COLUMNS, out)
+            _print_problems(found)
+    if strict and found:
+        click.get_current_context().exit(1)
+
+
+def _print_parts(parts: Sequence[Mapping[str, Any]], as_json: bool, out: IO[str]) -> None:
+    from runnerkit._cli.terminal import print_options, print_pairs
+
+    if as_json:
+        print_json({"contributions": parts}, out)
+        return
+    for part in parts:
+        print_pairs([(what, part[what]) for what in _FACTS if part[what]], out)
+        print_options(part["options"], out)
+
+
+def _print_problems(problems: Sequence[PluginProblem]) -> None:
+    if not problems:
+        return
+    click.echo(f"{count(len(problems), 'problem')}; what these plugins offer was left out:", err=True)
+    for problem in problems:
+        click.echo(f"  {problem}", err=True)
 
 
 @click.command(
@@ -26,36 +100,22 @@ Examples:
 )
 @click.argument("name")
 @click.option("--env", metavar="ENV", help="Build a runner of this env, and show the space at each of its links.")
-@pre_option
-@post_option
-@env_option
-@own_plugins.takes_plugins
+@takes_parts
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def why(
-    name: str,
-    env: str | None,
-    pre: tuple[str, ...],
-    post: tuple[str, ...],
-    env_options: tuple[str, ...],
-    modules: tuple[str, ...],
-    plugin_folders: tuple[str, ...],
-    as_json: bool,
-) -> None:
+def why(name: str, env: str | None, parts: Parts, as_json: bool) -> None:
     """Explain what NAME means: who offers it, who else does, its options, and what its import costs.
 
     With --env, --pre and --post, the spaces are shown from the env to the agent and back.
     """
     with explained(), results(as_json) as out:
-        from runnerkit._cli.agents import import_from_current_directory
         from runnerkit._plugins.explain import explain, import_cost
         from runnerkit._plugins.manager import installed_plugins
 
-        import_from_current_directory()
-        own_plugins.register(modules, plugin_folders)
+        parts.register()
         answers = explain(installed_plugins(), name)
         for answer in answers:
             answer["import"] = _cost(import_cost(answer["module"]))
-        links = _links(env, pre, post, env_options) if env is not None else []
+        links = _links(env, parts) if env is not None else []
         if as_json:
             document = {"answers": answers, "links": [{"link": link, "space": str(space)} for link, space in links]}
             print_json(document, out)
@@ -91,19 +151,10 @@ def _rows(answer: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "problem", problem
 
 
-def _links(
-    env: str, pre: Sequence[str], post: Sequence[str], env_options: Sequence[str]
-) -> list[tuple[str, Space[Any]]]:
-    from runnerkit._cli import spelling
+def _links(env: str, parts: Parts) -> list[tuple[str, Space[Any]]]:
     from runnerkit._rollout.gym_runner import GymRunner
 
-    with GymRunner(
-        env,
-        executor="serial",
-        preprocessors=[spelling.part(text, "--pre") for text in pre],
-        postprocessors=[spelling.part(text, "--post") for text in post],
-        env_options=spelling.env_options(env_options),
-    ) as runner:
+    with GymRunner(env, executor="serial", **parts.keywords()) as runner:
         return runner.links()
 
 
@@ -132,11 +183,9 @@ def lock(output: str, modules: tuple[str, ...], plugin_folders: tuple[str, ...])
     with explained():
         from pathlib import Path
 
-        from runnerkit._cli.agents import import_from_current_directory
         from runnerkit._plugins.lock import write_lock
         from runnerkit._plugins.manager import installed_plugins
 
-        import_from_current_directory()
         own_plugins.register(modules, plugin_folders)
         write_lock(installed_plugins(), Path(output))
         click.echo(f"Wrote {output}.")

@@ -1,0 +1,176 @@
+"""`runnerkit rollout`: one rollout of an agent, and a summary of its episodes."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import IO, TYPE_CHECKING, Final, cast
+
+import click
+
+from runnerkit._cli.frame import current_stop, explained, print_json, results
+from runnerkit._cli.options import (
+    AGENT,
+    AT_LEAST_1,
+    PART,
+    SEED,
+    Parts,
+    executor_option,
+    no_progress_option,
+    takes_parts,
+)
+from runnerkit.errors import EnvError, RolloutInterrupted
+
+if TYPE_CHECKING:
+    from runnerkit._cli.reports import Summary
+
+__all__ = ["rollout"]
+
+_DEFAULT_STEPS: Final = 1000
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  runnerkit rollout CartPole-v1 --n-envs 8 --steps 1000
+  runnerkit rollout Pendulum-v1 --episodes 20 --seed 0 --agent my_agents:Greedy --json
+"""
+)
+@click.argument("env")
+@click.option(
+    "--n-envs",
+    metavar="N",
+    type=AT_LEAST_1,
+    default=1,
+    show_default=True,
+    help="How many envs are stepped side by side.",
+)
+@click.option(
+    "--steps", metavar="T", type=AT_LEAST_1, help=f"Steps per env.  [default: {_DEFAULT_STEPS}, without --episodes]"
+)
+@click.option(
+    "--episodes",
+    metavar="K",
+    type=AT_LEAST_1,
+    help="Instead of steps, run so many whole episodes in all: the first ones to start, so that short ones do not "
+    "count for more than their share.",
+)
+@click.option(
+    "--seed",
+    metavar="S",
+    type=SEED,
+    help="Of the envs and the random agent; the same seed gives the same run.  [default: a drawn one, which is shown]",
+)
+@click.option(
+    "--agent",
+    "agent_name",
+    metavar=AGENT,
+    default="random",
+    show_default=True,
+    help="Who acts. ATTRIBUTE is an object with act(observations), a function of observations, or a class or function "
+    "that makes an agent: its parameters called observation_space, action_space and runner are filled in. MODULE may "
+    "lie in the current directory. FAMILY is offered by a package: sb3:model.zip with runnerkit-sb3.",
+)
+@executor_option
+@click.option(
+    "--workers",
+    metavar="W",
+    type=AT_LEAST_1,
+    help="How many workers step them.  [default: what the executor finds best]",
+)
+@click.option("--history", metavar=PART, default="arrays", show_default=True, help="The format to record in.")
+@takes_parts
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with the records of all episodes.")
+@no_progress_option
+def rollout(
+    env: str,
+    n_envs: int,
+    steps: int | None,
+    episodes: int | None,
+    seed: int | None,
+    agent_name: str,
+    executor: str,
+    workers: int | None,
+    history: str,
+    parts: Parts,
+    as_json: bool,
+    no_progress: bool,
+) -> None:
+    """Roll out an agent in ENV and summarise its episodes.
+
+    ENV is a Gymnasium id such as CartPole-v1 or ALE/Pong-v5, MODULE:ID to import a module first, or FAMILY:ID for
+    the envs of a plugin. `runnerkit plugins` lists the names that other options take.
+
+    Ctrl-C (exit code 130) or SIGTERM (143) stops the run and summarises what was collected.
+    """
+    if steps is not None and episodes is not None:
+        raise click.UsageError("Give --steps or --episodes, not both.", click.get_current_context())
+    if steps is None and episodes is None:
+        steps = _DEFAULT_STEPS
+    with explained(), results(as_json) as out:
+        from runnerkit._cli import spelling
+        from runnerkit._cli.agents import agent_maker
+        from runnerkit._cli.reports import Summary, Tally
+        from runnerkit._cli.terminal import progress_bar
+        from runnerkit._plugins.manager import installed_plugins
+        from runnerkit._rollout.gym_runner import GymRunner
+        from runnerkit._rollout.parts import find_part
+
+        parts.register()
+        make_agent = agent_maker(agent_name)
+        installed = installed_plugins()
+        recorded = find_part("history_formats", spelling.part(history, "--history"), installed).around(Tally)
+        tally = recorded.thing
+        with GymRunner(
+            env,
+            seed,
+            n_envs,
+            history=cast(Tally, recorded),
+            executor=spelling.part(executor, "--executor"),
+            workers=workers,
+            plugins=installed,
+            **parts.keywords(),
+        ) as runner:
+            agent = make_agent(runner)
+            with progress_bar(not (as_json or no_progress)) as progress:
+                began = time.perf_counter()
+                # raised all the same if a helper dies with us, as of a signal to the whole process group
+                with contextlib.suppress(RolloutInterrupted):
+                    runner.rollout(agent, steps, episodes=episodes, progress=progress, on_interrupt="return")
+                seconds = time.perf_counter() - began
+            summary = Summary(
+                env=tally.version if tally.version.startswith(f"{runner.env_id}-v") else runner.env_id,
+                agent=agent_name,
+                seed=runner.seed,
+                n_envs=n_envs,
+                executor=runner.executor_report,
+                history=history,
+                preprocessors=parts.pre,
+                postprocessors=parts.post,
+                reward_processors=parts.reward,
+                steps=tally.steps,
+                seconds=seconds,
+                made_by=runner.made_by,
+                interrupted=runner.interrupted,
+                episodes=tally.episodes,
+            )
+            # before the runner closes, so that an env that fails to close does not take the results with it
+            _print_summary(summary, as_json, out)
+            if summary.interrupted:
+                with contextlib.suppress(EnvError):  # the signal may have ended helpers, too, which then cannot close
+                    runner.close()
+    if summary.interrupted:
+        click.get_current_context().exit(current_stop().code)
+
+
+def _print_summary(summary: Summary, as_json: bool, out: IO[str]) -> None:
+    from runnerkit._cli.terminal import print_pairs
+
+    if as_json:
+        print_json(summary.document(), out)
+        return
+    print_pairs(summary.rows(), out)
+    if summary.interrupted:
+        click.secho(
+            f"Interrupted by {current_stop().cause}: this is what was collected until then.", file=out, fg="yellow"
+        )

@@ -1,0 +1,97 @@
+"""The options of what a runner is made of: every command that builds a runner has all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from runnerkit import default_registry
+from runnerkit._cli.main import main
+from runnerkit._cli.options import Parts
+
+COMMANDS = {
+    "rollout": ["CartPole-v1", "--steps", "3", "--json"],
+    "evaluate": ["CartPole-v1", "--episodes", "1", "--json"],
+    "tune": ["CartPole-v1", "--seconds", "0.01", "--steps", "1", "--n-envs", "1", "--executor", "threads", "--json"],
+    "why": ["normalize", "--env", "CartPole-v1", "--json"],
+}
+"""The commands that build a runner, and what they need besides."""
+PLUGIN = """
+    import numpy as np
+    from runnerkit import Contribution, hookimpl
+
+    used = []
+
+    class Marked:
+        def __init__(self, what):
+            self.what = what
+        def bind(self, space):
+            return space
+        def __call__(self, batch):
+            used.append(self.what)
+            return batch
+
+    @hookimpl
+    def action_preprocessors():
+        yield Contribution("marked", lambda: Marked("pre"), "a mark")
+
+    @hookimpl
+    def action_postprocessors():
+        yield Contribution("marked", lambda: Marked("post"), "a mark")
+
+    @hookimpl
+    def reward_processors():
+        yield Contribution("marked", lambda: Marked("reward"), "a mark")
+"""
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder, as the current one, with a plugin that is not installed."""
+    (tmp_path / "my_marks.py").write_text("\n".join(line[4:] for line in PLUGIN.splitlines()))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    yield tmp_path
+    module = sys.modules.pop("my_marks", None)
+    if module is not None:
+        default_registry.unregister(module)
+
+
+def run(*arguments: str, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, list(arguments))
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_that_builds_a_runner_builds_it_of_the_parts_that_were_typed(command: str) -> None:
+    marks = ["--pre", "marked", "--post", "marked", "--reward", "marked", "--env-option", "sutton_barto_reward=true"]
+    result = run(command, *COMMANDS[command], "-p", "my_marks", *marks)
+    assert json.loads(result.stdout)
+    if command != "why":  # which builds it, but makes no step
+        assert {"pre", "post", "reward"} <= set(sys.modules["my_marks"].used)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_that_builds_a_runner_refuses_what_was_locked_otherwise(command: str, workplace: Path) -> None:
+    run("lock", "-o", "run.lock")
+    run(command, *COMMANDS[command], "--lock", "run.lock")
+    text = (workplace / "run.lock").read_text()
+    (workplace / "run.lock").write_text(text.replace('"normalize"', '"normalise"'))
+    failed = run(command, *COMMANDS[command], "--lock", "run.lock", "--pre", "normalize", code=1)
+    assert "normalize" in failed.stderr
+    assert "run.lock" in failed.stderr
+
+
+def test_a_command_has_the_whole_group_or_none_of_it() -> None:
+    names = {field.name for field in dataclasses.fields(Parts)}
+    for name, command in main.commands.items():
+        given = names & {parameter.name for parameter in command.params}
+        allowed = [{"modules", "plugin_folders"}, set()] if name not in COMMANDS else [names]
+        assert given in allowed, name
