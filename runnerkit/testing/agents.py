@@ -10,10 +10,10 @@ from gymnasium import Space
 
 from runnerkit._checks.contracts import AGENT
 from runnerkit._core.batches import BatchReader
+from runnerkit._core.comparing import difference, exact, row_of
 from runnerkit._core.spaces import Layout, MisfitError
 from runnerkit.agents import Agent, SupportsBeginEpisodes, SupportsSetActiveEnvs
 from runnerkit.testing.checks import Checks, Fault, Skip, check
-from runnerkit.testing.comparing import difference, exact, row_of
 
 __all__ = ["AgentChecks"]
 

@@ -14,6 +14,7 @@ import numpy as np
 from gymnasium import Space, spaces
 from gymnasium.vector import VectorEnv
 
+from runnerkit._core.comparing import difference, exact
 from runnerkit._core.faults import describe
 from runnerkit._core.spaces import Layout, MisfitError
 from runnerkit._core.types import AnyEnv, AnyVectorEnv, MakeEnv
@@ -23,7 +24,6 @@ from runnerkit._rollout.gym_runner import GymRunner
 from runnerkit.errors import UnknownNameError
 from runnerkit.hooks import EnvFactory
 from runnerkit.testing.checks import Check, Checks, Fault, Skip, check
-from runnerkit.testing.comparing import difference, exact
 from runnerkit.testing.elsewhere import HASH_SEEDS, ElsewhereError, call_elsewhere, dumps
 from runnerkit.testing.samples import HashAgent
 from runnerkit.testing.traces import (

@@ -11,6 +11,7 @@ from typing import Any, Final, TypedDict
 from typing_extensions import override
 
 from runnerkit._checks.contracts import CONTRACTS, EXECUTOR
+from runnerkit._core.comparing import difference, exact
 from runnerkit._core.faults import describe
 from runnerkit._plugins.manager import Plugins
 from runnerkit._rollout.gym_runner import GymRunner
@@ -20,7 +21,6 @@ from runnerkit.executors.base import MakeExecutor
 from runnerkit.executors.share import SeedSchedule
 from runnerkit.hooks import Contribution, hookimpl
 from runnerkit.testing.checks import Checks, Fault, check
-from runnerkit.testing.comparing import difference, exact
 from runnerkit.testing.samples import SPACES, HashAgent, SampleEnv
 from runnerkit.testing.traces import left_behind
 

@@ -12,13 +12,13 @@ from gymnasium import Space, spaces
 from typing_extensions import override
 
 from runnerkit._checks.contracts import HISTORY_FORMAT
+from runnerkit._core.comparing import difference, exact, row_of
 from runnerkit._core.faults import describe
 from runnerkit._rollout.gym_runner import GymRunner
 from runnerkit.errors import MissingDependencyError, RolloutError, SpaceError
 from runnerkit.history.base import HistoryFormat
 from runnerkit.records import Transition
 from runnerkit.testing.checks import Checks, Fault, Skip, check
-from runnerkit.testing.comparing import difference, exact, row_of
 from runnerkit.testing.samples import SPACES, HashAgent, SampleEnv
 
 __all__ = ["HistoryFormatChecks", "ReadHistory"]

@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from runnerkit._checks.contracts import POSTPROCESSOR, PREPROCESSOR
 from runnerkit._core.batches import BatchReader
+from runnerkit._core.comparing import difference, exact, row_of
 from runnerkit._core.faults import describe
 from runnerkit._core.spaces import Column, Layout, MisfitError
 from runnerkit.agents import SupportsBeginEpisodes
@@ -25,7 +26,6 @@ from runnerkit.processors import (
     SupportsStateDict,
 )
 from runnerkit.testing.checks import Checks, Fault, Skip, check
-from runnerkit.testing.comparing import difference, exact, row_of
 from runnerkit.testing.samples import SPACES
 from runnerkit.testing.told import Told, sample_context
 

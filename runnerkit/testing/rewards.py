@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runnerkit._checks.contracts import REWARD_PROCESSOR
+from runnerkit._core.comparing import difference, exact
 from runnerkit.agents import SupportsBeginEpisodes
 from runnerkit.processors import RewardProcessor, SupportsSetContext, SupportsStateDict
 from runnerkit.testing.checks import Checks, Fault, Skip, check
-from runnerkit.testing.comparing import difference, exact
 from runnerkit.testing.told import Told, sample_context
 
 __all__ = ["RewardProcessorChecks"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
+from runnerkit._core.comparing import difference, exact
 from runnerkit._core.faults import describe
 from runnerkit.testing.checks import Checks, Fault, check
-from runnerkit.testing.comparing import difference, exact
 from runnerkit.testing.traces import left_behind
 from runnerkit.typing import Runner
 

@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import Space, spaces
 from typing_extensions import override
 
-from runnerkit.testing.comparing import digest, row_of
+from runnerkit._core.comparing import digest, row_of
 
 __all__ = ["SPACES", "HashAgent", "SampleEnv"]
 

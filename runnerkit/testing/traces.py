@@ -14,8 +14,8 @@ from typing import Any, Final, TypeAlias
 
 from gymnasium import Space
 
+from runnerkit._core.comparing import difference, exact
 from runnerkit._core.types import AnyEnv
-from runnerkit.testing.comparing import difference, exact
 from runnerkit.testing.elsewhere import process_ids
 
 __all__ = ["STEPS", "Trace", "close_quietly", "left_behind", "stepped", "switching_often", "trace", "traced", "unequal"]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from runnerkit import RandomAgent
-from runnerkit.testing.comparing import digest, exact, row_of
+from runnerkit._core.comparing import digest, exact, row_of
 from runnerkit.testing.samples import SPACES, HashAgent, SampleEnv
 from runnerkit.typing import AnyEnv
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import enum
+import importlib
 import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from runnerkit.testing.elsewhere import dumps
 
 __all__ = ["difference", "digest", "exact", "row_of"]
 
@@ -50,7 +49,8 @@ def _object(value: Any) -> Any:
     attributes = {**{name: getattr(value, name) for name in slots}, **getattr(value, "__dict__", {})}
     if attributes:
         return type(value).__name__, {name: exact(sub) for name, sub in attributes.items()}
-    return type(value).__name__, dumps(value)
+    cloudpickle: Any = importlib.import_module("cloudpickle")  # it has no types
+    return type(value).__name__, cloudpickle.dumps(value)
 
 
 def digest(value: Any) -> int:
