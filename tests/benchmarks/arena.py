@@ -8,6 +8,7 @@ alternate; that nobody takes CPU time while others run is measured (`Outcome.idl
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -65,6 +66,11 @@ class Player:
     def helpers(self) -> list[int]:
         """The ids of the processes that it has started."""
         return [pid for pid in procfs.members(self.pid) if pid != self.pid]
+
+    @property
+    def memory(self) -> int:
+        """The bytes of all its processes."""
+        return sum(map(procfs.own_bytes, procfs.members(self.pid)))
 
     def ask(self, message: object, limit: float) -> float:
         """Send a message and return the seconds that are the answer; raises ContestantError."""
@@ -133,13 +139,16 @@ class Arena:
             self._ask(outcome, Job(cell, outcome.steps, outcome.workers), OPEN_LIMIT)
             self._ask(outcome, "run", RUN_LIMIT)  # to warm up
         self._watch_idle(outcomes)
-        for _ in range(self._repeats):
-            for outcome in outcomes:
+        order = random.Random(0)
+        for _ in range(self._repeats):  # in another order each time, as one may leave the machine warm to the next
+            for outcome in order.sample(outcomes, len(outcomes)):
                 time.sleep(PAUSE)
                 seconds = self._ask(outcome, "run", RUN_LIMIT)
                 if seconds is not None:
                     outcome.seconds.append(seconds)
         for outcome in outcomes:
+            if outcome.failure is None:
+                outcome.memory = self._player(outcome).memory
             self._ask(outcome, "close", OPEN_LIMIT)
         return CellResult(cell, outcomes)
 

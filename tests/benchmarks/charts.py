@@ -63,14 +63,14 @@ def colour_of(name: str) -> str:
 
 
 def bars(results: Results) -> str:
-    """Return the bar chart: a panel per cell, a bar per contestant, as long as the median ratio to the bare loop."""
-    cells = [result for result in results.cells if not result.cell.vector]
+    """Return the bar chart: a panel per cell, a bar per contestant, as long as the ratio of the best times."""
+    cells = [result for result in results.cells if result.cell.kind == "single"]
     names = list(dict.fromkeys(label(outcome) for cell in cells for outcome in cell.outcomes[1:]))
     across, left, panel, row = min(4, len(cells)), 210, PANEL, 17
     down = math.ceil(len(cells) / across)
     deep = len(names) * row + 58
     picture = Picture(left + across * panel, down * deep + 40, "Rollout speed as a ratio to the bare Python loop")
-    ratios = {(k, name): ratio for k, cell in enumerate(cells) for name, ratio in _medians(cell).items()}
+    ratios = {(k, name): ratio for k, cell in enumerate(cells) for name, ratio in _bests(cell).items()}
     longest = max([1.25, *(ratio for ratio in ratios.values() if ratio is not None)])
     per_unit = (panel - 62) / longest
     for line in range(down):
@@ -105,8 +105,8 @@ def _named_colour(name: str) -> str:
     return colour_of(name) if is_ours(name) else TEXT
 
 
-def _medians(cell: CellResult) -> dict[str, float | None]:
-    return {label(outcome): cell.median(outcome) for outcome in cell.outcomes[1:]}
+def _bests(cell: CellResult) -> dict[str, float | None]:
+    return {label(outcome): cell.best(outcome) for outcome in cell.outcomes[1:]}
 
 
 # ---- lines

@@ -7,7 +7,9 @@ steps, the observations are written into a new array. The bare loop keeps nothin
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
+import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -16,10 +18,11 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from cells import Cell, Policy
+from cells import Cell, Kind, Policy, make_policy
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
-from runnerkit import GymRunner
+from runnerkit import GymRunner, stack
+from runnerkit._core.cores import available_cores
 from runnerkit._plugins.manager import installed_plugins
 
 Seconds = float
@@ -48,8 +51,8 @@ class Contestant:
     """About how many microseconds more than the bare loop it needs per env and step."""
     executor: str | None = None
     """The executor of RunnerKit that it is."""
-    vector: bool = False
-    """Whether it is for native vector envs."""
+    kind: Kind = "single"
+    """What cells it is for."""
 
     def is_offered(self) -> bool:
         """Whether this installation has it."""
@@ -133,6 +136,32 @@ def stepping(envs: Any, observations: Any, job: Job, policy: Policy) -> Run:
     return lambda: timed(rollout)
 
 
+@contextmanager
+def storing_steps(job: Job, policy: Policy) -> Iterator[Run]:
+    """Step a SyncVectorEnv and keep new arrays for each short rollout."""
+    cell = job.cell
+    envs = SyncVectorEnv([lambda: gymnasium.make(cell.env_id)] * cell.n_envs, copy=False)
+    observations, _ = envs.reset(seed=0)
+
+    def rollout() -> None:
+        nonlocal observations
+        for _ in range(job.steps // cell.chunk):
+            n = cell.chunk, cell.n_envs
+            kept = np.empty((n[0] + 1, *observations.shape), observations.dtype)
+            actions, rewards = np.empty(n, np.int64), np.empty(n)
+            terminated, truncated = np.empty(n, bool), np.empty(n, bool)
+            kept[0] = observations
+            for t in range(n[0]):
+                actions[t] = policy.act(observations)
+                observations, rewards[t], terminated[t], truncated[t], _ = envs.step(actions[t])
+                kept[t + 1] = observations
+
+    try:
+        yield lambda: timed(rollout)
+    finally:
+        envs.close()
+
+
 def native_vector_env(cell: Cell) -> Any:
     return gymnasium.make_vec(cell.env_id, cell.n_envs, vectorization_mode="vector_entry_point")
 
@@ -162,14 +191,124 @@ def bare_vector_loop(job: Job, policy: Policy) -> Iterator[Run]:
         envs.close()
 
 
-BASELINES = [Contestant("bare loop", bare_loop), Contestant("bare VectorEnv loop", bare_vector_loop, vector=True)]
+@contextmanager
+def storing_loop(job: Job, policy: Policy) -> Iterator[Run]:
+    """Do what a learner with short rollouts would write by hand: new arrays for each, and all that a history has."""
+    n, k = job.cell.n_envs, job.cell.chunk
+    envs = [gymnasium.make(job.cell.env_id) for _ in range(n)]
+    shape, dtype = envs[0].observation_space.shape or (), envs[0].observation_space.dtype
+    observations = np.stack([env.reset(seed=i)[0] for i, env in enumerate(envs)])
+
+    def rollout() -> None:
+        for _ in range(job.steps // k):
+            seen, after = np.empty((k, n, *shape), dtype), np.empty((k, n, *shape), dtype)
+            actions, rewards = np.empty((k, n), np.int64), np.empty((k, n))
+            terminated, truncated = np.empty((k, n), bool), np.empty((k, n), bool)
+            for t in range(k):
+                seen[t] = observations
+                chosen = policy.act(observations)
+                actions[t] = chosen
+                for i, env in enumerate(envs):
+                    observation, rewards[t, i], terminated[t, i], truncated[t, i], _ = env.step(chosen[i])
+                    after[t, i] = observation
+                    if terminated[t, i] or truncated[t, i]:
+                        observation, _ = env.reset()
+                    observations[i] = observation
+
+    try:
+        yield lambda: timed(rollout)
+    finally:
+        for env in envs:
+            env.close()
+
+
+def in_short_rollouts(roll: Callable[[GymRunner[Any, Any, Any], Policy, int, int], None]) -> Open:
+    @contextmanager
+    def open_runner(job: Job, policy: Policy) -> Iterator[Run]:
+        cell = job.cell
+        with GymRunner(cell.env_id, seed=0, n_envs=cell.n_envs, executor="serial") as runner:
+            runner.maybe_reset()
+            yield lambda: timed(lambda: roll(runner, policy, cell.chunk, job.steps // cell.chunk))
+
+    return open_runner
+
+
+def rollouts(runner: GymRunner[Any, Any, Any], policy: Policy, k: int, times: int) -> None:
+    for _ in range(times):
+        read(stack(runner.rollout(policy, steps=k)))
+
+
+def stream(runner: GymRunner[Any, Any, Any], policy: Policy, k: int, times: int) -> None:
+    for _, batch in zip(range(times), runner.stream(policy, steps=k), strict=False):
+        read(batch)
+
+
+def read(batch: Any) -> object:
+    """Read the columns, as a learner does."""
+    state = batch.observations, batch.actions, batch.next_observations
+    return *state, batch.rewards, batch.terminated, batch.truncated
+
+
+@contextmanager
+def independent_loops(job: Job, policy: Policy) -> Iterator[Run]:
+    """Run a bare loop per core over its part of the envs; none waits for another before the end of the run.
+
+    That is what the machine can do. An executor cannot: at each step the agent waits for the slowest.
+    """
+    cell, loops = job.cell, min(available_cores(), job.cell.n_envs)
+    parts = [dataclasses.replace(cell, n_envs=len(part)) for part in np.array_split(np.arange(cell.n_envs), loops)]
+    fork = multiprocessing.get_context("fork")
+    lines, helpers = [], []
+    for part in parts[1:]:
+        ours, theirs = fork.Pipe()
+        lines.append(ours)
+        helpers.append(
+            fork.Process(target=_loop_along, args=(theirs, dataclasses.replace(job, cell=part)), daemon=True)
+        )
+        helpers[-1].start()
+        theirs.close()
+    with bare_loop(dataclasses.replace(job, cell=parts[0]), policy) as own:
+
+        def run() -> Seconds:
+            began = time.perf_counter()
+            for line in lines:
+                line.send("run")
+            own()
+            for line in lines:
+                line.recv()
+            return time.perf_counter() - began
+
+        yield run
+    for line, helper in zip(lines, helpers, strict=True):
+        line.close()
+        helper.join(timeout=5)
+
+
+def _loop_along(line: Any, job: Job) -> None:
+    with bare_loop(job, make_policy(job.cell)) as run:
+        try:
+            while line.recv():
+                line.send(run())
+        except EOFError:  # all runs are done
+            return
+
+
+BASELINES = [
+    Contestant("bare loop", bare_loop),
+    Contestant("bare VectorEnv loop", bare_vector_loop, kind="vector"),
+    Contestant("loop that stores", storing_loop, kind="short"),
+]
+
+LIMIT = Contestant("limit: loops that never wait", independent_loops)
 
 OWN = [
     *(
         Contestant(f"RunnerKit {executor}", runnerkit(executor=executor), overhead=overhead, executor=executor)
         for executor, overhead in [("serial", 1.0), ("threads", 10.0), ("auto", 1.0), ("processes", 0.0)]
     ),
-    Contestant("RunnerKit over it", runnerkit(), ["runnerkit.executors.vector.executor"], vector=True),
+    Contestant("RunnerKit over it", runnerkit(), ["runnerkit.executors.vector.executor"], kind="vector"),
+    Contestant("RunnerKit rollout", in_short_rollouts(rollouts), overhead=20, kind="short"),
+    Contestant("RunnerKit stream", in_short_rollouts(stream), overhead=10, kind="short"),
 ]
 
 GYMNASIUM = [
@@ -179,4 +318,5 @@ GYMNASIUM = [
     Contestant(
         "gymnasium AsyncVectorEnv", gymnasium_vector(lambda makers: AsyncVectorEnv(makers, copy=False)), overhead=40
     ),
+    Contestant("gymnasium SyncVectorEnv, stored", storing_steps, overhead=10, kind="short"),
 ]

@@ -29,6 +29,41 @@ def stable_baselines(name: str, **options: Any) -> Open:
     return open_envs
 
 
+@contextmanager
+def stable_baselines_collecting(job: Job, policy: Policy) -> Iterator[Run]:
+    """Let A2C collect rollouts of `chunk` steps, for a policy that costs next to nothing."""
+    torch: Any = importlib.import_module("torch")
+    sb3: Any = importlib.import_module("stable_baselines3")
+    vec_env: Any = importlib.import_module("stable_baselines3.common.vec_env")
+    cell = job.cell
+    envs = vec_env.DummyVecEnv([lambda: gymnasium.make(cell.env_id)] * cell.n_envs)
+    zeros = torch.zeros(cell.n_envs)
+
+    class Acting:
+        """What `collect_rollouts` asks of a policy."""
+
+        def set_training_mode(self, mode: bool) -> None: ...
+
+        def __call__(self, observations: Any) -> Any:
+            return torch.as_tensor(policy.act(observations)), zeros, zeros
+
+        def predict_values(self, observations: Any) -> Any:
+            return torch.zeros(len(observations))
+
+    try:
+        model = sb3.A2C("MlpPolicy", envs, n_steps=cell.chunk, device="cpu")
+        _, callback = model._setup_learn(10**9)
+        model.policy = Acting()
+
+        def rollout() -> None:
+            for _ in range(job.steps // cell.chunk):
+                model.collect_rollouts(envs, callback, model.rollout_buffer, cell.chunk)
+
+        yield lambda: timed(rollout)
+    finally:
+        envs.close()
+
+
 def tianshou(name: str) -> Open:
     @contextmanager
     def open_collector(job: Job, policy: Policy) -> Iterator[Run]:
@@ -46,10 +81,16 @@ def tianshou(name: str) -> Open:
         )
         try:
             acting = Acting(action_space=envs.action_space[0], observation_space=envs.observation_space[0])
-            n = job.steps * job.cell.n_envs
-            collector = data.Collector(acting, envs, data.VectorReplayBuffer(n, job.cell.n_envs))
+            cell = job.cell
+            n = (cell.chunk or job.steps) * cell.n_envs
+            collector = data.Collector(acting, envs, data.VectorReplayBuffer(max(n, 1024), cell.n_envs))
             collector.reset()
-            yield lambda: timed(lambda: collector.collect(n_step=n))
+
+            def rollout() -> None:
+                for _ in range(job.steps // (cell.chunk or job.steps)):
+                    collector.collect(n_step=n)
+
+            yield lambda: timed(rollout)
         finally:
             envs.close()
 
@@ -95,6 +136,8 @@ PEERS = [
     Contestant("Tianshou Dummy collector", tianshou("DummyVectorEnv"), _TIANSHOU, overhead=50),
     Contestant("Tianshou Subproc collector", tianshou("SubprocVectorEnv"), _TIANSHOU, overhead=100),
     Contestant("Tianshou Shmem collector", tianshou("ShmemVectorEnv"), _TIANSHOU, overhead=110),
+    Contestant("SB3 A2C collect_rollouts", stable_baselines_collecting, [*_SB3, "torch"], overhead=40, kind="short"),
+    Contestant("Tianshou collector, n_step", tianshou("DummyVectorEnv"), _TIANSHOU, overhead=200, kind="short"),
     Contestant("TorchRL SerialEnv collector", torchrl("SerialEnv"), _TORCHRL, overhead=140),
     Contestant("TorchRL ParallelEnv collector", torchrl("ParallelEnv", mp_start_method="fork"), _TORCHRL, overhead=350),
 ]

@@ -30,6 +30,8 @@ class Outcome:
     seconds: list[float] = field(default_factory=list)
     idle: float | None = None
     """CPU time of all its processes while nobody had a turn, in cores."""
+    memory: int | None = None
+    """Bytes of all its processes after the last turn, its part of what they share (PSS)."""
     failure: str | None = None
 
     @property
@@ -49,6 +51,23 @@ class CellResult:
         """Return the median over the turns of how many times faster than the bare loop it was; None if one failed."""
         ratios = [b / o for b, o in self._pairs(outcome)]
         return statistics.median(ratios) if ratios else None
+
+    def quartiles(self, outcome: Outcome) -> tuple[float, float] | None:
+        """Return between which ratios the middle half of the turns lies; None if one failed."""
+        ratios = [b / o for b, o in self._pairs(outcome)]
+        if not ratios:
+            return None
+        low, _, high = statistics.quantiles(ratios, method="inclusive") if len(ratios) > 1 else [ratios[0]] * 3
+        return low, high
+
+    @property
+    def variation(self) -> float:
+        """The noise: the bare loop's slowest time by its fastest, with a tenth of them left out at each end."""
+        times = sorted(self.outcomes[0].per_step)
+        if not times:
+            return 1.0
+        out = len(times) // 10
+        return times[-1 - out] / times[out]
 
     def best(self, outcome: Outcome) -> float | None:
         """Return the ratio of the best times; None if one of the two failed."""

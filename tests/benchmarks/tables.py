@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from cells import ODD
 from results import CellResult, Cost, Outcome, Results
 
 IDLE_LIMIT = 0.05
@@ -23,10 +24,9 @@ def label(outcome: Outcome) -> str:
 
 def report(results: Results) -> str:
     """Return all that was measured."""
-    parts = [conditions(results)]
-    for cells in (_cells(results, vector=False), _cells(results, vector=True)):
-        if cells:
-            parts.append(speed(cells))
+    parts = [conditions(results), *(speed(cells) for cells in _groups(results))]
+    if results.cells:
+        parts.append("Memory of all processes, in MiB:\n\n" + memory(results.cells))
     if results.costs:
         parts.append("8 CartPole envs, opened:\n\n" + costs(results.costs))
     if results.over_envs:
@@ -39,8 +39,7 @@ def report(results: Results) -> str:
 
 def summary(results: Results) -> str:
     """Return the tables of speed, for a document that shows the charts."""
-    parts = [speed(cells) for cells in (_cells(results, vector=False), _cells(results, vector=True)) if cells]
-    return "\n\n".join([*parts, conditions(results)])
+    return "\n\n".join([*map(speed, _groups(results)), conditions(results)])
 
 
 def conditions(results: Results) -> str:
@@ -50,7 +49,10 @@ def conditions(results: Results) -> str:
 
 
 def speed(results: Sequence[CellResult]) -> str:
-    """Return the ratios to the bare loop, `median (best)`, a column per cell, and what there is to remark below."""
+    """Return the ratios to the bare loop, a column per cell, and what there is to remark below.
+
+    Each is `best (median, lower quartile-upper quartile)`: by the best times, and turn by turn.
+    """
     bare = [f"{results[0].outcomes[0].name}, per env and step", *map(_micros, results)]
     table = markdown(["", *(result.cell.title for result in results)], [bare, *_rows(results, _ratio)])
     return "\n".join([table, *_remarks(results)])
@@ -89,8 +91,31 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _cells(results: Results, *, vector: bool) -> list[CellResult]:
-    return [result for result in results.cells if result.cell.vector == vector]
+def memory(results: Sequence[CellResult]) -> str:
+    """Return what each contestant had in memory after its last turn."""
+
+    def entry(result: CellResult, outcome: Outcome) -> str:
+        return "" if outcome.memory is None else f"{outcome.memory / 2**20:.0f}"
+
+    bare = [results[0].outcomes[0].name, *(entry(result, result.outcomes[0]) for result in results)]
+    return markdown(["", *(result.cell.title for result in results)], [bare, *_rows(results, entry)])
+
+
+def noisy(results: Sequence[CellResult], tolerance: float) -> list[str]:
+    """Say in which cells the machine was too noisy for a table."""
+    return [
+        f"{result.cell.title}: the {result.outcomes[0].name} itself varied by {result.variation:.2f}"
+        for result in results
+        if result.variation > tolerance
+    ]
+
+
+def _groups(results: Results) -> list[list[CellResult]]:
+    """Return the cells of each table: those of one kind, with plain envs or odd ones."""
+    groups: dict[tuple[str, bool], list[CellResult]] = {}
+    for result in results.cells:
+        groups.setdefault((result.cell.kind, result.cell in ODD), []).append(result)
+    return list(groups.values())
 
 
 def _rows(results: Sequence[CellResult], entry: Callable[[CellResult, Outcome], str]) -> list[list[str]]:
@@ -110,8 +135,10 @@ def _micros(result: CellResult) -> str:
 
 
 def _ratio(result: CellResult, outcome: Outcome) -> str:
-    median, best = result.median(outcome), result.best(outcome)
-    return "failed" if median is None or best is None else f"{median:.2f} ({best:.2f})"
+    median, best, quartiles = result.median(outcome), result.best(outcome), result.quartiles(outcome)
+    if median is None or best is None or quartiles is None:
+        return "failed"
+    return f"{best:.2f} ({median:.2f}, {quartiles[0]:.2f}-{quartiles[1]:.2f})"
 
 
 def _median(result: CellResult, outcome: Outcome) -> str:
