@@ -367,7 +367,7 @@ def string_for_list(option: str, text: str) -> str:
 
 def part_for_list(option: str, given: str) -> str:
     """Say that one name with options was given where a list is wanted."""
-    return f"{option}={given} is one processor, not a list. Write {option}=[{given}]."
+    return f"{option}={given} is one part, not a list. Write {option}=[{given}]."
 
 
 def wrong_order(option: str, earlier: str, later: str, order: Sequence[str]) -> str:

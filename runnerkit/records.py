@@ -296,7 +296,8 @@ class PartRecord:
     """A part that a runner was built of, and who offers it.
 
     Attributes:
-        kind: "env", "env factory", "preprocessor", "postprocessor", "executor" or "history format".
+        kind: "env", "env factory", "wrapper", "preprocessor", "postprocessor", "reward processor", "executor" or
+            "history format".
         name: the name under which it is offered. If it was passed as an object, `module:Class`, or `module:function`.
         distribution: the distribution that offers it, or that it is defined in; empty if there is none.
         version: the version of the distribution.
@@ -319,9 +320,9 @@ class MadeBy:
         json.dumps(runner.made_by.document())
 
     Attributes:
-        parts: the env, the env factory if a plugin offers it, preprocessors, postprocessors, reward processors,
-            executor and history format, in this order. Their options are plain values: what JSON does not have is
-            written as text.
+        parts: the env, the env factory if a plugin offers it, wrappers, preprocessors, postprocessors, reward
+            processors, executor and history format, in this order. Their options are plain values: what JSON does not
+            have is written as text.
         packages: the versions of "python", "runnerkit", "gymnasium" and "numpy".
 
     """

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from runnerkit._core.cores import available_cores
-from runnerkit._core.types import MakeEnv
+from runnerkit._core.types import AnyEnv, MakeEnv
 from runnerkit._core.wording import count
 from runnerkit._plugins.manager import Plugins, installed_plugins
 from runnerkit._rollout.config import Named, is_count
@@ -128,6 +128,7 @@ def measure(
     reward_processors: Sequence[Named[RewardProcessor]] = (),
     lock: str | os.PathLike[str] | None = None,
     env_options: Mapping[str, Any] | None = None,
+    wrappers: Sequence[Named[Callable[[AnyEnv], AnyEnv]]] = (),
     plugins: Plugins | None = None,
     progress: TellShare | None = None,
 ) -> Tuning:
@@ -150,6 +151,7 @@ def measure(
         reward_processors: as for `GymRunner`.
         lock: as for `GymRunner`.
         env_options: as for `GymRunner`.
+        wrappers: as for `GymRunner`.
         plugins: where names are looked up; by default what is installed.
         progress: is called after each measurement.
 
@@ -177,6 +179,7 @@ def measure(
             reward_processors=reward_processors,
             lock=lock,
             env_options=env_options,
+            wrappers=wrappers,
             plugins=known,
         )
 

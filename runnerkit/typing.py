@@ -9,7 +9,7 @@ Sequence, OneOf). `HistoryT` is the type of one history: a rollout returns one p
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypedDict
 
 from typing_extensions import TypeVar
@@ -141,6 +141,7 @@ class PlainOptions(TypedDict, total=False):
     lock: str | os.PathLike[str] | None
     render_mode: str | None
     env_options: Mapping[str, Any] | None
+    wrappers: Sequence[PartName | Callable[[AnyEnv], AnyEnv]]
 
 
 class RunnerOptions(PlainOptions, total=False):

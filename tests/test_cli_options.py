@@ -23,7 +23,7 @@ COMMANDS = {
 }
 """The commands that build a runner, and what they need besides."""
 PLUGIN = """
-    import numpy as np
+    import gymnasium
     from runnerkit import Contribution, hookimpl
 
     used = []
@@ -36,6 +36,15 @@ PLUGIN = """
         def __call__(self, batch):
             used.append(self.what)
             return batch
+
+    class Noted(gymnasium.Wrapper):
+        def __init__(self, env, name: str):
+            super().__init__(env)
+            self.name = name
+
+        def step(self, action):
+            used.append(self.name)
+            return super().step(action)
 
     @hookimpl
     def action_preprocessors():
@@ -72,10 +81,11 @@ def run(*arguments: str, code: int = 0) -> Result:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_that_builds_a_runner_builds_it_of_the_parts_that_were_typed(command: str) -> None:
     marks = ["--pre", "marked", "--post", "marked", "--reward", "marked", "--env-option", "sutton_barto_reward=true"]
+    marks += ["--wrapper", "my_marks:Noted:name=wrapper"]
     result = run(command, *COMMANDS[command], "-p", "my_marks", *marks)
     assert json.loads(result.stdout)
     if command != "why":  # which builds it, but makes no step
-        assert {"pre", "post", "reward"} <= set(sys.modules["my_marks"].used)
+        assert {"pre", "post", "reward", "wrapper"} <= set(sys.modules["my_marks"].used)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -188,7 +188,7 @@ def build_with(**given: Any) -> Callable[[Registry], object]:
         (build_with(history=use("columns", exact="yes")), "option 'exact' expects bool, not 'yes'."),
         (build_with(history=use("columns", _hidden=1)), "has no option '_hidden'."),
         (build_with(preprocessors=["stack"]), "Preprocessor 'stack' of plugin Mine needs the option 'k' (int)."),
-        (build_with(preprocessors=use("stack", k=4)), "is one processor, not a list. Write preprocessors=[Use("),
+        (build_with(preprocessors=use("stack", k=4)), "is one part, not a list. Write preprocessors=[Use("),
         (build_with(preprocessors=("stack", {"k": 4})), "Write preprocessors=[('stack', {'k': 4})]."),
         (build_with(history=("columns", 3)), "A name with options is a pair such as ('frame-stack', {'k': 4}), not"),
         (build_with(history=("columns", {3: 3})), "A name with options is a pair such as"),

@@ -478,18 +478,20 @@ def test_python_and_command_name_all_that_matters() -> None:
         env="it's:a b", agent="my_agents:Greedy", seconds=1.0, tuning=Tuning([threads]),
         parts=Parts(
             pre=("flatten", "normalize:clip=5"), post=("clip",), reward=("scale:factor=0.5",),
-            env_options=("size=small",), lock="run.lock", modules=("my_plugins",),
+            env_options=("size=small",), wrappers=("m:W:n=2",), lock="run.lock", modules=("my_plugins",),
         ),
     )  # fmt: skip
     assert summary.python(threads) == (
         'runnerkit.make("it\'s:a b", n_envs=8, executor="threads", workers=3, '
         'preprocessors=["flatten", ("normalize", {"clip": 5})], postprocessors=["clip"], '
-        'reward_processors=[("scale", {"factor": 0.5})], env_options={"size": "small"}, lock="run.lock")'
+        'reward_processors=[("scale", {"factor": 0.5})], env_options={"size": "small"}, '
+        'wrappers=[("m:W", {"n": 2})], lock="run.lock")'
     )
     assert shlex.split(summary.command(threads)) == [
         "runnerkit", "rollout", "it's:a b", "--n-envs", "8", "--executor", "threads", "--workers", "3",
         "--agent", "my_agents:Greedy", "--pre", "flatten", "--pre", "normalize:clip=5", "--post", "clip",
-        "--reward", "scale:factor=0.5", "--env-option", "size=small", "--lock", "run.lock", "-p", "my_plugins",
+        "--reward", "scale:factor=0.5", "--env-option", "size=small", "--wrapper", "m:W:n=2",
+        "--lock", "run.lock", "-p", "my_plugins",
     ]  # fmt: skip
     assert "workers" not in summary.python(own) + summary.command(own)
     assert "workers" not in summary.python(entry("serial", 1, [1.0]))
@@ -498,8 +500,8 @@ def test_python_and_command_name_all_that_matters() -> None:
 def test_json_has_all_that_was_measured() -> None:
     document = json.loads(run("CartPole-v1", *QUICK, "--json").stdout)
     assert list(document) == [
-        "env", "agent", "preprocessors", "postprocessors", "reward_processors", "env_options", "lock", "cores",
-        "seconds", "interrupted",
+        "env", "agent", "preprocessors", "postprocessors", "reward_processors", "env_options", "wrappers", "lock",
+        "cores", "seconds", "interrupted",
         "measurements", "recommended",
     ]  # fmt: skip
     serial, threads = document["measurements"]

@@ -108,6 +108,8 @@ class TuningSummary:
                 arguments.append(f"{what}=[{', '.join(map(_named, given[what]))}]")
         if given["env_options"]:
             arguments.append(f"env_options={_options(given['env_options'])}")
+        if given["wrappers"]:
+            arguments.append(f"wrappers=[{', '.join(map(_named, given['wrappers']))}]")
         if given["lock"] is not None:
             arguments.append(f"lock={_quoted(given['lock'])}")
         return f"runnerkit.make({', '.join(arguments)})"

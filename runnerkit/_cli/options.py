@@ -66,6 +66,14 @@ _OPTIONS: Final = (
         help="A keyword argument for the env, or for the factory that makes it; repeat it for several.",
     ),
     click.option(
+        "--wrapper",
+        "wrappers",
+        metavar="MODULE:CLASS[:OPTION=VALUE,...]",
+        multiple=True,
+        help="A wrapper around each env, such as gymnasium.wrappers:TimeAwareObservation; repeat it for several, the "
+        "first one next to the env.",
+    ),
+    click.option(
         "--lock",
         metavar="FILE",
         type=click.Path(dir_okay=False),
@@ -90,6 +98,7 @@ class Keywords(TypedDict):
     postprocessors: list[str | Use[Any]]
     reward_processors: list[str | Use[Any]]
     env_options: dict[str, object]
+    wrappers: list[str | Use[Any]]
     lock: str | None
 
 
@@ -101,6 +110,7 @@ class Parts:
     post: tuple[str, ...] = ()
     reward: tuple[str, ...] = ()
     env_options: tuple[str, ...] = ()
+    wrappers: tuple[str, ...] = ()
     lock: str | None = None
     modules: tuple[str, ...] = ()
     plugin_folders: tuple[str, ...] = ()
@@ -118,6 +128,7 @@ class Parts:
             "postprocessors": [spelling.part(text, "--post") for text in self.post],
             "reward_processors": [spelling.part(text, "--reward") for text in self.reward],
             "env_options": spelling.env_options(self.env_options),
+            "wrappers": [spelling.wrapper(text) for text in self.wrappers],
             "lock": self.lock,
         }
 
@@ -128,6 +139,7 @@ class Parts:
             "postprocessors": list(self.post),
             "reward_processors": list(self.reward),
             "env_options": list(self.env_options),
+            "wrappers": list(self.wrappers),
             "lock": self.lock,
         }
 
@@ -138,6 +150,7 @@ class Parts:
             ("--post", self.post),
             ("--reward", self.reward),
             ("--env-option", self.env_options),
+            ("--wrapper", self.wrappers),
             ("--lock", () if self.lock is None else (self.lock,)),
             ("-p", self.modules),
             ("--plugins-dir", self.plugin_folders),

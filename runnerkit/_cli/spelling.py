@@ -8,7 +8,7 @@ from runnerkit._plugins.options import Typed
 from runnerkit.errors import ArgumentError
 from runnerkit.keys import Use
 
-__all__ = ["env_options", "part"]
+__all__ = ["env_options", "part", "wrapper"]
 
 _OPENING, _CLOSING, _QUOTES = "([{", ")]}", "\"'"
 
@@ -17,6 +17,14 @@ def part(text: str, option: str) -> str | Use[object]:
     """Return the name in a text, with its options if it has any; raises ArgumentError, which names the `option`."""
     name, colon, rest = text.partition(":")
     return Use(name, _pairs(_items(rest), option, f"{name}:")) if colon else name
+
+
+def wrapper(text: str) -> str | Use[object]:
+    """Return the name of a wrapper, MODULE:CLASS, with the options that come after another colon if it has any."""
+    module, first, rest = text.partition(":")
+    attribute, second, options = rest.partition(":")
+    name = f"{module}{first}{attribute}"
+    return Use(name, _pairs(_items(options), "--wrapper", f"{name}:")) if second else name
 
 
 def env_options(texts: Iterable[str]) -> dict[str, object]:

@@ -36,6 +36,7 @@ from runnerkit._rollout.claims import Claims
 from runnerkit._rollout.config import RunnerConfig
 from runnerkit._rollout.ordering import check_order
 from runnerkit._rollout.parts import Part, find_part
+from runnerkit._rollout.wrapping import Wrapper, find_wrapper, wrapped
 from runnerkit.agents import SupportsBeginEpisodes
 from runnerkit.errors import ArgumentError, EnvError, PluginError, RolloutError, RunnerKitError, SpaceError
 from runnerkit.executors.base import (
@@ -134,6 +135,7 @@ class Blueprint:
     preprocessors: Sequence[Part[ActionPreprocessor]]
     postprocessors: Sequence[Part[ActionPostprocessor]]
     reward_processors: Sequence[Part[RewardProcessor]]
+    wrappers: Sequence[Wrapper] = ()
 
     @property
     def env_id(self) -> str:
@@ -142,13 +144,14 @@ class Blueprint:
 
     @property
     def make_env(self) -> EnvMaker:
-        """What makes env i."""
-        return self.env.make
+        """What makes env i, with its wrappers."""
+        return wrapped(self.env.make, self.wrappers)
 
     def made_by(self, spec: EnvSpec | None) -> MadeBy:
         """Return what the runner is made of; `spec` is that of its envs."""
         made = (*self.preprocessors, *self.postprocessors, *self.reward_processors, self.executor, self.history)
-        records = [*self.env.parts(spec, self.config.all_env_options), *(part.record for part in made)]
+        env = self.env.parts(spec, self.config.all_env_options)
+        records = [*env, *(wrapper.record for wrapper in self.wrappers), *(part.record for part in made)]
         return MadeBy(tuple(_plain(record) for record in records), packages())
 
     @classmethod
@@ -160,6 +163,8 @@ class Blueprint:
                 f"isolate=True keeps every env out of the calling process, but executor={config.executor_name!r} steps "
                 "envs in it. Add executor='processes'."
             )
+        if own_make_env and config.wrappers:
+            raise ArgumentError("The runner overrides make_env, so that wrappers= has no place. Wrap the env there.")
         blueprint = cls(
             config=config,
             env=env,
@@ -168,6 +173,7 @@ class Blueprint:
             preprocessors=[find_part("action_preprocessors", part, plugins) for part in config.preprocessors],
             postprocessors=[find_part("action_postprocessors", part, plugins) for part in config.postprocessors],
             reward_processors=[find_part("reward_processors", part, plugins) for part in config.reward_processors],
+            wrappers=[find_wrapper(given) for given in config.wrappers],
         )
         check_order("preprocessors", blueprint.preprocessors)
         check_order("postprocessors", blueprint.postprocessors)

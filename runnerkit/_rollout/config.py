@@ -15,7 +15,7 @@ import numpy as np
 from typing_extensions import TypeVar, Unpack
 
 from runnerkit import _sentences as sentences
-from runnerkit._core.types import MakeEnv
+from runnerkit._core.types import AnyEnv, MakeEnv
 from runnerkit._rollout.parts import name_of
 from runnerkit.errors import ArgumentError
 from runnerkit.executors.base import Executor, MakeExecutor
@@ -58,6 +58,7 @@ class RunnerConfig:
     schedule: EpisodeSchedule | None = None
     render_mode: str | None = None
     env_options: Mapping[str, Any] | None = None
+    wrappers: Sequence[Named[Callable[[AnyEnv], AnyEnv]]] = ()
     lock: str | os.PathLike[str] | None = None
 
     @classmethod
@@ -88,7 +89,7 @@ class RunnerConfig:
         check_callable(given.get("schedule"), "schedule", "a function (env index, episode index) -> EpisodeStart")
         if not isinstance(given.get("lock"), str | os.PathLike | None):
             raise ArgumentError(f"lock must be the path of a file, not {given['lock']!r}.")
-        for what in ("preprocessors", "postprocessors", "reward_processors"):
+        for what in ("preprocessors", "postprocessors", "reward_processors", "wrappers"):
             _check_list(given.get(what, ()), what)
         for name in ("step_timeout", "reset_timeout", "make_timeout"):
             check_seconds(given.get(name), name)

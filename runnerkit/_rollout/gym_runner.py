@@ -83,6 +83,9 @@ class GymRunner(SteppingRunner[ObsT, ActT, HistoryT]):
             them together). The next fault is raised.
         render_mode: the render mode of the envs: "rgb_array" or "human" for `rollout(render=True)`.
         env_options: more keyword arguments for `gymnasium.make`, or for the factory.
+        wrappers: wrappers that are put around each env, the first one next to the env: classes or functions that take
+            an env and return one, or names such as "gymnasium.wrappers:TimeAwareObservation", also with options. The
+            types of an `EnvKey` are those of the wrapped env.
         lock: a file that `runnerkit lock -o run.lock` wrote. A runner of other parts or versions is refused.
         plugins: where names are looked up; by default in the installed plugins.
 
