@@ -358,6 +358,10 @@ class RunSpec:
         reward_processed: whether the runner has reward processors.
         seeding: which facts about the envs will be known, as far as this is clear before the first step.
         made_by: the parts of the runner, with distributions, versions and options.
+        env_function: the function that makes the envs, as `module:function`; None if they were asked for by name.
+        workers: how many workers were asked for, or None.
+        auto_reset: whether envs begin again after an episode.
+        own_schedule: whether a schedule of the user chooses seeds and reset options.
 
     """
 
@@ -374,6 +378,10 @@ class RunSpec:
     reward_processed: bool = False
     seeding: Seeding = field(default_factory=Seeding)
     made_by: MadeBy = field(default_factory=MadeBy)
+    env_function: str | None = None
+    workers: int | None = None
+    auto_reset: bool = True
+    own_schedule: bool = False
 
     @property
     def seed(self) -> int:

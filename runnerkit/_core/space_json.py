@@ -37,9 +37,28 @@ def space_to_json(space: spaces.Space[Any], path: str) -> dict[str, Any]:
         return {"type": "Dict", "parts": parts}
     if kind is spaces.Tuple and isinstance(space, spaces.Tuple):
         return {"type": "Tuple", "parts": [space_to_json(part, f"{path}[{i}]") for i, part in enumerate(space.spaces)]}
+    return _objects_to_json(space, path)
+
+
+def _objects_to_json(space: spaces.Space[Any], path: str) -> dict[str, Any]:
+    """Return a space whose samples are objects."""
+    kind = type(space)
+    if kind is spaces.Text and isinstance(space, spaces.Text):
+        limits = {"min_length": int(space.min_length), "max_length": int(space.max_length)}
+        return {"type": "Text", **limits, "charset": "".join(space.character_list)}
+    if kind is spaces.Sequence and isinstance(space, spaces.Sequence):
+        part = space_to_json(space.feature_space, f"{path}[...]")
+        return {"type": "Sequence", "part": part, "stack": bool(space.stack)}
+    if kind is spaces.Graph and isinstance(space, spaces.Graph):
+        edges = None if space.edge_space is None else space_to_json(space.edge_space, f"{path}.edges")
+        return {"type": "Graph", "nodes": space_to_json(space.node_space, f"{path}.nodes"), "edges": edges}
+    if kind is spaces.OneOf and isinstance(space, spaces.OneOf):
+        parts = [space_to_json(part, f"{path}[{i}]") for i, part in enumerate(space.spaces)]
+        return {"type": "OneOf", "parts": parts}
     raise SpaceError(
-        f"history='npz' cannot hold {path}, which is {space}: it holds Box, Discrete, MultiBinary, MultiDiscrete, Dict "
-        "and Tuple. Use a preprocessor that makes one of these of it, or history='arrays'."
+        f"history='npz' cannot hold {path}, which is {space}: it holds the spaces of Gymnasium, but no "
+        f"{kind.__module__}.{kind.__qualname__}. Use a preprocessor that makes one of these of it, or "
+        "history='arrays'."
     )
 
 
@@ -60,6 +79,15 @@ def space_from_json(document: Mapping[str, Any]) -> spaces.Space[Any]:
         return spaces.Dict([(key, space_from_json(part)) for key, part in document["parts"]])  # in their own order
     if kind == "Tuple":
         return spaces.Tuple([space_from_json(part) for part in document["parts"]])
+    if kind == "Text":
+        return spaces.Text(document["max_length"], min_length=document["min_length"], charset=document["charset"])
+    if kind == "Sequence":
+        return spaces.Sequence(space_from_json(document["part"]), stack=document["stack"])
+    if kind == "Graph":
+        edges = document["edges"]
+        return spaces.Graph(space_from_json(document["nodes"]), None if edges is None else space_from_json(edges))
+    if kind == "OneOf":
+        return spaces.OneOf([space_from_json(part) for part in document["parts"]])
     raise ValueError(f"no space is called {kind!r}")
 
 

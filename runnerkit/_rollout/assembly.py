@@ -27,7 +27,7 @@ from runnerkit._checks.agents import AgentGate
 from runnerkit._checks.contracts import EXECUTOR, HISTORY_FORMAT, RECORDER
 from runnerkit._core.batches import BatchReader
 from runnerkit._core.faults import close_after, describe
-from runnerkit._core.origins import packages, plain
+from runnerkit._core.origins import packages, plain, qualified_name
 from runnerkit._core.spaces import Layout
 from runnerkit._core.types import AnyEnv, AnyVectorEnv
 from runnerkit._envs.resolve import EnvMaker, ResolvedEnv, resolve_env, seed_spaces, seed_vector_spaces
@@ -360,6 +360,10 @@ class Blueprint:
             reward_processed=bool(rewards),
             seeding=seeding,
             made_by=made_by,
+            env_function=None if self.env.function is None else qualified_name(self.env.function),
+            workers=self.config.workers,
+            auto_reset=self.config.auto_reset,
+            own_schedule=self.config.schedule is not None,
         )
         readers = BatchReader(action, bounded=True), BatchReader(env_action, bounded=True)
         return Assembly(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from runnerkit.history import compaction
 from runnerkit.history.log import EpisodeLog, reason_of
 from runnerkit.records import EndReason, EnvFault, Episode, EpisodeSchedule, EpisodeStart, MadeBy, Seeding
 
-__all__ = ["Block", "BlockLayout", "Mark"]
+__all__ = ["Block", "BlockLayout", "Mark", "Span"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,23 @@ class Mark:
     start: EpisodeStart
     steps_before: int = 0
     return_before: float = 0.0
+
+
+class Span(NamedTuple):
+    """The rows of an episode in a block.
+
+    Attributes:
+        mark: where it begins.
+        stop: the row after its last step.
+        otherwise: why it ends there, if no flag of its last step says so.
+        final: the row of `final_columns` that has its final observation; None if observation `stop` is the final one.
+
+    """
+
+    mark: Mark
+    stop: int
+    otherwise: EndReason | None
+    final: int | None
 
 
 class Block:
@@ -401,23 +418,33 @@ class Block:
 
     def marks(self, env_index: int) -> list[Mark]:
         """Return where an env's episodes begin, in order."""
-        return [mark for mark, _, _ in self._spans(env_index)]
+        return [span.mark for span in self.spans(env_index)]
 
-    def _spans(self, env_index: int) -> list[tuple[Mark, int, EndReason | None]]:
-        """Return each episode with a step: where it begins, where it ends, and why if no flag says so."""
+    def spans(self, env_index: int) -> list[Span]:
+        """Return each episode with a step, in order."""
         if env_index not in self.first_marks:
             return []
-        marks, reasons = [self.first_marks[env_index]], []
-        for _, row, episode_index, number in self.begun[self.begun_of(env_index)].tolist():
-            marks.append(Mark(row, episode_index, self.start_of(env_index, episode_index)))
-            reasons.append(reason_of(number))
-        stops = [*(mark.row for mark in marks[1:]), self.lengths[env_index]]
-        spans = zip(marks, stops, [*reasons, self.tails[env_index]], strict=True)
-        return [(mark, stop, reason) for mark, stop, reason in spans if mark.row < stop]
+        found, mark = [], self.first_marks[env_index]
+        which = self.begun_of(env_index)
+        for entry, (_, row, episode_index, number) in zip(which.tolist(), self.begun[which].tolist(), strict=True):
+            if mark.row < row:
+                found.append(Span(mark, row, reason_of(number), entry))
+            mark = Mark(row, episode_index, self.start_of(env_index, episode_index))
+        if mark.row < self.lengths[env_index]:
+            found.append(Span(mark, self.lengths[env_index], self.tails[env_index], None))
+        return found
+
+    def reason(self, env_index: int, span: Span) -> EndReason:
+        """Return why the rows of an episode end where they do."""
+        if self.terminated[span.stop - 1, env_index]:
+            return EndReason.TERMINATED
+        if self.truncated[span.stop - 1, env_index]:
+            return EndReason.TRUNCATED
+        return span.otherwise or EndReason.CUT
 
     def episodes(self, env_index: int) -> list[Episode]:
         """Return the records of an env's episodes, in order."""
-        return [self._episode(env_index, *span) for span in self._spans(env_index)]
+        return [self._episode(env_index, span) for span in self.spans(env_index)]
 
     @cached_property
     def has_broken_off(self) -> bool:
@@ -453,13 +480,8 @@ class Block:
         ):
             entries += [(env_index, row, info) for i, row, info in others if i == source_index]
 
-    def _episode(self, env_index: int, mark: Mark, stop: int, otherwise: EndReason | None) -> Episode:
-        if self.terminated[stop - 1, env_index]:
-            reason = EndReason.TERMINATED
-        elif self.truncated[stop - 1, env_index]:
-            reason = EndReason.TRUNCATED
-        else:
-            reason = otherwise or EndReason.CUT
+    def _episode(self, env_index: int, span: Span) -> Episode:
+        mark, stop = span.mark, span.stop
         return Episode(
             env_index=self.env_indices[env_index],
             episode_index=mark.episode_index,
@@ -468,7 +490,7 @@ class Block:
             start=mark.row,
             length=stop - mark.row,
             return_=float(self.rewards[mark.row : stop, env_index].sum()),
-            end_reason=reason,
+            end_reason=self.reason(env_index, span),
             steps_before=mark.steps_before,
             return_before=mark.return_before,
         )
