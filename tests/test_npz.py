@@ -276,8 +276,10 @@ def test_a_full_disk_is_told_and_what_was_written_stays(tmp_path: Path, monkeypa
 
 
 def test_faults_are_kept_and_told_by_formats_that_do_not_have_them(tmp_path: Path) -> None:
-    fleet = Fleet({1: Faults(step=raising(ValueError("broken"), at_step=2, in_episode=1))})
-    with build(fleet, n_envs=2, on_env_error="restart", history=("npz", {"path": tmp_path / "runs"})) as runner:
+    def fleet() -> Fleet:
+        return Fleet({1: Faults(step=raising(ValueError("broken"), at_step=2, in_episode=1))})
+
+    with build(fleet(), n_envs=2, on_env_error="restart", history=("npz", {"path": tmp_path / "runs"})) as runner:
         runner.rollout(Constant(), steps=1)
         histories = runner.rollout(Constant(), steps=6)
     (fault,) = histories[1].faults
@@ -286,7 +288,7 @@ def test_faults_are_kept_and_told_by_formats_that_do_not_have_them(tmp_path: Pat
     stored = [history.faults for history in runs if history.faults]
     assert stored == [[fault]]
     assert runs.env_faults == [fault]
-    with build(fleet, n_envs=2, on_env_error="restart", history="transitions") as runner:
+    with build(fleet(), n_envs=2, on_env_error="restart", history="transitions") as runner:
         runner.rollout(Constant(), steps=1)
         with pytest.warns(RuntimeWarning, match="do not have its faults"):
             runner.rollout(Constant(), steps=6)
