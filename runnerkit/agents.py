@@ -27,6 +27,20 @@ class Agent(Protocol[ObsT_contra, ActT_co]):
 
     Actions may be a NumPy array, a list or a torch tensor. `GymRunner.rollout` also accepts a function of observations
     instead of an agent.
+
+    An agent may return extra columns beside the actions, with one row per active env. Histories have them::
+
+        class Actor:
+            def act(self, observations: NDArray[np.float32]) -> tuple[NDArray[np.int64], Mapping[str, NDArray[Any]]]:
+                ...
+                return actions, {"log_prob": log_probs, "value": values}
+
+        history.extras["value"]
+
+    Columns are arrays, lists or tensors of numbers or bools, and their names are identifiers. The first answer in a
+    rollout settles names, dtypes and shapes for all others. In a Tuple space of two, the second of which is a Dict, a
+    batch of actions is itself a tuple that ends in a dict. It is taken as one; with extra columns, return
+    `((first, second), {"value": values})`.
     """
 
     def act(self, observations: ObsT_contra, /) -> ActT_co:

@@ -53,6 +53,7 @@ class Transition(Generic[ObsT_co, ActT_co]):
         truncated: whether the env cut the episode short.
         info: the env's info dict; empty unless the runner has `keep_infos=True`.
         processed_reward: the reward after reward processors; None if the runner has none.
+        extras: what the agent gave beside its action, by name; empty if it gave nothing.
 
     """
 
@@ -64,6 +65,7 @@ class Transition(Generic[ObsT_co, ActT_co]):
     truncated: bool
     info: Mapping[str, Any] = field(default_factory=dict)
     processed_reward: float | None = None
+    extras: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:

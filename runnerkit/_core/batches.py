@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from gymnasium import spaces
 
+from runnerkit._core.answers import PAIR, is_pair, split_answer
 from runnerkit._core.arrays import as_array
 from runnerkit._core.spaces import Column, Layout, Leaf, MisfitError
 
@@ -48,7 +49,11 @@ class BatchReader:
             return [self.read_single(result, n)]
         if isinstance(result, list):
             result = self._transpose(result, n)
-        values = self._layout.split(result)
+        try:
+            values = self._layout.split(result)
+        except MisfitError as error:
+            _, extras = split_answer(self._layout, result)
+            raise error if extras is None else MisfitError(f"{self._layout.name} must be a batch, not {PAIR}") from None
         return [read(value, n) for read, value in zip(self._reads, values, strict=True)]
 
     def _transpose(self, samples: list[object], n: int) -> object:
@@ -131,6 +136,8 @@ def _usual_mistake(leaf: Leaf, value: Any, shape: tuple[int, ...]) -> str:
         return f"{wanted} None (is a return missing?)"
     if isinstance(value, (str, bytes, dict)):
         return f"{wanted} a {type(value).__name__}"
+    if is_pair(value):
+        return f"{wanted} {PAIR}"
     if isinstance(value, tuple) and value and _has_shape(leaf, value[0], shape):
         return f"{wanted} a tuple of {len(value)}. Its first item fits: return that alone"
     return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeAlias
 
 import gymnasium
@@ -14,6 +14,7 @@ __all__ = [
     "ActT",
     "ActT_co",
     "ActT_contra",
+    "Answer",
     "AnyEnv",
     "AnyVectorEnv",
     "MakeEnv",
@@ -71,3 +72,7 @@ class TensorLike(Protocol):
     def numpy(self) -> NDArray[Any]:
         """Return the tensor as an array."""
         ...
+
+
+Answer: TypeAlias = ActT | TensorLike | list[Any] | tuple[ActT | TensorLike | list[Any], Mapping[str, object]]
+"""What an agent may return: a batch of actions, or a pair of it and extra columns by name (a dict, a TypedDict)."""

@@ -9,12 +9,16 @@ import numpy as np
 from gymnasium.spaces import Box
 from typing_extensions import TypeIs
 
+from runnerkit._core.answers import split_answer
 from runnerkit._core.faults import describe
+from runnerkit._core.origins import own_name
 from runnerkit._core.spaces import Column, MisfitError
+from runnerkit._rollout.agent_columns import AgentColumns, ColumnMisfitError
 from runnerkit._rollout.assembly import Assembly
 from runnerkit._rollout.cursor import Cursor
 from runnerkit.agents import SupportsBeginEpisodes, SupportsSetActiveEnvs
 from runnerkit.errors import AgentError, ProcessorError
+from runnerkit.history.block import Block
 
 __all__ = ["AgentPort"]
 
@@ -22,9 +26,16 @@ __all__ = ["AgentPort"]
 class AgentPort:
     """Asks one agent in one rollout. Its faults become an AgentError that says where it happened."""
 
-    def __init__(self, agent: object, choose: Callable[[Any], object], parts: Assembly, at: Cursor) -> None:
-        self._parts, self._at = parts, at
-        self.choose: Callable[[Any], object] = choose
+    def __init__(
+        self, agent: object, choose: Callable[[Any], object], parts: Assembly, block: Block, at: Cursor
+    ) -> None:
+        self._parts, self._block, self._at, self._choose = parts, block, at, choose
+        self.choose: Callable[[Any], object] = self._choose_first
+        """Returns the agent's actions for a batch. Look it up at each step: the first answer settles what it is."""
+        self.follows_rows: bool = True
+        """Whether it must know the active envs at each step: until the first answer shows that no columns come."""
+        self._columns: AgentColumns | None = None
+        self._who = own_name(agent)
         self.stateful: SupportsBeginEpisodes | None = agent if _begins_episodes(agent) else None
         self.row_aware: SupportsSetActiveEnvs | None = agent if _sets_active_envs(agent) else None
         self._begun: Sequence[int] = ()
@@ -44,6 +55,23 @@ class AgentPort:
             return self._parts.read_actions(self.choose(observations), len(self._at.active))
         except Exception as error:
             raise self.error(error) from error
+
+    def _choose_first(self, observations: object) -> object:
+        """Find out whether the agent returns extra columns; if it does not, it is called directly from now on."""
+        self.choose = self._choose
+        actions, extras = split_answer(self._parts.layout.action, self._choose(observations))
+        self.follows_rows = extras is not None
+        if extras is not None:
+            self._columns = AgentColumns(extras, self._block, self._at)
+            self._columns.put(extras)
+            self.choose = self._choose_with_columns
+        return actions
+
+    def _choose_with_columns(self, observations: object) -> object:
+        assert self._columns is not None
+        actions, extras = split_answer(self._parts.layout.action, self._choose(observations))
+        self._columns.put(extras)
+        return actions
 
     def tell_of_episodes(self) -> None:
         """Tell of the episodes that have begun since: a stateful agent, and processors of actions and rewards."""
@@ -74,6 +102,12 @@ class AgentPort:
 
     def error(self, error: Exception) -> AgentError:
         """Return what to raise for what the agent raised, or for an answer that does not fit."""
+        if isinstance(error, ColumnMisfitError):
+            return AgentError(
+                f"The column {error.name!r} of agent {self._who} does not fit (step {self._at.t} of the rollout, "
+                f"{len(self._at.active)} active envs): {error}. act() must return the same columns at each step, with "
+                "one row per active env."
+            )
         if not isinstance(error, MisfitError):
             return AgentError(f"The agent raised at step {self._at.t} of the rollout: {describe(error)}")
         n, space = len(self._at.active), self._parts.spec.action_space

@@ -70,7 +70,7 @@ class LateStarts:
             return
         at, block, executor = self._at, self._block, self._executor
         advance, any_actions = executor.stepper(), executor.any_actions()
-        observations, recorded, choose = block.observations[0], block.actions[0], port.choose
+        observations, recorded = block.observations[0], block.actions[0]
         active, resting = np.array(at.active, np.intp), np.zeros(block.n_envs, np.bool_)
         resting[self.waiting] = True
         first, n_envs, is_told = at.t, block.n_envs, port.row_aware is not None
@@ -82,9 +82,9 @@ class LateStarts:
                 actions = any_actions.copy()  # the env's own, to keep or to spoil
                 try:
                     if n == n_envs:
-                        actions[:] = read(choose(observations[t].copy()), n)
+                        actions[:] = read(port.choose(observations[t].copy()), n)
                     elif n:
-                        actions[active] = read(choose(observations[t].take(active, 0)), n)
+                        actions[active] = read(port.choose(observations[t].take(active, 0)), n)
                 except Exception as error:
                     self._turn_to(active, resting)
                     raise port.error(error) from error
@@ -105,8 +105,11 @@ class LateStarts:
                     ends.settle(t, ended)
                     ends.report(t)
                 resting, active = over, (~over).nonzero()[0]
-                if is_told and not n == len(active) == n_envs:
-                    port.tell_active(active.tolist())
+                if not n == len(active) == n_envs:
+                    if port.follows_rows:
+                        at.turn_to(active.tolist(), n_envs)
+                    if is_told:
+                        port.tell_active(active.tolist())
         finally:
             self._turn_to(active, resting)
             twice = rests_twice(block, first, at.t)

@@ -55,7 +55,7 @@ class Rollout:
         self._parts, self._standing, self._plan, self._screen = parts, standing, plan, screen
         self._at = at = Cursor()
         self._block = block = self._allocate()
-        self._port = AgentPort(agent, plan.compute_action, parts, at)
+        self._port = AgentPort(agent, plan.compute_action, parts, block, at)
         told = progress is not None or tell_ended is not None
         self._ledger = ledger = Ledger(parts, standing, block, plan, at, is_awaited=told)
         self._starts: Starts = (
@@ -396,8 +396,8 @@ class Rollout:
     def _grow(self) -> None:
         block = self._block
         more = min(self._plan.limit, int(block.steps * _GROWTH) + 1) - block.steps
-        more = fitting(more, block.layout.bytes_per_step)
-        require_bytes(block.layout.bytes_per_step * more, more, block.n_envs)
+        more = fitting(more, block.bytes_per_step)
+        require_bytes(block.bytes_per_step * more, more, block.n_envs)
         block.resize(block.steps + more)
         self._parts.executor.attach(block)
 

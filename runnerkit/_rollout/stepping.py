@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 from typing_extensions import override
 
 from runnerkit._core.interrupts import Interrupt
 from runnerkit._core.interrupts import deadline as stop_after
 from runnerkit._core.loglevel import gymnasium_log_level
-from runnerkit._core.types import ActT, ObsT, TensorLike
+from runnerkit._core.types import ActT, Answer, ObsT
 from runnerkit._plugins.manager import Plugins
 from runnerkit._rollout.assembled import AssembledRunner
 from runnerkit._rollout.config import RunnerConfig, check_callable, check_seconds, explains_wrong_calls, is_count
@@ -71,7 +71,7 @@ class SteppingRunner(AssembledRunner[ObsT, ActT, HistoryT]):
     @explains_wrong_calls("rollout", "an agent")
     def rollout(
         self,
-        agent: Agent[ObsT, ActT | TensorLike | list[Any]] | Callable[[ObsT], ActT | TensorLike | list[Any]],
+        agent: Agent[ObsT, Answer[ActT]] | Callable[[ObsT], Answer[ActT]],
         steps: int | None = None,
         render: bool = False,
         fps: int = 30,
@@ -91,8 +91,9 @@ class SteppingRunner(AssembledRunner[ObsT, ActT, HistoryT]):
         Each env continues where the last rollout left it. The record of a continued episode says so.
 
         Args:
-            agent: an object with `act(observations)`, or a function of observations that returns actions. See `Agent`,
-                `SupportsBeginEpisodes` and `SupportsSetActiveEnvs`.
+            agent: an object with `act(observations)`, or a function of observations that returns actions. It may return
+                extra columns, too: `(actions, {"value": values})`. See `Agent`, `SupportsBeginEpisodes` and
+                `SupportsSetActiveEnvs`.
             steps: the number of steps per env. Without `steps` and `episodes`, it is MAX_STEPS.
             render: whether to draw every step; the runner needs a `render_mode`.
             fps: the most steps that are drawn per second.
@@ -177,7 +178,7 @@ class SteppingRunner(AssembledRunner[ObsT, ActT, HistoryT]):
     @explains_wrong_calls("stream", "an agent")
     def stream(
         self,
-        agent: Agent[ObsT, ActT | TensorLike | list[Any]] | Callable[[ObsT], ActT | TensorLike | list[Any]],
+        agent: Agent[ObsT, Answer[ActT]] | Callable[[ObsT], Answer[ActT]],
         steps: int,
     ) -> Generator[HistoryT, None, None]:
         """Roll out an agent without an end, and give batch after batch of `steps` steps per env::

@@ -17,7 +17,7 @@ from runnerkit.records import RunSpec
 __all__ = ["ArrayFormat", "ArrayHistory"]
 
 
-class ArrayHistory(ColumnHistory[ObsT, ActT, NDArray[np.float64], NDArray[np.bool_]]):
+class ArrayHistory(ColumnHistory[ObsT, ActT, NDArray[np.float64], NDArray[np.bool_], NDArray[Any]]):
     """A history of NumPy arrays; `ColumnHistory` explains them::
 
         history, *others = runner.rollout(agent, steps=1000)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from runnerkit._core.spaces import Column, Layout
 from runnerkit.errors import ArgumentError
-from runnerkit.history import compaction
+from runnerkit.history import compaction, extras
 from runnerkit.history.log import EpisodeLog, reason_of
 from runnerkit.records import EndReason, EnvFault, Episode, EpisodeSchedule, EpisodeStart, MadeBy, Seeding
 
@@ -135,6 +135,8 @@ class Block:
         raw: observations before preprocessors, `[T + 1, N, *shape]` per leaf. Without preprocessors it is
             `observations` itself. With preprocessors, but without `keep_raw`, it has two rows.
         env_actions: actions after postprocessors, `[T, N, *shape]` per leaf. Without postprocessors it is `actions`.
+        extras: what the agent gave beside its actions, by name: `[T, N, *shape]`. They are there from its first answer
+            on.
         env_indices: for each column, the env of its runner.
         lengths: for each env, the number of its steps; rows after them mean nothing.
         tails: for each env, the end reason of its last episode, unless a flag of its last step says it.
@@ -181,6 +183,8 @@ class Block:
         self.terminated: NDArray[np.bool_] = self._zeros((rows, n), np.dtype(np.bool_))
         self.truncated: NDArray[np.bool_] = self._zeros((rows, n), np.dtype(np.bool_))
 
+        self.extras: dict[str, Column] = {}
+
     def _allocate(self, layout: Layout, rows: int) -> list[Column]:
         return layout.allocate(rows, self.n_envs)
 
@@ -191,6 +195,11 @@ class Block:
     def nbytes(self) -> int:
         """The bytes of all columns."""
         return sum(column.nbytes for column in self._columns())
+
+    @property
+    def bytes_per_step(self) -> int:
+        """The bytes that one step of all envs takes."""
+        return self.layout.bytes_per_step + sum(column[:1].nbytes for column in self.extras.values())
 
     def at(self, t: int) -> int:
         """Return the row with the actions, rewards and flags of step t."""
@@ -255,9 +264,11 @@ class Block:
         """Return a block with copies of the first `steps` steps; its env k is env `parts[k][1]` of `parts[k][0]`."""
         block = cls(replace(parts[0][0].layout, n_envs=len(parts)), steps)
         block.made_by = parts[0][0].made_by
+        block.extras = extras.allocated(parts[0][0].extras, steps, len(parts))
         for k, (source, i) in enumerate(parts):
             if source.layout.signature != block.layout.signature:
                 raise ArgumentError("Histories can only be stacked if they have the same spaces and processors.")
+            extras.check_same(source.extras, block.extras)
             for into, of in zip(block._columns(), source._columns(), strict=True):
                 into[:, k] = of[: len(into), i]
             block.seeding = block.seeding.and_(source.seeding)
@@ -273,6 +284,7 @@ class Block:
         i, start = record.env_index, mark.row
         part = Block(replace(self.layout, n_envs=1), stop - start)
         part.made_by = self.made_by
+        part.extras = extras.allocated(self.extras, stop - start, 1)
         for into, of in zip(part._columns(), self._columns(), strict=True):
             into[:, 0] = of[start : start + len(into), i]
         entry = self.log.find(i, stop)
@@ -305,7 +317,7 @@ class Block:
             columns += self.env_actions
         if self.processed_rewards is not self.rewards:
             columns.append(self.processed_rewards)
-        return columns
+        return columns + list(self.extras.values())
 
     def drop(self, rows: NDArray[np.intp], env_indices: NDArray[np.intp]) -> None:
         """Drop the steps `(rows[k], env_indices[k])`, in which envs rested, and close the gaps. `rows` is sorted.

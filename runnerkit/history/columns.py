@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final, Generic, NoReturn, Self, TypeAlias, cast
 
@@ -22,6 +22,7 @@ __all__ = ["ColumnHistory", "EpisodeColumns", "stack"]
 
 RewardsT = TypeVar("RewardsT", default=NDArray[np.float64])
 FlagsT = TypeVar("FlagsT", default=NDArray[np.bool_])
+ExtraT = TypeVar("ExtraT", default=Any)
 
 StackableT = TypeVar("StackableT", bound="ColumnHistory[Any, Any, Any, Any]")
 
@@ -29,7 +30,7 @@ Info: TypeAlias = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class EpisodeColumns(Generic[ObsT, ActT, RewardsT, FlagsT]):
+class EpisodeColumns(Generic[ObsT, ActT, RewardsT, FlagsT, ExtraT]):
     """One episode, or its part in one rollout: T + 1 observations and T rows of everything else.
 
     Attributes:
@@ -45,6 +46,7 @@ class EpisodeColumns(Generic[ObsT, ActT, RewardsT, FlagsT]):
         infos: the infos that were kept, by step of the episode. Empty ones are left out.
         reset_info: the info of the reset, or None.
         next_known: bool `[T]`: whether the observation after each step is known, see `ColumnHistory.next_known`.
+        extras: what the agent gave beside its actions, by name: `[T, *shape]`, see `ColumnHistory.extras`.
 
     """
 
@@ -60,9 +62,10 @@ class EpisodeColumns(Generic[ObsT, ActT, RewardsT, FlagsT]):
     infos: Mapping[int, Info]
     reset_info: Info | None
     next_known: FlagsT
+    extras: Mapping[str, ExtraT] = field(default_factory=dict)
 
 
-class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
+class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT, ExtraT]):
     """The steps of one env in one rollout, as columns of T rows::
 
         history, *others = runner.rollout(agent, steps=1000)
@@ -133,6 +136,22 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
     def processed_rewards(self) -> RewardsT:
         """The rewards after reward processors, float64 `[T]`: what a learner learns from. Without them, `rewards`."""
         return cast(RewardsT, self._array(self._block.processed_rewards[: self._length, self._index]))
+
+    @property
+    def extras(self) -> Mapping[str, ExtraT]:
+        """What the agent gave beside its actions, by name: `[T, *shape]`. Empty if it gave nothing::
+
+            class Actor:
+                def act(self, observations):
+                    ...
+                    return actions, {"log_prob": log_probs, "value": values}
+
+            history.extras["value"]
+
+        Dtypes and shapes are those of the first answer in the rollout.
+        """
+        extras = self._block.extras.items()
+        return {name: cast(ExtraT, self._array(column[: self._length, self._index])) for name, column in extras}
 
     @property
     def terminated(self) -> FlagsT:
@@ -215,7 +234,7 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
         infos = self._block.log.reset_infos
         return {rows[episode]: info for env, episode, info in infos if env == i and episode in rows}
 
-    def split(self) -> list[EpisodeColumns[ObsT, ActT, RewardsT, FlagsT]]:
+    def split(self) -> list[EpisodeColumns[ObsT, ActT, RewardsT, FlagsT, ExtraT]]:
         """Return the episodes one by one, each with T + 1 observations and T rows of everything else."""
         if not isinstance(self._index, int):
             return [part for i in self._env_indices for part in self._of(i).split()]
@@ -330,7 +349,7 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
         finals: Mapping[int, int],
         infos: Mapping[int, Info],
         reset_infos: Mapping[int, Info],
-    ) -> EpisodeColumns[ObsT, ActT, RewardsT, FlagsT]:
+    ) -> EpisodeColumns[ObsT, ActT, RewardsT, FlagsT, ExtraT]:
         block = self._block
         rows = slice(record.start, record.start + record.length)
         last = rows.stop - 1
@@ -361,6 +380,7 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT]):
             infos={row - rows.start: info for row, info in infos.items() if rows.start <= row <= last},
             reset_info=reset_infos.get(record.start) if not record.continued else None,
             next_known=cast(FlagsT, self._array(self._next_known[rows])),
+            extras={name: cast(ExtraT, self._array(column[rows, i])) for name, column in block.extras.items()},
         )
 
 

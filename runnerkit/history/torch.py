@@ -29,7 +29,7 @@ TensorObsT = TypeVar("TensorObsT", default=torch.Tensor)
 TensorActT = TypeVar("TensorActT", default=torch.Tensor)
 
 
-class TorchHistory(ColumnHistory[TensorObsT, TensorActT, torch.Tensor, torch.Tensor]):
+class TorchHistory(ColumnHistory[TensorObsT, TensorActT, torch.Tensor, torch.Tensor, torch.Tensor]):
     """A history of CPU tensors, with the names and shapes of `ArrayHistory` and without a copy::
 
         history, *others = runner.rollout(agent, steps=1000)

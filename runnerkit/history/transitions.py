@@ -68,4 +68,5 @@ def transition(
         terminated=bool(block.terminated[at, env_index]),
         truncated=bool(block.truncated[at, env_index]),
         info=info,
+        extras={name: column[at, env_index].copy() for name, column in block.extras.items()},
     )

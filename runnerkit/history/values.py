@@ -49,11 +49,21 @@ class Targets(Generic[ColumnT]):
 
 @overload
 def gae(
-    histories: AnyHistory[ColumnT], gamma: float = 0.99, lam: float = 0.95, *, value: ValueFunction
+    histories: AnyHistory[ColumnT],
+    gamma: float = 0.99,
+    lam: float = 0.95,
+    *,
+    value: ValueFunction,
+    values: str | None = None,
 ) -> Targets[ColumnT]: ...
 @overload
 def gae(
-    histories: Iterable[AnyHistory[ColumnT]], gamma: float = 0.99, lam: float = 0.95, *, value: ValueFunction
+    histories: Iterable[AnyHistory[ColumnT]],
+    gamma: float = 0.99,
+    lam: float = 0.95,
+    *,
+    value: ValueFunction,
+    values: str | None = None,
 ) -> list[Targets[ColumnT]]: ...
 def gae(
     histories: AnyHistory[ColumnT] | Iterable[AnyHistory[ColumnT]],
@@ -61,6 +71,7 @@ def gae(
     lam: float = 0.95,
     *,
     value: ValueFunction,
+    values: str | None = None,
 ) -> Targets[ColumnT] | list[Targets[ColumnT]]:
     """Return advantages by generalized advantage estimation (Schulman et al., 2016, arXiv:1506.02438)::
 
@@ -68,27 +79,35 @@ def gae(
         targets = runnerkit.gae(batch, gamma=0.99, lam=0.95, value=critic)
         targets.advantages, targets.returns, targets.values          # [128, 8] each
 
+    If the agent returned the values beside its actions, `values` names that column, and `value` is only asked for those
+    of `last_observations`, in one batch::
+
+        targets = runnerkit.gae(batch, value=critic, values="value")
+
     Args:
         histories: a history, a stacked one, or several. The targets are arrays or tensors, as its columns are.
         gamma: the discount per step, in [0, 1].
         lam: lambda, in [0, 1]: 0 relies on the values, 1 on the rewards.
         value: a function that returns the values of a batch of observations. It is called with all observations, then
             with those of `last_observations`. No gradient is kept.
+        values: the name of the extra column that has the values of all observations.
 
     Raises:
-        ArgumentError: gamma or lam outside of [0, 1], or `value` did not return one number per observation.
+        ArgumentError: gamma or lam outside of [0, 1], no column of that name, or not one number per observation.
 
     """
     _check_fraction("gamma", gamma)
     _check_fraction("lam", lam)
     if not isinstance(histories, ColumnHistory):
-        return [gae(history, gamma, lam, value=value) for history in histories]
+        return [gae(history, gamma, lam, value=value, values=values) for history in histories]
     rewards, end = _rewards(histories), _ends(histories)
-    values = _values(value, histories.observations, rewards.shape)
-    following = _following(histories, value, values, end)
-    advantages = rewards + gamma * following - values
+    if values is None:
+        known = _values(value, histories.observations, rewards.shape)
+    else:
+        known = _recorded(histories, values, rewards.shape)
+    advantages = rewards + gamma * _following(histories, value, known, end) - known
     _accumulate(advantages, gamma * lam, end)
-    return Targets(*(histories.as_column(column) for column in (advantages, advantages + values, values)))
+    return Targets(*(histories.as_column(column) for column in (advantages, advantages + known, known)))
 
 
 @overload
@@ -170,6 +189,20 @@ def _values(value: ValueFunction, observations: Any, shape: tuple[int, ...]) -> 
         raise ArgumentError(
             f"value must return one number per observation, of shape ({count},) or ({count}, 1), not {values.shape}."
         )
+    return values.reshape(shape)
+
+
+def _recorded(history: AnyHistory[Any], name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return the values that the agent gave with its actions."""
+    if name not in history.extras:
+        there = f"it has {list(history.extras)}" if history.extras else "it has none"
+        raise ArgumentError(
+            f"values must be the name of an extra column of the history, but {name!r} is none: {there}. Let act() "
+            f"return (actions, {{{name!r}: ...}}), or leave values out."
+        )
+    values = _array(history.extras[name]).astype(np.float64)
+    if values.shape not in (shape, (*shape, 1)):
+        raise ArgumentError(f"The column {name!r} must have one number per row, of shape {shape}, not {values.shape}.")
     return values.reshape(shape)
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from mypy.maptype import map_instance_to_supertype
 from mypy.nodes import CallExpr, Context, Expression, MemberExpr, MypyFile, TypeInfo
 from mypy.plugin import MethodSigContext, Plugin
-from mypy.types import FunctionLike, Instance, Type, UnionType, get_proper_type
+from mypy.subtypes import is_subtype
+from mypy.types import FunctionLike, Instance, TupleType, Type, UnionType, get_proper_type
 from runnerkit_mypy.part import Part
 from runnerkit_mypy.texts import text
 from typing_extensions import override
@@ -19,7 +20,7 @@ from runnerkit.mypy.derived import RUNNER
 from runnerkit.mypy.fits import fits, read_by_runner
 from runnerkit.mypy.names import NamesPart
 from runnerkit.mypy.origin import built_by
-from runnerkit.mypy.shapes import Thing
+from runnerkit.mypy.shapes import ANY, Thing
 
 
 class AgentsPart(Part):
@@ -79,7 +80,14 @@ class AgentsPart(Part):
         proper = get_proper_type(gives)
         if isinstance(proper, UnionType):
             return all(self._is_taken(item, act) for item in proper.items)
-        return fits(proper, act) or read_by_runner(self, proper)
+        if fits(proper, act) or read_by_runner(self, proper):
+            return True
+        return isinstance(proper, TupleType) and self._are_columns(proper) and self._is_taken(proper.items[0], act)
+
+    def _are_columns(self, answer: TupleType) -> bool:
+        """Whether the second of two items maps names to extra columns."""
+        columns = self.instance("typing.Mapping", self.instance("builtins.str") or ANY, ANY)
+        return len(answer.items) == 2 and columns is not None and is_subtype(answer.items[1], columns)
 
 
 def _is_starred(argument: Expression, call: Context) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from gymnasium import Space
 
 from runnerkit._checks.contracts import AGENT
+from runnerkit._core.answers import split_answer
 from runnerkit._core.batches import BatchReader
 from runnerkit._core.comparing import difference, exact, row_of
 from runnerkit._core.spaces import Layout, MisfitError
@@ -51,6 +52,7 @@ class AgentChecks(Checks):
 
     def _read(self, actions: object, n: int) -> list[Any]:
         """Return actions row by row, each in a form that can be compared."""
+        actions, _ = split_answer(self._actions, actions)
         columns = BatchReader(self._actions, bounded=True)(actions, n)
         batch = self._actions.present(columns)
         return [exact(row_of(batch, i)) for i in range(n)]

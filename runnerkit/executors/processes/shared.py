@@ -289,6 +289,8 @@ class SharedBlock(Block):
                 f"The rollout has come to {len(self.rewards)} steps, for which there is shared memory. Ask for fewer "
                 "steps or episodes at a time, use fewer envs, or allow more memory to this process (ulimit -v)."
             )
+        for column in self.extras.values():  # which are not shared
+            column.resize((steps, *column.shape[1:]), refcheck=False)
         # only ends of episodes are written, and the memory may have been used before
         self.terminated[self.steps :], self.truncated[self.steps :] = False, False
         self.steps = steps
