@@ -30,6 +30,7 @@ from runnerkit import Contribution, Registry, hookimpl
 from runnerkit._plugins.manager import Plugins, installed_plugins
 from runnerkit.errors import ClosedError, SpaceError
 from runnerkit.executors import ThreadsExecutor
+from runnerkit.executors.rounds import Line, Round
 from runnerkit.executors.share import SeedSchedule, Share
 from runnerkit.executors.threads import Spreading
 from runnerkit.executors.waiting import SpinQueue
@@ -441,9 +442,9 @@ class Watching(Constant):
 def may_poll(runner: AnyRunner) -> bool:
     executor = runner._parts.executor
     assert isinstance(executor, ThreadsExecutor)
-    lines = [line for helper in executor._helpers for line in (helper._calls, helper._answers)]
-    assert len({line.may_poll for line in lines}) == 1
-    return lines[0].may_poll
+    found = {executor._may_poll, *(helper.line.may_poll for helper in executor._helpers)}
+    assert len(found) == 1
+    return found.pop()
 
 
 @pytest.mark.parametrize(("cores", "polls"), [(1, False), (2, False), (3, True), (4, True)])
@@ -535,7 +536,8 @@ def helper() -> Iterator[WorkerThread]:
 def test_an_answer_that_ctrl_c_got_in_the_way_of_is_not_waited_for() -> None:
     with helper() as helped:
         helped.begin(int, "1")
-        helped._answers.take()  # and here Ctrl-C is raised, before anyone can make a note of it
+        assert helped._round is not None
+        helped._round.ended.take()  # and here Ctrl-C is raised, before anyone can make a note of it
         in_another_thread(helped.settle)
         helped.begin(int, "2")
         assert helped.answer() == 2
@@ -543,7 +545,7 @@ def test_an_answer_that_ctrl_c_got_in_the_way_of_is_not_waited_for() -> None:
 
 def test_a_call_that_ctrl_c_kept_from_being_made_is_not_waited_for() -> None:
     with helper() as helped:
-        helped._may_be_busy = True  # as it is noted, but before the call is made
+        helped.join_in(Round([helped.line], [(int, ("1",))], heads=1))  # as it is noted, but before the call is made
         in_another_thread(helped.settle)
         helped.begin(int, "2")
         assert helped.answer() == 2
@@ -556,6 +558,33 @@ def test_what_is_under_way_is_waited_for_before_the_next_call() -> None:
         threading.Timer(0.0, go_on.set).start()
         helped.begin(go_on.is_set)
         assert helped.answer() is True
+
+
+@pytest.mark.parametrize(("n", "heads"), [(1, 1), (5, 1), (5, 2), (5, 8)])
+def test_in_a_round_each_thread_wakes_the_next_and_the_last_one_that_ends_wakes_the_caller(n: int, heads: int) -> None:
+    lines: list[Line] = [SpinQueue() for _ in range(n)]
+    one = Round(lines, [(divmod, (k, k - 2)) for k in range(n)], heads=heads)
+    one.begin()
+    woken = [item for line in lines[:heads] if (item := line.take())]
+    for begun, k in woken:
+        assert one.ended.is_empty
+        begun.take_part(k)
+        woken += [item for line in lines if not line.is_empty and (item := line.take())]
+    assert [k for _, k in woken] == list(range(n))
+    assert one.ended.take() is one
+    assert [one.result(k) for k in range(n) if k != 2] == [divmod(k, k - 2) for k in range(n) if k != 2]
+    if n > 2:
+        with pytest.raises(ZeroDivisionError):
+            one.result(2)
+
+
+def test_a_round_that_was_called_off_does_not_begin() -> None:
+    lines: list[Line] = [SpinQueue(), SpinQueue()]
+    one = Round(lines, [(int, ())] * 2, heads=1)
+    one.is_off = True
+    one.take_part(0)
+    assert one.answers == [None, None]
+    assert lines[1].is_empty
 
 
 def test_neither_imports_nor_rollouts_turn_the_gil_on() -> None:

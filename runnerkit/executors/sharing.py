@@ -134,8 +134,22 @@ class SharingExecutor(Generic[WorkerT]):
         There is an answer for each share; that of one without arguments is None.
         """
         answers: list[Any] = [None] * len(calls)
-        asked: list[tuple[int, WorkerT]] = []
         faults: list[BaseException] = []
+        asked = self._ask(method, calls, faults)
+        try:
+            if calls[0] is not None:
+                answers[0] = getattr(self._own, method)(*calls[0])
+        except BaseException as fault:  # the helpers must be waited for, Ctrl-C or not
+            faults.append(fault)
+            self._own_failed(fault)
+        self._hear(asked, answers, faults)
+        if faults:
+            raise self._raised(faults, answers)
+        return answers
+
+    def _ask(self, method: str, calls: Sequence[Call], faults: list[BaseException]) -> Sequence[tuple[int, WorkerT]]:
+        """Let the helpers begin their calls; return those that do, with their places."""
+        asked: list[tuple[int, WorkerT]] = []
         for k, helper in enumerate(self._helpers, start=1):
             call = calls[k]
             if call is None:
@@ -145,20 +159,15 @@ class SharingExecutor(Generic[WorkerT]):
                 asked.append((k, helper))
             except BaseException as fault:
                 faults.append(fault)
-        try:
-            if calls[0] is not None:
-                answers[0] = getattr(self._own, method)(*calls[0])
-        except BaseException as fault:  # the helpers must be waited for, Ctrl-C or not
-            faults.append(fault)
-            self._own_failed(fault)
+        return asked
+
+    def _hear(self, asked: Sequence[tuple[int, WorkerT]], answers: list[Any], faults: list[BaseException]) -> None:
+        """Wait for what the helpers answer."""
         for k, helper in reversed(asked):  # whoever began last ends last, so that most answers are there by then
             try:
                 answers[k] = helper.answer()
             except BaseException as fault:
                 faults.append(fault)
-        if faults:
-            raise self._raised(faults, answers)
-        return answers
 
     def _raised(self, faults: Sequence[BaseException], answers: Sequence[Any]) -> BaseException:
         """Return what to raise for what shares raised while others answered."""

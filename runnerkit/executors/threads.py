@@ -15,17 +15,18 @@ from typing import Any, Final
 
 from typing_extensions import override
 
-from runnerkit._core.cores import share_out, spinners, usual_workers
+from runnerkit._core.cores import available_cores, share_out, spinners, usual_workers
 from runnerkit._core.faults import close_after
 from runnerkit._core.spaces import Rows
 from runnerkit._core.types import AnyEnv
 from runnerkit.errors import ArgumentError
 from runnerkit.executors.calls import Doing, limits_of
+from runnerkit.executors.rounds import Round
 from runnerkit.executors.share import Share
-from runnerkit.executors.sharing import SharingExecutor
+from runnerkit.executors.sharing import Call, SharingExecutor
 from runnerkit.executors.trial import WAITS
 from runnerkit.executors.waiting import has_gil
-from runnerkit.executors.worker_thread import CLOSE_S, TimedShare, WorkerThread
+from runnerkit.executors.worker_thread import CLOSE_S, TimedShare, WorkerThread, wait_for
 from runnerkit.history.block import Block
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, ExecutorReport, RunOptions
@@ -46,12 +47,12 @@ class ThreadsExecutor(SharingExecutor[WorkerThread]):
     must not share anything that one of them writes to: no class attribute or module variable that changes, and no
     library that keeps one state for the whole process, as Box2D and pygame do.
 
-    Without `workers`, each env begins with a thread of its own (up to `MOST_THREADS` threads). This is right for envs
-    that wait. If the first steps show that the envs compute, thread-safe envs move to as many threads as there are
-    cores. Other envs cannot move. Each of their steps then costs about 20 us for the change of threads: a CartPole of
-    unknown safety runs at a third to a half of the speed of `workers=2`, while a Humanoid runs as fast. For light
-    envs that compute, use "serial", pass `workers`, or say that they are thread-safe (`thread_safe=True`). Without a
-    GIL, envs of unknown safety begin in as many threads as there are cores.
+    Without `workers`, each env begins with a thread of its own (up to `MOST_THREADS` threads), and the calling thread
+    steps none. This is right for envs that wait. If the first steps show that the envs compute, thread-safe envs move
+    to as many threads as there are cores. Other envs cannot move. Each of their steps then costs about 20 us for the
+    change of threads: a CartPole of unknown safety runs at a third to half of the speed of `workers=2`, while a
+    Humanoid runs as fast. For light envs that compute, use "serial", pass `workers`, or say that they are thread-safe
+    (`thread_safe=True`). Without a GIL, envs of unknown safety begin in as many threads as there are cores.
 
     `_make_share` may be the `part` of a share whose envs are made already. Then do not call `open`, and pass `workers`.
     """
@@ -69,16 +70,26 @@ class ThreadsExecutor(SharingExecutor[WorkerThread]):
         self._spreading: Spreading | None = None
         """Finds out whether envs wait; None once that is known."""
         self._reason = self._advice = ""
-        # whoever makes the first env must know where: what it is like decides where the others will live
         self._is_free: bool = workers is None and self.workers < n_envs
         own, *others = self._places_by_core
-        super().__init__(_make_share(own[:1] if self._is_free else own))
+        super().__init__(self._first_share() if self._is_free else _make_share(own))
         self._limits: dict[int, float] = {}
+        self._may_poll: bool = False
+        self._heads: int = max(1, available_cores())  # threads that the caller wakes itself
+        self._round: Round = Round((), (), heads=0)  # the last one
         self._make_env: Callable[[int], AnyEnv] | None = None
         self._options: RunOptions
         self._left: list[WorkerThread] = []  # threads whose env was made anew elsewhere
         if not self._is_free:
             self._start([_make_share(env_indices) for env_indices in others], self.release)
+
+    def _first_share(self) -> Share:
+        """Return what the calling thread begins with, if it is not known yet where the envs will live.
+
+        Where each env is to have a thread of its own, the calling one has none. Without a GIL, what the first env is
+        like decides.
+        """
+        return Share(() if has_gil() else self._places_by_core[0][:1])
 
     def _start(self, shares: Sequence[Share], undo: Callable[[], None]) -> None:
         try:
@@ -108,7 +119,7 @@ class ThreadsExecutor(SharingExecutor[WorkerThread]):
         try:
             facts = self._own.open(make_env, options)
             if self._is_free:
-                facts += self._settle_in(make_env, is_safe=facts[0].thread_safe)
+                facts += self._settle_in(make_env, spread=not facts or facts[0].thread_safe)
             for helper in self._helpers:
                 helper.submit("open", make_env, options)
                 facts += helper.answer()
@@ -130,15 +141,18 @@ class ThreadsExecutor(SharingExecutor[WorkerThread]):
         self._own, self._is_free, self._limits, self.workers = Share(()), False, limits_of(options), self._n_envs
         self._start([TimedShare([i]) for i in range(self._n_envs)], self.release)
 
-    def _settle_in(self, make_env: Callable[[int], AnyEnv], *, is_safe: bool) -> list[EnvFacts]:
+    def _settle_in(self, make_env: Callable[[int], AnyEnv], *, spread: bool) -> list[EnvFacts]:
         """Decide where the envs will live, start the threads, and make the other envs of the calling one."""
         places = self._places_by_core
-        if has_gil() or is_safe:
+        if spread:
             places = share_out(self._n_envs, min(self._n_envs, MOST_THREADS))
             self._spreading = Spreading()
             self.workers = len(places)
+        if not self._own.env_indices:
+            self._start([Share(place) for place in places], lambda: None)  # open closes all
+            return []
         facts = self._own.open_more(make_env, places[0][1:])
-        self._start([Share(place) for place in places[1:]], lambda: None)  # open closes all
+        self._start([Share(place) for place in places[1:]], lambda: None)
         return facts
 
     def attach(self, block: Block | None, /) -> None:
@@ -167,8 +181,9 @@ class ThreadsExecutor(SharingExecutor[WorkerThread]):
 
     def let_spin(self, may: bool) -> None:
         """Let threads poll for each other, or not; with a GIL they would keep each other from working."""
+        self._may_poll = may and not has_gil()
         for helper in self._helpers:
-            helper.let_poll(may and not has_gil())
+            helper.line.may_poll = self._may_poll
 
     @override
     def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> Sequence[int]:
@@ -305,6 +320,41 @@ class ThreadsExecutor(SharingExecutor[WorkerThread]):
         for share in self._shares():
             share.env_indices = []
         self.close()
+
+    @override
+    def _ask(
+        self, method: str, calls: Sequence[Call], faults: list[BaseException]
+    ) -> Sequence[tuple[int, WorkerThread]]:
+        asked = [(k, helper) for k, helper in enumerate(self._helpers, start=1) if calls[k] is not None]
+        try:
+            todo = [(getattr(helper.share, method), calls[k] or ()) for k, helper in asked]
+            self._round = one = Round([helper.line for _, helper in asked], todo, heads=self._heads)
+            one.ended.may_poll = self._may_poll
+            for _, helper in asked:
+                helper.join_in(one)
+            one.begin()
+        except BaseException as fault:
+            faults.append(fault)
+            return ()
+        return asked
+
+    @override
+    def _hear(self, asked: Sequence[tuple[int, WorkerThread]], answers: list[Any], faults: list[BaseException]) -> None:
+        if not asked:
+            return
+        one, helpers, is_over = self._round, [helper for _, helper in asked], False
+        while not is_over:
+            try:
+                wait_for(one, helpers, self._patience)
+                is_over = True
+            except BaseException as fault:  # there is an end of the patience from now on
+                faults.append(fault)
+        for (k, helper), answer in zip(asked, one.answers, strict=True):
+            helper.leave()
+            assert answer is not None
+            answers[k], raised = answer
+            if raised is not None:
+                faults.append(raised)
 
     def _shares(self) -> list[Share]:
         return [self._own, *(helper.share for helper in self._helpers)]

@@ -83,6 +83,11 @@ class SpinQueue(Generic[T]):
         self._items.put(item)
         self._has_item = True
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is there yet."""
+        return self._items.empty()
+
     def take(self, seconds: float | None = None) -> T:
         """Return the next item as soon as it is there; raise TooLateError if it is not within so many seconds."""
         if self.may_poll:

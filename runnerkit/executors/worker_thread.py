@@ -8,25 +8,24 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from typing_extensions import override
 
 from runnerkit._core.types import AnyEnv
 from runnerkit.errors import EnvTimeoutError, RolloutError
 from runnerkit.executors.calls import Fence, GivenUpError, Phase, slice_of, timed_out
+from runnerkit.executors.rounds import Line, Round
 from runnerkit.executors.share import Share, SupportsStep
 from runnerkit.executors.waiting import Patience, SpinQueue, TooLateError
 from runnerkit.records import EnvFacts
 
-__all__ = ["CLOSE_S", "TimedShare", "WorkerThread"]
+__all__ = ["CLOSE_S", "TimedShare", "WorkerThread", "wait_for"]
 
 _SETTLE_S: Final = 5.0  # how long a call that is under way may take when the runner closes
 CLOSE_S: Final = 30.0  # how long envs may take to close
 
 _LEFT_S: Final = 1.0  # how long an env may take to close in whose place there is another one
-
-_Call: TypeAlias = "tuple[Callable[..., Any], tuple[Any, ...]] | None"
 
 
 class TimedShare(Share):
@@ -93,14 +92,14 @@ class WorkerThread:
         self._patience = patience or Patience()
         self._limits = limits or {}
         self._slice = slice_of(self._limits)
-        self._calls: SpinQueue[_Call] = SpinQueue()
-        self._answers: SpinQueue[tuple[Any, BaseException | None]] = SpinQueue()
+        self.line: Line = SpinQueue()
+        """Where the thread gets its calls."""
+        self._round: Round | None = None  # the last one, as long as it may be under way
         self._closing_faults: list[Exception] = []
         self._closes = threading.Event()
-        self._may_be_busy: bool = False
         name = f"runnerkit-envs-{share.env_indices[0]}-{share.env_indices[-1]}"
         # No bound method of the helper is in it, so that a dropped runner can be collected.
-        work = functools.partial(_work, share, self._calls, self._answers, self._closes, self._closing_faults)
+        work = functools.partial(_work, share, self.line, self._closes, self._closing_faults)
         # Context variables as the caller has them now, such as the precision of decimals and what NumPy does on
         # overflow, hold for all envs: a new thread would have the defaults.
         target = functools.partial(contextvars.copy_context().run, work)
@@ -115,10 +114,6 @@ class WorkerThread:
         """Start the thread."""
         self._thread.start()
 
-    def let_poll(self, may: bool) -> None:
-        """Say whether both sides may wait without sleeping."""
-        self._calls.may_poll = self._answers.may_poll = may
-
     def require_presence(self) -> None:
         """Raise RolloutError if the thread was left behind."""
         if self.loss is not None:
@@ -129,18 +124,16 @@ class WorkerThread:
         return self.loss
 
     def settle(self) -> None:
-        """Wait until nothing is under way: Ctrl-C may have left an answer unheard, or unkept."""
-        if self._may_be_busy and self.loss is None:
-            mark = object()
-            self._calls.put((lambda: mark, ()))
-            try:
-                while self._next_answer()[0] is not mark:
-                    pass
-            except RolloutError as fault:
-                if fault is self._lost_by():
-                    return  # whoever needs the thread will be told
-                raise
-            self._may_be_busy = False
+        """Wait until nothing is under way: Ctrl-C may have left an answer unheard, or kept a call from beginning."""
+        before = self._round
+        if before is None or self.loss is not None:
+            return
+        before.is_off = True
+        mark = Round([self.line], [(int, ())], heads=1)
+        mark.begin()
+        wait_for(mark, [self], self._patience)
+        if self.loss is None:  # else whoever needs the thread will be told
+            self._round = None
 
     def submit(self, method: str, /, *args: Any) -> None:
         """Begin a call of a method of the share."""
@@ -148,38 +141,36 @@ class WorkerThread:
 
     def begin(self, function: Callable[..., Any], *args: Any) -> None:
         """Begin a call of any function."""
-        if self._may_be_busy or self.loss is not None:
+        one = Round([self.line], [(function, args)], heads=1)
+        self.join_in(one)
+        one.begin()
+
+    def join_in(self, one: Round) -> None:
+        """Let nothing be under way but a round that is to begin; raises RolloutError if the thread was left behind."""
+        if self._round is not None or self.loss is not None:
             self.settle()
             self.require_presence()
-        self._may_be_busy = True
-        self._calls.put((function, args))
+        self._round = one
+
+    def leave(self) -> None:
+        """Note that the end of the round was heard."""
+        self._round = None
 
     def answer(self) -> Any:
         """Wait for the end of the call that was begun, and return or raise what it did."""
-        value, fault = self._next_answer()
-        self._may_be_busy = False
-        if fault is not None:
-            raise fault
-        return value
+        one = self._round
+        assert one is not None
+        wait_for(one, [self], self._patience)
+        self.leave()
+        return one.result(0)
 
-    def _next_answer(self) -> tuple[Any, BaseException | None]:
-        patience = self._patience
-        try:
-            while True:
-                if not (self._limits or patience.is_limited):
-                    return self._answers.take()
-                left = patience.left()
-                try:
-                    return self._answers.take(min(left, self._slice))
-                except TooLateError:
-                    self._require_in_time(left)
-        except EnvTimeoutError:
-            raise
-        except BaseException as fault:  # of a signal handler, as that of Ctrl-C
-            patience.lose(fault)
-            raise
+    @property
+    def slice(self) -> float | None:
+        """How many seconds may pass before it is seen whether a call takes too long; None if none can."""
+        return self._slice if self._limits or self._patience.is_limited else None
 
-    def _require_in_time(self, left: float) -> None:
+    def overdue(self, left: float) -> RolloutError | None:
+        """Leave the thread behind if its call takes longer than it may; return what is to be said of it then."""
         share = self.share
         if self._limits and isinstance(share, TimedShare):
             self.loss = share.give_up(self._limits)
@@ -190,11 +181,11 @@ class WorkerThread:
             )
         if self.loss is not None:
             self.stop()  # should it ever return, it closes its envs, and ends
-            raise self.loss
+        return self.loss
 
     def stop(self) -> None:
         """Let the thread close its envs and end, after what is under way."""
-        self._calls.put(None)
+        self.line.put(None)
 
     @property
     def name(self) -> str:
@@ -223,21 +214,37 @@ class WorkerThread:
         return self._closing_faults
 
 
+def wait_for(one: Round, helpers: Sequence[WorkerThread], patience: Patience) -> None:
+    """Wait for the end of a round of these threads. Those that take too long are left behind, which is their answer."""
+    try:
+        while (seconds := helpers[0].slice) is not None:
+            left = patience.left()
+            try:
+                one.ended.take(min(left, seconds))
+            except TooLateError:
+                late = [k for k, answer in enumerate(one.answers) if answer is None]
+                losses = [(k, loss) for k in late if (loss := helpers[k].overdue(left)) is not None]
+                for k, loss in losses:
+                    one.answers[k] = None, loss
+                if len(losses) < len(late):
+                    continue
+            return
+        one.ended.take()
+    except BaseException as fault:  # of a signal handler, as that of Ctrl-C
+        patience.lose(fault)
+        raise
+
+
 def _work(
     share: Share,
-    calls: SpinQueue[_Call],
-    answers: SpinQueue[tuple[Any, BaseException | None]],
+    line: Line,
     closes: threading.Event,
     closing_faults: list[Exception],
 ) -> None:
-    while (call := calls.take()) is not None:
-        function, args = call
-        try:
-            answer: tuple[Any, BaseException | None] = function(*args), None
-        except BaseException as fault:
-            answer = None, fault
-        answers.put(answer)
-        del call, function, args, answer  # keep nothing alive while waiting
+    while (todo := line.take()) is not None:
+        one, place = todo
+        one.take_part(place)
+        del todo, one  # keep nothing alive while waiting
     closes.set()
     try:
         share.close(watched=False)  # whoever joins this thread watches
