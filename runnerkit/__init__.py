@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from runnerkit.registry import Registry as Registry
     from runnerkit.registry import default_registry as default_registry
     from runnerkit.registry import make as make
+    from runnerkit.replaying import replay as replay
 
 _HOMES = {
     "_rollout.gym_runner": ["GymRunner"],
@@ -70,6 +71,7 @@ _HOMES = {
         "Transition",
     ],
     "registry": ["Registry", "default_registry", "make"],
+    "replaying": ["replay"],
 }
 _IMPORTING = RLock()
 """One thread at a time: of two that import a package and a module of it, CPython may give one a half of it."""

@@ -326,20 +326,29 @@ class MadeBy:
             processors, executor and history format, in this order. Their options are plain values: what JSON does not
             have is written as text.
         packages: the versions of "python", "runnerkit", "gymnasium" and "numpy".
+        env_id: the env as the runner got it, an id or `module:function`. Empty for a list, and for an own `make_env`.
+        is_function: whether `env_id` names a function.
+        seed: the seed of the run.
+        n_envs: the number of envs.
 
     """
 
     parts: tuple[PartRecord, ...] = ()
     packages: Mapping[str, str] = field(default_factory=dict)
+    env_id: str = ""
+    is_function: bool = False
+    seed: int | None = None
+    n_envs: int = 1
 
     def document(self) -> dict[str, Any]:
         """Return all of it as dicts, lists and texts, for JSON."""
-        return {"packages": dict(self.packages), "parts": [asdict(part) for part in self.parts]}
+        return {**asdict(self), "parts": [asdict(part) for part in self.parts]}
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
         """Return the record that `document` wrote."""
-        return cls(tuple(PartRecord(**part) for part in document["parts"]), dict(document["packages"]))
+        known = {name: value for name, value in document.items() if name in cls.__dataclass_fields__}
+        return cls(**{**known, "parts": tuple(PartRecord(**part) for part in document["parts"])})
 
 
 @dataclass(frozen=True, slots=True)

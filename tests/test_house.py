@@ -16,7 +16,19 @@ CORE = "runnerkit"
 # From the bottom to the top: a wing imports from itself and from those before it.
 WINGS = (
     *("_sentences", "records", "errors", "_core", "keys", "history", "_checks", "agents", "processors", "executors"),
-    *("hooks", "typing", "_plugins", "_envs", "_rollout", "registry", "evaluation", "testing", "tuning", "_cli"),
+    *(
+        "hooks",
+        "typing",
+        "_plugins",
+        "_envs",
+        "_rollout",
+        "registry",
+        "replaying",
+        "evaluation",
+        "testing",
+        "tuning",
+        "_cli",
+    ),
     "__main__",
 )
 
@@ -115,7 +127,7 @@ def test_an_upward_import_is_found(graph: dict[str, set[str]], module: str, stat
     assert upward({**graph, module: graph[module] | {target}}) == [f"{module} -> {target}"]
 
 
-HOMES = {"history", "executors", "hooks", "typing", "errors", "processors", "testing"}
+HOMES = {"history", "executors", "hooks", "typing", "errors", "processors", "replaying", "testing"}
 
 
 def private_imports(tree: ast.Module) -> list[str]:

@@ -136,6 +136,8 @@ class Blueprint:
     postprocessors: Sequence[Part[ActionPostprocessor]]
     reward_processors: Sequence[Part[RewardProcessor]]
     wrappers: Sequence[Wrapper] = ()
+    own_make_env: bool = False
+    """Whether the runner makes its envs itself."""
 
     @property
     def env_id(self) -> str:
@@ -152,7 +154,17 @@ class Blueprint:
         made = (*self.preprocessors, *self.postprocessors, *self.reward_processors, self.executor, self.history)
         env = self.env.parts(spec, self.config.all_env_options)
         records = [*env, *(wrapper.record for wrapper in self.wrappers), *(part.record for part in made)]
-        return MadeBy(tuple(_plain(record) for record in records), packages())
+        function, config = self.env.function, self.config
+        is_list = isinstance(config.env, Sequence) and not isinstance(config.env, str)
+        env_id = self.env_id if function is None else qualified_name(function)
+        return MadeBy(
+            tuple(_plain(record) for record in records),
+            packages(),
+            env_id="" if is_list or self.own_make_env else env_id,
+            is_function=function is not None,
+            seed=config.run.seed,
+            n_envs=config.n_envs,
+        )
 
     @classmethod
     def resolve(cls, plugins: Plugins, config: RunnerConfig, *, own_make_env: bool) -> Blueprint:
@@ -174,6 +186,7 @@ class Blueprint:
             postprocessors=[find_part("action_postprocessors", part, plugins) for part in config.postprocessors],
             reward_processors=[find_part("reward_processors", part, plugins) for part in config.reward_processors],
             wrappers=[find_wrapper(given) for given in config.wrappers],
+            own_make_env=own_make_env,
         )
         check_order("preprocessors", blueprint.preprocessors)
         check_order("postprocessors", blueprint.postprocessors)

@@ -29,6 +29,7 @@ PUBLIC = {
     "runnerkit.records": "The values of a rollout",
     "runnerkit.keys": "Names that carry types",
     "runnerkit.registry": "Contributions by name, and runners made of them",
+    "runnerkit.replaying": "Recorded episodes once more",
     "runnerkit.evaluation": "How good an agent is",
     "runnerkit.testing": "The conformance kit",
     "runnerkit.tuning": "Which executor is the fastest",

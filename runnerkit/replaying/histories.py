@@ -1,0 +1,224 @@
+"""All episodes of histories once more: which they are, where their parts lie, and how their envs are made."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, NamedTuple, cast
+
+from gymnasium.vector import VectorEnv
+from typing_extensions import override
+
+from runnerkit._core.faults import describe
+from runnerkit._core.types import AnyEnv, MakeEnv
+from runnerkit._core.wording import count
+from runnerkit._envs.resolve import resolve_env, seed_spaces
+from runnerkit._plugins.manager import installed_plugins
+from runnerkit._rollout.wrapping import find_wrapper, wrapped
+from runnerkit.errors import ArgumentError
+from runnerkit.executors.share import SeedSchedule
+from runnerkit.history.arrays import ArrayHistory
+from runnerkit.history.columns import ColumnHistory
+from runnerkit.history.npz import StoredRuns
+from runnerkit.keys import EnvKey
+from runnerkit.records import Episode, MadeBy
+from runnerkit.replaying.comparison import AnyEpisode, Divergence, compared, not_replayable, record_of
+
+__all__ = ["Replay", "replay"]
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a replay found.
+
+    Attributes:
+        episodes: the records of the episodes that were replayed, in order.
+        divergences: the first difference of each episode that differs.
+        left_out: the records of the episodes that could not be replayed, each with the reason.
+        unseen: how many of the episodes have only processed observations. Of these, rewards and flags were compared.
+            Histories of a runner with preprocessors need `keep_raw=True` to have the env's own.
+
+    """
+
+    episodes: tuple[Episode, ...]
+    divergences: tuple[Divergence, ...] = ()
+    left_out: tuple[tuple[Episode, str], ...] = ()
+    unseen: int = 0
+
+    @property
+    def first(self) -> Divergence | None:
+        """The first difference; None if all is the same."""
+        return next(iter(self.divergences), None)
+
+    @override
+    def __str__(self) -> str:
+        steps = sum(episode.total_length for episode in self.episodes)
+        found = f"{count(len(self.divergences), 'episode')} differ" if self.divergences else "all the same"
+        lines = [f"{count(len(self.episodes), 'episode')}, {count(steps, 'step')}: {found}."]
+        lines += map(str, self.divergences)
+        if self.unseen:
+            lines.append(
+                f"{count(self.unseen, 'episode')}: only rewards and flags were compared, as the history has no "
+                "observations from before the preprocessors (keep_raw=True)."
+            )
+        lines += [f"Left out: episode {one.episode_index} of env {one.env_index} {why}" for one, why in self.left_out]
+        return "\n".join(lines)
+
+
+def replay(
+    histories: ColumnHistory[Any, Any, Any, Any] | Iterable[object],
+    *,
+    env: str | EnvKey[Any, Any] | MakeEnv | None = None,
+    env_options: Mapping[str, Any] | None = None,
+    which: Callable[[Episode], bool] | None = None,
+) -> Replay:
+    """Make recorded episodes once more, from their seeds and env actions, and compare everything bit by bit::
+
+        replayed = runnerkit.replay(runner.rollout(agent, steps=1000))
+        replayed = runnerkit.replay(runnerkit.load("runs"))
+        print(replayed.first)
+
+    Observations, final observations, rewards and flags are compared, and infos where they were kept. Agents and
+    processors are not needed: the history has the actions as the env got them. An episode that several rollouts share
+    is replayed as a whole if all these rollouts are given.
+
+    Args:
+        histories: a history with columns, several of them, or a folder that `runnerkit.load` opened.
+        env: the env, if the histories do not know how to make it: an id, an `EnvKey`, or a function (seed) -> env.
+            They know ids, functions of modules, and wrappers of modules. With `env`, no recorded wrapper is used.
+        env_options: keyword arguments for the env, instead of the recorded ones.
+        which: says of each record whether to replay it; by default, every episode is replayed.
+
+    Raises:
+        ArgumentError: the histories have no columns, or the env cannot be made of what they know.
+
+    """
+    episodes, left_out = _whole(_parts_of(histories), which)
+    replayed: list[Episode] = []
+    divergences: list[Divergence] = []
+    unseen = 0
+    for _, some in groupby(episodes, lambda found: (found[0].made_by, found[0].record.env_index)):
+        group = list(some)
+        made = _make(group[0][0].made_by, group[0][0].record.env_index, env, env_options)
+        try:
+            for parts in group:
+                columns = [part.read() for part in parts]
+                difference = next(filter(None, compared(made, *columns)), None)
+                divergences += [] if difference is None else [difference]
+                replayed.append(record_of(columns))
+                unseen += columns[0].raw_observations is None
+        finally:
+            made.close()
+    return Replay(tuple(replayed), tuple(divergences), tuple(left_out), unseen)
+
+
+# ---- whose episodes
+
+
+class _Part(NamedTuple):
+    """An episode, or its part in one rollout, which may have to be read first."""
+
+    made_by: MadeBy
+    record: Episode
+    read: Callable[[], AnyEpisode]
+
+
+def _parts_of(histories: object) -> Iterator[_Part]:
+    if isinstance(histories, StoredRuns):
+        for k, (record, made_by) in enumerate(zip(histories.episodes, histories.made_by, strict=True)):
+            yield _Part(made_by, record, functools.partial(_read, histories, k))
+        return
+    if not isinstance(histories, Iterable):
+        histories = [histories]
+    for history in histories:
+        if not isinstance(history, ColumnHistory):
+            raise ArgumentError(
+                f"replay needs histories with columns, as 'arrays', 'torch' and 'npz' make them, not {history!r:.80}."
+            )
+        for block, i in history.parts():
+            for episode in ArrayHistory[Any, Any](block, i, len(history)).split():
+                yield _Part(history.made_by, episode.record, functools.partial(_itself, episode))
+
+
+def _read(runs: StoredRuns, k: int) -> AnyEpisode:
+    return runs[k].split()[0]
+
+
+def _itself(episode: AnyEpisode) -> AnyEpisode:
+    return episode
+
+
+def _whole(
+    parts: Iterable[_Part], which: Callable[[Episode], bool] | None
+) -> tuple[list[list[_Part]], list[tuple[Episode, str]]]:
+    """Join the parts of each episode; return whole episodes, runner by runner and env by env, and what is left out."""
+    whole: list[tuple[tuple[int, int, int], list[_Part]]] = []
+    going: dict[tuple[int, int, int], list[_Part]] = {}
+    left_out: list[tuple[Episode, str]] = []
+    runners: list[MadeBy] = []
+    for part in parts:
+        record = part.record
+        if which is not None and not which(record):
+            continue
+        if part.made_by not in runners:
+            runners.append(part.made_by)
+        key = runners.index(part.made_by), record.env_index, record.episode_index
+        begun = going.get(key, [])
+        if record.continued and sum(one.record.length for one in begun) == record.steps_before:
+            begun.append(part)
+        elif why := not_replayable(record):
+            left_out.append((record, why))
+        else:
+            going[key] = [part]
+            whole.append((key, going[key]))
+    return [found for _, found in sorted(whole, key=lambda entry: entry[0])], left_out
+
+
+# ---- the env
+
+
+def _make(made_by: MadeBy, i: int, env: object, env_options: Mapping[str, Any] | None) -> AnyEnv:
+    """Make env i as the runner did."""
+    options = _options_of(made_by) if env_options is None and env is None else env_options or {}
+    make = resolve_env(cast(Any, env or _recorded_env(made_by)), installed_plugins(), options, made_by.n_envs).make
+    if env is None:
+        names = [(part.name, dict(part.options)) for part in made_by.parts if part.kind == "wrapper"]
+        make = wrapped(make, [find_wrapper(name) for name in names])
+    seed = None if made_by.seed is None else SeedSchedule(made_by.seed).env_seed(i)
+    made = make(seed, i)
+    if isinstance(made, VectorEnv):
+        made.close()
+        raise ArgumentError(
+            "The histories were recorded with a vector env, which has no single envs to replay them in. Pass env=, a "
+            "function (seed) -> env that makes one that does the same."
+        )
+    if seed is not None:
+        seed_spaces(made, seed)
+    return made
+
+
+def _options_of(made_by: MadeBy) -> Mapping[str, Any]:
+    by_kind = {part.kind: part.options for part in made_by.parts}
+    return by_kind.get("env factory", by_kind.get("env", {}))
+
+
+def _recorded_env(made_by: MadeBy) -> str | MakeEnv:
+    """Return the id, or the function, that the runner got as its env."""
+    if not made_by.env_id:
+        raise ArgumentError("The histories do not know how their envs were made. Pass env=, as the runner got it.")
+    if not made_by.is_function:
+        return made_by.env_id
+    module, _, path = made_by.env_id.partition(":")
+    try:
+        function: Any = importlib.import_module(module)
+        for name in path.split("."):
+            function = getattr(function, name)
+    except (ImportError, AttributeError) as error:
+        raise ArgumentError(
+            f"The envs were made by {made_by.env_id}, which cannot be imported: {describe(error)}. "
+            "Pass env=, a function (seed) -> env that does the same."
+        ) from error
+    return cast(MakeEnv, function)

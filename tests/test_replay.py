@@ -1,0 +1,207 @@
+"""Replay: recorded episodes once more, compared bit by bit, and the first difference named."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from typing_extensions import override
+
+import runnerkit
+from runnerkit.errors import ArgumentError
+from runnerkit.history import ArrayHistory
+from runnerkit.testing import SPACES, SampleEnv
+from runnerkit.typing import AnyEnv
+
+
+def make_nested(seed: int | None = None) -> AnyEnv:
+    return SampleEnv(SPACES["nested"], SPACES["Dict"])
+
+
+def make_vector(seed: int | None = None, n_envs: int = 1) -> Any:
+    return gymnasium.make_vec("CartPole-v1", n_envs, vectorization_mode="sync")
+
+
+def record(env: Any, rollouts: int = 2, steps: int = 15, **options: Any) -> list[ArrayHistory[Any, Any]]:
+    given: Any = {"n_envs": 3, "seed": 4, **options}
+    with runnerkit.make(env, **given) as runner:
+        agent = runnerkit.RandomAgent(runner.action_space, seed=0)
+        return [history for _ in range(rollouts) for history in runner.rollout(agent, steps=steps)]
+
+
+PROCESSED: Any = {"preprocessors": ["normalize"], "postprocessors": ["rescale"], "keep_raw": True}
+
+
+@pytest.mark.parametrize(
+    ("executor", "env", "options", "unseen"),
+    [
+        ("threads", "CartPole-v1", {}, False),
+        ("serial", "Pendulum-v1", PROCESSED, False),
+        ("serial", "Pendulum-v1", {"preprocessors": ["normalize"], "env_options": {"g": 3.0}}, True),
+        ("serial", "CartPole-v1", {"wrappers": [("gymnasium.wrappers:TimeLimit", {"max_episode_steps": 5})]}, False),
+        ("serial", make_nested, {"keep_infos": True}, False),
+        ("processes", make_nested, {"keep_infos": True}, False),
+    ],
+    ids=["CartPole", "processed, raw kept", "processed", "wrapped", "nested, with infos", "nested, in processes"],
+)
+def test_episodes_are_the_same_once_more_over_all_their_rollouts(
+    executor: str, env: Any, options: dict[str, Any], unseen: bool
+) -> None:
+    histories = record(env, executor=executor, **options)
+    replayed = runnerkit.replay(histories)
+    assert replayed.first is None
+    records = [episode for history in histories for episode in history.episodes]
+    assert sum(episode.length for episode in replayed.episodes) == sum(episode.length for episode in records) == 90
+    assert {(e.env_index, e.episode_index) for e in replayed.episodes} == {
+        (e.env_index, e.episode_index) for e in records
+    }
+    assert not replayed.left_out
+    assert replayed.unseen == (len(replayed.episodes) if unseen else 0)
+
+
+class Changing(gymnasium.Env[Any, Any]):
+    """Changes one thing in its third step, when told so."""
+
+    changes: str = ""
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Dict(a=spaces.Box(-1.0, 1.0, (2, 2)), b=spaces.Discrete(9))
+        self.action_space = spaces.Discrete(2)
+
+    @override
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.t = 0
+        if type(self).changes == "reset":
+            raise OSError("broken")
+        return self._observed(), {}
+
+    def _observed(self) -> Any:
+        a = np.full((2, 2), self.t / 10, np.float32)
+        if self._is("observation"):
+            a[1, 0] = -0.0 if self.t == 0 else 0.5
+        return {"a": a, "b": self.t + self._is("leaf")}
+
+    def _is(self, change: str) -> bool:
+        return type(self).changes == change and self.t == 3
+
+    @override
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.t += 1
+        if self._is("raises"):
+            raise OSError("broken")
+        reward = float("nan") if self.t == 2 else 1.0 - self._is("reward")
+        terminated, truncated = self.t == 6 or self._is("terminated"), self._is("truncated")
+        return self._observed(), reward, terminated, truncated, {"t": self.t + self._is("info")}
+
+
+@pytest.mark.parametrize(
+    ("change", "step", "field", "recorded", "replayed"),
+    [
+        ("observation", 2, "observation['a'][1][0]", float(np.float32(0.3)), 0.5),
+        ("leaf", 2, "observation['b']", 3, 4),
+        ("reward", 2, "reward", 1.0, 0.0),
+        ("terminated", 2, "terminated", False, True),
+        ("truncated", 2, "truncated", False, True),
+        ("info", 2, "info", {"t": 3}, {"t": 4}),
+        ("raises", 2, "error", None, "OSError: broken"),
+        ("reset", None, "error", None, "OSError: broken"),
+    ],
+)
+def test_the_first_difference_is_named(
+    change: str, step: int | None, field: str, recorded: object, replayed: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    histories = record(lambda seed: Changing(), 1, 6, n_envs=1, keep_infos=True)
+    monkeypatch.setattr(Changing, "changes", change)
+    found = runnerkit.replay(histories, env=lambda seed: Changing()).first
+    assert found is not None
+    assert (found.step, found.field, found.recorded, found.replayed) == (step, field, recorded, replayed)
+    assert (found.episode.env_index, found.episode.episode_index) == (0, 0)
+    where = "in its reset" if step is None else "in step 2"
+    assert f"(seed {found.episode.seed}) differs {where}: {field} was {recorded!r}, and is {replayed!r}" in str(found)
+
+
+def test_a_bit_that_compares_as_equal_is_a_difference_and_a_final_observation_is_called_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    histories = record(lambda seed: Changing(), 1, 6, n_envs=1)
+    observed = Changing._observed
+
+    def signed(self: Changing) -> Any:
+        found = observed(self)
+        return {**found, "a": found["a"] * np.float32(-1 if self.t == 0 else 1), "b": found["b"] + (self.t == 6)}
+
+    monkeypatch.setattr(Changing, "_observed", signed)
+    found = runnerkit.replay(histories, env=lambda seed: Changing()).first
+    assert found is not None
+    assert (found.step, found.field, repr(found.recorded), repr(found.replayed)) == (
+        None, "observation['a'][0][0]", "0.0", "-0.0",
+    )  # fmt: skip
+    monkeypatch.setattr(
+        Changing, "_observed", lambda self: {**observed(self), "b": observed(self)["b"] + (self.t == 6)}
+    )
+    found = runnerkit.replay(histories, env=lambda seed: Changing()).first
+    assert found is not None
+    assert (found.step, found.field, found.recorded, found.replayed) == (5, "final observation['b']", 6, 7)
+
+
+class Global(SampleEnv):
+    """Draws from the global generator."""
+
+    @override
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        observation, _, terminated, truncated, info = super().step(action)
+        return observation, random.random(), terminated, truncated, info
+
+
+def test_an_env_that_is_no_function_of_its_seed_differs_in_each_episode() -> None:
+    histories = record(lambda seed: Global(spaces.Discrete(3), spaces.Discrete(3)), 1)
+    replayed = runnerkit.replay(histories, env=lambda seed: Global(spaces.Discrete(3), spaces.Discrete(3)))
+    assert {divergence.field for divergence in replayed.divergences} == {"reward"}
+    assert len(replayed.divergences) == len(replayed.episodes) > 3
+    assert f"{len(replayed.episodes)} episodes differ" in str(replayed)
+
+
+def test_what_cannot_be_replayed_is_left_out_with_the_reason() -> None:
+    first, second = np.array_split(np.array(record("Pendulum-v1", steps=150, n_envs=1), object), 2)
+    replayed = runnerkit.replay(second.tolist())
+    assert [(episode.episode_index, why[:26]) for episode, why in replayed.left_out] == [
+        (0, "began in an earlier rollou")
+    ]
+    assert [episode.episode_index for episode in replayed.episodes] == [1]
+    assert not runnerkit.replay([*first, *second], which=lambda episode: episode.episode_index == 5).episodes
+    unseeded = record("CartPole-v1", 1, schedule=lambda i, k: runnerkit.EpisodeStart())
+    assert all("has no seed" in why for _, why in runnerkit.replay(unseeded).left_out)
+
+
+@pytest.mark.parametrize(
+    ("histories", "options", "said"),
+    [
+        (lambda: record(lambda seed: make_nested()), {}, "Pass env=, a function"),
+        (lambda: record([make_nested, make_nested], n_envs=2), {}, "Pass env=, as the runner got it"),
+        (lambda: record(make_vector), {}, "recorded with a vector env"),
+        (lambda: record("CartPole-v1"), {"env": "Pendulum-v1"}, "The env has other spaces"),
+        (lambda: record("CartPole-v1", history="transitions"), {}, "replay needs histories with columns"),
+    ],
+)
+def test_what_the_histories_do_not_know_is_asked_for(
+    histories: Callable[[], Any], options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ArgumentError, match=said):
+        runnerkit.replay(histories(), **options)
+
+
+def test_a_folder_is_replayed_in_which_several_runs_wrote(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        record("CartPole-v1", seed=seed, history=("npz", {"path": tmp_path / "runs"}))
+    runs = runnerkit.load(tmp_path / "runs")
+    replayed = runnerkit.replay(runs)
+    assert replayed.first is None
+    assert sum(episode.length for episode in replayed.episodes) == 180
+    assert {seed.made_by.seed for seed in runs} == {0, 1}
