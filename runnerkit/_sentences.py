@@ -57,9 +57,15 @@ def unknown_option(name: str, known: Sequence[str]) -> str:
     return f"A runner has no option {name!r}.{way_out}"
 
 
+_OF_RUNNERS = frozenset({"workers", "isolate", "thread_safe"})
+"""Options of a runner that look like those of one of its parts."""
+
+
 def unknown_part_option(what: str, name: str, known: Sequence[str]) -> str:
     """Say that a part has no such option; `what` is "history format 'parquet'"."""
     there = f" Its options: {', '.join(known)}." if known else " It has no options."
+    if name in _OF_RUNNERS:
+        there = f" It is an option of the runner itself: make(..., {name}=...)."
     return f"{_capital(what)} has no option {name!r}.{did_you_mean(name, known)}{there}"
 
 

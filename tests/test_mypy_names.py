@@ -17,6 +17,7 @@ from runnerkit_mypy.config import Config, ConfigError
 from runnerkit._plugins import offers as plugins
 from runnerkit._plugins.manager import Plugins
 from runnerkit.errors import UnknownNameError
+from runnerkit.mypy import names as mypy_names
 from runnerkit.mypy.names import BUILTIN, KINDS, Names, find_names
 
 SKIPPED = ("gymnasium.*", "numpy.*", "pluggy.*", "torch.*")  # which names do not need
@@ -45,10 +46,61 @@ def known(kind: str, *others: str) -> str:
     return f"Known: {', '.join(sorted({*others, *entry_points(group=f'runnerkit.{kind}').names}))}."
 
 
-NAMED = ("arrays", "feather", "minari", "mine", "npz", "torch", "transitions")
+PARTS = """
+import os
+from collections.abc import Sequence
+from typing import Any, Literal, TypedDict, overload
+from typing_extensions import Unpack
+from runnerkit.executors import MakeExecutor, SerialExecutor
+from runnerkit.history.arrays import ArrayFormat
+from runnerkit.typing import AnyEnv
+
+class More(TypedDict, total=False):
+    label: str
+class Columns(ArrayFormat):
+    def __init__(
+        self, compression: Literal["zstd", "none"] | None = None, *, level: int | None = None,
+        path: str | os.PathLike[str] = "", widths: Sequence[float] = (), _hidden: int = 0, **more: Unpack[More],
+    ) -> None: ...
+class Stack:
+    def __init__(self, k: int) -> None: ...
+class Either:
+    @overload
+    def __init__(self, *, low: int) -> None: ...
+    @overload
+    def __init__(self, *, high: str) -> None: ...
+    def __init__(self, **bounds: int | str) -> None: ...
+class AnyOptions:
+    def __init__(self, *args: object, **options: object) -> None: ...
+class Slow(SerialExecutor):
+    def __init__(self, n_envs: int, workers: int | None = None, *, pause: float = 0.0) -> None: ...
+def open_stack(*, k: int = 4) -> Stack:
+    return Stack(k)
+def slow_by_url(url: str = "") -> MakeExecutor:
+    return Slow
+def slow() -> MakeExecutor:
+    return Slow
+def make_lake(env_id: str, /, *, seed: int | None, size: int = 4, n_envs: int = 1) -> AnyEnv:
+    raise NotImplementedError
+"""
+PARTS_POINTS = {
+    "runnerkit.history_formats": {"columns": "third_parts:Columns"},
+    "runnerkit.reward_processors": {
+        "stack": "third_parts:Stack",
+        "open-stack": "third_parts:open_stack",
+        "either": "third_parts:Either",
+        "any-options": "third_parts:AnyOptions",
+    },
+    "runnerkit.executors": {"slow": "third_parts:Slow", "slow-url": "third_parts:slow_by_url", "s": "third_parts:slow"},
+    "runnerkit.env_factories": {"lake": "third_parts:make_lake"},
+}
+OF_COLUMNS = "Its options: compression, label, level, path, widths.  [runnerkit-option]"
+
+NAMED = ("arrays", "columns", "feather", "minari", "mine", "npz", "torch", "transitions")
 FORMATS = f"{known('history_formats', *NAMED)}  [runnerkit-name]"
-FAMILIES = known("env_factories", "atari", "vector")
-EXECUTORS = "Known: auto, processes, serial, threads.  [runnerkit-name]"
+FAMILIES = known("env_factories", "atari", "lake", "vector")
+BUILT_IN_EXECUTORS = "Known: auto, processes, serial, threads.  [runnerkit-name]"
+EXECUTORS = BUILT_IN_EXECUTORS.replace("serial", "s, serial, slow, slow-url")
 PREPROCESSORS = (
     "Known: flatten, frame-stack, last-action, normalize, scale-image, symlog, time-aware.  [runnerkit-name]"
 )
@@ -134,6 +186,73 @@ FAULTY = {
             "2: Agent GymRunner has no method act(observations). Give it one.  [runnerkit-contract]",
         ],
     ),
+    "names_with_options": (
+        "import runnerkit\n"
+        'runnerkit.make("x", history=("fether", {"path": 1}))\n'
+        'runnerkit.make("x", history=runnerkit.use("fether"))\n'
+        'runnerkit.make("x", history="some-kit/feather")',
+        [
+            f"2: {MISSPELT}",
+            f"3: {MISSPELT}",
+            f"4: No history format is called 'some-kit/feather'. Did you mean 'feather'? {FORMATS}",
+            f"4: {by_hand('history_formats', 'some-kit/feather')}",
+        ],
+    ),
+    "options": (
+        """import runnerkit
+from typing import Any
+from runnerkit import HistoryKey, make, use
+from runnerkit.history.arrays import ArrayHistory
+KEY: HistoryKey[ArrayHistory[Any, Any]] = HistoryKey("columns")
+make("x", history=("npz", {"pth": "runs"}))
+make("x", history=("npz", {"path": 3}))
+use("columns", compression=3)
+use("columns", compression="zst")
+use(KEY, levl=3, label="x")
+runnerkit.Registry().build("x", history=("columns", dict(widths=["a"])))
+make("x", reward_processors=[use("stack"), ("stack", {"k": "4"}), "stack"])
+make("x", preprocessors=[
+    ("frame-stack",
+     {"kk": 4})], reward_processors=[
+    use("either", low="x"),
+    use("open-stack", n=1),
+])
+make("x", reward_processors=[use("clip", lo=1.0)])
+make("x", executor=use("slow", paus=1))
+make("x", executor=("slow-url", {"rl": "x"}))
+make("x", executor=use("threads", workers=2))
+make("lake:x", env_options={"sise": 8})
+make("lake:x", env_options={"size": "8"})
+def sized(seed: int | None, size: int = 4) -> Any: ...
+make(sized, env_options={"siz": 8})
+""",
+        [
+            "6: History format 'npz' has no option 'pth'. Did you mean 'path'? Its options: path.  [runnerkit-option]",
+            "7: History format 'npz': option 'path' expects str | PathLike[str] | None, not 3.  [runnerkit-option]",
+            "8: History format 'columns': option 'compression' expects Literal['zstd', 'none'] | None, not 3.  "
+            "[runnerkit-option]",
+            "9: History format 'columns': option 'compression' expects Literal['zstd', 'none'] | None, not 'zst'.  "
+            "[runnerkit-option]",
+            f"10: History format 'columns' has no option 'levl'. Did you mean 'level'? {OF_COLUMNS}",
+            "11: History format 'columns': option 'widths' expects Sequence[float], not list[str].  [runnerkit-option]",
+            "12: Reward processor 'stack' needs the option 'k' (int). Pass it, as use(NAME, k=...) does.  "
+            "[runnerkit-option]",
+            "12: Reward processor 'stack': option 'k' expects int, not '4'.  [runnerkit-option]",
+            "15: Preprocessor 'frame-stack' has no option 'kk'. Did you mean 'k'? Its options: k, padding.  "
+            "[runnerkit-option]",
+            "16: Reward processor 'either': option 'low' expects int, not 'x'.  [runnerkit-option]",
+            "17: Reward processor 'open-stack' has no option 'n'. Its options: k.  [runnerkit-option]",
+            "19: Reward processor 'clip' has no option 'lo'. Did you mean 'low'? Its options: high, low.  "
+            "[runnerkit-option]",
+            "20: Executor 'slow' has no option 'paus'. Did you mean 'pause'? Its options: pause.  [runnerkit-option]",
+            "21: Executor 'slow-url' has no option 'rl'. Did you mean 'url'? Its options: url.  [runnerkit-option]",
+            "22: Executor 'threads' has no option 'workers'. It is an option of the runner itself: make(..., "
+            "workers=...).  [runnerkit-option]",
+            "23: Env factory 'lake' has no option 'sise'. Did you mean 'size'? Its options: size.  [runnerkit-option]",
+            "24: Env factory 'lake': option 'size' expects int, not '8'.  [runnerkit-option]",
+            "26: Env factory 'sized' has no option 'siz'. Did you mean 'size'? Its options: size.  [runnerkit-option]",
+        ],
+    ),
     "no_plugins": (
         'from runnerkit import GymRunner\nGymRunner("x", history="fether", plugins=None)',
         [f"2: {MISSPELT}"],
@@ -199,6 +318,49 @@ SILENT = {
         'import runnerkit\nfor history in runnerkit.make("x", history="feather").rollout(runnerkit.RandomAgent(1)):\n'
         "    history.rows + 1"
     ),
+    "right_options": """
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypedDict, assert_type
+from runnerkit import GymRunner, HistoryKey, Registry, make, use
+from runnerkit.history.arrays import ArrayHistory
+from runnerkit.typing import AnyEnv
+KEY: HistoryKey[ArrayHistory[Any, Any]] = HistoryKey("columns")
+NAME: Final = "columns"
+class Some(TypedDict, total=False):
+    level: int
+    nowhere: int
+def sized(seed: int | None, size: int = 4, env_index: int = 0) -> AnyEnv: ...
+def f(some: Some, d: dict[str, object], m: Mapping[str, Any], a: Any, make_env: Callable[[int | None], AnyEnv]) -> None:
+    for options in (some, d, m, a, {**d}):
+        make("x", history=("columns", options))
+        make("x", history=use("columns", **options))
+    make("x", history=("columns", {str(a): 3}))
+    make("x", history=use("columns", level=a))
+    make("x", history=use("columns", **some), reward_processors=[use("stack", **d)])
+    make(make_env, env_options={"size": 3})
+    make(a, env_options={"size": 3})
+    use(str(a), anything=1)
+def by_hand(registry: Registry, plugin: object) -> None:
+    registry.build("x", history=use("columns", mine=3), reward_processors=["stack"])
+    registry.register(plugin)
+make("x", history=("npz", {}))
+make("x", history=use("npz", path=Path("runs")))
+make("x", history=use(KEY, level=True, compression="zstd", label="x"))
+make("x", history=use(NAME, widths=[1, 2]))
+make("x", history="runnerkit-Parts/columns")
+make("x", history=use("runnerkit_parts/columns", level=3))
+make("x", history="runnerkit/npz", preprocessors=("runnerkit/flatten",))
+make("x", reward_processors=[use("stack", k=4), use("either", low=1), use("either", high="x"), use("any-options", z=3)])
+make("x", executor=use("slow", pause=1))
+make("x", executor=use("s", pause=1))
+make("lake:x", env_options={"size": 8, "n_envs": 3})
+make("vector:x", env_options={"anything": 8})
+make("CartPole-v1", env_options={"sutton_barto_reward": True})
+make(sized, env_options={"size": 8, "env_index": 3})
+make([sized, lambda seed: sized(seed)], env_options={"size": 8})
+assert_type(make("x", history=("npz", {"path": "x"})), GymRunner[Any, Any, ArrayHistory[Any, Any]])
+""",
     "formats": 'from runnerkit import HistoryKey\nclass MyHistory: ...\nMINE: HistoryKey[MyHistory] = HistoryKey("m")',
 }
 
@@ -211,6 +373,8 @@ def messages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     project.configure(SKIPPED, NAMES_TABLE)
     project.write_installed("third_arrow", ARROW)
     project.install("runnerkit-feather", ARROW_POINTS)
+    project.write_installed("third_parts", PARTS)
+    project.install("runnerkit-parts", PARTS_POINTS)
     for name, (source, _) in FAULTY.items():
         project.write(name, source)
     for name, source in SILENT.items():
@@ -238,7 +402,7 @@ def test_the_cache_follows_what_is_installed(tmp_path: Path) -> None:
         "reveal_type(runner)\n"
         'runnerkit.make("x", executor="seral")\n',
     )
-    executor = f"4: No executor is called 'seral'. Did you mean 'serial'? {EXECUTORS}"
+    executor = f"4: No executor is called 'seral'. Did you mean 'serial'? {BUILT_IN_EXECUTORS}"
     unknown, note, revealed, seral = project.check()["case"]
     assert unknown.startswith("2: No history format is called 'feather'.")
     assert note == f"2: {by_hand('history_formats', 'feather')}"
@@ -267,7 +431,9 @@ def test_what_is_built_in_is_what_runnerkit_offers() -> None:
     assert dict(plugins.KINDS) == dict(KINDS)
     built_in = Plugins()
     for kind in plugins.KINDS:
-        assert built_in.offers(kind).keys() == BUILTIN[kind].keys()
+        made = mypy_names.FORMATS if kind == "history_formats" else BUILTIN[kind]
+        assert {name: offer.contribution.make for name, offer in built_in.offers(kind).items()} == made
+        assert made.keys() == BUILTIN[kind].keys()
 
 
 def test_the_message_is_that_of_the_run_time(messages: dict[str, list[str]]) -> None:
@@ -334,7 +500,7 @@ def test_other_kinds_are_checked_and_the_package_is_named_once(tmp_path: Path) -
     assert project.check()["case"] == [
         "2: note: The history format 'xyzzy' is not checked, since runnerkit-undeclared may offer it by a "
         'hook. It can declare its names under [project.entry-points."runnerkit.history_formats"].',
-        f"4: No executor is called 'seral'. Did you mean 'serial'? {EXECUTORS}",
+        f"4: No executor is called 'seral'. Did you mean 'serial'? {BUILT_IN_EXECUTORS}",
     ]
 
 

@@ -78,6 +78,10 @@ def make_lake(env_id: str, /, *, seed: int | None, size: int = 4, n_envs: int = 
     return ScriptedEnv(length=size)
 
 
+def sized(seed: int | None, size: int = 4) -> AnyEnv:
+    return ScriptedEnv(length=size)
+
+
 def slow_by_function(url: str = "") -> MakeExecutor:
     def make(n_envs: int, workers: int | None, /) -> Executor:
         return Slow(n_envs, workers, pause=len(url))
@@ -181,7 +185,7 @@ def build_with(**given: Any) -> Callable[[Registry], object]:
             build_with(history=use("columns", levl=3)),
             "History format 'columns' of plugin Mine has no option 'levl'. Did you mean 'level'? Its options:",
         ),
-        (build_with(history=use("arrays", x=3)), "History format 'arrays' of runnerkit "),
+        (build_with(history=use("arrays", x=3)), "'arrays' of runnerkit "),  # type: ignore[runnerkit-option]
         (build_with(history=use("columns", level="3")), "option 'level' expects int | None, not '3'."),
         (build_with(history=use("columns", compression="zst")), "expects Literal['zstd', 'none'] | None, not 'zst'."),
         (build_with(history=use("columns", folder="here")), "option 'folder' expects Path, not 'here'."),
@@ -198,8 +202,14 @@ def build_with(**given: Any) -> Callable[[Registry], object]:
         (build_with(env=use("lake:Small", size=3)), "The options of an env go into env_options={...}, not beside"),
         (build_with(reward_processors=[None]), "a name, or a function (rewards) -> rewards, not None."),
         (build_with(executor=use("slow", n_envs=3)), "Executor 'slow' of plugin Mine has no option 'n_envs'."),
-        (build_with(executor=use("serial", isolate=True), isolate=True), "executor='serial' steps envs in it."),
+        (
+            build_with(executor=use("serial", isolate=True), isolate=True),  # type: ignore[runnerkit-option]
+            "executor='serial' steps envs in it.",
+        ),
         (build_with(env="lake:Small", env_options={"sise": 3}), "lake' of plugin Mine has no option 'sise'."),
+        (build_with(env=sized, env_options={"sise": 3}), "Env factory 'sized' has no option 'sise'. Did you mean"),
+        (build_with(env=[sized], env_options={"size": "3"}), "factory 'sized': option 'size' expects int, not '3'."),
+        (build_with(executor=use("slow", workers=1)), "It is an option of the runner itself: make(..., workers=...)."),
         (build_with(env="lake:Small", env_options={"size": "3"}), "option 'size' expects int, not '3'."),
     ],
 )  # fmt: skip
@@ -337,5 +347,6 @@ def test_use_keeps_the_type_of_a_key() -> None:
             runnerkit.make("CartPole-v1", history=use(COLUMNS, level=3)),
             runnerkit.GymRunner[Any, Any, ArrayHistory[Any, Any]],
         )
-        assert_type(runnerkit.make("CartPole-v1", history=("x", {"a": 1})), runnerkit.GymRunner[Any, Any, object])
-        assert_type(runnerkit.make("CartPole-v1", history=use("x")), runnerkit.GymRunner[Any, Any, object])
+        name = "x"  # not the literal itself, of which mypy would say that there is no such format
+        assert_type(runnerkit.make("CartPole-v1", history=(name, {"a": 1})), runnerkit.GymRunner[Any, Any, object])
+        assert_type(runnerkit.make("CartPole-v1", history=use(name)), runnerkit.GymRunner[Any, Any, object])

@@ -107,7 +107,8 @@ def _by_function(env: MakeEnv, options: Mapping[str, Any], n_envs: int) -> EnvMa
             f"The first argument of an env factory is the seed, but {own_name(env)} calls it {first}. "
             f"Write it as {own_name(env)}(seed, {first})."
         )
-    return told(env, options, n_envs)
+    chosen = options_of_called("env_factories", env).checked(f"env factory {own_name(env)!r}", options, complete=False)
+    return told(env, chosen, n_envs)
 
 
 def told(make_env: Callable[..., AnyEnv | AnyVectorEnv], options: Mapping[str, Any], n_envs: int) -> EnvMaker:

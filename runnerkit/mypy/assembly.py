@@ -25,6 +25,7 @@ from mypy.types import CallableType, FunctionLike, Instance, Type, UnionType, ge
 from runnerkit_mypy.part import Part
 from typing_extensions import override
 
+from runnerkit.mypy.asked import asked
 from runnerkit.mypy.batches import batches_of
 from runnerkit.mypy.calls import Call, Fault, Value, permissive
 from runnerkit.mypy.chains import Chains, Link, misfits_after_env, misfits_before_env, sink_of, source_of
@@ -35,6 +36,7 @@ from runnerkit.mypy.lookups import Lookups
 from runnerkit.mypy.names import NamesPart
 from runnerkit.mypy.options import faults_of_options
 from runnerkit.mypy.origin import MAKE
+from runnerkit.mypy.part_options import PartOptions
 from runnerkit.mypy.shapes import ANY
 
 _REGISTRY: Final = "runnerkit.registry.Registry"
@@ -65,6 +67,7 @@ class AssemblyPart(Part):
         self._names = names.names
         self._chains = Chains(self, names.names)
         self._lookups = Lookups(names)
+        self._options = PartOptions(self, names)
         # mypy asks once per overload of a call; when it comes to one again, it checks the call anew.
         self._call: Context | None = None
         self._overloads: set[CallableType] = set()
@@ -131,7 +134,9 @@ class AssemblyPart(Part):
         call = Call(context, _POSITIONAL[what], api)
         env = call.value(_POSITIONAL[what][0])
         obs, act = (ANY, ANY) if env is None else batches_of(self, env.type)
-        faults = list(self._lookups.faults(context, call, env, getattr(api, "tree", None), api))
+        file = getattr(api, "tree", None)
+        faults = list(self._lookups.faults(context, call, env, file, api))
+        faults += self._options.faults(call, env, api, only_built_in=not self._lookups.are_seen(context, call, file))
         faults += faults_of_options(self, call, api.options)
         pre, found = self._chains.links(call, "preprocessors", api)
         faults += found
@@ -141,10 +146,10 @@ class AssemblyPart(Part):
         faults += misfits_after_env(pre or [], obs, api) + misfits_before_env(post or [], act, api)
         faults += self._format_faults(call.value("history"), api)
         if not call.is_whole:
-            return Finding(faults, history=self._histories(call, ANY, ANY, faults))
+            return Finding(faults, history=self._histories(call, ANY, ANY, faults, api))
         obs = obs if pre == [] else pre[-1].gives if pre else ANY
         act = act if post == [] else post[0].taken if post else ANY
-        finding = Finding(faults, obs, act, self._histories(call, obs, act, faults))
+        finding = Finding(faults, obs, act, self._histories(call, obs, act, faults, api))
         if not finding.breaks_contract:
             faults += self._misdeclared(context, call, made, finding, (pre, post), api)
         return finding
@@ -180,15 +185,18 @@ class AssemblyPart(Part):
         message = fault_of_format(self, history.type, api)
         return [Fault(history.where, message)] if message else []
 
-    def _histories(self, call: Call, obs: Type, act: Type, faults: list[Fault]) -> Type | None:
+    def _histories(
+        self, call: Call, obs: Type, act: Type, faults: list[Fault], api: CheckerPluginInterface
+    ) -> Type | None:
         """Return the type of the histories, or None where it is what mypy makes of the call by itself."""
         history = call.value("history")
+        found = asked(history, api) if history is not None else None
         if history is not None and (
             any(fault.where is history.where for fault in faults)
             or isinstance(get_proper_type(history.type), UnionType)  # of which mypy would take one
         ):
             return ANY
-        name = history.literal if history else "arrays" if call.is_whole else None
+        name = found.name if found else "arrays" if history is None and call.is_whole else None
         return None if name is None else histories_of(self, self._names, name, obs, act)
 
 

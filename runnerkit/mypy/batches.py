@@ -17,7 +17,7 @@ _ARRAY: Final = "numpy.ndarray"
 _NDARRAY: Final = "numpy._typing._array_like.NDArray"
 _DTYPE: Final = "numpy.dtype"
 _SCALAR: Final = "numpy.generic"
-_TORCH_HISTORY: Final = "runnerkit.history.torch.TorchHistory"
+TORCH_HISTORY: Final = "runnerkit.history.torch.TorchHistory"
 
 
 def batches_of(part: Part, env: Type) -> tuple[Type, Type]:
@@ -67,12 +67,12 @@ def tensors_of(part: Part, batch: Type) -> Type:
 
 def torch_history(part: Part, obs: Type, act: Type) -> Type | None:
     """Return the type of the torch format's histories, or None if mypy has not read its module."""
-    return part.instance(_TORCH_HISTORY, tensors_of(part, obs), tensors_of(part, act))
+    return part.instance(TORCH_HISTORY, tensors_of(part, obs), tensors_of(part, act))
 
 
 def _tensor(part: Part) -> Type:
     """Return the type of a tensor as TorchHistory knows it: Any if torch is not installed."""
-    symbol = part.lookup(_TORCH_HISTORY)
+    symbol = part.lookup(TORCH_HISTORY)
     variables = symbol.node.defn.type_vars if symbol and isinstance(symbol.node, TypeInfo) else []
     return variables[0].default if variables else ANY
 

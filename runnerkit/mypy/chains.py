@@ -15,6 +15,7 @@ from runnerkit_mypy.part import Part
 from runnerkit_mypy.texts import text
 
 from runnerkit import _sentences as sentences
+from runnerkit.mypy.asked import asked
 from runnerkit.mypy.calls import Call, Fault, Value
 from runnerkit.mypy.fits import as_read, fits, is_open
 from runnerkit.mypy.formats import is_name
@@ -106,9 +107,10 @@ class Chains:
         return fault or self._misbound(thing, api) or _returns_nothing(thing)
 
     def _link(self, what: str, kind: str, value: Value, api: CheckerPluginInterface) -> tuple[Link, list[Fault]]:
-        if value.literal is not None:
-            target = self._part.lookup(self._names.target(kind, value.literal))
-            return self._read(what, Value(value.where, made_by(target.node if target else None)), value.literal), []
+        found = asked(value, api)
+        if found is not None:
+            target = self._part.lookup(self._names.target(kind, found.name))
+            return self._read(what, Value(value.where, made_by(target.node if target else None)), found.name), []
         fault = "" if is_name(value.type) else self.fault(what, value.type, api)
         if fault or is_name(value.type):  # of which not all is known here
             return Link(value, "", [ANY], ANY), [Fault(value.where, fault)] if fault else []

@@ -8,3 +8,4 @@ from mypy.errorcodes import ErrorCode
 
 NAME: Final = ErrorCode("runnerkit-name", "Check names against what is installed", "RunnerKit")
 CONTRACT: Final = ErrorCode("runnerkit-contract", "Check agents, processors and formats against their use", "RunnerKit")
+OPTION: Final = ErrorCode("runnerkit-option", "Check the options of parts against what makes them", "RunnerKit")

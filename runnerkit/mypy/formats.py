@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from mypy.maptype import map_instance_to_supertype
 from mypy.nodes import TypeInfo, Var
 from mypy.plugin import CheckerPluginInterface
@@ -10,13 +12,15 @@ from runnerkit_mypy.part import Part
 from runnerkit_mypy.texts import text
 
 from runnerkit import _sentences as sentences
-from runnerkit.mypy.batches import torch_history
+from runnerkit.mypy.asked import KEY
+from runnerkit.mypy.batches import TORCH_HISTORY, torch_history
 from runnerkit.mypy.fits import fits
 from runnerkit.mypy.names import Names
 from runnerkit.mypy.shapes import ANY, Thing
 
-KEY = "runnerkit.keys.HistoryKey"
-USE = "runnerkit.keys.Use"
+USE: Final = "runnerkit.keys.Use"
+_ARRAY_HISTORY: Final = "runnerkit.history.arrays.ArrayHistory"
+_TRANSITION: Final = "runnerkit.records.Transition"
 
 
 def fault_of_format(part: Part, typ: Type, api: CheckerPluginInterface) -> str:
@@ -54,11 +58,11 @@ def is_name(typ: Type) -> bool:
 def histories_of(part: Part, names: Names, name: str, obs: Type, act: Type) -> Type | None:
     """Return the type of the histories of that name, or None where it is not known or the overloads say it."""
     fullname = names.target("history_formats", name)
-    if name == "torch":
+    if fullname == TORCH_HISTORY:
         return torch_history(part, obs, act)
-    if name == "arrays":
+    if fullname == _ARRAY_HISTORY:
         return part.instance(fullname, obs, act)
-    if name == "transitions":
+    if fullname == _TRANSITION:
         transition = part.instance(fullname, obs, act)
         return None if transition is None else part.instance("builtins.list", transition)
     symbol = part.lookup(fullname) if fullname else None

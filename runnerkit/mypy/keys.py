@@ -11,9 +11,10 @@ from runnerkit_mypy.texts import text
 from typing_extensions import override
 
 from runnerkit import _sentences as sentences
+from runnerkit.mypy.asked import KEY
 from runnerkit.mypy.calls import Fault, Value
 from runnerkit.mypy.fits import fits
-from runnerkit.mypy.formats import KEY, histories_of
+from runnerkit.mypy.formats import histories_of
 from runnerkit.mypy.names import NamesPart
 from runnerkit.mypy.shapes import ANY
 

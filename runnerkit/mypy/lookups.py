@@ -5,25 +5,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 from enum import Enum
-from typing import Final
 
 from mypy.nodes import CallExpr, MemberExpr, MypyFile
 from mypy.plugin import CheckerPluginInterface
 
 from runnerkit import _sentences as sentences
+from runnerkit.mypy.asked import parts_asked_for
 from runnerkit.mypy.calls import Call, Fault, Value
 from runnerkit.mypy.codes import NAME
 from runnerkit.mypy.env_ids import EnvIds
 from runnerkit.mypy.names import KINDS, NamesPart
 from runnerkit.mypy.registries import Registries, is_default
-
-_KIND_OF: Final = {
-    "history": "history_formats",
-    "executor": "executors",
-    "preprocessors": "action_preprocessors",
-    "postprocessors": "action_postprocessors",
-    "reward_processors": "reward_processors",
-}
 
 
 class _Reports(Enum):
@@ -51,13 +43,15 @@ class Lookups:
         reports = self._reports(node, call, file)
         if reports is _Reports.NEVER or file is None:
             return
-        for kind, value, name in self._named(call):
-            known = self._names.known(kind)
+        for kind, found in parts_asked_for(call, api):
+            if found.by_key:  # whoever made the key knows what it is for
+                continue
+            value, name, known = found.value, found.name, self._names.known(kind)
             if kind in self._names.incomplete:
                 self._say_why_not(kind, name, value, api)
                 continue
             misspelt = _looks_misspelt(name, known)
-            if name not in known and (misspelt or reports is _Reports.ALWAYS):
+            if not self._names.is_known(kind, name) and (misspelt or reports is _Reports.ALWAYS):
                 yield self._unknown(kind, value, name, "" if misspelt else _declare(kind, name))
         factory, colon, _ = (env.literal or "").partition(":") if env else ("", "", "")
         if env and colon and "env_factories" not in self._names.incomplete and self._is_misspelt_factory(factory, file):
@@ -65,17 +59,14 @@ class Lookups:
         if env and env.literal and (said := self._env_ids.fault(env.literal, file)):
             yield Fault(env.where, said, NAME)
 
-    def _named(self, call: Call) -> Iterator[tuple[str, Value, str]]:
-        for option, kind in _KIND_OF.items():
-            values = call.items(option) if option.endswith("processors") else [call.value(option)]
-            for value in values or ():
-                if value is not None and value.literal is not None:
-                    yield kind, value, value.literal
+    def are_seen(self, node: CallExpr, call: Call, file: MypyFile | None) -> bool:
+        """Whether no name of a call can have a meaning that mypy does not see."""
+        return self._reports(node, call, file) is not _Reports.NEVER
 
     def _say_why_not(self, kind: str, name: str, value: Value, api: CheckerPluginInterface) -> None:
         """Say, once, that a name is not checked since an installed package declares none."""
         distribution = self._names.incomplete[kind]
-        if not distribution or kind in self._told or name in self._names.known(kind):
+        if not distribution or kind in self._told or self._names.is_known(kind, name):
             return
         self._told.add(kind)
         api.msg.note(sentences.names_unchecked(KINDS[kind], name, distribution, kind), value.where, code=NAME)

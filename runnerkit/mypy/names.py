@@ -15,10 +15,11 @@ configuration, in the same way; for a history format, its HistoryKey will do, to
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from configparser import ConfigParser
 from configparser import Error as ConfigParserError
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,6 +81,14 @@ BUILTIN: Final[Mapping[str, Mapping[str, str]]] = {
 }
 """What RunnerKit itself offers; of the history formats, what their histories are made of."""
 
+FORMATS: Final[Mapping[str, str]] = {
+    "arrays": "runnerkit.history.arrays:ArrayFormat",
+    "torch": "runnerkit.history.torch:TorchFormat",
+    "transitions": "runnerkit.history.transitions:TransitionFormat",
+    "npz": "runnerkit.history.npz:NpzFormat",
+}
+"""What makes the history formats of RunnerKit itself."""
+
 _TYPED: Final = ("action_preprocessors", "action_postprocessors", "history_formats")  # whose types matter to a runner
 
 
@@ -91,6 +100,12 @@ class Names:
     incomplete: Mapping[str, str]
     """The kinds of which there may be more, and the package with hooks that may offer them; nothing where it is not
     known what is installed."""
+    qualified: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The same targets by `distribution/name`."""
+
+    def is_known(self, kind: str, name: str) -> bool:
+        """Whether there is such a name, or such a `distribution/name`."""
+        return bool(self.target(kind, name))
 
     def known(self, kind: str) -> list[str]:
         """Return the names of a kind, those built in included, sorted."""
@@ -98,21 +113,40 @@ class Names:
 
     def target(self, kind: str, name: str) -> str:
         """Return the full name of what a name stands for, `module.attribute`, or nothing."""
-        return (BUILTIN[kind].get(name) or self.targets[kind].get(name, "")).replace(":", ".")
+        return self._target(kind, name, BUILTIN[kind]).replace(":", ".")
+
+    def maker(self, kind: str, name: str) -> str:
+        """Return the full name of what makes the part of that name, `module.attribute`, or nothing."""
+        built_in = FORMATS if kind == "history_formats" else BUILTIN[kind]
+        return self._target(kind, name, built_in).replace(":", ".")
+
+    def _target(self, kind: str, name: str, built_in: Mapping[str, str]) -> str:
+        distribution, slash, rest = name.partition("/")
+        distribution = re.sub(r"[-_.]+", "-", distribution).lower()
+        if slash and distribution == GROUP:
+            return built_in.get(rest, "")
+        full = self.qualified.get(kind, {}).get(f"{distribution}/{rest}", "") if slash else ""
+        return built_in.get(name) or self.targets[kind].get(name) or full
 
     def modules_in(self, text: str) -> set[str]:
         """Return the modules of which a file may need types: those of the names that it has in quotes."""
-        return {
-            target.partition(":")[0]
-            for kind in _TYPED
-            for name, target in self.targets[kind].items()
-            if f'"{name}"' in text or f"'{name}'" in text
-        }
+        return set(self._modules_in(text))
+
+    def _modules_in(self, text: str) -> Iterator[str]:
+        for kind in KINDS:
+            may_have_options = "env_options" in text if kind == "env_factories" else "use(" in text or "{" in text
+            makers = {**self.targets[kind], **BUILTIN[kind], **(FORMATS if kind == "history_formats" else {})}
+            for name, target in makers.items():
+                is_typed = kind in _TYPED and name not in BUILTIN[kind]
+                after = ":" if kind == "env_factories" else "['\"]"
+                if (is_typed or may_have_options) and re.search(f"['\"/]{re.escape(name)}{after}", text):
+                    yield target.partition(":")[0]
 
 
 def find_names(options: Options, paths: SearchPaths, config: Config) -> Names:
     """Read what is declared in the environment that mypy checks, which may be another than its own."""
     targets: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
+    qualified: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
     incomplete: dict[str, str] = {}
     if options.python_executable is None:  # mypy was told to look at no installed package
         incomplete.update(dict.fromkeys(KINDS, ""))
@@ -121,13 +155,14 @@ def find_names(options: Options, paths: SearchPaths, config: Config) -> Names:
         declared = {kind: groups[f"{GROUP}.{kind}"] for kind in KINDS if f"{GROUP}.{kind}" in groups}
         for kind, points in declared.items():
             for name, target in points.items():
-                targets[kind].setdefault(name, target.partition("[")[0].strip())
+                qualified[kind][f"{distribution}/{name}"] = target = target.partition("[")[0].strip()
+                targets[kind].setdefault(name, target)
         if GROUP in groups:  # hooks, which may compute names
             for kind in _kinds_in(groups[GROUP].values(), path):
                 incomplete.setdefault(kind, distribution)
     for kind, name, target in _configured(config):
         targets[kind][name] = target
-    return Names(targets, incomplete)
+    return Names(targets, incomplete, qualified)
 
 
 def _kinds_in(modules: Iterable[str], path: Sequence[str]) -> list[str]:
@@ -211,11 +246,11 @@ class NamesPart(Part):
 
     def config_data(self) -> object:
         """Return, as JSON, all that is declared; mypy checks anew when it changes."""
-        return [self.names.incomplete, self.names.targets]
+        return [self.names.incomplete, self.names.targets, self.names.qualified]
 
     @override
     def modules_for(self, file: MypyFile) -> Collection[str]:
-        if not any(self.names.targets[kind] for kind in _TYPED) or not _imports_runnerkit(file):
+        if not _imports_runnerkit(file):
             return ()
         try:
             text = Path(file.path).read_text(encoding="utf-8", errors="replace")

@@ -28,7 +28,7 @@ _PARTS: Final = ("body", "defs", "else_body", "handlers", "finally_body", "bodie
 def built_by(runner: Expression, file: MypyFile) -> CallExpr | None:
     """Return the call that built a runner: the expression itself, or what the only binding of a name has."""
     if isinstance(runner, NameExpr) and isinstance(runner.node, Var):
-        values = list(_bindings(runner.node, file))
+        values = list(bindings(runner.node, file))
         if len(values) != 1:
             return None
         (runner,) = values
@@ -45,7 +45,7 @@ def _builds(callee: Expression) -> bool:
     return callee.fullname == MAKE or isinstance(callee.node, TypeInfo)
 
 
-def _bindings(name: Var, file: MypyFile) -> Iterator[Expression]:
+def bindings(name: Var, file: MypyFile) -> Iterator[Expression]:
     """Yield what is assigned to a name, or entered under it."""
     for statement in _statements(file.defs):
         bound: list[tuple[Expression | None, Expression]] = []

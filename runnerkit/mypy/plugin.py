@@ -11,10 +11,10 @@ from runnerkit_mypy.plugin import HooksPlugin
 from typing_extensions import override
 
 from runnerkit import _sentences
-from runnerkit.mypy.codes import CONTRACT, NAME
+from runnerkit.mypy.codes import CONTRACT, NAME, OPTION
 from runnerkit.mypy.names import NamesPart
 
-CODES: Final = (CONTRACT, HOOKIMPL, NAME)
+CODES: Final = (CONTRACT, HOOKIMPL, NAME, OPTION)
 """What mypy must know from the beginning, as it is told which of them to report."""
 
 
@@ -32,7 +32,8 @@ class RunnerKitPlugin(HooksPlugin):
         from runnerkit.mypy.assembly import AssemblyPart
         from runnerkit.mypy.keys import KeysPart
         from runnerkit.mypy.offers import OffersPart
+        from runnerkit.mypy.part_options import UsePart
 
         names = self.names
         about_runners = [AssemblyPart(self, names), AgentsPart(self, names), OffersPart(self, names)]
-        return [*super().make_parts(), names, *about_runners, KeysPart(self, names)]
+        return [*super().make_parts(), names, *about_runners, KeysPart(self, names), UsePart(self, names)]
