@@ -110,6 +110,16 @@ def test_formats_have_the_same_columns(tmp_path: Any) -> None:
             np.testing.assert_array_equal(step.extras["logits"], history.extras["logits"][t])
 
 
+def test_files_have_the_same_columns(tmp_path: Any) -> None:
+    with runnerkit.make("CartPole-v1", n_envs=2, seed=0, history=("npz", {"path": tmp_path / "runs"})) as runner:
+        written: list[Any] = [history for _ in range(2) for history in runner.rollout(Actor(), steps=40)]
+        plain: list[Any] = runner.rollout(lambda observations: [0, 1], steps=3)
+    read = runnerkit.load(tmp_path / "runs")
+    for history in (*written, *read[: len(read) - 2]):
+        check(history.extras, history.observations, history.actions)
+    assert [history.extras for history in (*plain, *read[len(read) - 2 :])] == [{}] * 4
+
+
 def test_columns_go_where_histories_go() -> None:
     seen: list[Any] = []
     with runnerkit.make("CartPole-v1", n_envs=2, seed=0) as runner:

@@ -19,7 +19,7 @@ from runnerkit_arrow.columns import leaves_of
 
 import runnerkit
 from runnerkit import EndReason, RandomAgent
-from runnerkit.errors import ArgumentError, SpaceError
+from runnerkit.errors import ArgumentError, RolloutError, SpaceError
 from runnerkit.history import ArrayHistory
 
 SPACES: list[Space[Any]] = [
@@ -193,3 +193,24 @@ def test_the_name_is_found_and_a_path_is_derived(tmp_path: Path, monkeypatch: py
         (history,) = runner.rollout(RandomAgent(runner.action_space, seed=0), steps=5)
     assert (history.path, len(history)) == (Path("cartpole-v1-seed7.arrows"), 5)
     assert [episode.record.end_reason for episode in history.load().episodes] == [EndReason.CUT]
+
+
+def valued(observations: Any) -> Any:
+    """An agent with extra columns."""
+    return np.zeros(len(observations), np.int64), {"value": observations[:, 0], "seen": observations[:, :2] > 0}
+
+
+def test_extra_columns_are_in_the_stream(tmp_path: Path) -> None:
+    path = tmp_path / "run.arrows"
+    with runnerkit.make("CartPole-v1", n_envs=2, seed=3, history=ArrowFormat(path)) as runner:
+        runner.rollout(valued, steps=13)
+        runner.rollout(valued, steps=7)
+        with pytest.raises(RolloutError, match=r"this rollout has .*'truncated'\], or others"):
+            runner.rollout(lambda observations: [0, 0], steps=3)
+    for episode in load(path).episodes:
+        states = np.asarray(episode["observation"])[: len(episode)]
+        np.testing.assert_array_equal(episode["extras.value"], states[:, 0])
+        np.testing.assert_array_equal(episode["extras.seen"], states[:, :2] > 0)
+        assert np.asarray(episode["extras.value"]).dtype == np.float32
+    with runnerkit.make("CartPole-v1", n_envs=2, seed=3, history=ArrowFormat(path, append=True)) as runner:
+        assert runner.rollout(valued, steps=5)[0].load().episodes[-1].names[-2:] == ["extras.value", "extras.seen"]

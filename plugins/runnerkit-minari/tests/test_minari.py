@@ -549,3 +549,26 @@ def test_a_spec_that_cannot_be_written_or_changes_is_told_of(value: object, said
     with pytest.warns(UserWarning, match=said):
         rollout()
     assert (minari.load_dataset(dataset_id).spec.env_spec is not None) is kept
+
+
+@pytest.mark.parametrize("data_format", FORMATS)
+def test_extra_columns_are_infos(data_format: Any) -> None:
+    def act(observations: Any) -> Any:
+        return np.zeros(len(observations), np.int64), {"value": observations[:, 0], "seen": observations[:, :2]}
+
+    with GymRunner(CARTPOLE, seed=5, n_envs=2, history=MinariFormat("columns-v0", data_format=data_format)) as runner:
+        runner.rollout(act, steps=13)
+        runner.rollout(act, steps=13)
+    for episode in minari.load_dataset("columns-v0"):
+        seen, value = episode.infos["seen"], episode.infos["value"]
+        np.testing.assert_array_equal(seen[:-1], episode.observations[:-1, :2])
+        np.testing.assert_array_equal(value[:-1], episode.observations[:-1, 0])
+        assert np.isnan(value[-1])
+        assert value.dtype == seen.dtype == np.float32
+
+
+def test_an_episode_keeps_its_extra_columns() -> None:
+    with GymRunner(CARTPOLE, seed=5, history=MinariFormat("columns-v0")) as runner:
+        runner.rollout(lambda observations: ([0], {"value": [1.0]}), steps=3)
+        with pytest.raises(RolloutError, match=r"extra columns \['value'\], but the agent that goes on returns none"):
+            runner.rollout(lambda observations: [0], steps=30)

@@ -74,3 +74,13 @@ def test_what_has_no_tensors_is_refused_when_the_runner_is_built() -> None:
     spec = type("Spec", (), {"observation_space": spaces.Dict(x=spaces.Text(3)), "action_space": spaces.Discrete(2)})
     with pytest.raises(SpaceError, match=r"cannot hold observation\['x'\]"):
         TensorDictFormat().open(spec)  # type: ignore[arg-type]
+
+
+def test_extra_columns_are_nested() -> None:
+    def act(observations: Any) -> Any:
+        return np.zeros(len(observations), np.int64), {"value": observations[:, 0], "seen": observations > 0}
+
+    with runnerkit.make("CartPole-v1", n_envs=3, seed=0, history=TENSORDICT) as runner:
+        for found in runner.rollout(act, steps=30):
+            assert torch.equal(found["extras", "value"], found["observation"][:, 0])
+            assert torch.equal(found["extras", "seen"], found["observation"] > 0)

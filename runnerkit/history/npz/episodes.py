@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from runnerkit._core.spaces import Column
 from runnerkit.history.block import Block, BlockLayout, Mark
 from runnerkit.history.npz.codec import encode_or_describe, text_of
-from runnerkit.history.npz.files import packed, trees_of
+from runnerkit.history.npz.files import EXTRAS, packed, trees_of
 from runnerkit.records import EndReason, Episode
 
 __all__ = ["OpenEpisode"]
@@ -61,6 +61,10 @@ class OpenEpisode:
                 rows = leaves[k][start:stop, i].copy()
                 columns.setdefault(f"{name}.{k}", []).append(rows)
                 self.nbytes += rows.nbytes
+        for name, column in block.extras.items():
+            rows = column[start:stop, i].copy()
+            columns.setdefault(f"{EXTRAS}{name}", []).append(rows)
+            self.nbytes += rows.nbytes
         if block.log.infos:
             infos = [(self.length + row - start, info) for k, row, info in block.log.infos if k == i]
             self._infos += [(t, info) for t, info in infos if self.length <= t < self.length + stop - start]

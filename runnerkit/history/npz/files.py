@@ -21,9 +21,12 @@ from runnerkit._core.spaces import Column, Layout
 from runnerkit.history.block import BlockLayout
 from runnerkit.history.npz.codec import decode, encode, text_of
 
-__all__ = ["Members", "checksum", "objects_of", "packed", "trees_of", "zipped"]
+__all__ = ["EXTRAS", "Members", "checksum", "objects_of", "packed", "trees_of", "zipped"]
 
 Members = Sequence[tuple[str, NDArray[Any]]]
+
+EXTRAS: Final = "extras."
+"""What the names of the columns begin with that the agent gave."""
 
 _LOCAL: Final = struct.Struct("<IHHHHHIIIHH")
 _CENTRAL: Final = struct.Struct("<IHHHHHHIIIHHHHHII")

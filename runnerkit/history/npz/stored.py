@@ -22,7 +22,7 @@ from runnerkit.errors import ArgumentError
 from runnerkit.history.arrays import ArrayHistory
 from runnerkit.history.block import Block, BlockLayout, Mark
 from runnerkit.history.npz.codec import decode
-from runnerkit.history.npz.files import checksum, joined, objects_of, trees_of
+from runnerkit.history.npz.files import EXTRAS, checksum, joined, objects_of, trees_of
 from runnerkit.history.npz.manifest import FILE, Contents, Row, read, said_of_torn
 from runnerkit.history.npz.runs import StoredRun
 from runnerkit.records import EndReason, EnvFault, Episode, EpisodeStart, MadeBy
@@ -157,7 +157,7 @@ class StoredBlock(Block):
 
 _COLUMNS: Final = {
     *("observations", "actions", "rewards", "processed_rewards", "terminated", "truncated", "raw", "env_actions"),
-    *("tails", "first_marks", "log", "raw_log", "schedule", "given", "_window"),
+    *("extras", "tails", "first_marks", "log", "raw_log", "schedule", "given", "_window"),
 }
 
 
@@ -228,6 +228,7 @@ def _put(block: Block, record: Episode, columns: Mapping[str, Any], *, is_first:
         for k, (leaf, values) in enumerate(zip(into[name], stored, strict=True)):
             _fill(leaf[start : stop + has_final], values, f"{name}.{k}")
         finals[name] = stored
+    _put_extras(block, slice(start, stop), columns, is_first=is_first)
     _put_notes(block, record, columns)
     return finals
 
@@ -236,6 +237,18 @@ def _fill(rows: Column, stored: NDArray[Any], name: str) -> None:
     if stored.dtype != rows.dtype or stored.shape != (len(rows), *rows.shape[2:]):
         raise ValueError(f"{name} is {stored.dtype} of shape {stored.shape}, which does not fit {len(rows)} rows")
     rows[:, 0] = stored
+
+
+def _put_extras(block: Block, rows: slice, columns: Mapping[str, Any], *, is_first: bool) -> None:
+    """Write the columns that the agent gave: all episodes of a rollout have the same."""
+    found = [name.removeprefix(EXTRAS).partition("@")[0] for name in columns if name.startswith(EXTRAS)]
+    stored = {name: joined(columns, f"{EXTRAS}{name}", np.asarray) for name in dict.fromkeys(found)}
+    if is_first:
+        block.extras = {name: np.zeros((block.steps, 1, *of.shape[1:]), of.dtype) for name, of in stored.items()}
+    if stored.keys() != block.extras.keys():
+        raise ValueError(f"it has the extra columns {list(stored)}, but the episode before has {list(block.extras)}")
+    for name, values in stored.items():
+        _fill(block.extras[name][rows], values, f"{EXTRAS}{name}")
 
 
 def _put_notes(block: Block, record: Episode, columns: Mapping[str, Any]) -> None:

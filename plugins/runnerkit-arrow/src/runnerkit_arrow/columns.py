@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,9 +11,12 @@ from gymnasium import Space, spaces
 from numpy.typing import NDArray
 
 from runnerkit import RunSpec
-from runnerkit.errors import SpaceError
+from runnerkit.errors import ArgumentError, SpaceError
 
-__all__ = ["ColumnSpec", "leaves_of", "space_columns"]
+__all__ = ["EXTRAS", "ColumnSpec", "extra_columns", "leaves_of", "space_columns"]
+
+EXTRAS: Final = "extras."
+"""What the names of the columns begin with that the agent gave."""
 
 _ARRAYS: Final = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
 _KINDS: Final = "biuf"
@@ -40,6 +43,17 @@ def space_columns(spec: RunSpec) -> list[ColumnSpec]:
     if spec.postprocessed:
         columns += _columns(spec.env_action_space, "env_action", on_last=False)
     return columns
+
+
+def extra_columns(extras: Mapping[str, NDArray[Any]]) -> list[ColumnSpec]:
+    """Return the columns for what the agent gave. Raises ArgumentError for what Arrow cannot hold."""
+    for name, column in extras.items():
+        if 0 in column.shape[1:]:
+            raise ArgumentError(f"history='arrow' cannot hold the extra column {name!r}: a value has no numbers in it.")
+    return [
+        ColumnSpec(f"{EXTRAS}{name}", column.dtype.name, column.shape[1:], on_last=False)
+        for name, column in extras.items()
+    ]
 
 
 def leaves_of(tree: Any) -> Iterator[NDArray[Any] | list[Any]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from runnerkit import EndReason
 from runnerkit.errors import ArgumentError
 from runnerkit.history import ArrayHistory, Block, EpisodeColumns
-from runnerkit_arrow.columns import leaves_of
+from runnerkit_arrow.columns import EXTRAS, extra_columns, leaves_of
 from runnerkit_arrow.history import ArrowHistory
 from runnerkit_arrow.stream import StreamWriter
 
@@ -34,6 +34,7 @@ class ArrowRecorder:
                 "The vector env did not tell the final observation of each episode, which a stream needs. Use another "
                 "auto-reset mode, or history='arrays', which marks what is unknown (next_known)."
             )
+        self._writer.begin(extra_columns(histories[0].extras))
         for history in histories:
             for columns in history.split():
                 self._write(columns)
@@ -58,6 +59,7 @@ class ArrowRecorder:
             "terminated": columns.terminated,
             "truncated": columns.truncated,
         }
+        values |= {f"{EXTRAS}{name}": column for name, column in columns.extras.items()}
         given = {"observation": columns.observations, "action": columns.actions, "env_action": columns.env_actions}
         if columns.raw_observations is not None:
             given["raw_observation"] = columns.raw_observations

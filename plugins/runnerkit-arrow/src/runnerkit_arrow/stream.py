@@ -18,7 +18,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from runnerkit.errors import ArgumentError
-from runnerkit_arrow.columns import ColumnSpec
+from runnerkit_arrow.columns import EXTRAS, ColumnSpec
 
 __all__ = ["Batch", "StreamWriter", "read", "repair", "scan", "write_parquet"]
 
@@ -75,11 +75,11 @@ class StreamWriter:
 
     def __init__(self, path: Path, columns: Sequence[ColumnSpec], run: Mapping[str, object], *, append: bool) -> None:
         self.path: Path = path
-        self._columns: list[ColumnSpec] = [*_STEP, *columns, *_RESULT]
-        self._schema = _schema(self._columns, run)
-        self._head = self._schema.serialize().to_pybytes()
+        self._of_spaces, self._run = [*_STEP, *columns, *_RESULT], run
+        self._columns: list[ColumnSpec] = []  # until it is known which columns the agent gives
+        self._there: Any = None
         if append and path.exists():
-            self._check(path)
+            self._there = self._checked(path)
             repair(path)
             self._file: int = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
             return
@@ -89,7 +89,27 @@ class StreamWriter:
             raise ArgumentError(
                 f"{path} is there already. Choose another path, or go on in it with ArrowFormat(path, append=True)."
             ) from None
-        self._write(self._head)
+
+    def begin(self, extras: Sequence[ColumnSpec]) -> None:
+        """Note the columns that the agent gives in a rollout. Raises ArgumentError if the stream has others."""
+        columns = [*self._of_spaces, *extras]
+        if self._columns and columns != self._columns:
+            raise self._other_columns([column.name for column in self._columns], columns)
+        if self._columns:
+            return
+        schema = _schema(columns, self._run)
+        if self._there is not None and not self._there.equals(schema):
+            raise self._other_columns(self._there.names, columns)
+        self._columns, self._schema = columns, schema
+        self._head = schema.serialize().to_pybytes()
+        if self._there is None:
+            self._write(self._head)
+
+    def _other_columns(self, there: Sequence[str], columns: Sequence[ColumnSpec]) -> ArgumentError:
+        return ArgumentError(
+            f"{self.path} has the columns {list(there)}, this rollout has {[column.name for column in columns]}, or "
+            "others of these names. Choose another path, or let the agent return the same extra columns always."
+        )
 
     def append(self, record: Mapping[str, object], values: Mapping[str, Any], *, closed: bool) -> None:
         """Write one part of an episode; `closed` says that its last row is the observation after the last step."""
@@ -105,6 +125,8 @@ class StreamWriter:
         """Mark the end of the stream and close the file."""
         if self._file >= 0:
             try:
+                if not self._columns and self._there is None:
+                    self.begin([])
                 self._write(_END)
             finally:
                 os.close(self._file)
@@ -115,17 +137,21 @@ class StreamWriter:
         while left:
             left = left[os.write(self._file, left) :]
 
-    def _check(self, path: Path) -> None:
+    def _checked(self, path: Path) -> Any:
+        """Return the schema of a stream that is to be gone on in. Raises ArgumentError if it is of other spaces."""
         with pa.memory_map(str(path)) as source:
             try:
                 there = pa.ipc.open_stream(source).schema
             except (pa.ArrowInvalid, OSError) as error:
                 raise ArgumentError(f"{path} is no Arrow stream: {error}. Choose another path.") from error
-        if not there.equals(self._schema):
+        wanted = _schema(self._of_spaces, self._run)
+        known = pa.schema([field for field in there if not field.name.startswith(EXTRAS)])
+        if not known.equals(wanted):
             raise ArgumentError(
-                f"{path} has the columns {there.names}, this run has {self._schema.names}, or others of these names. "
+                f"{path} has the columns {there.names}, this run has {wanted.names}, or others of these names. "
                 "Choose another path."
             )
+        return there
 
 
 def scan(path: Path) -> tuple[int, int]:

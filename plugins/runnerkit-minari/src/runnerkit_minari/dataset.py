@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import minari  # type: ignore[import-untyped]
+import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from minari.data_collector.episode_buffer import EpisodeBuffer  # type: ignore[import-untyped]
 from minari.dataset.minari_dataset import parse_dataset_id  # type: ignore[import-untyped]
 from minari.dataset.minari_storage import MinariStorage  # type: ignore[import-untyped]
 from minari.namespace import create_namespace, list_local_namespaces  # type: ignore[import-untyped]
 from minari.storage import get_dataset_path  # type: ignore[import-untyped]
+from numpy.typing import NDArray
 
 from runnerkit import RunSpec
 from runnerkit.errors import ArgumentError, MissingDependencyError
@@ -157,8 +159,15 @@ def _buffer(episode_id: int, part: Part) -> Any:
         rewards=part.rewards,
         terminations=part.terminated,
         truncations=part.truncated,
-        infos={},  # Minari's own repr of an episode fails on None
+        infos={name: _info(column) for name, column in part.extras.items()},  # its own repr fails on None
     )
+
+
+def _info(column: NDArray[Any]) -> Any:
+    """Return an extra column as an info, which has a row for the final observation, too: NaN, 0 or False."""
+    last = np.full((1, *column.shape[1:]), np.nan if column.dtype.kind == "f" else 0).astype(column.dtype)
+    rows = np.concatenate([column, last])
+    return list(rows) if rows.ndim == 1 else rows  # its Arrow storage cannot read flat arrays
 
 
 def _origin(part: Part) -> dict[str, object]:

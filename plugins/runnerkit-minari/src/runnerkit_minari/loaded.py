@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -45,6 +45,11 @@ class DatasetEpisode(Protocol):
     @property
     def truncations(self) -> NDArray[np.bool_]:
         """`[T]`."""
+        ...
+
+    @property
+    def infos(self) -> Mapping[str, Any]:
+        """The extra columns of the agent, `[T + 1, *shape]`; the last row has no action and no value."""
         ...
 
 

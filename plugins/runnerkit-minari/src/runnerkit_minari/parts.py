@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runnerkit import Episode
+from runnerkit.errors import ArgumentError
 from runnerkit.history import EpisodeColumns
 
 __all__ = ["Part", "View", "joined"]
@@ -28,6 +29,7 @@ class Part:
     rewards: NDArray[np.float64]
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
+    extras: Mapping[str, NDArray[Any]]
 
     @classmethod
     def of(cls, columns: EpisodeColumns[Any, Any, NDArray[np.float64], NDArray[np.bool_]], view: View) -> Part:
@@ -39,6 +41,7 @@ class Part:
             rewards=columns.rewards,
             terminated=columns.terminated,
             truncated=columns.truncated,
+            extras=columns.extras,
         )
 
     def owned(self) -> Part:
@@ -65,7 +68,20 @@ def joined(parts: Sequence[Part]) -> Part:
         rewards=np.concatenate([part.rewards for part in parts]),
         terminated=np.concatenate([part.terminated for part in parts]),
         truncated=np.concatenate([part.truncated for part in parts]),
+        extras=_joined_extras(parts),
     )
+
+
+def _joined_extras(parts: Sequence[Part]) -> dict[str, NDArray[Any]]:
+    names = [list(part.extras) for part in parts]
+    if any(name != names[0] for name in names):
+        record, before, after = parts[-1].record, names[0] or "none", names[-1] or "none"
+        raise ArgumentError(
+            f"Episode {record.episode_index} of env {record.env_index} began with the extra columns {before}, but the "
+            f"agent that goes on returns {after}. Use agents with the same columns, or roll out whole episodes: "
+            "rollout(agent, episodes=...)."
+        )
+    return {name: np.concatenate([part.extras[name] for part in parts]) for name in names[0]}
 
 
 def _but_last(tree: Any) -> Any:

@@ -41,6 +41,8 @@ def _tensordict(history: ArrayHistory[Any, Any], env_index: int, reward_dtype: s
         "env": torch.full(steps, env_index),
         **{key: torch.zeros_like(following["done"]) for key in ("done", "terminated", "truncated")},
     }
+    if history.extras:
+        columns["extras"] = _tree(dict(history.extras), steps)
     return TensorDict(columns, batch_size=steps)
 
 

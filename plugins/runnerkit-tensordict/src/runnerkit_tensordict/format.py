@@ -26,6 +26,7 @@ class TensorDictFormat:
         history["next", "observation"], history["next", "reward"]     # [T, *shape], [T, 1]
         history["next", "terminated"], history["next", "truncated"], history["next", "done"]      # bool [T, 1]
         history["episode"], history["env"]                            # int64 [T]
+        history["extras", "value"]                                    # what the agent gave beside its actions
 
     `("next", "observation")` is exact: at the end of an episode it is the final observation. Tensors share the memory
     of the rollout where that is possible. Dict spaces give nested TensorDicts; Tuple spaces do, too, with the keys
