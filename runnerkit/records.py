@@ -264,6 +264,7 @@ class RunOptions:
         reset_timeout: the same for a reset.
         make_timeout: the same for making the env.
         on_env_error: whether an env that fails ends the rollout ("raise"), or is made anew ("restart").
+        timings: whether it is measured where the time goes.
         max_restarts: how often an env may be made anew, and optionally how often all of them together.
 
     """
@@ -278,6 +279,7 @@ class RunOptions:
     step_timeout: float | None = None
     reset_timeout: float | None = None
     make_timeout: float | None = None
+    timings: bool = False
     on_env_error: Literal["raise", "restart"] = "raise"
     max_restarts: int | tuple[int, int] = 10
 

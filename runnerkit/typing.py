@@ -136,6 +136,7 @@ class PlainOptions(TypedDict, total=False):
     step_timeout: float | None
     reset_timeout: float | None
     make_timeout: float | None
+    timings: bool
     on_env_error: Literal["raise", "restart"]
     max_restarts: int | tuple[int, int]
     lock: str | os.PathLike[str] | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from runnerkit._core.faults import describe
 from runnerkit._core.wording import FIX_ENV, warn
 from runnerkit._rollout.assembly import Assembly
 from runnerkit._rollout.restarts import Restarts
+from runnerkit._rollout.stopwatch import Stopwatch
 from runnerkit.errors import EnvError, EnvSpaceError, EnvSpaceWarning, RolloutError
 from runnerkit.executors.vector.executor import VectorExecutor
 from runnerkit.history.block import Block, Mark
@@ -59,6 +60,13 @@ class EnvStates:
         """The executor, if a vector env steps all envs at once."""
         self.steps: int = 0
         """The steps of all envs in the rollouts that are over."""
+        self.stopwatch: Stopwatch | None = Stopwatch() if parts.spec.options.timings else None
+        """What measures where the time goes; None if nobody wants to know."""
+        self.step_envs: Callable[..., Sequence[int]] = executor.step
+        self.reset_envs: Callable[..., None] = executor.reset
+        if self.stopwatch is not None:
+            self.step_envs = self.stopwatch.around_step(executor.step)
+            self.reset_envs = self.stopwatch.around_reset(executor.reset)
         self._oddities: dict[str, str] = {}
         self._warned: set[str] = set()
         self._parts = parts
@@ -125,7 +133,7 @@ class EnvStates:
         if self.restarts is not None:
             begun = self.restarts.reset(0, starts, functools.partial(self.start_after, block))
             return {i: some[-1] for i, some in begun.items()}
-        self._parts.executor.reset(0, starts)
+        self.reset_envs(0, starts)
         return dict(starts)
 
     def start_after(self, block: Block, i: int, episode_index: int) -> tuple[int, EpisodeStart]:

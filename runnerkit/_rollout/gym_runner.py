@@ -81,6 +81,7 @@ class GymRunner(SteppingRunner[ObsT, ActT, HistoryT]):
             "restart" needs "serial" or "threads", and "auto" means "serial" then, or "threads" with a timeout.
         max_restarts: how often each env may be made anew during the life of the runner, or a pair (each env, all of
             them together). The next fault is raised.
+        timings: measure where the time goes, for `runner.timings`. It costs about a microsecond per step of an env.
         render_mode: the render mode of the envs: "rgb_array" or "human" for `rollout(render=True)`.
         env_options: more keyword arguments for `gymnasium.make`, or for the factory.
         wrappers: wrappers that are put around each env, the first one next to the env: classes or functions that take

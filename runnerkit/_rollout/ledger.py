@@ -49,7 +49,7 @@ class Ledger:
 
         What began after observation `upto` did so in a step that a fault broke off, and never was.
         """
-        new = self.note(self._parts.executor.drain(), upto)
+        new = self.note(self._drained(), upto)
         if self._own is not None and self._faulty_row is not None:
             return
         block = self._block
@@ -188,7 +188,7 @@ class Ledger:
         if self._own is None:  # else all is taken but for what began in a step that a fault broke off
             self.take(upto=t, is_last=True)
         else:
-            executor.drain()
+            self._drained()
         executor.attach(None)
         if standing.restarts is not None:
             block.faults += standing.restarts.take_faults()
@@ -261,8 +261,15 @@ class Ledger:
     def abandon(self) -> None:
         """Leave the runner fit for another rollout, and this one behind."""
         self._standing.abandon()
-        self._parts.executor.drain()
+        self._drained()
         self._parts.executor.attach(None)
+
+    def _drained(self) -> EpisodeLog:
+        """Return what was logged since the last call, without the timings."""
+        log = self._parts.executor.drain()
+        if log.timings and self._standing.stopwatch is not None:
+            self._standing.stopwatch.add(log.timings)
+        return log
 
 
 _FEW = 8  # below, NumPy adds one by one, too

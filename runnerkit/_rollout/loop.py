@@ -55,7 +55,8 @@ class Rollout:
         self._parts, self._standing, self._plan, self._screen = parts, standing, plan, screen
         self._at = at = Cursor()
         self._block = block = self._allocate()
-        self._port = AgentPort(agent, plan.compute_action, parts, block, at)
+        watch, choose = standing.stopwatch, plan.compute_action
+        self._port = AgentPort(agent, choose if watch is None else watch.around_agent(choose), parts, block, at)
         told = progress is not None or tell_ended is not None
         self._ledger = ledger = Ledger(parts, standing, block, plan, at, is_awaited=told)
         self._starts: Starts = (
@@ -225,6 +226,7 @@ class Rollout:
         arrays = layout.observation.is_array and layout.action.is_array
         processed = layout.preprocessed or layout.postprocessed or layout.reward_processed
         unlike = unlike or not arrays or processed or self._port.stateful is not None
+        unlike = unlike or (self._standing.vector is not None and self._standing.stopwatch is not None)
         if unlike or layout.action.leaves[0].is_scalar_box:  # the rows of whose batches are no arrays
             return None
         return self._parts.read_actions.read_single
@@ -247,7 +249,7 @@ class Rollout:
         try:
             failed_envs.clear()
             try:
-                ended = parts.executor.step(row, raw_row, actions, active, restart)
+                ended = self._standing.step_envs(row, raw_row, actions, active, restart)
             except StepFaultsError as faults:
                 ended = self._replace(faults, t)
             self._look_at_first(raw_row, actions)

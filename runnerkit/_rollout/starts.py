@@ -97,7 +97,7 @@ class PromptStarts:
         self._ledger.note(log, upto=next_t)  # before a first observation takes the final one's row
         begun = {i: [start] for i, start in starts.items()}
         if restarts is None:
-            self._parts.executor.reset(row, starts)
+            self._standing.reset_envs(row, starts)
         else:
             begun = restarts.reset(row, starts, functools.partial(self._standing.start_after, self._block))
         for i, some in begun.items():
@@ -109,7 +109,7 @@ class PromptStarts:
         """Ask, step, ask: for envs of a few microseconds the general step would cost a tenth of the speed."""
         at, block = self._at, self._block
         observations, recorded, active, n = block.observations[0], block.actions[0], at.active, len(at.active)
-        step = self._parts.executor.step
+        step = self._standing.step_envs
         for t in range(at.t, last):
             if interrupt.stops:
                 return

@@ -27,6 +27,7 @@ from runnerkit.executors.hanging import WATCH
 from runnerkit.history.arrays import HistoryT
 from runnerkit.history.ended import EpisodeCallback
 from runnerkit.records import ProgressCallback
+from runnerkit.timings import Timings
 
 __all__ = ["SteppingRunner"]
 
@@ -49,6 +50,14 @@ class SteppingRunner(AssembledRunner[ObsT, ActT, HistoryT]):
         """
         self._owes_interrupt = False
         return self._was_interrupted
+
+    @property
+    def timings(self) -> Timings:
+        """Where the time of all rollouts went up to now; the runner must be built with `timings=True`."""
+        watch = self._standing.stopwatch
+        if watch is None:
+            raise ArgumentError("Nothing was measured. Build the runner with timings=True.")
+        return watch.read()
 
     def maybe_reset(self) -> None:
         """Begin an episode in every env that has none. The next rollout continues these episodes."""
@@ -151,7 +160,7 @@ class SteppingRunner(AssembledRunner[ObsT, ActT, HistoryT]):
                 rollout = Rollout(self._parts, self._standing, plan, agent, screen, progress, tell_ended)
                 try:
                     with stop_after(interrupt, deadline):
-                        histories = rollout.run(interrupt)
+                        histories = self._measured(rollout.run)(interrupt)
                 except BaseException:
                     if not rollout.is_over:  # what was raised may have come as it was being finished
                         self._standing.abandon()
@@ -253,6 +262,10 @@ class SteppingRunner(AssembledRunner[ObsT, ActT, HistoryT]):
         if not render:
             return contextlib.nullcontext()
         return contextlib.closing(Screen(self._parts.render_mode, fps, self.env_id))
+
+    def _measured(self, run: Callable[[Interrupt], list[object]]) -> Callable[[Interrupt], list[object]]:
+        watch = self._standing.stopwatch
+        return run if watch is None else watch.around_rollout(run)
 
     @contextlib.contextmanager
     def _working(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ from runnerkit._rollout.loop import Rollout
 from runnerkit._rollout.plan import Plan
 from runnerkit.errors import ArgumentError, RolloutError, RolloutInterrupted
 from runnerkit.history.base import SupportsBatch
+from runnerkit.history.block import Block
 
 __all__ = ["batches", "check_streams"]
 
@@ -58,7 +59,11 @@ def batches(
     with at_work(interrupt):
         try:
             rollout = Rollout(parts, standing, plan, agent, None, None)
-            while (block := rollout.next_window(interrupt)) is not None:
+            watch = standing.stopwatch
+            next_window: Callable[[Interrupt], Block | None] = rollout.next_window
+            if watch is not None:
+                next_window = watch.around_rollout(next_window)
+            while (block := next_window(interrupt)) is not None:
                 batch = recorder.batch(block)
                 interrupt.is_paused = True
                 yield batch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -19,6 +19,7 @@ from runnerkit._core.types import AnyEnv
 from runnerkit._core.wording import FIX_ENV, result_kind, warn
 from runnerkit.errors import EnvError, EnvSpaceError, RunnerKitError
 from runnerkit.executors.calls import Doing, Phase
+from runnerkit.executors.clock import EnvClock, SupportsStep
 from runnerkit.executors.hanging import CloseWatch
 from runnerkit.executors.step_faults import StepFaultsError, first_fault
 from runnerkit.executors.thread_safety import is_thread_safe
@@ -32,14 +33,6 @@ _FIRST_CHUNK = 64
 _UNPACKED = object()
 _NO = np.False_  # NumPy has only one, so that flags are mostly compared by identity
 _GOES_ON = (False, False)
-
-
-class SupportsStep(Protocol):
-    """What steps an env: the env, or what stands before it."""
-
-    def step(self, action: Any, /) -> Any:
-        """Return (observation, reward, terminated, truncated, info)."""
-        ...
 
 
 class SeedSchedule:
@@ -93,6 +86,9 @@ class Share:
         self._seed: dict[int, int | None] = {}
         self.oddities: Oddities = Oddities()
         """What the envs returned against their contract since the log was drained."""
+        self._clocks: dict[int, EnvClock] = {}
+        """What measures each env; empty if nobody wants to know."""
+        self._measures: bool = False
         self._block: Block | None = None
         self._layout: Layout
         self._log: EpisodeLog
@@ -113,6 +109,7 @@ class Share:
         self.oddities = Oddities(strict=options.strict_spaces)
         self._tolerant = options.restarts
         self._make_env = make_env if options.restarts else None  # which may hold the runner, to be dropped otherwise
+        self._measures = options.timings
         try:
             return [self._make(make_env, i) for i in self.env_indices]
         except BaseException as error:
@@ -126,6 +123,8 @@ class Share:
             if not isinstance(env, gymnasium.Env):
                 raise TypeError(f"the env factory returned a {type(env).__name__}, not a gymnasium.Env")
             self._envs[i] = env
+            if self._measures:
+                self._clocks.setdefault(i, EnvClock(i))
             return EnvFacts(
                 env.observation_space,
                 env.action_space,
@@ -166,6 +165,8 @@ class Share:
         log, self._log = self._log, self._new_log()
         if self.oddities.found:
             log.oddities, self.oddities.found = self.oddities.found, {}
+        if self._clocks:
+            log.timings = [self._clocks[i].take() for i in self.env_indices if i in self._clocks]
         return log
 
     def _new_log(self) -> EpisodeLog:
@@ -179,6 +180,7 @@ class Share:
             whole._envs.update(share._envs)
             whole._episode.update(share._episode)
             whole._seed.update(share._seed)
+            whole._clocks.update(share._clocks)
         whole._seeds, whole._keep_infos = shares[0]._seeds, shares[0]._keep_infos
         whole._make_env, whole._tolerant = shares[0]._make_env, shares[0]._tolerant
         return whole
@@ -197,7 +199,7 @@ class Share:
         # No two threads touch the same key at a time, and what is done to a dict is atomic, with the GIL or without.
         part._envs, part._episode, part._seed = self._envs, self._episode, self._seed
         part._seeds, part._keep_infos = SeedSchedule(self._seeds.seed), self._keep_infos
-        part._make_env, part._tolerant = self._make_env, self._tolerant
+        part._make_env, part._tolerant, part._clocks = self._make_env, self._tolerant, self._clocks
         part.oddities = Oddities(strict=self.oddities.strict)
         return part
 
@@ -390,11 +392,13 @@ class Share:
 
     def _stepper(self, i: int) -> SupportsStep:
         """Return what steps an env."""
-        return self._envs[i]
+        return self._clocks[i].around(self._envs[i]) if i in self._clocks else self._envs[i]
 
     def _reset_env(self, i: int, seed: int | None, options: dict[str, Any] | None) -> Any:
         self._call = Phase.RESET, i
         try:
+            if i in self._clocks:
+                return self._clocks[i].reset(self._envs[i], seed, options)
             return self._envs[i].reset(seed=seed, options=options)
         finally:
             self._call = None

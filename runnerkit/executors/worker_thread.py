@@ -15,8 +15,9 @@ from typing_extensions import override
 from runnerkit._core.types import AnyEnv
 from runnerkit.errors import EnvTimeoutError, RolloutError
 from runnerkit.executors.calls import Fence, GivenUpError, Phase, slice_of, timed_out
+from runnerkit.executors.clock import SupportsStep
 from runnerkit.executors.rounds import Line, Round
-from runnerkit.executors.share import Share, SupportsStep
+from runnerkit.executors.share import Share
 from runnerkit.executors.waiting import Patience, SpinQueue, TooLateError
 from runnerkit.records import EnvFacts
 

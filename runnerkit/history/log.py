@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from runnerkit._core.spaces import Column, Layout
 from runnerkit.records import EndReason
+from runnerkit.timings import EnvTimings
 
 __all__ = ["EpisodeLog", "InfoEntry", "number_of", "reason_of"]
 
@@ -51,10 +52,11 @@ class EpisodeLog:
         unknown: (env index, row) for each episode whose final observation the env did not provide; `row` is the first
             one of the next episode.
         oddities: how envs broke their own contract without losing data: kind -> description.
+        timings: how long the calls of envs took since the last log, if that is measured.
 
     """
 
-    __slots__ = ("_begun", "_finals", "_sizes", "infos", "oddities", "reset_infos", "unknown")
+    __slots__ = ("_begun", "_finals", "_sizes", "infos", "oddities", "reset_infos", "timings", "unknown")
 
     def __init__(self, layout: Layout) -> None:
         self._begun: array[int] = array("i")  # env index, first row, episode index, end reason; and again
@@ -64,6 +66,7 @@ class EpisodeLog:
         self.reset_infos: list[InfoEntry] = []
         self.unknown: list[tuple[int, int]] = []
         self.oddities: dict[str, str] = {}
+        self.timings: list[EnvTimings] = []
 
     def __len__(self) -> int:
         return len(self._begun) // _WIDTH
@@ -172,6 +175,7 @@ class EpisodeLog:
         self.reset_infos += other.reset_infos
         self.unknown += other.unknown
         self.oddities = {**other.oddities, **self.oddities}
+        self.timings += other.timings
 
     def _drop_half_entry(self) -> None:
         """Drop the incomplete entry of a `begin` that an exception of a signal handler interrupted."""

@@ -28,12 +28,13 @@ from runnerkit._core.spaces import Column, Rows
 from runnerkit._core.types import AnyEnv
 from runnerkit.errors import EnvError, RunnerKitError
 from runnerkit.executors.calls import Phase, limits_of
+from runnerkit.executors.clock import SupportsStep
 from runnerkit.executors.processes.handover import ControlWords, Mail, PeerGoneError, TurnLock
 from runnerkit.executors.processes.shared import Arena, Journal, Region, SharedBlock
 from runnerkit.executors.processes.standins import be_helper
 from runnerkit.executors.processes.surroundings import Surroundings, seed_generators
 from runnerkit.executors.processes.transport import dumps, loads_in_helper, pack
-from runnerkit.executors.share import Share, SupportsStep
+from runnerkit.executors.share import Share
 from runnerkit.history.block import Block, BlockLayout
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, RunOptions
@@ -112,13 +113,14 @@ class HelperShare(Share):
         rest = EpisodeLog(self._layout)
         rest.infos, rest.reset_infos = self._told
         rest.oddities, log.oddities = log.oddities, {}
+        rest.timings, log.timings = log.timings, []
         return rest
 
     @property
     def has_more_to_tell(self) -> bool:
         """Whether there is such a rest."""
         log = self._log
-        return bool(log.infos or log.reset_infos or len(log) or self.oddities.found)
+        return bool(log.infos or log.reset_infos or len(log) or self.oddities.found or self._measures)
 
     def _mark(self, phase: int, i: int) -> None:
         self._words[ControlWords.PHASE], self._words[ControlWords.ENV] = phase, i
@@ -313,7 +315,7 @@ class Helper:
 
     def _open(self, factory: bytes, options: RunOptions, surroundings: Surroundings) -> list[EnvFacts]:
         surroundings.enter()
-        self._tells_more = options.keep_infos
+        self._tells_more = options.keep_infos or options.timings
         self._share.is_timed = bool(limits_of(options))
         first = self._share.env_indices[0]
         seed_generators(options.seed, first)  # modules may draw, too, as they are imported

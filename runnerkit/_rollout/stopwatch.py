@@ -1,0 +1,119 @@
+"""Measuring where the time of rollouts goes, for `timings=True`; without it, nothing of this is there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from typing_extensions import TypeVar
+
+from runnerkit._core.interrupts import Interrupt
+from runnerkit.timings import EnvTimings, Timings, WorkerTimings
+
+__all__ = ["Stopwatch"]
+
+T = TypeVar("T")
+
+
+class Stopwatch:
+    """Adds up what rollouts, the agent and envs take."""
+
+    def __init__(self) -> None:
+        self._seconds = self._agent = self._executor = 0.0
+        self._envs: dict[int, EnvTimings] = {}
+        self._steps = 0
+
+    def around_rollout(self, run: Callable[[Interrupt], T]) -> Callable[[Interrupt], T]:
+        """Return what makes a rollout, or a part of it, and measures it."""
+
+        def measured(interrupt: Interrupt) -> T:
+            began = time.perf_counter()
+            try:
+                return run(interrupt)
+            finally:
+                self._seconds += time.perf_counter() - began
+
+        return measured
+
+    def around_agent(self, choose: Callable[[Any], object]) -> Callable[[Any], object]:
+        """Return what asks the agent, and measures it."""
+
+        def measured(observations: Any) -> object:
+            began = time.perf_counter()
+            try:
+                return choose(observations)
+            finally:
+                self._agent += time.perf_counter() - began
+
+        return measured
+
+    def around_step(self, step: Callable[..., Sequence[int]]) -> Callable[..., Sequence[int]]:
+        """Return what steps the envs that are active, and measures it."""
+
+        def measured(at: int, row: int, actions: Any, active: Sequence[int], restart: bool) -> Sequence[int]:
+            began = time.perf_counter()
+            try:
+                return step(at, row, actions, active, restart)
+            finally:
+                self._executor += time.perf_counter() - began
+                self._steps += len(active)
+
+        return measured
+
+    def around_reset(self, reset: Callable[..., None]) -> Callable[..., None]:
+        """Return what resets envs, and measures it."""
+
+        def measured(row: int, starts: Any) -> None:
+            began = time.perf_counter()
+            try:
+                reset(row, starts)
+            finally:
+                self._executor += time.perf_counter() - began
+
+        return measured
+
+    def add(self, measured: Sequence[EnvTimings]) -> None:
+        """Add what workers measured of their envs."""
+        for new in measured:
+            before = self._envs.get(new.env_index)
+            if before is not None:
+                new = new._replace(
+                    worker=new.worker if new.steps else before.worker,
+                    steps=before.steps + new.steps,
+                    step_seconds=before.step_seconds + new.step_seconds,
+                    resets=before.resets + new.resets,
+                    reset_seconds=before.reset_seconds + new.reset_seconds,
+                )
+            self._envs[new.env_index] = new
+
+    def read(self) -> Timings:
+        """Return the timings up to now."""
+        envs = [self._envs[i] for i in sorted(self._envs)]
+        workers = self._workers(envs)
+        env = sum(worker.env for worker in workers) if workers else self._executor
+        reset = sum(worker.reset for worker in workers)
+        alone = workers[0].env + workers[0].reset if len(workers) == 1 else self._executor
+        return Timings(
+            seconds=self._seconds,
+            steps=self._steps,
+            agent=self._agent,
+            env=env,
+            reset=reset,
+            wait=sum(worker.wait for worker in workers),
+            other=max(0.0, self._seconds - self._agent - alone),
+            workers=tuple(workers),
+            envs=tuple(envs),
+        )
+
+    def _workers(self, envs: Sequence[EnvTimings]) -> list[WorkerTimings]:
+        """Return the workers in the order of their first env, which the calling thread's comes first in."""
+        by_worker: dict[tuple[int, int], list[EnvTimings]] = {}
+        for env in envs:
+            by_worker.setdefault(env.worker, []).append(env)
+        found = []
+        for mine in by_worker.values():
+            stepping, resetting = sum(env.step_seconds for env in mine), sum(env.reset_seconds for env in mine)
+            wait = max(0.0, self._executor - stepping - resetting) if len(by_worker) > 1 else 0.0
+            found.append(WorkerTimings(tuple(env.env_index for env in mine), stepping, resetting, wait))
+        return found
