@@ -53,7 +53,8 @@ from runnerkit.executors.share import SeedSchedule
 from runnerkit.executors.vector.executor import VectorExecutor
 from runnerkit.history.arrays import ArrayFormat
 from runnerkit.history.base import HistoryFormat, Recorder
-from runnerkit.history.block import Block, BlockLayout
+from runnerkit.history.block import Block
+from runnerkit.history.layout import BlockLayout
 from runnerkit.processors import ActionPostprocessor, ActionPreprocessor, ProcessorContext, RewardProcessor
 from runnerkit.processors.chain import (
     Chain,

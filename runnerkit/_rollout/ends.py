@@ -13,8 +13,9 @@ from runnerkit._rollout.env_states import EnvStates
 from runnerkit._rollout.ledger import Ledger
 from runnerkit.errors import ArgumentError, EnvError, RolloutError
 from runnerkit.history.arrays import ArrayHistory
-from runnerkit.history.block import Block, Mark
+from runnerkit.history.block import Block
 from runnerkit.history.ended import EndedEpisode, EpisodeCallback
+from runnerkit.history.layout import Mark
 from runnerkit.history.log import reason_of
 from runnerkit.records import EndReason, Episode, EpisodeStart
 

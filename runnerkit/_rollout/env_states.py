@@ -16,7 +16,8 @@ from runnerkit._rollout.restarts import Restarts
 from runnerkit._rollout.stopwatch import Stopwatch
 from runnerkit.errors import EnvError, EnvSpaceError, EnvSpaceWarning, RolloutError
 from runnerkit.executors.vector.executor import VectorExecutor
-from runnerkit.history.block import Block, Mark
+from runnerkit.history.block import Block
+from runnerkit.history.layout import Mark
 from runnerkit.history.log import InfoEntry
 from runnerkit.records import EpisodeSchedule, EpisodeStart
 

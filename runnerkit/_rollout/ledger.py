@@ -16,7 +16,8 @@ from runnerkit._rollout.env_states import EnvStates
 from runnerkit._rollout.plan import Plan
 from runnerkit.errors import EnvError, RolloutError
 from runnerkit.history.arrays import ArrayRecorder
-from runnerkit.history.block import Block, Mark
+from runnerkit.history.block import Block
+from runnerkit.history.layout import Mark
 from runnerkit.history.log import EpisodeLog
 from runnerkit.history.transitions import transition
 from runnerkit.records import EndReason

@@ -8,7 +8,8 @@ from typing import Protocol, runtime_checkable
 from runnerkit._core.spaces import Rows
 from runnerkit._core.types import AnyEnv
 from runnerkit.executors.calls import Doing
-from runnerkit.history.block import Block, BlockLayout
+from runnerkit.history.block import Block
+from runnerkit.history.layout import BlockLayout
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, RunOptions
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 from runnerkit._core.spaces import Layout, Leaf, Rows
 from runnerkit.history.arrays import ArrayFormat, ArrayHistory
 from runnerkit.history.base import HistoryFormat, Recorder, SupportsAppend, SupportsBatch
-from runnerkit.history.block import Block, BlockLayout, Mark
+from runnerkit.history.block import Block
 from runnerkit.history.columns import ColumnHistory, EpisodeColumns, stack
 from runnerkit.history.ended import EndedEpisode
+from runnerkit.history.layout import BlockLayout, Mark
 from runnerkit.history.log import EpisodeLog
 from runnerkit.history.transitions import TransitionFormat
 from runnerkit.history.values import Targets, ValueFunction, discounted_returns, gae

@@ -17,8 +17,9 @@ from runnerkit._core.types import AnyEnv
 from runnerkit.errors import ArgumentError, EnvError
 from runnerkit.executors.reexecution import Course, re_execute
 from runnerkit.executors.serial import SerialExecutor
-from runnerkit.history.block import Block, BlockLayout
+from runnerkit.history.block import Block
 from runnerkit.history.columns import EpisodeColumns
+from runnerkit.history.layout import BlockLayout
 from runnerkit.records import Episode, EpisodeStart, RunOptions
 
 __all__ = ["AnyEpisode", "Divergence", "compared", "not_replayable", "record_of"]

@@ -36,7 +36,8 @@ from runnerkit.executors.processes.worker import WorkerHandle
 from runnerkit.executors.share import Share
 from runnerkit.executors.sharing import SharingExecutor
 from runnerkit.executors.step_faults import first_fault
-from runnerkit.history.block import Block, BlockLayout
+from runnerkit.history.block import Block
+from runnerkit.history.layout import BlockLayout
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, RunOptions
 

@@ -35,7 +35,8 @@ from runnerkit.executors.processes.standins import be_helper
 from runnerkit.executors.processes.surroundings import Surroundings, seed_generators
 from runnerkit.executors.processes.transport import dumps, loads_in_helper, pack
 from runnerkit.executors.share import Share
-from runnerkit.history.block import Block, BlockLayout
+from runnerkit.history.block import Block
+from runnerkit.history.layout import BlockLayout
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, RunOptions
 

@@ -24,7 +24,8 @@ from typing_extensions import override
 
 from runnerkit._core.spaces import Column, Layout, Leaf
 from runnerkit.errors import MemoryBudgetError
-from runnerkit.history.block import Block, BlockLayout
+from runnerkit.history.block import Block
+from runnerkit.history.layout import BlockLayout
 from runnerkit.history.log import EpisodeLog, number_of
 from runnerkit.records import EndReason
 

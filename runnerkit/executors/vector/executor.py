@@ -36,7 +36,8 @@ from runnerkit.executors.vector.faults import fault, misfit, never_rested
 from runnerkit.executors.vector.seeding import Resets
 from runnerkit.executors.vector.unpacking import Finals, Infos, Unpacker, by_key
 from runnerkit.executors.vector.validation import autoreset_mode, check
-from runnerkit.history.block import Block, BlockLayout
+from runnerkit.history.block import Block
+from runnerkit.history.layout import BlockLayout
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, ExecutorReport, RunOptions, Seeding
 

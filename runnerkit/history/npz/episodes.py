@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runnerkit._core.spaces import Column
-from runnerkit.history.block import Block, BlockLayout, Mark
+from runnerkit.history.block import Block
+from runnerkit.history.layout import BlockLayout, Mark
 from runnerkit.history.npz.codec import encode_or_describe, text_of
 from runnerkit.history.npz.files import EXTRAS, packed, trees_of
 from runnerkit.records import EndReason, Episode

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runnerkit._core.spaces import Column, Layout
-from runnerkit.history.block import BlockLayout
+from runnerkit.history.layout import BlockLayout
 from runnerkit.history.npz.codec import decode, encode, text_of
 
 __all__ = ["EXTRAS", "Members", "checksum", "objects_of", "packed", "trees_of", "zipped"]

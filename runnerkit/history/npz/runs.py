@@ -13,7 +13,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from runnerkit._core.space_json import space_from_json, space_to_json
 from runnerkit._core.spaces import Layout
-from runnerkit.history.block import BlockLayout
+from runnerkit.history.layout import BlockLayout
 from runnerkit.history.npz.codec import encode_or_describe
 from runnerkit.records import MadeBy, RunOptions, RunSpec, Seeded, Seeding
 

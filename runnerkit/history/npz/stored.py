@@ -20,7 +20,8 @@ from typing_extensions import override
 from runnerkit._core.spaces import Column
 from runnerkit.errors import ArgumentError
 from runnerkit.history.arrays import ArrayHistory
-from runnerkit.history.block import Block, BlockLayout, Mark
+from runnerkit.history.block import Block
+from runnerkit.history.layout import BlockLayout, Mark
 from runnerkit.history.npz.codec import decode
 from runnerkit.history.npz.files import EXTRAS, checksum, joined, objects_of, trees_of
 from runnerkit.history.npz.manifest import FILE, Contents, Row, read, said_of_torn
