@@ -99,6 +99,20 @@ def test_a_command_that_builds_a_runner_refuses_what_was_locked_otherwise(comman
     assert "run.lock" in failed.stderr
 
 
+def test_rollout_draws_as_fast_as_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    arguments = ["CartPole-v1", "--seed", "0", "--steps", "8", "--executor", "serial", "--json"]
+    drawn = json.loads(run("rollout", *arguments, "--render", "--fps", "40").stdout)
+    assert drawn["seconds"] > 7 / 40
+    assert drawn["episodes"] == json.loads(run("rollout", *arguments).stdout)["episodes"]
+
+
+def test_a_video_without_its_package_is_refused_before_the_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "runnerkit_video", None)
+    failed = run("rollout", "CartPole-v1", "--video", "videos", code=2)
+    assert "pip install runnerkit-video" in failed.stderr
+
+
 def test_a_command_has_the_whole_group_or_none_of_it() -> None:
     names = {field.name for field in dataclasses.fields(Parts)}
     for name, command in main.commands.items():

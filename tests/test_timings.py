@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from gymnasium import spaces
 from numpy.typing import NDArray
 from typing_extensions import override
 
 import runnerkit
 from runnerkit import RandomAgent
+from runnerkit._cli.main import main
 from runnerkit.errors import ArgumentError
 from runnerkit.typing import AnyEnv
 
@@ -102,6 +106,18 @@ def test_of_a_vector_env_its_steps_are_measured_as_a_whole() -> None:
     assert found.steps > 0
     assert 0 < found.env < found.seconds
     assert (found.workers, found.envs, found.slowest) == ((), (), None)
+
+
+def test_the_command_line_shows_the_time_and_the_slowest_env() -> None:
+    arguments = ["rollout", "CartPole-v1", "--n-envs", "2", "--steps", "20", "--executor", "serial", "--timings"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    (times,) = [line for line in result.stdout.splitlines() if line.startswith("time")]
+    assert re.fullmatch(r"time +agent \S+ s, env \S+ s, reset \S+ s, wait 0 s, other \S+ s", times)
+    assert re.search(r"^slowest env +env [01]: \S+ ms per step$", result.stdout, re.MULTILINE)
+    found = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)["timings"]
+    assert [env["steps"] for env in found["envs"]] == [20, 20]
+    assert found["workers"][0]["envs"] == [0, 1]
 
 
 def test_what_nobody_asked_to_measure_is_not_there() -> None:

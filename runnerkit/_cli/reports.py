@@ -12,18 +12,22 @@ from __future__ import annotations
 
 import collections
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from runnerkit._core.wording import count
+from runnerkit.history.arrays import ArrayHistory, ArrayRecorder
 from runnerkit.history.base import HistoryFormat, Recorder
 from runnerkit.history.block import Block
 from runnerkit.records import Episode, ExecutorReport, MadeBy, RunSpec
+from runnerkit.timings import Timings
 
 __all__ = ["Summary", "Tally"]
+
+_OF_ENVS: Final = ("steps", "step_seconds", "resets", "reset_seconds")
 
 
 class Tally:
@@ -33,8 +37,11 @@ class Tally:
     place where the records are for certain.
     """
 
-    def __init__(self, inner: HistoryFormat[Any]) -> None:
+    def __init__(self, inner: HistoryFormat[Any], *, keeps: bool = False) -> None:
         self.steps: int = 0
+        self.keeps: bool = keeps
+        self.histories: list[ArrayHistory[Any, Any]] = []
+        """What was recorded, as arrays, whatever the other format makes of it; empty unless it `keeps` them."""
         self.episodes: list[Episode] = []
         self.version: str = ""
         """The id that Gymnasium resolved the env's to: CartPole-v1; empty where there is none."""
@@ -52,6 +59,8 @@ class _TallyRecorder:
 
     def finish(self, block: Block, /) -> Sequence[Any]:
         """Count, then let the other recorder do its work."""
+        if self._tally.keeps:
+            self._tally.histories += ArrayRecorder().finish(block)
         self._tally.steps += sum(block.lengths)
         for i, length in enumerate(block.lengths):
             if length:  # an env that took no step has no episode to tell of
@@ -81,6 +90,8 @@ class Summary:
     made_by: MadeBy
     interrupted: bool
     episodes: Sequence[Episode]
+    timings: Timings | None = None
+    videos: Sequence[str] = ()
 
     def document(self) -> dict[str, object]:
         """Return all of it for JSON; what is no number there is None."""
@@ -110,6 +121,8 @@ class Summary:
             "end_reasons": self._end_reasons(),
             "made_by": self.made_by.document(),
             "interrupted": self.interrupted,
+            "timings": None if self.timings is None else _times(self.timings),
+            "videos": list(self.videos),
             "episodes": [_record(episode) for episode in self.episodes],
         }
 
@@ -136,7 +149,24 @@ class Summary:
         yield "episodes", f"{len(self._complete()):,} complete"
         yield "return", _listing(self._returns())
         yield "length", _listing(self._lengths())
+        yield from self._time_rows()
+        for path in self.videos:
+            yield "video", path
         yield "end reasons", ", ".join(f"{n:,} {reason}" for reason, n in self._end_reasons().items()) or "-"
+
+    def _time_rows(self) -> Iterator[tuple[str, str]]:
+        times = self.timings
+        if times is None:
+            return
+        split = {name: getattr(times, name) for name in ("agent", "env", "reset", "wait", "other")}
+        yield "time", _seconds(split)
+        if len(times.workers) > 1:
+            for k, worker in enumerate(times.workers):
+                own = _seconds({name: getattr(worker, name) for name in ("env", "reset", "wait")})
+                yield f"worker {k}", f"{own} (envs {', '.join(map(str, worker.env_indices))})"
+        slowest = times.slowest
+        if slowest is not None:
+            yield "slowest env", f"env {slowest.env_index}: {slowest.seconds_per_step * 1e3:.3g} ms per step"
 
     def _rate(self) -> float | None:
         """Return the steps of all envs together, per second."""
@@ -188,6 +218,23 @@ def _record(episode: Episode) -> dict[str, object]:
 def _finite(value: float | None) -> float | None:
     """Return the number, or None for those that JSON does not know."""
     return value if value is not None and math.isfinite(value) else None
+
+
+def _seconds(split: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {seconds:.3g} s" for name, seconds in split.items())
+
+
+def _times(times: Timings) -> dict[str, object]:
+    slowest = times.slowest
+    return {
+        **{name: getattr(times, name) for name in ("seconds", "steps", "agent", "env", "reset", "wait", "other")},
+        "workers": [
+            {"envs": list(worker.env_indices), "env": worker.env, "reset": worker.reset, "wait": worker.wait}
+            for worker in times.workers
+        ],
+        "envs": [{"env_index": env.env_index, **{name: getattr(env, name) for name in _OF_ENVS}} for env in times.envs],
+        "slowest": None if slowest is None else slowest.env_index,
+    }
 
 
 def _executor(report: ExecutorReport) -> str:

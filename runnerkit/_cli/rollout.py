@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from typing import IO, TYPE_CHECKING, Final, cast
 
@@ -19,7 +20,7 @@ from runnerkit._cli.options import (
     no_progress_option,
     takes_parts,
 )
-from runnerkit.errors import EnvError, RolloutInterrupted
+from runnerkit.errors import EnvError, RolloutInterrupted, RunnerKitError
 
 if TYPE_CHECKING:
     from runnerkit._cli.reports import Summary
@@ -80,6 +81,20 @@ Examples:
 )
 @click.option("--history", metavar=PART, default="arrays", show_default=True, help="The format to record in.")
 @takes_parts
+@click.option("--render", is_flag=True, help="Draw each step of all envs in one window.")
+@click.option(
+    "--fps", metavar="N", type=AT_LEAST_1, default=30, show_default=True, help="The most steps drawn per second."
+)
+@click.option(
+    "--video",
+    "video_folder",
+    metavar="DIR",
+    type=click.Path(file_okay=False),
+    help="Write a video of the episode with the highest return to DIR, by replaying it. It needs runnerkit-video.",
+)
+@click.option(
+    "--timings", is_flag=True, help="Show where the time went: agent, envs, resets, waiting; and the slowest env."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with the records of all episodes.")
 @no_progress_option
 def rollout(
@@ -93,6 +108,10 @@ def rollout(
     workers: int | None,
     history: str,
     parts: Parts,
+    render: bool,
+    fps: int,
+    video_folder: str | None,
+    timings: bool,
     as_json: bool,
     no_progress: bool,
 ) -> None:
@@ -112,6 +131,7 @@ def rollout(
         from runnerkit._cli.agents import agent_maker
         from runnerkit._cli.reports import Summary, Tally
         from runnerkit._cli.terminal import progress_bar
+        from runnerkit._cli.video import record_best, require_video
         from runnerkit._plugins.manager import installed_plugins
         from runnerkit._rollout.gym_runner import GymRunner
         from runnerkit._rollout.parts import find_part
@@ -119,7 +139,10 @@ def rollout(
         parts.register()
         make_agent = agent_maker(agent_name)
         installed = installed_plugins()
-        recorded = find_part("history_formats", spelling.part(history, "--history"), installed).around(Tally)
+        if video_folder is not None:
+            require_video()
+        count_in = functools.partial(Tally, keeps=video_folder is not None)
+        recorded = find_part("history_formats", spelling.part(history, "--history"), installed).around(count_in)
         tally = recorded.thing
         with GymRunner(
             env,
@@ -128,6 +151,8 @@ def rollout(
             history=cast(Tally, recorded),
             executor=spelling.part(executor, "--executor"),
             workers=workers,
+            render_mode="rgb_array" if render else None,
+            timings=timings,
             plugins=installed,
             **parts.keywords(),
         ) as runner:
@@ -136,8 +161,17 @@ def rollout(
                 began = time.perf_counter()
                 # raised all the same if a helper dies with us, as of a signal to the whole process group
                 with contextlib.suppress(RolloutInterrupted):
-                    runner.rollout(agent, steps, episodes=episodes, progress=progress, on_interrupt="return")
+                    runner.rollout(
+                        agent, steps, render, fps, episodes=episodes, progress=progress, on_interrupt="return"
+                    )
                 seconds = time.perf_counter() - began
+            fault: RunnerKitError | None = None
+            videos: list[str] = []
+            try:
+                if video_folder is not None:
+                    videos = record_best(runner, env, parts, tally.histories, video_folder)
+            except RunnerKitError as error:  # raised when the summary is printed
+                fault = error
             summary = Summary(
                 env=tally.version if tally.version.startswith(f"{runner.env_id}-v") else runner.env_id,
                 agent=agent_name,
@@ -153,9 +187,13 @@ def rollout(
                 made_by=runner.made_by,
                 interrupted=runner.interrupted,
                 episodes=tally.episodes,
+                timings=runner.timings if timings else None,
+                videos=videos,
             )
             # before the runner closes, so that an env that fails to close does not take the results with it
             _print_summary(summary, as_json, out)
+            if fault is not None:
+                raise fault
             if summary.interrupted:
                 with contextlib.suppress(EnvError):  # the signal may have ended helpers, too, which then cannot close
                     runner.close()

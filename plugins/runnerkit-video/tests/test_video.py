@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import av
 import gymnasium
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from runnerkit_video import ReplayError, best, every, frames, record_episodes, worst
 
 import runnerkit
+from runnerkit._cli.main import main
 from runnerkit.errors import ArgumentError
 from runnerkit.history import ArrayHistory
 
@@ -86,3 +89,21 @@ def test_what_cannot_be_replayed_is_refused() -> None:
         next(frames("CartPole-v1", later.split()[0]))
     with pytest.raises(ArgumentError, match=r"not an image of shape \[height, width, 3\]"):
         next(frames(lambda: gymnasium.make("CartPole-v1", render_mode="rgb_array_list"), rollout()[0].split()[0]))
+
+
+def test_the_command_line_films_the_best_episode_of_a_rollout_whatever_the_history_and_wrappers(
+    tmp_path: Path,
+) -> None:
+    result = CliRunner().invoke(
+        main,
+        [
+            *("rollout", "CartPole-v1", "--n-envs", "2", "--steps", "60", "--seed", "0", "--history", "transitions"),
+            *("--wrapper", "gymnasium.wrappers:TimeAwareObservation", "--video", str(tmp_path), "--json"),
+        ],
+    )
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    best_return = max(episode["return"] for episode in found["episodes"])
+    (video,) = found["videos"]
+    with av.open(video) as container:
+        assert container.streams.video[0].frames == best_return + 1  # one per observation
