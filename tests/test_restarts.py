@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import os
 import pickle
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 from envs import summary
-from failing_envs import FAULTY, N_ENVS, RUN_SEED, SEEDS, Place, act, zoo
+from failing_envs import FAULTY, N_ENVS, RUN_SEED, SEEDS, Place, act, zoo, zoo_of
 from faulty_envs import build, forget_threads, runnerkit_threads
+from programs import children
 from typing_extensions import override
 
 from runnerkit import EndReason, EpisodeStart, GymRunner, Transition
 from runnerkit.errors import ArgumentError, EnvError
+from runnerkit.executors import SerialExecutor
 
 RAISED = ["raises", "two arguments", "unpicklable", "MemoryError", "wrong shape", "wrong dtype", "NaN reward"]
 EXECUTORS: list[dict[str, Any]] = [
@@ -35,9 +40,16 @@ def _hung_threads_are_left_behind() -> Iterator[None]:
     forget_threads()
 
 
-def run(env: Any, *, calls: int = 2, runner_class: type[GymRunner[Any, Any, Any]] = GymRunner, **options: Any) -> Any:
+def run(
+    env: Any,
+    *,
+    calls: int = 2,
+    runner_class: type[GymRunner[Any, Any, Any]] = GymRunner,
+    n_envs: int = N_ENVS,
+    **options: Any,
+) -> Any:
     limit = options.pop("limit", {"steps": STEPS})
-    with runner_class(env, RUN_SEED, N_ENVS, **options) as runner:
+    with runner_class(env, RUN_SEED, n_envs, **options) as runner:
         return [runner.rollout(act, **limit) for _ in range(calls)]
 
 
@@ -86,6 +98,86 @@ def test_an_env_that_fails_is_made_anew_alone(options: dict[str, Any], way: str,
         assert last.observations.shape[0] == place.step
         assert last.observations[-1][0] == place.step - 1
     assert runnerkit_threads() == [] or way == "hangs"
+
+
+# One runner for all ways, as each helper takes a second to start. The envs 0, 4 and 5 share a helper with others.
+DEADLY: dict[int, tuple[str, Place]] = {
+    1: ("os._exit", Place("step", step=3)),
+    2: ("SIGKILL", Place("reset")),
+    3: ("raises", Place("step")),
+    6: ("segfault", Place("step", episode=0, step=1)),
+    7: ("hangs", Place("step")),
+    8: ("unpicklable", Place("step")),
+}
+
+
+@pytest.mark.parametrize("runner_class", [GymRunner, "own"], ids=str)
+def test_what_dies_in_a_process_takes_no_other_env_along(runner_class: Any) -> None:
+    before = children(), len(os.listdir("/proc/self/fd"))
+    own = runner_class == "own"
+    chosen = OwnHistory if own else GymRunner
+    limits: dict[str, Any] = {"step_timeout": 0.5, "keep_infos": True} if own else {"step_timeout": 0.5}
+    plain = run(zoo(), n_envs=9, executor="serial", runner_class=chosen, keep_infos=own)
+    here: dict[str, Any] = {"executor": "processes", "workers": 3, "on_env_error": "restart", "max_restarts": 2}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The histories of this rollout do not have its faults")
+        mended = run(zoo_of(DEADLY), n_envs=9, runner_class=chosen, **here, **limits)
+    for histories, whole in zip(mended, plain, strict=True):
+        for i in set(range(9)) - DEADLY.keys():
+            assert told(histories[i]) == told(whole[i])
+    assert (children(), len(os.listdir("/proc/self/fd"))) == before
+    if own:
+        return
+    faults = {fault.env_index: fault for histories in mended for history in histories for fault in history.faults}
+    assert faults.keys() == DEADLY.keys()
+    for i, (way, place) in DEADLY.items():
+        fault = faults[i]
+        reason = EndReason.TIMED_OUT if way == "hangs" else EndReason.CRASHED
+        assert (fault.episode_index, fault.seed) == (place.episode, SEEDS.episode_seed(i, place.episode))
+        assert (fault.step, fault.end_reason) == (place.step - 1 if place.call == "step" else None, reason)
+        assert (fault.action is None) == (place.call == "reset")
+        episodes = {e.episode_index: e for e in mended[0][i].episodes}
+        if fault.step:
+            crashed = episodes[place.episode]
+            assert (crashed.length, crashed.end_reason) == (fault.step, reason)
+            rows = slice(crashed.start, crashed.start + crashed.length)
+            whole = next(e for e in plain[0][i].episodes if e.episode_index == place.episode)
+            others = slice(whole.start, whole.start + crashed.length)
+            assert (mended[0][i].rewards[rows] == plain[0][i].rewards[others]).all()
+            assert (mended[0][i].observations[rows] == plain[0][i].observations[others]).all()
+        assert episodes[place.episode + 1].seed == SEEDS.episode_seed(i, place.episode + 1)
+
+
+def test_an_env_that_cannot_be_brought_back_crashes_with_the_one_that_died() -> None:
+    class Forgetful:
+        """Its rewards depend on how often it was made."""
+
+        def __init__(self, path: Path) -> None:
+            self.path = path
+
+        def __call__(self, seed: int | None, env_index: int) -> Any:
+            env = zoo("os._exit", Place("step"))(seed, env_index)
+            if env_index == 0:
+                with self.path.open("a") as file:
+                    file.write("made")
+                times, step = self.path.stat().st_size // 4, env.step
+
+                def other(action: Any) -> Any:
+                    observation, reward, *rest = step(action)
+                    return observation, reward + times, *rest
+
+                env.step = other
+            return env
+
+    with TemporaryDirectory() as folder:
+        ((first, second, third),) = run(
+            Forgetful(Path(folder, "made")), calls=1, executor="processes", workers=2, on_env_error="restart"
+        )
+    assert [e.end_reason for e in first.episodes].count(EndReason.CRASHED) == 1
+    (fault,) = first.faults
+    assert "executed again from its seed and its actions, the reward of step" in fault.error
+    assert len(second.faults) == 1
+    assert third.faults == []
 
 
 class OwnHistory(GymRunner[Any, Any, Any]):
@@ -194,10 +286,14 @@ def test_an_env_that_cannot_be_made_anew_spends_the_budget(options: dict[str, An
     assert len(made) == N_ENVS + 3
 
 
+class Plain(SerialExecutor):
+    remake: Any = None
+
+
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"executor": "processes"}, "works with executor='serial' and 'threads', but executor='processes' cannot"),
+        ({"executor": Plain}, "works with executor='serial', 'threads' and 'processes', but executor='Plain' cannot"),
         ({"on_env_error": "ignore"}, "on_env_error must be 'raise' or 'restart', not 'ignore'"),
         ({"max_restarts": -1}, "max_restarts must be a whole number of restarts per env, or a pair"),
         ({"max_restarts": 3, "on_env_error": "raise"}, "max_restarts needs on_env_error='restart'"),

@@ -300,7 +300,7 @@ class Blueprint:
         self._check_timeouts(executor)
         if self.config.run.restarts and not isinstance(executor, SupportsRestarts):
             raise ArgumentError(
-                f"on_env_error='restart' works with executor='serial' and 'threads', but executor="
+                "on_env_error='restart' works with executor='serial', 'threads' and 'processes', but executor="
                 f"{self.config.executor_name!r} cannot make an env anew. Use one of these, or on_env_error='raise'."
             )
         return executor

@@ -63,16 +63,16 @@ class EnvStates:
         """The steps of all envs in the rollouts that are over."""
         self.stopwatch: Stopwatch | None = Stopwatch() if parts.spec.options.timings else None
         """What measures where the time goes; None if nobody wants to know."""
-        self.step_envs: Callable[..., Sequence[int]] = executor.step
+        self.restarts: Restarts | None = Restarts(parts) if parts.spec.options.restarts else None
+        """What makes envs anew that fail; None if a fault ends the rollout."""
+        self.step_envs: Callable[..., Sequence[int]] = executor.step if self.restarts is None else self.restarts.step
         self.reset_envs: Callable[..., None] = executor.reset
         if self.stopwatch is not None:
-            self.step_envs = self.stopwatch.around_step(executor.step)
+            self.step_envs = self.stopwatch.around_step(self.step_envs)
             self.reset_envs = self.stopwatch.around_reset(executor.reset)
         self._oddities: dict[str, str] = {}
         self._warned: set[str] = set()
         self._parts = parts
-        self.restarts: Restarts | None = Restarts(parts) if parts.spec.options.restarts else None
-        """What makes envs anew that fail; None if a fault ends the rollout."""
         self._schedule: EpisodeSchedule = schedule or parts.schedule
         self._observations = parts.layout.observation.allocate(n)
         self._raw = parts.layout.raw.allocate(n)
@@ -132,7 +132,7 @@ class EnvStates:
         if self.vector is not None:
             return {i: (starts[i][0], start) for i, start in self.vector.begin(0, starts, alone).items()}
         if self.restarts is not None:
-            begun = self.restarts.reset(0, starts, functools.partial(self.start_after, block))
+            begun = self.restarts.reset(block, 0, starts, functools.partial(self.start_after, block))
             return {i: some[-1] for i, some in begun.items()}
         self.reset_envs(0, starts)
         return dict(starts)
@@ -236,6 +236,8 @@ class EnvStates:
         """Give up all episodes that are going."""
         for env in self.envs:
             env.running = False
+        if self.restarts is not None:
+            self.restarts.abandon()
         self.untold, self.reset_infos = [], []
 
 

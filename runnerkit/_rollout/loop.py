@@ -27,7 +27,7 @@ from runnerkit._rollout.rendering import Screen
 from runnerkit._rollout.starts import PromptStarts, Read, Starts
 from runnerkit.errors import EnvError, RolloutError
 from runnerkit.executors.hanging import WATCH
-from runnerkit.executors.step_faults import StepFaultsError, first_fault
+from runnerkit.executors.step_faults import StepFaultsError
 from runnerkit.history.block import Block
 from runnerkit.records import EndReason, ProgressCallback
 
@@ -71,7 +71,7 @@ class Rollout:
         self._last_restart = self._stop if plan.auto_reset and standing.restarts_in_step else 0
         self._processes_rewards, self._notes_actions = parts.layout.reward_processed, parts.preprocess.notes_actions
         if standing.restarts is not None:
-            standing.restarts.begin()
+            standing.restarts.begin(block, at)
         self._failed: dict[int, EndReason] = {} if standing.restarts is None else standing.restarts.failed
         """The envs that failed in the step that is under way and were made anew, and how their episodes end."""
         self._drawing = False
@@ -247,11 +247,7 @@ class Rollout:
         failed: EnvError | None = None
         failed_envs = self._failed  # in this step, and made anew
         try:
-            failed_envs.clear()
-            try:
-                ended = self._standing.step_envs(row, raw_row, actions, active, restart)
-            except StepFaultsError as faults:
-                ended = self._replace(faults, t)
+            ended = self._standing.step_envs(row, raw_row, actions, active, restart)
             self._look_at_first(raw_row, actions)
             if ledger.makes_own:
                 ledger.count(row)
@@ -290,17 +286,6 @@ class Rollout:
         if self._screen is not None:
             self._screen.count(block.rewards[row], active, ended)
             self._draw(observed, self._screen)
-
-    def _replace(self, faults: StepFaultsError, t: int) -> list[int]:
-        """Make the envs anew that failed in step t, and return whose episode ended in it."""
-        restarts = self._standing.restarts
-        if restarts is None:
-            raise first_fault(faults.faults)
-        replaced = restarts.replace(faults.faults, self._ledger.steps_of)
-        by_env = {fault.env_index: fault.end_reason or EndReason.CRASHED for fault in faults.faults}
-        self._failed.update((i, by_env[i]) for i in replaced)
-        restarts.note_gaps(self._block, t)
-        return sorted([*faults.ended, *replaced])
 
     def _ask(self, t: int, at: int) -> Rows:
         """Ask the agent, record what it chose, and return one env action per active env."""
@@ -417,7 +402,12 @@ class Rollout:
         self._drawing = True
         screen.wait()
         if screen.needs_frames:
-            screen.show(self._parts.executor.render(env_indices), env_indices)
+            try:
+                screen.show(self._parts.executor.render(env_indices), env_indices)
+            except (EnvError, StepFaultsError) as error:
+                if self._standing.restarts is None:
+                    raise
+                self._standing.restarts.fail_next(error)
         self._drawing = False
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
 import numpy as np
 
 from runnerkit._core.faults import describe
+from runnerkit._core.spaces import Rows
 from runnerkit._rollout.assembly import Assembly
+from runnerkit._rollout.cursor import Cursor
+from runnerkit._rollout.tape import Tape
 from runnerkit.errors import EnvError
 from runnerkit.executors.base import SupportsRestarts
+from runnerkit.executors.recall import SupportsRecall
 from runnerkit.executors.step_faults import StepFaultsError, first_fault
 from runnerkit.history.block import Block
 from runnerkit.records import EndReason, EnvFault, EpisodeStart
@@ -22,16 +26,17 @@ StartOf = Callable[[int, int], "tuple[int, EpisodeStart]"]
 
 
 class Restarts:
-    """Makes envs anew, for all rollouts of one runner::
+    """Makes envs anew, for all rollouts of one runner. Its `step` and `reset` stand before those of the executor::
 
-        try:
-            ended = executor.step(...)
-        except StepFaultsError as faults:
-            restarts.replace(faults.faults, steps_of)       # or raise, if the budget is spent
-            ended = sorted([*faults.ended, *restarts.failed])
+        ended = restarts.step(at, row, actions, active, False)      # restarts.failed: those of them that failed
+        begun = restarts.reset(block, row, starts, next_start)
 
     An env that fails in a step has no row of that step. The row is a gap in the block, which is closed at the end of
-    the rollout. Its episode ends with the step before.
+    the rollout. Its episode ends with the step before. An env that fails elsewhere, in render for instance, fails in
+    the next step, which is not made.
+
+    An env that is lost along with another one, as they shared a process, is made anew, too, and its episode is executed
+    once more from its seed and its actions. It goes on if all is bit by bit as it was, and fails otherwise.
     """
 
     def __init__(self, parts: Assembly) -> None:
@@ -41,60 +46,103 @@ class Restarts:
         self._most: int = most[0] if isinstance(most, tuple) else most
         self._most_in_all: int | None = most[1] if isinstance(most, tuple) else None
         self._counts = [0] * parts.spec.n_envs
+        self._tape = Tape(keeps=isinstance(parts.executor, SupportsRecall))
+        self._block: Block
+        self._at: Cursor
         self.faults: list[EnvFault] = []
         """The faults since they were taken last."""
         self.failed: dict[int, EndReason] = {}
         """The envs that failed in the step that is under way, and how their episodes end."""
+        self._fail_next: dict[int, EndReason] = {}
+        """The envs that failed outside of a step, and were made anew."""
         self.gaps: list[tuple[int, int]] = []
         """The steps in which an env failed: (step, env index)."""
 
-    def begin(self) -> None:
-        """Forget the gaps of the rollout before."""
+    @property
+    def count(self) -> int:
+        """How often envs were made anew."""
+        return sum(self._counts)
+
+    def begin(self, block: Block, at: Cursor) -> None:
+        """Begin a rollout, and forget the gaps of the one before."""
+        self._block, self._at = block, at
         self.failed.clear()
         self.gaps = []
+
+    def abandon(self) -> None:
+        """Note that all episodes are given up."""
+        self._tape.clear()
+        self._fail_next.clear()
 
     def take_faults(self) -> list[EnvFault]:
         """Return the faults since the last call."""
         faults, self.faults = self.faults, []
         return faults
 
-    def replace(self, faults: Sequence[EnvError], steps_of: Callable[[int], int | None]) -> list[int]:
-        """Make the envs anew that failed, and return their indices; raise the first fault if there are too many."""
-        todo = sorted(faults, key=lambda fault: fault.env_index)
-        replaced = [fault.env_index for fault in todo]
-        while todo:
-            self._count(todo)
-            for fault in todo:
-                self._record(fault, steps_of(fault.env_index))
-            again: list[EnvError] = []
-            for i in [fault.env_index for fault in todo]:
-                try:
-                    self._remake(i)
-                except EnvError as fault:
-                    again.append(fault)
-            todo = again
-        return replaced
+    # ---- calls of the executor
+
+    def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> Sequence[int]:
+        """Step the active envs; return those whose episode ended, or that failed and were made anew."""
+        del restart  # nobody begins again within a step
+        failed, by_env = self.failed, dict(zip(active, actions, strict=True))
+        failed.clear()
+        ended: list[int] = []
+        going: Sequence[int] = active
+        if self._fail_next:
+            failed.update((i, self._fail_next.pop(i)) for i in active if i in self._fail_next)
+            going = [i for i in active if i not in failed]
+        while going:
+            try:
+                chosen = actions if going is active else [by_env[i] for i in going]
+                ended += self._parts.executor.step(at, row, chosen, going, False)
+                break
+            except StepFaultsError as error:
+                ended = [i for i in (*ended, *error.ended) if i not in error.lost]
+                failed.update(self._replace(self._block, error, self._block.raw_row(self._at.t), after_step=False))
+                going = [i for i in active if i in error.lost and i not in failed]
+                self._block.terminated[at, going], self._block.truncated[at, going] = False, False
+        self._tape.note(self._block, at)
+        if failed:
+            self._note_gaps()
+            ended = sorted({*ended} | failed.keys())
+        if ended:
+            self._tape.end(ended)
+        return ended
 
     def reset(
-        self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]], next_start: StartOf
+        self, block: Block, row: int, starts: Mapping[int, tuple[int, EpisodeStart]], next_start: StartOf
     ) -> dict[int, list[tuple[int, EpisodeStart]]]:
         """Begin episodes, and further ones where an env fails in reset; return all that began, by env, in order."""
         begun = {i: [start] for i, start in starts.items()}
         todo = dict(starts)
+        self._tape.end(todo)
+        for i in todo:
+            self._fail_next.pop(i, None)
         while todo:
             try:
                 self._parts.executor.reset(row, todo)
-            except StepFaultsError as faults:
-                todo = {}
-                for i in self.replace(faults.faults, lambda _: None):
-                    todo[i] = next_start(i, begun[i][-1][0])
-                    begun[i].append(todo[i])
-            else:
                 break
+            except StepFaultsError as error:
+                failed = self._replace(block, error, row, after_step=True)
+                for fault in error.faults:
+                    if (i := fault.env_index) in todo and i not in error.lost:
+                        begun[i].append(next_start(i, begun[i][-1][0]))
+                self._fail_next.update((i, reason) for i, reason in failed.items() if i not in begun)
+                todo = {i: begun[i][-1] for i in begun if i in failed or i in error.lost}
+        for i, some in begun.items():
+            self._tape.begin(i, *some[-1])
         return begun
 
-    def note_gaps(self, block: Block, t: int) -> None:
-        """Note that the envs that failed have no row of step t."""
+    def fail_next(self, error: StepFaultsError | EnvError) -> None:
+        """Make the envs anew that failed after the step that was made last; their episodes end with the next one."""
+        faults = error if isinstance(error, StepFaultsError) else StepFaultsError([error])
+        self._fail_next.update(self._replace(self._block, faults, self._block.raw_row(self._at.t), after_step=True))
+
+    # ---- gaps
+
+    def _note_gaps(self) -> None:
+        """Note that the envs that failed have no row of this step."""
+        block, t = self._block, self._at.t
         row = block.at(t)
         for i in self.failed:
             self.gaps.append((t, i))
@@ -110,26 +158,57 @@ class Restarts:
             rows, envs = np.array(gaps, np.intp).T
             block.close_gaps(rows, envs)
 
-    def _count(self, faults: Sequence[EnvError]) -> None:
-        for fault in faults:
+    # ---- envs made anew
+
+    def _replace(self, block: Block, error: StepFaultsError, row: int, *, after_step: bool) -> dict[int, EndReason]:
+        """Make the envs anew that failed, or were lost; return all that failed, and how.
+
+        Those that were lost are brought back to the observation in this row. Raises the first fault if there are too
+        many; `after_step` says whether a step is complete by then.
+        """
+        failed: dict[int, EndReason] = {}
+        faults, lost = error.faults, error.lost
+        while faults or lost:
+            self._count(faults, after_step)
+            for fault in faults:
+                failed.setdefault(fault.env_index, fault.end_reason or EndReason.CRASHED)
+                self._record(fault)
+            todo = sorted({fault.env_index for fault in faults} | lost)
+            faults, lost = [], set()
+            for i in todo:
+                try:
+                    self._remake(i)
+                    if i not in failed and self._tape.runs(i):
+                        self._recall(block, i, row)
+                except StepFaultsError as more:
+                    faults, lost = faults + more.faults, lost | more.lost
+                except EnvError as fault:
+                    faults.append(fault)
+            error.lost |= lost
+        return failed
+
+    def _count(self, faults: Iterable[EnvError], after_step: bool) -> None:
+        todo = list(faults)
+        for fault in todo:
             self._counts[fault.env_index] += 1
-        spent = [fault for fault in faults if self._counts[fault.env_index] > self._most]
+        spent = [fault for fault in todo if self._counts[fault.env_index] > self._most]
         which = f"{self._most} per env"
-        if not spent and self._most_in_all is not None and sum(self._counts) > self._most_in_all:
-            spent, which = list(faults), f"{self._most_in_all} in all"
+        if not spent and self._most_in_all is not None and todo and self.count > self._most_in_all:
+            spent, which = todo, f"{self._most_in_all} in all"
         if spent:
             fault = cast(EnvError, first_fault(spent))
+            fault.after_step = after_step
             fault.add_note(f"The env was not made anew: max_restarts, {which}, are spent.")
             raise fault
 
-    def _record(self, fault: EnvError, step: int | None) -> None:
+    def _record(self, fault: EnvError) -> None:
         in_step = not fault.after_step and fault.episode_index is not None
         self.faults.append(
             EnvFault(
                 env_index=fault.env_index,
                 episode_index=fault.episode_index,
                 seed=fault.seed,
-                step=step if in_step else None,
+                step=self._tape.steps(fault.env_index) if in_step else None,
                 action=fault.action,
                 end_reason=fault.end_reason or EndReason.CRASHED,
                 error=f"{type(fault).__name__}: {fault.args[0]}",
@@ -140,10 +219,24 @@ class Restarts:
         """Make one env anew; raises EnvError."""
         try:
             (facts,) = cast(SupportsRestarts, self._parts.executor).remake([i])
-        except EnvError:
+        except (EnvError, StepFaultsError):
             raise
         except Exception as error:
             raise EnvError(f"could not be made anew: {describe(error)}", env_index=i) from error
         spec = self._parts.spec
         if (facts.observation_space, facts.action_space) != (spec.env_observation_space, spec.env_action_space):
             raise EnvError("has other spaces since it was made anew: the factory must make equal envs", env_index=i)
+
+    def _recall(self, block: Block, i: int, row: int) -> None:
+        """Bring an env back to where it was; raises EnvError if it comes out elsewhere."""
+        known = self._tape.recollection(block, row, i)
+        differs = cast(SupportsRecall, self._parts.executor).recall(i, known)
+        if differs:
+            raise EnvError(
+                "was lost along with another env of its process, and could not be brought back: executed again from "
+                f"its seed and its actions, {differs}. An env that is no function of these needs a process of its own: "
+                "workers=n_envs",
+                env_index=i,
+                episode_index=known.course.episode_index,
+                seed=known.course.start.seed,
+            )

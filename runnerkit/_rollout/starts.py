@@ -99,7 +99,7 @@ class PromptStarts:
         if restarts is None:
             self._standing.reset_envs(row, starts)
         else:
-            begun = restarts.reset(row, starts, functools.partial(self._standing.start_after, self._block))
+            begun = restarts.reset(self._block, row, starts, functools.partial(self._standing.start_after, self._block))
         for i, some in begun.items():
             for episode_index, _ in some[1:]:  # those before failed in reset
                 self._ledger.note_failed(i, episode_index, EndReason.CRASHED)

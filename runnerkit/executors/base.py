@@ -107,7 +107,7 @@ class SupportsVectorEnvs(Protocol):
 class SupportsRestarts(Protocol):
     """An executor that can make envs anew. With `RunOptions.restarts`, it raises StepFaultsError in `step` and `reset`.
 
-    All envs that have not failed must have made their step, or their reset, by then.
+    All envs that have not failed must have made their step, or their reset, by then, unless they are `lost`.
     """
 
     def remake(self, env_indices: Sequence[int], /) -> Sequence[EnvFacts]:

@@ -18,7 +18,7 @@ T = TypeVar("T")
 class Phase:
     """What a share may be busy with."""
 
-    IDLE, MAKE, RESET, STEP, RENDER, CLOSE = range(6)
+    IDLE, MAKE, RESET, STEP, RENDER, CLOSE, RECALL = range(7)
 
 
 NAMES: Final = {Phase.MAKE: "make", Phase.RESET: "reset", Phase.STEP: "step", Phase.RENDER: "render"}
@@ -49,10 +49,15 @@ def timed_out(
     phase: int, seconds: float, outcome: str, *, env_index: int, episode_index: int | None, seed: int | None
 ) -> EnvTimeoutError:
     """Return what is to be said of an env that did not answer within so many seconds."""
-    name = NAMES[phase]
-    what = "could not be made" if phase == Phase.MAKE else f"did not return from {name}"
+    if phase == Phase.CLOSE:
+        said = f"did not close within {seconds:g} s, so that it could not be made anew: {outcome}"
+    else:
+        name = NAMES[Phase.STEP if phase == Phase.RECALL else phase]
+        what = "could not be made" if phase == Phase.MAKE else f"did not return from {name}"
+        said = f"{what} within {seconds:g} s ({name}_timeout): {outcome}"
+        said += ". If the env is only slow, give it a longer timeout"
     return EnvTimeoutError(
-        f"{what} within {seconds:g} s ({name}_timeout): {outcome}. If the env is only slow, give it a longer timeout",
+        said,
         env_index=env_index,
         episode_index=episode_index,
         seed=seed,

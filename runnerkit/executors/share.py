@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium
 import numpy as np
@@ -33,6 +33,9 @@ _FIRST_CHUNK = 64
 _UNPACKED = object()
 _NO = np.False_  # NumPy has only one, so that flags are mostly compared by identity
 _GOES_ON = (False, False)
+
+
+ShareT = TypeVar("ShareT", bound="Share")
 
 
 class SeedSchedule:
@@ -95,7 +98,8 @@ class Share:
         self._active: Sequence[int] = ()  # the last envs that were stepped, and all it takes to step them
         self._stepped: list[tuple[int, SupportsStep, Any]] = []
         self._make_env: Callable[[int], AnyEnv] | None = None
-        self._tolerant: bool = False  # whether envs go on where one has failed
+        self.tolerant: bool = False
+        """Whether envs go on where one has failed."""
         self._turn: Any = iter(())  # of the step that is under way: how far it is, for those who watch
         self._call: tuple[int, int] | None = None  # another call that is under way: (phase, env index)
 
@@ -103,18 +107,22 @@ class Share:
 
     def open(self, make_env: Callable[[int], AnyEnv], options: RunOptions, /) -> list[EnvFacts]:
         """Make the envs; on a fault, close those already made and raise EnvError."""
-        self._seeds: SeedSchedule = SeedSchedule(options.seed)
-        self._keep_infos: bool = options.keep_infos
-        self._thread_safe: bool | None = options.thread_safe
-        self.oddities = Oddities(strict=options.strict_spaces)
-        self._tolerant = options.restarts
-        self._make_env = make_env if options.restarts else None  # which may hold the runner, to be dropped otherwise
-        self._measures = options.timings
+        self.prepare(make_env, options)
         try:
             return [self._make(make_env, i) for i in self.env_indices]
         except BaseException as error:
             close_after(error, self.close)
             raise
+
+    def prepare(self, make_env: Callable[[int], AnyEnv], options: RunOptions, /) -> None:
+        """Be ready to make envs, without making one; `remake` does, with the option `restarts`."""
+        self._seeds: SeedSchedule = SeedSchedule(options.seed)
+        self._keep_infos: bool = options.keep_infos
+        self._thread_safe: bool | None = options.thread_safe
+        self.oddities = Oddities(strict=options.strict_spaces)
+        self.tolerant = options.restarts
+        self._make_env = make_env if options.restarts else None  # which may hold the runner, to be dropped otherwise
+        self._measures = options.timings
 
     def _make(self, make_env: Callable[[int], AnyEnv], i: int) -> EnvFacts:
         self._call = Phase.MAKE, i
@@ -182,7 +190,7 @@ class Share:
             whole._seed.update(share._seed)
             whole._clocks.update(share._clocks)
         whole._seeds, whole._keep_infos = shares[0]._seeds, shares[0]._keep_infos
-        whole._make_env, whole._tolerant = shares[0]._make_env, shares[0]._tolerant
+        whole._make_env, whole.tolerant = shares[0]._make_env, shares[0].tolerant
         return whole
 
     def open_more(self, make_env: Callable[[int], AnyEnv], env_indices: Sequence[int]) -> list[EnvFacts]:
@@ -195,11 +203,14 @@ class Share:
 
         Both know the same envs and episodes; each is attached, and keeps a log, by itself.
         """
-        part = Share(env_indices)
+        return self._with_envs(Share(env_indices))
+
+    def _with_envs(self, part: ShareT) -> ShareT:
+        """Let another share know the same envs and episodes."""
         # No two threads touch the same key at a time, and what is done to a dict is atomic, with the GIL or without.
         part._envs, part._episode, part._seed = self._envs, self._episode, self._seed
         part._seeds, part._keep_infos = SeedSchedule(self._seeds.seed), self._keep_infos
-        part._make_env, part._tolerant, part._clocks = self._make_env, self._tolerant, self._clocks
+        part._make_env, part.tolerant, part._clocks = self._make_env, self.tolerant, self._clocks
         part.oddities = Oddities(strict=self.oddities.strict)
         return part
 
@@ -281,7 +292,7 @@ class Share:
             except EnvError as fault:
                 faults.append(fault)
         if faults:
-            raise StepFaultsError(faults) if self._tolerant else first_fault(faults)
+            raise StepFaultsError(faults) if self.tolerant else first_fault(faults)
 
     def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> list[int]:
         """Step the given envs, `actions[k]` for env `active[k]`; return those whose episode ended."""
@@ -328,14 +339,14 @@ class Share:
         except EnvError as raised:
             self._turn = iter(())
             raised.action = copy.deepcopy(action)
-            if self._tolerant:
+            if self.tolerant:
                 raise self._after_others(raised, at, row, actions, active, ended) from raised
             raise
         except Exception as error:
             self._turn = iter(())
             fault = self._bad_step(i, result, (reward, terminated, truncated), error)
             fault.action = copy.deepcopy(action)
-            if self._tolerant:
+            if self.tolerant:
                 fault.__cause__ = error
                 raise self._after_others(fault, at, row, actions, active, ended) from fault
             raise fault from error

@@ -144,7 +144,7 @@ class SharingExecutor(Generic[WorkerT]):
             self._own_failed(fault)
         self._hear(asked, answers, faults)
         if faults:
-            raise self._raised(faults, answers)
+            raise self._raised(faults, self._ended(answers, calls) if self._tolerant else ())
         return answers
 
     def _ask(self, method: str, calls: Sequence[Call], faults: list[BaseException]) -> Sequence[tuple[int, WorkerT]]:
@@ -169,9 +169,13 @@ class SharingExecutor(Generic[WorkerT]):
             except BaseException as fault:
                 faults.append(fault)
 
-    def _raised(self, faults: Sequence[BaseException], answers: Sequence[Any]) -> BaseException:
+    def _ended(self, answers: Sequence[Any], calls: Sequence[Call], /) -> list[int]:
+        """Return whose episode ended, as those answered who did not fail; take what else they answered."""
+        del calls
+        return [i for answer in answers for i in answer or ()]
+
+    def _raised(self, faults: Sequence[BaseException], ended: Sequence[int], /) -> BaseException:
         """Return what to raise for what shares raised while others answered."""
-        ended = [i for answer in answers for i in answer or ()] if self._tolerant else ()
         united = StepFaultsError.united(faults, ended) if self._tolerant else None
         return united or first_fault(faults)
 

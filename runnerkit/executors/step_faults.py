@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from runnerkit._core.faults import describe
 from runnerkit.errors import EnvError
@@ -16,6 +17,7 @@ class StepFaultsError(Exception):
     Attributes:
         faults: what failed, one error per env.
         ended: the other envs whose episode ended in the step.
+        besides: what the other envs of a process gave that cannot be seen in shared memory.
         lost: the envs that are gone along with one that failed, as they had the same process. Whether they made the
             step does not count: they are to be made anew, too, and to be brought to where they were before it.
 
@@ -26,6 +28,7 @@ class StepFaultsError(Exception):
         self.faults: list[EnvError] = list(faults)
         self.ended: list[int] = list(ended)
         self.lost: set[int] = set(lost)
+        self.besides: Any = None
 
     @classmethod
     def united(cls, faults: Sequence[BaseException], ended: Sequence[int]) -> StepFaultsError | None:

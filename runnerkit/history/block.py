@@ -129,6 +129,11 @@ class Block:
         """Return the row of `raw` with observation t."""
         return t & 1 if self._window or (self.layout.preprocessed and not self.layout.keep_raw) else t
 
+    @property
+    def keeps_raw(self) -> bool:
+        """Whether there is a row of `raw` for each observation."""
+        return self.raw_row(2) == 2
+
     def resize(self, steps: int) -> None:
         """Grow or shrink to `steps` steps in place. Arrays may move, but are never held twice.
 

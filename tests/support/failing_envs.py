@@ -6,7 +6,7 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -56,6 +56,8 @@ def hang() -> object:
     return None
 
 
+NO_TUPLE: Final = object()
+
 WAYS: Final[dict[str, Callable[[], object]]] = {
     "raises": raising(lambda: OSError("broken")),
     "two arguments": raising(lambda: TwoArguments("broken", 2)),
@@ -65,7 +67,7 @@ WAYS: Final[dict[str, Callable[[], object]]] = {
     "KeyboardInterrupt": raising(KeyboardInterrupt),
     "wrong shape": lambda: np.zeros(5, np.float32),
     "wrong dtype": lambda: np.array(["a", "b"]),
-    "not a tuple": lambda: None,
+    "not a tuple": lambda: NO_TUPLE,
     "NaN reward": lambda: (np.zeros(2, np.float32), "much", False, False, {}),
     "hangs": hang,
     "os._exit": lambda: os._exit(3),
@@ -88,18 +90,18 @@ class ZooEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 30}  # noqa: RUF012
 
-    def __init__(self, index: int, way: str, place: Place) -> None:
+    def __init__(self, index: int, fault: tuple[str, Place] | None) -> None:
         self.observation_space = spaces.Box(-1e6, 1e6, (2,), np.float32)
         self.action_space = spaces.Discrete(3)
         self.render_mode = "rgb_array"
-        self.index, self.way, self.place = index, way, place
+        self.index, (self.way, self.place) = index, fault or ("", Place("never"))
         self.episodes = {SEEDS.episode_seed(index, k): k for k in range(100)}
         self.episode, self.t = -1, 0
         self._fail("make")
 
     def _fail(self, call: str) -> Any:
         place = self.place
-        if self.index != FAULTY or call != place.call:
+        if call != place.call:
             return None
         if call in ("reset", "step") and self.episode != place.episode:
             return None
@@ -118,9 +120,13 @@ class ZooEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         self.t += 1
         instead = self._fail("step")
         if instead is not None:
-            return instead if isinstance(instead, tuple) else (instead, 0.0, False, False, {})
-        if self.index == FAULTY and self.way == "not a tuple" and self.episode == 1 and self.t == self.place.step:
-            return None
+            return (
+                None
+                if instead is NO_TUPLE
+                else instead
+                if isinstance(instead, tuple)
+                else (instead, 0.0, False, False, {})
+            )
         return self._look(), float(self.random.random() + action), self.t == self.length, False, {"t": self.t}
 
     @override
@@ -137,11 +143,15 @@ class ZooEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
 
 
 def zoo(way: str = "raises", place: Place | None = None) -> Any:
-    """Return a factory of zoo envs; without a place, none of them fails."""
-    where = place or Place("never")
+    """Return a factory of zoo envs, of which one fails; without a place, none does."""
+    return zoo_of({} if place is None else {FAULTY: (way, place)})
+
+
+def zoo_of(faults: Mapping[int, tuple[str, Place]]) -> Any:
+    """Return a factory of zoo envs, and say which of them fail, and how."""
 
     def make(seed: int | None, env_index: int) -> ZooEnv:
-        return ZooEnv(env_index, way, where)
+        return ZooEnv(env_index, faults.get(env_index))
 
     return make
 

@@ -33,9 +33,10 @@ from runnerkit.executors.processes.standins import module_being_loaded
 from runnerkit.executors.processes.surroundings import Surroundings
 from runnerkit.executors.processes.transport import dumps_for_helper
 from runnerkit.executors.processes.worker import WorkerHandle
+from runnerkit.executors.recall import Recollection
 from runnerkit.executors.share import Share
-from runnerkit.executors.sharing import SharingExecutor
-from runnerkit.executors.step_faults import first_fault
+from runnerkit.executors.sharing import Call, SharingExecutor
+from runnerkit.executors.step_faults import StepFaultsError, first_fault
 from runnerkit.history.block import Block
 from runnerkit.history.layout import BlockLayout
 from runnerkit.history.log import EpisodeLog
@@ -52,7 +53,11 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
     """Steps n envs in `workers` processes, `min(n_envs, cores)` by default, the calling one included.
 
     With the option `isolate`, here or of the runner, the calling process has no env, so that no crash of an env can end
-    it. There are as many helpers as workers then, and the caller only waits for them.
+    it. There are as many helpers as workers then, and the caller only waits for them. The same holds with timeouts, and
+    with `on_env_error="restart"`.
+
+    With the latter, the envs that shared a process with one that died are made anew, too, and brought back to where
+    they were: see `recall`.
 
     Args:
         n_envs: the number of envs.
@@ -73,6 +78,9 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
         super().__init__(Share(own))
         self._pool = Pool()
         self._block: SharedBlock | None = None
+        self._again: tuple[bytes, RunOptions, Surroundings] | None = None
+        """What a helper that takes the place of a dead one needs to know; None if there is none."""
+        self._may_spin: bool = False
         self._by_mail = False
         self._log: EpisodeLog  # what came by mail
         self._helping: list[tuple[WorkerHandle, slice]] = []
@@ -86,7 +94,7 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
 
     def open(self, make_env: Callable[[int], AnyEnv], options: RunOptions, /) -> list[EnvFacts]:
         """Start the helpers and make all envs, each in its own process."""
-        if self._isolate or options.isolate or options.timeouts:  # a call here could not be given up
+        if self._isolate or options.isolate or options.timeouts or options.restarts:  # a call here cannot be given up
             self._others.insert(0, range(len(self._own.env_indices)))
             self._own = Share(())
         self._shares = [len(env_indices) for env_indices in self._others]
@@ -96,18 +104,18 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
         try:
             with _interrupts_blocked():
                 for number, env_indices in enumerate(self._others):
-                    self._helpers.append(
-                        WorkerHandle(
-                            env_indices, self._n_envs, self._shares, number,
-                            options=options, patience=self._patience,
-                        )
-                    )  # fmt: skip
+                    self._helpers.append(self._start(number, env_indices, options))
             call = factory, options, Surroundings.here()
             parts = self._all("open", [(make_env, options), *[call] * len(self._helpers)])
         except BaseException as error:
             close_after(error, self.close)
             raise
+        if options.restarts:
+            self._again, self._tolerant = call, True
         return [facts for part in parts for facts in part]
+
+    def _start(self, number: int, env_indices: range, options: RunOptions) -> WorkerHandle:
+        return WorkerHandle(env_indices, self._n_envs, self._shares, number, options=options, patience=self._patience)
 
     def close(self) -> None:
         """Close all envs, each in its own process, and end the helpers, whatever state they are in."""
@@ -151,7 +159,8 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
                 return self.allocate(layout, steps, max(steps, most // 4), window)
             nbytes = arena_bytes(layout, most)
             region = _exactly(nbytes, steps, window, error)
-        is_small = nbytes <= (total_bytes() or 2**34) * _KEPT
+        # where a helper may be replaced, the file of the block is open as long as the rollout lasts, and then no more
+        is_small = nbytes <= (total_bytes() or 2**34) * _KEPT and not self._tolerant
         memory = self._pool.lend(region) if is_small else region.memory()
         block = SharedBlock(layout, steps, most, window, Arena(memory), self._shares)
         block.region = region
@@ -172,14 +181,19 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
         self._require_own_process()
         self._patience.regain()
         for helper in self._helpers:
-            helper.require_life()
+            with self._forgiving():
+                helper.require_life()
         if not isinstance(block, SharedBlock) or block.region is None:
             raise TypeError(f"{type(self).__name__} writes into blocks of its own allocate(), not into {block!r}")
         self._block, self._log, self._split_for = block, EpisodeLog(block.layout.raw), ()
         self._by_mail = has_objects(block.layout.raw) or has_objects(block.layout.env_action)
+        if self._again is not None and self._again[1].keep_infos:
+            self._by_mail = True  # infos that a helper keeps would be lost with it
         for helper in self._helpers:
-            helper.attach(block, block.region)
-        block.region.close_file()
+            with self._forgiving():
+                helper.attach(block, block.region)
+        if not self._tolerant:
+            block.region.close_file()
         self._own.attach(block)
         spinners.enter(self)
 
@@ -191,10 +205,21 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
         self._own.attach(None)
         for helper in self._helpers:
             helper.detach(block.region, keep=self._pool.awaits(block.region))
+        block.region.close_file()
         block.region = None
+
+    @contextlib.contextmanager
+    def _forgiving(self) -> Iterator[None]:
+        """Leave the death of a helper to the next step, if it can be replaced then."""
+        try:
+            yield
+        except EnvError:
+            if not self._tolerant:
+                raise
 
     def let_spin(self, may: bool) -> None:
         """Say whether there are cores enough to wait without sleeping."""
+        self._may_spin = may
         has_core = self._own.env_indices or available_cores() > len(self._helpers)  # the caller, who waits, too
         for helper in self._helpers:
             helper.let_spin(bool(may and has_core and can_poll()))
@@ -227,7 +252,85 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
             except BaseException as fault:
                 faults.append(self._with_action(fault, actions[where], active[where]))
         if faults:
-            raise first_fault(faults)
+            raise self._raised(faults, ended)
+        return ended
+
+    @override
+    def render(self, env_indices: Sequence[int], /) -> list[object]:
+        """Return what each env renders, drawn where the env lives, one after the other."""
+        try:
+            return super().render(env_indices)
+        except EnvError as fault:
+            if self._tolerant:
+                raise self._raised([fault], ()) from fault
+            raise
+
+    # ---- envs made anew
+
+    def remake(self, env_indices: Sequence[int], /) -> list[EnvFacts]:
+        """Make envs anew, in a new process where the one before is dead."""
+        facts: list[EnvFacts] = []
+        for i in env_indices:
+            facts += self._call_for(i, "remake", [i])
+        return facts
+
+    def recall(self, i: int, known: Recollection, /) -> str:
+        """Bring an env that was made anew to where the one before was; return where it differs, if it does."""
+        differs: str = self._call_for(i, "recall", i, known)
+        return differs
+
+    def _call_for(self, i: int, method: str, *args: object) -> Any:
+        """Call a method of the process of an env; raise StepFaultsError if the process dies."""
+        k = next(k for k, helper in enumerate(self._helpers) if i in helper.env_indices)
+        try:
+            if not self._helpers[k].is_alive:
+                self._revive(k)
+            return self._helpers[k].call(method, *args)
+        except EnvError as fault:
+            if self._helpers[k].is_alive:
+                raise
+            raise self._raised([fault], ()) from fault
+
+    def _revive(self, k: int) -> None:
+        """Let a new process take the place of a dead one; its envs are to be made with `remake`."""
+        assert self._again is not None
+        dead = self._helpers[k]
+        dead.end(0.0)
+        with _interrupts_blocked():
+            helper = self._helpers[k] = self._start(k, dead.env_indices, self._again[1])
+        self._split_for = ()
+        helper.call("prepare", *self._again)
+        if self._block is not None and self._block.region is not None:
+            helper.attach(self._block, self._block.region)
+        self.let_spin(self._may_spin)
+
+    @override
+    def _raised(self, faults: Sequence[BaseException], ended: Sequence[int], /) -> BaseException:
+        if not self._tolerant:
+            return first_fault(faults)
+        for fault in faults:
+            if isinstance(fault, StepFaultsError) and fault.besides is not None:
+                row, env_indices, objects, log = fault.besides
+                self._put_objects(row, env_indices, objects)
+                if log is not None:
+                    self._log.extend(log)
+        return super()._raised([self._with_lost(fault) for fault in faults], ended)
+
+    def _with_lost(self, fault: BaseException) -> BaseException:
+        """Name the envs that are lost with the process of an env."""
+        if not isinstance(fault, EnvError):
+            return fault
+        helper = next(helper for helper in self._helpers if fault.env_index in helper.env_indices)
+        return fault if helper.is_alive else StepFaultsError([fault], lost={*helper.env_indices} - {fault.env_index})
+
+    @override
+    def _ended(self, answers: Sequence[Any], calls: Sequence[Call], /) -> list[int]:
+        """Take what helpers answered to a step, or a reset, in which others failed."""
+        ended: list[int] = []
+        for answer, call in zip(answers, calls, strict=True):
+            if answer is not None and call is not None:
+                row, env_indices = (call[1], call[3]) if len(call) > 2 else (call[0], list(call[1]))
+                ended += self._received(answer, row, env_indices)
         return ended
 
     def doing(self) -> list[Doing]:

@@ -34,7 +34,9 @@ from runnerkit.executors.processes.shared import Arena, Journal, Region, SharedB
 from runnerkit.executors.processes.standins import be_helper
 from runnerkit.executors.processes.surroundings import Surroundings, seed_generators
 from runnerkit.executors.processes.transport import dumps, loads_in_helper, pack
+from runnerkit.executors.recall import Recollection, recall
 from runnerkit.executors.share import Share
+from runnerkit.executors.step_faults import StepFaultsError
 from runnerkit.history.block import Block
 from runnerkit.history.layout import BlockLayout
 from runnerkit.history.log import EpisodeLog
@@ -83,6 +85,7 @@ class HelperShare(Share):
         self.journal: Journal | None = None
         self.is_timed: bool = False
         """Whether the other side is to see when each call began."""
+        self._is_remaking = False
 
     @override
     def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> list[int]:
@@ -160,7 +163,24 @@ class HelperShare(Share):
     @override
     def _close_env(self, i: int, env: AnyEnv) -> None:
         self._mark(Phase.CLOSE, i)
-        super()._close_env(i, env)
+        with (
+            self._timed() if self._is_remaking else contextlib.nullcontext()
+        ):  # the end of a runner has a time of its own
+            super()._close_env(i, env)
+
+    @override
+    def remake(self, env_indices: Sequence[int], /) -> list[EnvFacts]:
+        self._is_remaking = True
+        try:
+            return super().remake(env_indices)
+        finally:
+            self._is_remaking = False
+
+    def recall(self, layout: BlockLayout, i: int, known: Recollection) -> str:
+        """Bring an env that was made anew to where the one before was; return where it differs, if it does."""
+        part = self._with_envs(_RecallingShare([i], self._words, self._n_envs))
+        part.tolerant, part._keep_infos, part.is_timed, part._clocks = False, False, self.is_timed, {}
+        return recall(part, layout, i, known)
 
     @override
     def _new_log(self) -> EpisodeLog:
@@ -169,6 +189,17 @@ class HelperShare(Share):
         self._told = self.journal.infos, self.journal.reset_infos
         self.journal.infos, self.journal.reset_infos = [], []
         return self.journal
+
+
+class _RecallingShare(HelperShare):
+    """Executes an episode once more, and says so."""
+
+    workers: int = 1
+
+    @override
+    def step(self, at: int, row: int, actions: Rows, active: Sequence[int], restart: bool, /) -> list[int]:
+        self._mark(Phase.RECALL, active[0])
+        return Share.step(self, at, row, actions, active, restart)
 
 
 class _TimedEnv:
@@ -203,6 +234,9 @@ class Helper:
         self._actions: Column | None = None  # those of the block, where the rows of the only column are the actions
         self._calls: dict[str, Callable[..., object]] = {
             "open": self._open,
+            "prepare": self._prepare,
+            "remake": share.remake,
+            "recall": self._recall,
             "attach": self._attach,
             "detach": self._detach,
             "activate": self._activate,
@@ -292,12 +326,28 @@ class Helper:
         """Make a step with objects in its actions or observations."""
         if active != self._active:  # else the same list: the share knows it by its identity
             self._activate(active)
-        ended = self._share.step(at, row, actions, self._active, restart)
+        try:
+            ended = self._share.step(at, row, actions, self._active, restart)
+        except StepFaultsError as faults:
+            faults.besides = row, self._active, self._objects(row, self._active), self._share.rest_of_log()
+            raise
         return ended, self._objects(row, self._active), self._share.rest_of_log()
 
     def _reset(self, row: int, starts: Mapping[int, tuple[int, EpisodeStart]]) -> _Mailed:
-        self._share.reset(row, starts)
-        return [], self._objects(row, list(starts)), None
+        envs = list(starts)
+        try:
+            self._share.reset(row, starts)
+        except StepFaultsError as faults:
+            faults.besides = row, envs, self._objects(row, envs), self._rest()
+            raise
+        return [], self._objects(row, envs), self._rest()
+
+    def _rest(self) -> EpisodeLog | None:
+        """Return the infos of resets, if this process may end before it is asked for them."""
+        return self._share.rest_of_log() if self._share.tolerant else None
+
+    def _recall(self, i: int, known: Recollection) -> str:
+        return self._share.recall(self._attached().layout, i, known)
 
     def _objects(self, row: int, env_indices: list[int]) -> list[list[object]]:
         """Return the objects in a row of observations, and keep them no longer."""
@@ -315,20 +365,27 @@ class Helper:
     # ---- before and after
 
     def _open(self, factory: bytes, options: RunOptions, surroundings: Surroundings) -> list[EnvFacts]:
+        facts = self._share.open(self._loaded(factory, options, surroundings), options)
+        gc.freeze()  # what is here now is here to stay
+        return facts
+
+    def _prepare(self, factory: bytes, options: RunOptions, surroundings: Surroundings) -> None:
+        """Be ready to make envs, in the place of a process that died."""
+        self._share.prepare(self._loaded(factory, options, surroundings), options)
+
+    def _loaded(self, factory: bytes, options: RunOptions, surroundings: Surroundings) -> Callable[[int], AnyEnv]:
         surroundings.enter()
         self._tells_more = options.keep_infos or options.timings
         self._share.is_timed = bool(limits_of(options))
         first = self._share.env_indices[0]
         seed_generators(options.seed, first)  # modules may draw, too, as they are imported
         try:
-            make_env = loads_in_helper(factory)
+            make_env: Callable[[int], AnyEnv] = loads_in_helper(factory)
         except Exception as error:
             what = f"could not be made: its factory cannot be loaded in the helper process: {describe(error)}"
             raise EnvError(what, env_index=first) from error
         seed_generators(options.seed, first)
-        facts = self._share.open(make_env, options)
-        gc.freeze()  # what is here now is here to stay
-        return facts
+        return make_env
 
     def _attach(self, ticket: BlockTicket, fd: int) -> None:
         for number in self._blocks.keys() - ticket.known:

@@ -18,8 +18,9 @@ from typing_extensions import override
 
 from runnerkit._core.faults import describe
 from runnerkit.executors.processes.standins import Travelled, install, is_importable, loading, note
+from runnerkit.executors.step_faults import StepFaultsError
 
-__all__ = ["PackedError", "dumps", "dumps_for_helper", "loads_in_helper", "pack", "unpack"]
+__all__ = ["PackedError", "PackedFaults", "dumps", "dumps_for_helper", "loads_in_helper", "pack", "unpack"]
 
 _cloudpickle: Final[Any] = importlib.import_module("cloudpickle")  # it has no types
 _registering: Final = threading.RLock()  # what cloudpickle sends by value is the same for the whole process
@@ -83,8 +84,23 @@ class PackedError:
     pid: int
 
 
-def pack(error: BaseException) -> PackedError:
+@dataclass(frozen=True, slots=True)
+class PackedFaults:
+    """The faults of a step in which other envs went on, ready to be sent, each with its causes."""
+
+    faults: list[PackedError]
+    ended: list[int]
+    besides: object
+
+
+def pack(error: BaseException) -> PackedError | PackedFaults:
     """Pack an exception and what caused it."""
+    if isinstance(error, StepFaultsError):
+        return PackedFaults([_packed(fault) for fault in error.faults], error.ended, error.besides)
+    return _packed(error)
+
+
+def _packed(error: BaseException) -> PackedError:
     links: list[tuple[bytes, str, str]] = []
     link: BaseException | None = error
     while link is not None and len(links) < 20:  # a chain may even be a ring
@@ -93,8 +109,13 @@ def pack(error: BaseException) -> PackedError:
     return PackedError(links, os.getpid())
 
 
-def unpack(packed: PackedError) -> BaseException:
+def unpack(packed: PackedError | PackedFaults) -> BaseException:
     """Return the exception again; the last of its causes has a note with the traceback of the other process."""
+    if isinstance(packed, PackedFaults):
+        whole = StepFaultsError.united([unpack(fault) for fault in packed.faults], packed.ended)
+        assert whole is not None, "only errors of envs are packed together"
+        whole.besides = packed.besides
+        return whole
     links = [_unpickled(pickled, words) for pickled, words, _ in packed.links]
     for link, cause in itertools.pairwise(links):
         link.__cause__ = cause

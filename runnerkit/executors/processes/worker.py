@@ -33,6 +33,7 @@ from runnerkit.records import RunOptions
 
 __all__ = ["WorkerHandle"]
 
+_REMAKE_S = 30.0  # how long an env may take to close before it is made anew
 _EXIT_S: Final = 5.0  # how long an interpreter may take to end
 _GO: Final = "go"  # a step of which all is in shared memory; all other calls have the names of methods
 _REATTACH: Final = "reattach"
@@ -48,6 +49,7 @@ _DOING: Final = {
     Phase.STEP: "was in step",
     Phase.RENDER: "was in render",
     Phase.CLOSE: "was in close",
+    Phase.RECALL: "was brought back to where it had been",
 }
 
 
@@ -83,7 +85,8 @@ class WorkerHandle:
         """Whether a message is half sent or half received."""
         self._death_error: RolloutError | None = None
         self._patience = patience
-        self._limits = limits_of(options)
+        self._limits = _limits(options)
+        self._advice = "" if options.restarts else ". Build a new runner to go on"
         self._slice = slice_of(self._limits)
         n_words = ControlWords.count(n_envs)
         region = Region(n_words * 8)
@@ -146,7 +149,12 @@ class WorkerHandle:
     def go(self, at: int, row: int, restart: bool) -> None:
         """Begin a step of which all is in shared memory."""
         if self._pending:
-            self.settle()
+            try:
+                self.settle()
+            except EnvError:
+                if self.is_alive:
+                    raise
+                return  # whoever waits for the step is told of the death
         words = self._words
         words[_COMMAND], words[_AT], words[_ROW] = _RESTARTING_STEP if restart else _STEP, at, row
         self._pending = _GO
@@ -174,6 +182,8 @@ class WorkerHandle:
                 f"{describe(error)}. executor='threads' keeps everything in one process."
             ) from error
         self._words[ControlWords.COMMAND] = ControlWords.CALL
+        if name == "step":
+            self._words[_AT] = args[0]  # type: ignore[call-overload]
         self._pending, self._is_talking = name, True
         self._lane.give()
         try:
@@ -236,8 +246,12 @@ class WorkerHandle:
     def activate(self, env_indices: Sequence[int]) -> None:
         """Let the next steps be of these envs."""
         if list(env_indices) != list(self._active):
-            self.submit("activate", list(env_indices))
             self._active = env_indices
+            try:
+                self.submit("activate", list(env_indices))
+            except EnvError:
+                if self.is_alive:
+                    raise  # else whoever waits for the next step is told of the death
 
     def _hear(self, seconds: float | None = None) -> Any:
         if self._death_error is not None:
@@ -397,12 +411,14 @@ class WorkerHandle:
         phase, i = words[ControlWords.PHASE], words[ControlWords.ENV]
         if phase == Phase.STEP:
             i = self._stepped_env()
+        elif phase == Phase.IDLE and self._is_open and self._active:
+            i = self._active[0]  # none of them is to blame
         episode_index, seed = self._episode_of(i)
         process = f"its process ({self._process.pid}, envs {self.low} to {self.high - 1}) {how}"
         if phase == Phase.IDLE and not self._is_open:
             what = f"could not be made: {process} as it started; what it wrote to stderr says why"
         else:
-            what = f"{_DOING.get(phase, 'was waiting')} when {process}. Build a new runner to go on"
+            what = f"{_DOING.get(phase, 'was waiting')} when {process}{self._advice}"
         return EnvError(
             what,
             env_index=i,
@@ -423,6 +439,16 @@ class WorkerHandle:
         first = ControlWords.FIRST_ARRAY + i
         episode_index, seed = self._words[first], self._words[first + self._n_envs]
         return None if episode_index < 0 else episode_index, None if seed < 0 else seed
+
+
+def _limits(options: RunOptions) -> dict[int, float]:
+    """Return how long a call may take, by phase."""
+    limits = limits_of(options)
+    if Phase.STEP in limits:
+        limits[Phase.RECALL] = limits[Phase.STEP]
+    if options.restarts:
+        limits[Phase.CLOSE] = _REMAKE_S
+    return limits
 
 
 def _start(fds: Sequence[int], n_envs: int, low: int, high: int, seed: int) -> subprocess.Popen[bytes]:
