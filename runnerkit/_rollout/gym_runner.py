@@ -78,7 +78,9 @@ class GymRunner(SteppingRunner[ObsT, ActT, HistoryT]):
         on_env_error: "raise" ends the rollout where an env fails. "restart" makes that env anew: its episode ends as
             crashed or timed out, and its next one begins. All other envs go on as if nothing had happened.
             `history.faults` tells of it. The step that failed has no row, so that the history is a row shorter.
-            "restart" needs "serial" or "threads", and "auto" means "serial" then, or "threads" with a timeout.
+            "restart" needs "serial", "threads" or "processes". With "processes", an env may die with its process; the
+            other envs of that process are brought back by executing their episodes again. "auto" means "serial", or
+            "threads" with a timeout.
         max_restarts: how often each env may be made anew during the life of the runner, or a pair (each env, all of
             them together). The next fault is raised.
         timings: measure where the time goes, for `runner.timings`. It costs about a microsecond per step of an env.
