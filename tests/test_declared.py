@@ -22,6 +22,7 @@ from runnerkit._plugins.manager import Plugins
 from runnerkit._plugins.metadata import newer_needed
 from runnerkit._plugins.summaries import summary_of
 from runnerkit.errors import PluginError, UnknownNameError
+from runnerkit.keys import Use
 
 FORMATS = "runnerkit.history_formats"
 HOOKS = """
@@ -52,6 +53,11 @@ def _only_in(folder: Path, distributions: Callable[..., Any]) -> Callable[..., A
     return lambda: [found for found in distributions() if str(found.locate_file("")).startswith(str(folder))]
 
 
+def own(name: str) -> Use[Any]:
+    """Return `use(name)`, of a name that no checker can know."""
+    return use(name)
+
+
 def imported() -> list[str]:
     return sorted(name for name in sys.modules if name.startswith("rk_"))
 
@@ -60,7 +66,7 @@ def test_one_name_imports_one_entry_point_and_nothing_else(folder: Path) -> None
     install(folder, 50)
     put(folder, "rk-hooked", {"runnerkit": {"hooked": "rk_hooked"}}, {"rk_hooked": "1 / 0"})
     registry = Registry()
-    with registry.build("CartPole-v1", history=use("dummy-0")) as runner:
+    with registry.build("CartPole-v1", history=own("dummy-0")) as runner:
         histories: Any = runner.rollout(Constant(), steps=3)
         assert len(histories[0]) == 3
         record = runner.made_by.parts[-1]
@@ -177,8 +183,8 @@ def test_a_declared_name_may_be_that_of_two_distributions(folder: Path) -> None:
     (folder / "rk_two.py").write_text(FORMAT)
     registry = Registry()
     with pytest.raises(PluginError, match=r"rk-one 1\.0 and rk-two 1\.0 offer the history format 'x'\. Ask for"):
-        registry.build("CartPole-v1", history=use("x"))
-    registry.build("CartPole-v1", history=use("rk_two/x")).close()
+        registry.build("CartPole-v1", history=own("x"))
+    registry.build("CartPole-v1", history=own("rk_two/x")).close()
     assert imported() == ["rk_two"]
 
 
