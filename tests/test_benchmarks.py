@@ -19,6 +19,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "tests" / "benchmarks" / "bench.py"
 RESULTS = ROOT / "tests" / "benchmarks" / "results.json"
+SHOWN = ROOT / ".docs" / "benchmark.md"
 ANY_NOISE = ["--tolerance", "1e9"]
 TINY = ["--repeats", "2", "--seconds", "0.001", *ANY_NOISE]
 
@@ -140,7 +141,7 @@ def test_the_results_of_several_runs_on_a_machine_make_one_table(measured: tuple
 def test_the_table_goes_between_the_marks_of_a_document_and_nothing_else_changes(measured: tuple[Path, str]) -> None:
     folder, report = measured
     document = folder / "README.md"
-    marks = [line for line in (ROOT / "README.md").read_text().splitlines() if "benchmark" in line and "<!--" in line]
+    marks = [line for line in SHOWN.read_text().splitlines() if "benchmark" in line and "<!--" in line]
     document.write_text(f"before\n{marks[0]}\nold\n{marks[1]}\nafter\n")
     bench("--from-json", folder / "r.json", "--readme", document, *ANY_NOISE)
     written = document.read_text()
@@ -249,12 +250,12 @@ def test_what_cannot_be_is_refused_before_anything_is_measured(arguments: list[s
     assert said in done.stderr
 
 
-def test_the_readme_shows_the_results_that_are_kept(tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text((ROOT / "README.md").read_text())
+def test_the_page_on_speed_shows_the_results_that_are_kept(tmp_path: Path) -> None:
+    page = tmp_path / "benchmark.md"
+    page.write_text(SHOWN.read_text())
     chart = tmp_path / "results.svg"
-    bench("--from-json", RESULTS, "--readme", readme, "--chart", chart, *ANY_NOISE)
-    assert readme.read_text() == (ROOT / "README.md").read_text()
+    bench("--from-json", RESULTS, "--readme", page, "--chart", chart, *ANY_NOISE)
+    assert page.read_text() == SHOWN.read_text()
     for name in ("results.svg", "results-scaling.svg"):
         assert (tmp_path / name).read_text() == RESULTS.with_name(name).read_text()
-        assert f"tests/benchmarks/{name}" in readme.read_text()
+        assert f"tests/benchmarks/{name}" in page.read_text()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -71,16 +70,6 @@ def test_every_hook_is_documented_in_the_readmes() -> None:
 def test_hooks_take_no_arguments_and_have_a_sentence_each() -> None:
     for kind in KINDS:
         assert (getattr(hooks, kind).__doc__ or "").endswith("."), kind
-
-
-def test_the_examples_of_the_readme_run(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)  # for the files that they write
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) >= 3
-    exec(compile("\n".join(blocks), "README.md", "exec"), {"__name__": "readme"})
-    assert "(500, 4)" in capsys.readouterr().out
 
 
 def test_importing_runnerkit_imports_nothing_that_is_not_needed() -> None:

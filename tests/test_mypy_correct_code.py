@@ -1,4 +1,4 @@
-"""What is right passes mypy with the plugin: what the READMEs show, the packages in plugins/, and the type tests."""
+"""What is right passes mypy with the plugin: what the documents show, the packages in plugins/, and the type tests."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from mypy_project import Project
 
 ROOT = Path(__file__).parents[1]
 SKIPPED = ("torch.*", "ale_py.*", "cv2.*", "h5py.*", "minari.*", "PIL.*", "pyarrow.*")
-# Decorators of torch have no types if it is skipped.
-UNTYPED = '[[tool.mypy.overrides]]\nmodule = "readme"\ndisallow_untyped_decorators = false\n'
 
 
 def snippets(readme: Path) -> list[str]:
@@ -32,13 +30,14 @@ def entry_points(readme: Path) -> Iterator[dict[str, dict[str, str]]]:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(tmp_path_factory.mktemp("correct"), SKIPPED)
-    project.configure(SKIPPED, UNTYPED)
+    project.configure(SKIPPED)
     for i, points in enumerate(entry_points(ROOT / "plugins" / "README.md")):
         project.install(f"runnerkit-readme-{i}", points)
     for i, code in enumerate(snippets(ROOT / "plugins" / "README.md")):
         named = re.match(r"# (runnerkit_\w+)\.py\n", code)
         project.write(named[1] if named else f"snippet_{i}", code)
-    project.write("readme", "\n".join(snippets(ROOT / "README.md")))
+    for path in [ROOT / "README.md", *ROOT.glob(".docs/*.md")]:
+        project.write(f"page_{path.stem.lower()}".replace("-", "_"), "\n".join(snippets(path)))
     for path in (ROOT / "tests" / "typing" / "pass").glob("*.py"):
         if path.stem != "torch_policy":  # which is about torch, and what is skipped has no types
             project.write(path.stem, path.read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""What the READMEs say that mypy will say of a faulty file is what it says."""
+"""What the documents say that mypy will say of a faulty file is what it says."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from pathlib import Path
 from runnerkit import _sentences as sentences
 
 ROOT = Path(__file__).parents[2]
-READMES = (ROOT / "README.md", ROOT / "plugins" / "README.md", ROOT / "plugins" / "runnerkit-mypy" / "README.md")
+READMES = (
+    ROOT / ".docs" / "typing.md",
+    ROOT / "plugins" / "README.md",
+    ROOT / "plugins" / "runnerkit-mypy" / "README.md",
+)
 
 SHOWN = re.compile(r"^```py\n(# (wrong_\w+\.py)\n.*?)^```\n\n```text\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
