@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from reference import PUBLIC, sentence  # noqa: E402
 
+EXAMPLES = ROOT / ".docs" / "examples"
 PACKAGES = sorted(ROOT.glob("plugins/*/README.md"))
 ELSEWHERE = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "plugins/README.md")),
@@ -31,6 +32,7 @@ ELSEWHERE = [
 """The files outside of `.docs/` that belong to the site."""
 
 LINK = re.compile(r"\]\((?P<path>[\w./-]+)(?P<anchor>#[\w-]+)?\)")
+PROGRAM = re.compile(r"^The whole program is in \[`(?P<name>\w+\.py)`\].*$", re.MULTILINE)
 ENTRY = re.compile(r"^- `(?P<name>\w+)`: ", re.MULTILINE)
 
 
@@ -50,12 +52,12 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
 
 
 def on_page_markdown(markdown: str, *, page: Page, **_: object) -> str:
-    """Turn links between files into links between pages, and names in the index of the reference into links."""
+    """Turn links between files into links between pages, link the index of the reference, and show programs."""
     here = page.file.src_uri
     if here == "reference.md":
         return _linked_index(markdown)
     source = here if page.file.src_dir is None else f".docs/{here}"
-    return LINK.sub(lambda link: _relinked(link, source, here), markdown)
+    return PROGRAM.sub(_with_program, LINK.sub(lambda link: _relinked(link, source, here), markdown))
 
 
 def _items(part: Any) -> Any:
@@ -84,6 +86,11 @@ def _relinked(link: re.Match[str], source: str, here: str) -> str:
         return link[0]
     relative = posixpath.relpath(target.removeprefix(".docs/"), posixpath.dirname(here) or ".")
     return f"]({relative}{link['anchor'] or ''})"
+
+
+def _with_program(line: re.Match[str]) -> str:
+    code = (EXAMPLES / line["name"]).read_text("utf-8")
+    return f"{line[0]}\n\n```python\n{code}```\n"
 
 
 def _linked_index(markdown: str) -> str:
