@@ -415,6 +415,7 @@ class Progress:
         recent_return: the same, but only of the last 100 of these episodes.
         recent_length: the mean length of the last 100 of these episodes; None before the first one.
         seconds: the time since the first step of the rollout.
+        restarts: how often envs were made anew in this rollout, see `on_env_error="restart"`.
 
     """
 
@@ -426,6 +427,7 @@ class Progress:
     recent_return: float | None = None
     recent_length: float | None = None
     seconds: float = 0.0
+    restarts: int = 0
 
     @property
     def seconds_left(self) -> float | None:

@@ -24,6 +24,20 @@ from runnerkit._cli.main import main
 from runnerkit._plugins.manager import Plugins
 from runnerkit.history.block import Block
 
+BRITTLE = """
+    import gymnasium
+
+    class Brittle(gymnasium.Wrapper):
+        def __init__(self, env):
+            super().__init__(env)
+            self.steps = 0
+
+        def step(self, action):
+            self.steps += 1
+            if self.steps == 12:
+                raise OSError
+            return self.env.step(action)
+"""
 AGENTS = """
     import os, sys, time
     import numpy as np
@@ -167,6 +181,24 @@ def test_the_summary_says_what_was_run_and_what_came_of_it() -> None:
     assert re.fullmatch(r"mean [\d.]+, std [\d.]+, min \d+, max \d+", facts["return"])
     assert re.fullmatch(r"\d+ terminated, 4 cut", facts["end reasons"])
     assert result.stderr == ""
+
+
+def test_envs_that_fail_are_made_anew_if_asked_for_and_the_summary_tells_of_it(workplace: Path) -> None:
+    (workplace / "brittle.py").write_text(textwrap.dedent(BRITTLE))
+    asked = ["rollout", "CartPole-v1", "--steps", "30", "--seed", "0", "--wrapper", "brittle:Brittle"]
+    asked += ["--on-env-error", "restart"]
+    facts = table(run(*asked, "--max-restarts", "2,3").stdout)
+    assert facts["restarts"] == "2"
+    assert re.match(r"env 0, episode \d, seed \d+, step \d+, action [01]: EnvError: raised in step", facts["fault"])
+    (first, second) = json.loads(run(*asked, "--json").stdout)["faults"]
+    assert (first["env_index"], first["end_reason"], second["error"]) == (
+        0,
+        "crashed",
+        "EnvError: raised in step: OSError",
+    )
+    spent = run(*asked, "--max-restarts", "1", code=1)
+    assert "max_restarts, 1 per env, are spent" in spent.stderr
+    assert "neither a number, as 10, nor two, as 10,50" in run(*asked, "--max-restarts", "a", code=2).stderr
 
 
 @pytest.mark.parametrize(("asked", "shown"), [("CartPole", "CartPole-v1"), ("CartPole-v0", "CartPole-v0")])

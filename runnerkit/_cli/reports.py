@@ -22,11 +22,12 @@ from runnerkit._core.wording import count
 from runnerkit.history.arrays import ArrayHistory, ArrayRecorder
 from runnerkit.history.base import HistoryFormat, Recorder
 from runnerkit.history.block import Block
-from runnerkit.records import Episode, ExecutorReport, MadeBy, RunSpec
+from runnerkit.records import EnvFault, Episode, ExecutorReport, MadeBy, RunSpec
 from runnerkit.timings import Timings
 
 __all__ = ["Summary", "Tally"]
 
+_MOST_FAULTS: Final = 10  # that are listed for people
 _OF_ENVS: Final = ("steps", "step_seconds", "resets", "reset_seconds")
 
 
@@ -43,6 +44,8 @@ class Tally:
         self.histories: list[ArrayHistory[Any, Any]] = []
         """What was recorded, as arrays, whatever the other format makes of it; empty unless it `keeps` them."""
         self.episodes: list[Episode] = []
+        self.faults: list[EnvFault] = []
+        """The faults after which envs were made anew."""
         self.version: str = ""
         """The id that Gymnasium resolved the env's to: CartPole-v1; empty where there is none."""
         self._inner = inner
@@ -62,6 +65,7 @@ class _TallyRecorder:
         if self._tally.keeps:
             self._tally.histories += ArrayRecorder().finish(block)
         self._tally.steps += sum(block.lengths)
+        self._tally.faults += block.faults
         for i, length in enumerate(block.lengths):
             if length:  # an env that took no step has no episode to tell of
                 self._tally.episodes += block.episodes(i)
@@ -92,6 +96,7 @@ class Summary:
     episodes: Sequence[Episode]
     timings: Timings | None = None
     videos: Sequence[str] = ()
+    faults: Sequence[EnvFault] = ()
 
     def document(self) -> dict[str, object]:
         """Return all of it for JSON; what is no number there is None."""
@@ -123,6 +128,7 @@ class Summary:
             "interrupted": self.interrupted,
             "timings": None if self.timings is None else _times(self.timings),
             "videos": list(self.videos),
+            "faults": [_fault(fault) for fault in self.faults],
             "episodes": [_record(episode) for episode in self.episodes],
         }
 
@@ -153,6 +159,12 @@ class Summary:
         for path in self.videos:
             yield "video", path
         yield "end reasons", ", ".join(f"{n:,} {reason}" for reason, n in self._end_reasons().items()) or "-"
+        if self.faults:
+            yield "restarts", f"{len(self.faults):,}"
+        for fault in self.faults[:_MOST_FAULTS]:
+            yield "fault", _fault_in_words(fault)
+        if len(self.faults) > _MOST_FAULTS:
+            yield "", f"and {len(self.faults) - _MOST_FAULTS:,} more: --json has them all"
 
     def _time_rows(self) -> Iterator[tuple[str, str]]:
         times = self.timings
@@ -213,6 +225,24 @@ def _record(episode: Episode) -> dict[str, object]:
         "total_length": episode.total_length,
         "total_return": _finite(episode.total_return),
     }
+
+
+def _fault(fault: EnvFault) -> dict[str, object]:
+    return {
+        "env_index": fault.env_index,
+        "episode_index": fault.episode_index,
+        "seed": fault.seed,
+        "step": fault.step,
+        "action": None if fault.action is None else str(fault.action),
+        "end_reason": str(fault.end_reason),
+        "error": fault.error,
+    }
+
+
+def _fault_in_words(fault: EnvFault) -> str:
+    facts = {"episode": fault.episode_index, "seed": fault.seed, "step": fault.step, "action": fault.action}
+    known = [f"{name} {value}" for name, value in facts.items() if value is not None]
+    return f"{', '.join([f'env {fault.env_index}', *known])}: {fault.error}"
 
 
 def _finite(value: float | None) -> float | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import time
-from typing import IO, TYPE_CHECKING, Final, cast
+from typing import IO, TYPE_CHECKING, Final, Literal, TypedDict, cast
 
 import click
 
@@ -28,6 +29,21 @@ if TYPE_CHECKING:
 __all__ = ["rollout"]
 
 _DEFAULT_STEPS: Final = 1000
+
+
+class _Restarts(TypedDict, total=False):
+    on_env_error: Literal["raise", "restart"]
+    max_restarts: int | tuple[int, int]
+
+
+def _restarts(context: click.Context, parameter: click.Parameter, value: str | None) -> int | tuple[int, int] | None:
+    """Read `N`, or `N,M`."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d+)(?:,(\d+))?", value)
+    if match is None:
+        raise click.BadParameter(f"{value!r} is neither a number, as 10, nor two, as 10,50.", context, parameter)
+    return int(match[1]) if match[2] is None else (int(match[1]), int(match[2]))
 
 
 @click.command(
@@ -80,6 +96,19 @@ Examples:
     help="How many workers step them.  [default: what the executor finds best]",
 )
 @click.option("--history", metavar=PART, default="arrays", show_default=True, help="The format to record in.")
+@click.option(
+    "--on-env-error",
+    type=click.Choice(["raise", "restart"]),
+    default="raise",
+    show_default=True,
+    help="Whether an env that fails ends the run, or is made anew while the others go on.",
+)
+@click.option(
+    "--max-restarts",
+    metavar="N[,M]",
+    callback=_restarts,
+    help="With --on-env-error restart: how often each env may be made anew, and all of them together.  [default: 10]",
+)
 @takes_parts
 @click.option("--render", is_flag=True, help="Draw each step of all envs in one window.")
 @click.option(
@@ -107,6 +136,8 @@ def rollout(
     executor: str,
     workers: int | None,
     history: str,
+    on_env_error: Literal["raise", "restart"],
+    max_restarts: int | tuple[int, int] | None,
     parts: Parts,
     render: bool,
     fps: int,
@@ -144,6 +175,9 @@ def rollout(
         count_in = functools.partial(Tally, keeps=video_folder is not None)
         recorded = find_part("history_formats", spelling.part(history, "--history"), installed).around(count_in)
         tally = recorded.thing
+        restarts: _Restarts = {"on_env_error": on_env_error}
+        if max_restarts is not None:
+            restarts["max_restarts"] = max_restarts
         with GymRunner(
             env,
             seed,
@@ -154,6 +188,7 @@ def rollout(
             render_mode="rgb_array" if render else None,
             timings=timings,
             plugins=installed,
+            **restarts,
             **parts.keywords(),
         ) as runner:
             agent = make_agent(runner)
@@ -187,6 +222,7 @@ def rollout(
                 made_by=runner.made_by,
                 interrupted=runner.interrupted,
                 episodes=tally.episodes,
+                faults=tally.faults,
                 timings=runner.timings if timings else None,
                 videos=videos,
             )

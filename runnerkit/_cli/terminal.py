@@ -138,6 +138,8 @@ def _facts(progress: Progress) -> list[str]:
     facts = [count(progress.steps, "step"), f"{rate:,.0f} steps/s", episodes]
     if progress.mean_return is not None:
         facts.append(f"mean return {progress.mean_return:.4g}")
+    if progress.restarts:
+        facts.append(count(progress.restarts, "restart"))
     if progress.seconds_left is not None:
         facts.append(f"{_duration(progress.seconds_left)} left")
     return facts

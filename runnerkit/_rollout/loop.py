@@ -393,6 +393,8 @@ class Rollout:
     def _report(self) -> None:
         if self._reporter is None:
             return
+        if self._standing.restarts is not None:
+            self._reporter.count_restarts(self._standing.restarts.count_here)
         try:
             self._reporter.report()
         except Exception as error:

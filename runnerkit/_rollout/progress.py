@@ -20,6 +20,7 @@ class Reporter:
 
     def __init__(self, callback: ProgressCallback) -> None:
         self._callback = callback
+        self._restarts = 0
         self._total_steps: int | None = None
         self._total_episodes: int | None = None
         self._steps = 0
@@ -45,6 +46,10 @@ class Reporter:
         self._sum_of_returns += record.total_return
         self._recent.append((record.total_return, record.total_length))
 
+    def count_restarts(self, restarts: int) -> None:
+        """Note how often envs were made anew since the rollout began."""
+        self._restarts = restarts
+
     def is_due(self) -> bool:
         """Whether it is time for a report."""
         return time.monotonic() >= self._next_report
@@ -62,6 +67,7 @@ class Reporter:
             recent_return=sum(returns) / n if n else None,
             recent_length=sum(lengths) / n if n else None,
             seconds=time.monotonic() - self._began,
+            restarts=self._restarts,
         )
         self._callback(progress)
         self._next_report = time.monotonic() + _INTERVAL

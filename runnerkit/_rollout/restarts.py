@@ -47,6 +47,7 @@ class Restarts:
         self._most_in_all: int | None = most[1] if isinstance(most, tuple) else None
         self._counts = [0] * parts.spec.n_envs
         self._tape = Tape(keeps=isinstance(parts.executor, SupportsRecall))
+        self._count_before = 0
         self._block: Block
         self._at: Cursor
         self.faults: list[EnvFault] = []
@@ -60,12 +61,17 @@ class Restarts:
 
     @property
     def count(self) -> int:
-        """How often envs were made anew."""
+        """How often envs were made anew, over all rollouts."""
         return sum(self._counts)
+
+    @property
+    def count_here(self) -> int:
+        """How often envs were made anew in this rollout."""
+        return self.count - self._count_before
 
     def begin(self, block: Block, at: Cursor) -> None:
         """Begin a rollout, and forget the gaps of the one before."""
-        self._block, self._at = block, at
+        self._block, self._at, self._count_before = block, at, self.count
         self.failed.clear()
         self.gaps = []
 
