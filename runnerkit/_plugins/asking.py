@@ -1,4 +1,4 @@
-"""Asking a plugin what it offers: its hooks are checked, then called one by one: each offer knows its source."""
+"""Ask a plugin what it offers. Its hooks are checked, then called one by one, so that each offer knows its source."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def offers_of(
 ) -> list[Offer[Any]]:
     """Register a plugin with pluggy and return what it offers; raises PluginError, and then it is not registered.
 
-    `clash` returns what has a name of a kind that this plugin must not have, too.
+    `clash` returns the offer that already has a name, if this plugin may not have that name as well.
     """
     try:
         _check(manager, plugin, source)
@@ -41,7 +41,7 @@ def offers_of(
 
 
 def _check(manager: pluggy.PluginManager, plugin: object, source: Source) -> None:
-    """Refuse implementations that cannot work, sooner than pluggy, and in our words."""
+    """Refuse implementations that cannot work before pluggy does, with messages of our own."""
     for name in dir(plugin):
         options = manager.parse_hookimpl_opts(plugin, name)
         if options is None:
@@ -106,7 +106,7 @@ def _collect(
 
 
 def fault_of_name(name: str) -> str:
-    """Say what is wrong with a name, or nothing."""
+    """Return what is wrong with a name; empty if it is valid."""
     return (
         ""
         if name and not set(name) & {":", "/"}
@@ -115,7 +115,7 @@ def fault_of_name(name: str) -> str:
 
 
 def _called_otherwise(kind: Kind, contribution: Contribution[object]) -> str:
-    """Say how `make` is to be called, if neither with options only nor as what is offered."""
+    """Return how `make` must be called, unless it takes only options or is itself what is offered."""
     make = contribution.make
     if isinstance(make, str) or is_itself(kind, make):
         return ""

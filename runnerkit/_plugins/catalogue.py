@@ -1,4 +1,4 @@
-"""The list of what plugins offer, and of those that do not work, as plain texts.
+"""What plugins offer, and which plugins do not work, as plain text.
 
 For example::
 
@@ -29,9 +29,9 @@ def contributions(plugins: Plugins) -> list[dict[str, str]]:
 
 
 def options(plugins: Plugins, name: str) -> list[dict[str, object]]:
-    """Return what there is of a name, with its options: name, type, default, required and doc of each.
+    """Return every offer of a name with its options; each option has name, type, default, required and doc.
 
-    This imports what it is made of. Raises UnknownNameError, or PluginError if it cannot be imported.
+    This imports the part. Raises UnknownNameError, or PluginError if the import fails.
     """
     found = [offer for kind in KINDS if (offer := plugins.find(kind, name)) is not None]
     if not found:
@@ -41,12 +41,12 @@ def options(plugins: Plugins, name: str) -> list[dict[str, object]]:
 
 
 def described(offer: Offer[Any]) -> dict[str, Any]:
-    """Return what there is of an offer, with its options; raises PluginError if it cannot be imported."""
+    """Describe an offer and its options; raises PluginError if it cannot be imported."""
     return {**facts(offer), "options": [_option(option) for option in offer.options().known]}
 
 
 def unusable(plugins: Plugins) -> list[PluginProblem]:
-    """Import whatever is offered, and return what went wrong; a package that is optional and missing is no problem."""
+    """Import every offer and return what went wrong. A missing optional package is no problem."""
     found: list[PluginProblem] = []
     for kind in KINDS:
         for offer in plugins.offers(kind).values():

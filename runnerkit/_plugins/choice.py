@@ -1,4 +1,4 @@
-"""Which distributions may offer anything: by environment variables, and by what a registry is made with."""
+"""Which distributions may offer parts: environment variables and the arguments of a registry decide."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ DISABLED: Final = "RUNNERKIT_DISABLE_PLUGINS"
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The distributions that may take part: those allowed, or all if `allow` is None, but for the denied ones."""
+    """The distributions that may take part: those in `allow`, or all if it is None, without those in `deny`."""
 
     allow: frozenset[str] | None = None
     deny: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, allow: Iterable[str] | None, deny: Iterable[str]) -> Choice:
-        """Return the choice of these distributions; raises ArgumentError for a string in the place of a list."""
+        """Return the choice of these distributions; raises ArgumentError if one is a string instead of a list."""
         return cls(None if allow is None else _names("allow", allow), _names("deny", deny))
 
     def without(self, distribution: str) -> Choice:
-        """Return the same choice without one distribution."""
+        """Return this choice without one distribution."""
         return Choice(self.allow, self.deny | {canonical(distribution)})
 
     def admits(self, distribution: str) -> bool:
-        """Whether a distribution may take part, as far as this choice and the environment variables say."""
+        """Whether this choice and the environment variables let a distribution take part."""
         name = canonical(distribution)
         allowed, disabled = os.environ.get(ALLOWED), os.environ.get(DISABLED, "")
         return (

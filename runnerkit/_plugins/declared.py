@@ -1,4 +1,4 @@
-"""What entry points declare, a part each: `[project.entry-points."runnerkit.executors"] pool = "pkg:Pool"`."""
+"""Parts that entry points declare, one each: `[project.entry-points."runnerkit.executors"] pool = "pkg:Pool"`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["declared", "from_entry_point", "is_same"]
 
 
 def from_entry_point(entry: EntryPoint, source: Source) -> Offer[Any]:
-    """Return what an entry point declares; raises PluginError if it cannot be a part."""
+    """Return the part that an entry point declares; raises PluginError if it cannot be one."""
     if entry.group == GYMNASIUM:
         summary = f"Gymnasium's envs of the namespace {entry.name}"
         family = Contribution(entry.name, GymnasiumFamily(entry.name, entry.value), summary)
@@ -31,7 +31,7 @@ def from_entry_point(entry: EntryPoint, source: Source) -> Offer[Any]:
 
 
 def declared(kind: Kind, name: str, value: str, source: Source) -> Offer[Any]:
-    """Return what `name = "module:attribute"` declares; raises PluginError if it cannot be a part."""
+    """Return the part that `name = "module:attribute"` declares; raises PluginError if it cannot be one."""
     value = value.partition("[")[0].strip()  # extras say what else to install
     if fault_of_name(name):
         raise PluginError(f"{source} declares {fault_of_name(name)}")
@@ -42,7 +42,7 @@ def declared(kind: Kind, name: str, value: str, source: Source) -> Offer[Any]:
 
 
 def is_same(value: object, make: object) -> bool:
-    """Whether what is declared as `module:attribute` is what a hook offers, as far as that can be seen."""
+    """Whether a declared `module:attribute` is the object that a hook offers; True if nobody can tell."""
     if value == make:
         return True
     module, _, attribute = str(value).partition(":")

@@ -1,6 +1,6 @@
-"""The entry points of the installed distributions, read one distribution at a time: a broken one hides no other.
+"""The entry points of installed distributions. Each distribution is read alone, so that a broken one hides no other.
 
-Nothing of a distribution is imported for this, and of those without entry points of ours, nothing else is read.
+Nothing is imported for this. Of a distribution without our entry points, nothing else is read.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from runnerkit._plugins.metadata import Head, canonical, newer_needed
 __all__ = ["AGENTS", "GROUP", "GYMNASIUM", "Found", "TooOld", "found", "where_packages_are"]
 
 GROUP: Final = "runnerkit"
-"""The entry points of plugin modules with hooks; `runnerkit.history_formats` are those that name a part each."""
+"""The group of plugin modules with hooks. Groups such as `runnerkit.history_formats` name one part per entry point."""
 GYMNASIUM: Final = "gymnasium.envs"
-"""The entry points of packages with envs, as Gymnasium read them up to 1.0."""
+"""The group of packages with envs. Gymnasium itself read it up to version 1.0."""
 
 AGENTS: Final = "runnerkit.agents"
-"""The entry points of packages that make agents for the command line. Only the command line reads them."""
+"""The group of packages that make agents for the command line, which alone reads it."""
 
 
 class TooOld(Exception):
-    """Why a distribution is left out that needs a newer RunnerKit."""
+    """Why a distribution that needs a newer RunnerKit is left out."""
 
 
 class Found(NamedTuple):
-    """An entry point of ours, or what went wrong as those of a distribution were read."""
+    """An entry point of ours, or the error while a distribution was read."""
 
     distribution: str
     version: str
@@ -40,7 +40,7 @@ class Found(NamedTuple):
 
 
 def found(admits: Callable[[str], bool], installed: str) -> Iterator[Found]:
-    """Yield the entry points of our groups, distribution by distribution, in the order of their names.
+    """Yield the entry points of our groups, distribution by distribution, sorted by name.
 
     `admits` says which distributions may take part; `installed` is RunnerKit's own version.
     """
@@ -80,7 +80,7 @@ def _of(head: Head, entries: list[EntryPoint], installed: str) -> Iterator[Found
 
 
 def where_packages_are() -> tuple[tuple[str, int], ...]:
-    """Return what changes when a package is installed: the folders of `sys.path`, and when each changed last."""
+    """Return the folders of `sys.path` and when each last changed: this changes when a package is installed."""
     changed: list[tuple[str, int]] = []
     for folder in sys.path:
         with contextlib.suppress(OSError):
@@ -89,7 +89,7 @@ def where_packages_are() -> tuple[tuple[str, int], ...]:
 
 
 def _head(distribution: Distribution) -> Head:
-    """Return name, version and requirements; of one without metadata, as its folder is called."""
+    """Return name, version and requirements. Without metadata, the name is that of the folder."""
     with contextlib.suppress(Exception):  # metadata that cannot be read
         for file in ("METADATA", "PKG-INFO", ""):
             text = distribution.read_text(file)
@@ -103,7 +103,7 @@ def _head(distribution: Distribution) -> Head:
 
 
 def _comes_first(distribution: Distribution, name: str) -> bool:
-    """Whether it is the one of its name that Python imports, and not an older one further down the path."""
+    """Whether Python would import this distribution, and not one of the same name earlier on the path."""
     try:
         first = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:  # there is no metadata: it is known by its folder only

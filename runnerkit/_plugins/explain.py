@@ -1,4 +1,4 @@
-"""What stands behind a name: who offers it, what it means if several do, its options, and what its import costs.
+"""Explain a name: who offers it, which offer it means, its options, and what its import costs.
 
 For example::
 
@@ -32,12 +32,12 @@ print(time.perf_counter() - began, len(sys.modules) - before)
 
 
 def explain(plugins: Plugins, name: str) -> list[dict[str, Any]]:
-    """Return all that installed plugins offer under a name, kind by kind, as plain values.
+    """Return every offer of a name, kind by kind, as plain values.
 
-    Each has what `catalogue.described` has, and `asked_as`, `meaning` (which of several the name means, and why),
-    `module` (what is imported for it) and `problems` (those of plugins that concern the name).
+    Each has the fields of `catalogue.described`, and `asked_as`, `meaning` (which offer the name means, and why),
+    `module` (what it imports) and `problems` (problems of plugins that concern the name).
 
-    If it cannot be imported, there are no options, and `error` says why. Raises UnknownNameError.
+    If an offer cannot be imported, it has no options, and `error` says why. Raises UnknownNameError.
     """
     plugins.discover()
     distribution, slash, base = name.rpartition("/")
@@ -57,9 +57,9 @@ def explain(plugins: Plugins, name: str) -> list[dict[str, Any]]:
 
 
 def import_cost(module: str) -> tuple[float, int] | None:
-    """Return the seconds that an import takes in a process that has imported RunnerKit, and how many modules it adds.
+    """Return how long an import takes where RunnerKit is already imported, and how many modules it adds.
 
-    None if it cannot be imported there, as a module that only this process knows.
+    None if the other process cannot import it, for example a module that only this process knows.
     """
     command = [sys.executable, "-c", _TIMED, module]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
@@ -88,7 +88,7 @@ def _module(offer: Offer[Any]) -> str:
 
 
 def _meaning(offer: Offer[Any], same: Sequence[Offer[Any]]) -> str:
-    """Say which of several offers a name means, and why."""
+    """Return which of several offers a name means, and why."""
     base = offer.contribution.name
     if len(same) == 1:
         return f"the only {KINDS[offer.kind]} of that name"

@@ -1,7 +1,7 @@
-"""Envs of packages that Gymnasium no longer finds by itself, as families: those of the group `gymnasium.envs`.
+"""Env families of the entry-point group `gymnasium.envs`, which Gymnasium itself no longer reads.
 
-Such an entry point names a function that registers envs, to be called in a namespace: that of its name, or, for
-`__root__`, none. Nothing is imported before an env is asked for.
+Each entry point names a function that registers envs. It is called in a namespace: the entry point's name, or none for
+`__root__`. Nothing is imported before an env is asked for.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _lock: Final = threading.RLock()  # the current namespace is global
 
 @contextlib.contextmanager
 def _namespace(name: str | None) -> Iterator[None]:
-    """Have envs registered in a namespace; Gymnasium's own context manager stays in it after an exception."""
+    """Register envs in a namespace. Gymnasium's own context manager does not leave the namespace after an exception."""
     before, registration.current_namespace = registration.current_namespace, name
     try:
         yield
@@ -44,10 +44,10 @@ class GymnasiumFamily:
 
     name: str
     value: str
-    """What registers the envs, `module:function`, or a module whose import does so."""
+    """What registers the envs: `module:function`, or a module whose import registers them."""
 
     def register(self) -> None:
-        """Have the envs registered with Gymnasium, once; raises what the package raises."""
+        """Register the envs with Gymnasium, once; raises what the package raises."""
         with _lock:
             if self in _registered:
                 return
@@ -59,7 +59,7 @@ class GymnasiumFamily:
             _registered.add(self)
 
     def __call__(self, env_id: str, /, *, seed: int | None, **options: Any) -> AnyEnv:
-        """Return the env; raises UnknownNameError if the package registers none of that name."""
+        """Return the env; raises UnknownNameError if the package registers no env of that name."""
         self.register()
         full = f"{self.name}/{env_id}"
         try:

@@ -1,4 +1,4 @@
-"""What is wrong with the implementation of a hook, before it is called; in the sentences of `runnerkit._sentences`."""
+"""Check the implementation of a hook before it is called. The messages are those of `runnerkit._sentences`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["fault", "wrong_result"]
 
 
 def fault(hook: str, function: Callable[..., object], arguments: Sequence[str], options: Mapping[str, Any]) -> str:
-    """Return what is wrong with an implementation of one of RunnerKit's hooks, none of which passes arguments.
+    """Return what is wrong with an implementation of a hook of RunnerKit. No such hook passes arguments.
 
-    `arguments` are those that pluggy would pass, `options` those of the marker.
+    `arguments` are what pluggy would pass, `options` those of the marker.
     """
     if options.get("wrapper") or options.get("hookwrapper"):
         return sentences.no_wrapper(hook)
@@ -27,6 +27,6 @@ def fault(hook: str, function: Callable[..., object], arguments: Sequence[str], 
 
 
 def wrong_result(hook: str, given: str) -> str:
-    """Say that a hook returns, or is to return, what is no iterable of its contributions."""
+    """Return the message for a hook whose result is not an iterable of contributions."""
     wanted: str = getattr(hooks, hook).__annotations__["return"]  # as it is written
     return sentences.wrong_result(hook, given, wanted)

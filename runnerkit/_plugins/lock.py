@@ -1,11 +1,11 @@
-"""Lock files: what each name meant, and which versions were installed, so that a later run is made of the same.
+"""Lock files record what each name meant and which versions were installed, so that a later run uses the same.
 
 For example::
 
     write_lock(plugins, Path("run.lock"))
     check_lock(runner.made_by, Path("run.lock"))     # raises LockError, which names what differs
 
-A lock is a JSON file with one line per name and per distribution, so that tools for texts show what changed.
+A lock is a JSON file with one line per name and per distribution, so that `diff` shows what changed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _BY_NAME: Final = frozenset(KINDS.values())
 
 
 def write_lock(plugins: Plugins, path: Path) -> None:
-    """Write what there is now; a file that is there is replaced. Raises ArgumentError if it cannot be written."""
+    """Lock what is installed now; an existing file is replaced. Raises ArgumentError if it cannot be written."""
     plugins.discover()
     document = {
         "lock": _VERSION,
@@ -51,7 +51,7 @@ def write_lock(plugins: Plugins, path: Path) -> None:
 
 
 def check_lock(made_by: MadeBy, path: Path) -> None:
-    """Raise LockError if a runner is made of other parts, or of other versions, than a lock has."""
+    """Raise LockError if a runner has other parts, or other versions, than the lock."""
     lock = _read(path)
     differences = list(_differences(made_by, lock["python"], lock["distributions"], lock["names"]))
     if differences:
@@ -80,7 +80,7 @@ def _differences(
 
 
 def _another_meaning(part: PartRecord, names: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
-    """Say that a name stands for something else than it did; what was passed as an object has none."""
+    """Return the message for a name that now means another part. A part passed as an object has no name."""
     if part.kind not in _BY_NAME or ":" in part.name:
         return
     known, owner = names.get(part.kind, {}), canonical(part.distribution)
@@ -94,7 +94,7 @@ def _another_meaning(part: PartRecord, names: Mapping[str, Mapping[str, str]]) -
 
 
 def _installed() -> dict[str, str]:
-    """Return the versions of all distributions; of several of one name, that of the one that Python imports."""
+    """Return the versions of all distributions. If several have one name, the one that Python imports counts."""
     found: dict[str, str] = {}
     for distribution in importlib.metadata.distributions():
         try:
@@ -107,7 +107,7 @@ def _installed() -> dict[str, str]:
 
 
 def _python(version: str) -> str:
-    """Return the feature release, 3.12: those that only mend faults are not locked."""
+    """Return the feature release, such as 3.12. Bug-fix releases are not locked."""
     return ".".join(version.split(".")[:2])
 
 

@@ -1,7 +1,7 @@
-"""Plugins: finding them, asking them what they offer, and knowing who offered what.
+"""Find plugins, ask them what they offer, and know who offered what.
 
-The only module that drives pluggy. Hooks are asked one implementation at a time, so that every contribution
-knows its distribution, and a broken plugin hurts only itself.
+The only module that drives pluggy. It calls hooks one implementation at a time. So each contribution knows its
+distribution, and a broken plugin hurts only itself.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _OFFICIAL: Final[Mapping[tuple[Kind, str], str]] = {
     ("history_formats", "minari"): "runnerkit-minari",
     ("history_formats", "tensordict"): "runnerkit-tensordict",
 }
-"""Which package a name comes with that users may ask for before they install it."""
+"""Which package offers a name that users may ask for before they install the package."""
 
 T = TypeVar("T")
 
@@ -49,11 +49,11 @@ ENTRY_POINT_GROUP: Final = GROUP
 
 
 class Plugins:
-    """The plugins of a registry. Built-ins are there from the start; `discover` adds the installed ones.
+    """The plugins of a registry. It starts with the built-in parts; `discover` adds installed plugins.
 
-    What a distribution declares by entry points of the kinds is known once their metadata are read, and imported when
-    it is asked for. What hooks offer is known once their plugin is imported, which happens when a name is asked for
-    that nothing declares.
+    Parts that entry points declare are known once the metadata are read; a part is imported when it is asked for.
+    Parts that hooks offer are known once their plugin is imported. That happens when a name is asked for that no entry
+    point declares.
     """
 
     def __init__(self, choice: Choice | None = None) -> None:
@@ -63,19 +63,19 @@ class Plugins:
         self._shelves: dict[Kind, Shelf] = {kind: Shelf() for kind in KINDS}
         self._problems: list[PluginProblem] = []
         self._looked_at: object = None
-        """Where packages were when their metadata were last read."""
+        """The state of `sys.path` when the metadata were last read."""
         self._seen: set[tuple[str, ...]] = set()
         self._not_imported: list[tuple[EntryPoint, Source]] = []
         """Plugins with hooks."""
         self._roots: list[tuple[GymnasiumFamily, Source]] = []
-        """What registers envs without a namespace."""
+        """The families that register envs without a namespace."""
         self._left_out: dict[str, None] = {}
-        """Distributions that may not take part."""
+        """The distributions that may not take part."""
         self._by_hand: list[tuple[object, str]] = []
         self._offered: dict[int, list[Contribution[Any]]] = {}
-        """What plugins offer that were registered by hand, by their ids; they live as long as they are registered."""
+        """The offers of plugins registered by hand, by the plugin's id. Registered plugins stay alive."""
         self._lost_to_us: list[str] = []
-        """What is to be said of names that are ours, once all are known."""
+        """Remarks about our own names, which are complete once all names are known."""
         self._lock = threading.RLock()
         from importlib.metadata import version  # slow to import, and often not needed
 
@@ -86,7 +86,7 @@ class Plugins:
 
     @property
     def problems(self) -> tuple[PluginProblem, ...]:
-        """What went wrong with plugins that were discovered."""
+        """The problems of discovered plugins."""
         return tuple(self._problems)
 
     def register(self, plugin: object, name: str | None = None) -> None:
@@ -101,7 +101,7 @@ class Plugins:
                 self._by_hand.append((plugin, plugin_name))
 
     def unregister(self, plugin: object) -> None:
-        """Forget a plugin that was registered by hand, by itself or its name, or the plugins of a distribution."""
+        """Forget a plugin registered by hand, given by object or name, or all plugins of a distribution."""
         self._read_metadata()
         with self._lock:
             mine = [one for one in self._by_hand if one[0] is plugin or one[1] == plugin]
@@ -137,14 +137,14 @@ class Plugins:
             self._shelves[kind] = Shelf(offer for offer in self._shelves[kind].all if not is_gone(offer))
 
     def declare(self, kind: Kind, name: str, value: str, distribution: str, version: str) -> None:
-        """Add what an entry point declares, `module:attribute`; raises PluginError where it cannot be one."""
+        """Add the part that an entry point declares as `module:attribute`; raises PluginError if it cannot be one."""
         source = Source(name, distribution, version)
         with self._lock:
             self._keep([declared(kind, name, value, source)])
 
     @override
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel with an env factory that is told of them to another process, which finds the installed ones itself."""
+        """Pickle without the findings, as an env factory may hold this object: another process searches itself."""
         return _rebuilt, (self is installed_plugins(), self._choice, self._by_hand)
 
     def discover(self) -> None:
@@ -155,11 +155,11 @@ class Plugins:
         self._import_hooks()
 
     def offers(self, kind: Kind) -> Mapping[str, Offer[Any]]:
-        """Return what is known of a kind by now, by name."""
+        """Return the offers of a kind that are known so far, by name."""
         return MappingProxyType(self._shelves[kind].by_name)
 
     def find(self, kind: Kind, name: str) -> Offer[Any] | None:
-        """Return the offer of that name, after a look at the installed plugins if need be, or None.
+        """Return the offer of that name, or None. Installed plugins are searched if necessary.
 
         Raises PluginError if several distributions offer it.
         """
@@ -182,12 +182,12 @@ class Plugins:
         return offer
 
     def left_out(self) -> str:
-        """Return a sentence about each plugin that does not work, for errors about what is missing."""
+        """Return a sentence about each plugin that does not work, for errors about missing names."""
         broken = [f"Left out: {str(problem).removesuffix('.')}." for problem in self._problems]
         return " ".join([*broken, *([sentences.not_allowed(sorted(self._left_out))] if self._left_out else [])])
 
     def register_envs(self, namespace: str) -> None:
-        """Have packages register their envs of a namespace with Gymnasium; with "", those without a namespace."""
+        """Let packages register their envs of a namespace with Gymnasium; "" means envs without a namespace."""
         self._read_metadata()
         offer = self._shelves["env_factories"].by_name.get(namespace) if namespace else None
         families = [] if namespace else self._roots
@@ -202,7 +202,7 @@ class Plugins:
     # ---- what is installed
 
     def _read_metadata(self) -> None:
-        """Note what the metadata of installed distributions declare, and which plugins have hooks."""
+        """Note which parts the metadata of installed distributions declare, and which plugins have hooks."""
         with self._lock:
             there = where_packages_are()
             if there == self._looked_at:
@@ -222,7 +222,7 @@ class Plugins:
         return False
 
     def _meet(self, entry: Found) -> Iterator[Offer[Any]]:
-        """Yield what an entry point declares that was not there the last time."""
+        """Yield the declared parts of an entry point that was not there the last time."""
         distribution, version, what = entry
         key = distribution, version, str(what)
         if key in self._seen:
@@ -244,7 +244,7 @@ class Plugins:
                 self._note(source.problem("its entry points", error))
 
     def _import_hooks(self, distribution: str = "") -> None:
-        """Import the plugins with hooks that were not imported yet: all, or those of a distribution."""
+        """Import the plugins with hooks that are not imported yet: all, or those of a distribution."""
         self._read_metadata()
         with self._lock:
             wanted = [one for one in self._not_imported if distribution in ("", canonical(one[1].distribution))]
@@ -273,7 +273,7 @@ class Plugins:
     # ---- what is known
 
     def _add(self, plugin: object, source: Source) -> Sequence[Offer[Any]]:
-        """Register with pluggy and collect what is offered, all of it or nothing."""
+        """Register with pluggy and collect all offers, or none if one is wrong."""
         offers = [] if self._manager.is_registered(plugin) else offers_of(self._manager, plugin, source, self._clash)
         self._keep(offers)
         return offers
@@ -288,7 +288,7 @@ class Plugins:
                 self._shelves[kind] = Shelf([*self._shelves[kind].all, *new])
 
     def _keeps_apart(self, offer: Offer[Any], known: Sequence[Offer[Any]]) -> bool:
-        """Whether an offer can be asked for at all; say so where it lost its name to another one."""
+        """Whether an offer can be asked for at all. Where it lost its name to another offer, note that."""
         name, source = offer.contribution.name, Source(offer.plugin, offer.distribution, offer.version)
         others = [other for other in known if other.contribution.name == name]
         owner = next((other for other in others if other.origin < offer.origin), None)
@@ -309,19 +309,19 @@ class Plugins:
         return twin is None
 
     def _clash(self, kind: Kind, name: str) -> Offer[Any] | None:
-        """Return what has a name that a plugin registered by hand wants; it takes those of installed ones."""
+        """Return the offer that already has a name. A plugin registered by hand may take names of installed ones."""
         offer = self._shelves[kind].by_name.get(name)
         return offer if offer is not None and offer.origin <= Origin.BY_HAND else None
 
 
 def comes_with(kind: Kind, name: str) -> str:
-    """Say which package to install for a name, if it is one of ours."""
+    """Return which package to install for a name, if it is one of ours."""
     package = _OFFICIAL.get((kind, name))
     return sentences.comes_with(name, package) if package else ""
 
 
 class Once(Generic[T]):
-    """Calls a function the first time it is called itself, and returns the same thing ever after, to all threads."""
+    """Calls a function once, on the first call, and returns that result to all later calls and threads."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make

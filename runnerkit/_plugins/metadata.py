@@ -1,4 +1,4 @@
-"""What the metadata of a distribution say: its name, version, and which RunnerKit it needs."""
+"""Read the metadata of a distribution: its name, version, and which RunnerKit it needs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BOUND: Final = re.compile(r"(>=|>|~=|===?)\s*v?(\d+(?:\.\d+)*)")
 
 
 class Head(NamedTuple):
-    """What is of use to us; the email parser of the standard library takes a hundred times as long for a whole file."""
+    """The fields that we need. The email parser of the standard library would take a hundred times as long."""
 
     name: str
     version: str
@@ -21,7 +21,7 @@ class Head(NamedTuple):
 
     @classmethod
     def of(cls, text: str) -> Head:
-        """Return the head of a METADATA file; what it lacks is empty."""
+        """Return the head of a METADATA file; missing fields are empty."""
         fields: dict[str, list[str]] = {}
         for line in text.partition("\n\n")[0].splitlines():
             key, _, value = line.partition(":")
@@ -31,12 +31,12 @@ class Head(NamedTuple):
 
 
 def canonical(distribution: str) -> str:
-    """Return the name of a distribution as indexes compare it: `Runnerkit_Atari` is `runnerkit-atari`."""
+    """Return a distribution's name as package indexes compare it: `Runnerkit_Atari` is `runnerkit-atari`."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def newer_needed(requires: Iterable[str], installed: str) -> str:
-    """Return the requirement that a newer RunnerKit than the installed one would meet, `runnerkit>=0.3`, or nothing."""
+    """Return the requirement that this RunnerKit is too old for, such as `runnerkit>=0.3`, or nothing."""
     for requirement in requires:
         match = _REQUIREMENT.match(requirement)
         if match is None or match[2]:  # of another package, or only sometimes
@@ -49,6 +49,6 @@ def newer_needed(requires: Iterable[str], installed: str) -> str:
 
 
 def _release(version: str) -> tuple[int, ...]:
-    """Return the numbers of a version without zeros at the end: 1.2.0rc1 is (1, 2)."""
+    """Return the numbers of a version without trailing zeros: 1.2.0rc1 is (1, 2)."""
     numbers = re.match(r"v?(\d+(?:\.\d+)*)", version)
     return tuple(map(int, re.sub(r"(\.0+)+$", "", numbers[1]).split("."))) if numbers else ()

@@ -1,4 +1,4 @@
-"""What plugins offer: one offer of a contribution, and all offers of a kind by the names that they are asked for by."""
+"""One offer of a contribution, and all offers of a kind by the names that users ask for."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ Kind: TypeAlias = Literal[
     "history_formats",
     "executors",
 ]
-"""The hooks, each of which is one kind of contribution."""
+"""The hooks. Each is one kind of contribution."""
 
 KINDS: Final[Mapping[Kind, str]] = MappingProxyType(
     {
@@ -63,21 +63,21 @@ KINDS: Final[Mapping[Kind, str]] = MappingProxyType(
         "executors": "executor",
     }
 )
-"""Each kind as a person would say it."""
+"""What messages call each kind."""
 
 CALLED: Final = ("env_factories", "executors")  # what is offered is called itself, with arguments
 _NO_OPTIONS: Final[Mapping[str, object]] = MappingProxyType({})
 _TOLD: Final = ("n_envs", "env_index", "plugins")
-"""What a runner tells an env factory besides the seed."""
+"""What a runner passes to an env factory besides the seed."""
 
 
 def is_itself(kind: Kind, make: object) -> bool:
-    """Whether `make` is what is offered, and not a function without arguments that returns it."""
+    """Whether `make` is itself the part, and not a function that returns the part."""
     return kind in CALLED and not CONTRACTS[kind].look(make).fault
 
 
 def fault_of_make(kind: Kind, name: str, make: object) -> str:
-    """Say what is wrong with what is offered under a name, as far as that can be seen without calling it."""
+    """Return what is wrong with an offer, as far as it can be seen without a call."""
     if isinstance(make, str):
         fits = all(part.isidentifier() for part in make.replace(":", ".", 1).split(".")) and make.count(":") == 1
         return "" if fits else f"{name!r} with make={make!r}. Write a string as 'module:attribute'."
@@ -96,21 +96,21 @@ def fault_of_make(kind: Kind, name: str, make: object) -> str:
 
 
 class Origin(enum.IntEnum):
-    """How an offer became known. Of one name, the lowest has it; from DECLARED on, only if no other is as low."""
+    """How an offer became known. The lowest value wins a name; from DECLARED on, only if no other offer is as low."""
 
     BUILT_IN = 0
     BY_HAND = 1
     DECLARED = 2
     """By an entry point of its own."""
     INSTALLED = 3
-    """By a hook of an installed plugin."""
+    """Offered by a hook of an installed plugin."""
     GYMNASIUM = 4
-    """By an entry point that was meant for Gymnasium."""
+    """Declared by an entry point that was meant for Gymnasium."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offer(Generic[T_co]):
-    """A contribution and who made it. `distribution` is empty for plugins that were registered by hand."""
+    """A contribution and its source. `distribution` is empty for plugins registered by hand."""
 
     kind: Kind
     contribution: Contribution[T_co]
@@ -118,7 +118,7 @@ class Offer(Generic[T_co]):
     distribution: str
     version: str
     name: str = ""
-    """The name that it is asked for by; with its distribution, `another/x`, where `x` alone is not clear."""
+    """The name to ask for; with the distribution, `another/x`, where `x` alone is ambiguous."""
     origin: Origin = Origin.BY_HAND
 
     @property
@@ -128,22 +128,22 @@ class Offer(Generic[T_co]):
 
     @property
     def full_name(self) -> str:
-        """Its name with its distribution, which no other has."""
+        """Its name with its distribution, which is unique."""
         return f"{canonical(self.distribution)}/{self.contribution.name}"
 
     @property
     def source(self) -> str:
-        """Distribution and version, or the plugin where it belongs to none."""
+        """Distribution and version, or the plugin if it has no distribution."""
         return f"{self.distribution} {self.version}" if self.distribution else f"plugin {self.plugin}"
 
     @property
     def title(self) -> str:
-        """Its name, and its source unless it is built in: what errors call it."""
+        """What errors call it: its name, and its source unless it is built in."""
         return self.name if self.is_built_in else f"{self.contribution.name} of {self.source}"
 
     @property
     def summary(self) -> str:
-        """One line about it: that of the contribution, else the first one of the docstring of what makes it."""
+        """One line about it: the contribution's summary, or the first line of the docstring of what makes it."""
         contribution = self.contribution
         if contribution.summary:
             return contribution.summary
@@ -156,15 +156,15 @@ class Offer(Generic[T_co]):
         return f"{KINDS[self.kind]} {self.contribution.name!r} of {self.source}"
 
     def make(self, options: Mapping[str, object] = _NO_OPTIONS) -> T_co:
-        """Make what is offered; whatever goes wrong, or is not of its kind, is a PluginError that names the source.
+        """Make the part. If that fails, or the result is not of its kind, raise a PluginError that names the source.
 
-        Other errors of RunnerKit, such as MissingDependencyError, stay what they are. Options that are surely wrong
-        are an ArgumentError.
+        Other errors of RunnerKit, such as MissingDependencyError, pass through. Options that are surely wrong raise
+        ArgumentError.
         """
         return self.made(options)[0]
 
     def made(self, options: Mapping[str, object]) -> tuple[T_co, dict[str, object]]:
-        """Make what is offered; return the options, too, as they were passed on."""
+        """Make the part and return it with the options as they were passed."""
         try:
             made, chosen = self._made(options)
         except RunnerKitError as error:
@@ -178,7 +178,7 @@ class Offer(Generic[T_co]):
         return made, chosen
 
     def options(self) -> Options:
-        """Return its options. This imports what it is made of; raises PluginError if that fails."""
+        """Return its options. This imports the part; raises PluginError if that fails."""
         try:
             make = self._imported()
             return options_of_called(self.kind, make) if is_itself(self.kind, make) else self._options_of_maker(make)
@@ -216,29 +216,29 @@ class Offer(Generic[T_co]):
 
 
 def options_of_called(kind: Kind, function: object) -> Options:
-    """Return the options of an env factory, or of what makes an executor: what a runner does not pass itself."""
+    """Return the options of an env factory or executor: the arguments that a runner does not pass itself."""
     if kind == "env_factories":
         return options_of(function, positional=1, passed=("seed",), told=_TOLD)
     return options_of(function, positional=2)
 
 
 def _takes_any(make: object) -> bool:
-    """Whether a function that returns what is called has options of its own."""
+    """Whether a function that returns a factory has options of its own."""
     return bool(options_of(make).known)
 
 
 class Shelf:
     """All offers of one kind.
 
-    A name means what is built in, or what was registered by hand, or what the only distribution offers that offers it,
-    declared by an entry point or else by a hook. Of a name that several distributions offer, nobody can say which is
-    meant: each is asked for as `distribution/name`, as is what lost its name.
+    A name means the built-in part; else the part registered by hand; else the part of the only distribution that offers
+    it, by an entry point or by a hook. If several distributions offer a name, it is ambiguous: ask for
+    `distribution/name`. An offer that lost its name is asked for in the same way.
     """
 
     def __init__(self, offers: Iterable[Offer[Any]] = ()) -> None:
         self.all: tuple[Offer[Any], ...] = tuple(offers)
         self.rivals: dict[str, Sequence[Offer[Any]]] = {}
-        """The names that are not clear, and who offers them."""
+        """The ambiguous names, and who offers them."""
         self.by_name: dict[str, Offer[Any]] = {}
         named: dict[str, list[Offer[Any]]] = {}
         for offer in self.all:
@@ -252,7 +252,7 @@ class Shelf:
                 self.by_name[called] = replace(offer, name=called)
 
     def get(self, name: str) -> Offer[Any] | None:
-        """Return the offer of a name, or of `distribution/name`; raises PluginError where several are meant."""
+        """Return the offer of a name, or of `distribution/name`; raises PluginError if the name is ambiguous."""
         if name in self.by_name:
             return self.by_name[name]
         if name in self.rivals:
@@ -265,7 +265,7 @@ class Shelf:
 
 
 def _first(offers: Sequence[Offer[Any]]) -> Offer[Any] | None:
-    """Return whose name it is, if that is clear."""
+    """Return the offer that has the name, if that is clear."""
     lowest = min(offer.origin for offer in offers)
     first, *others = [offer for offer in offers if offer.origin == lowest]
     return None if others and lowest >= Origin.DECLARED else first

@@ -1,4 +1,4 @@
-"""The options of parts: the keyword arguments of what makes them, read from its signature, listed and checked.
+"""The options of parts, which are the keyword arguments of what makes a part: read from its signature, and checked.
 
 For example::
 
@@ -6,8 +6,8 @@ For example::
     options.known                                   # (Option(name="compression", annotation=str, default="zstd"), ...)
     options.checked("history format 'parquet'", {"compresion": "zstd"})     # ArgumentError: did you mean compression?
 
-Only what is surely wrong is refused: an option that there is not, one that is missing, and a value of another type
-where the annotation is a simple one.
+Only what is surely wrong is refused: an unknown option, a missing one, and a value of another type where the annotation
+is simple.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from runnerkit.errors import ArgumentError
 __all__ = ["UNKNOWN", "Option", "Options", "Typed", "options_of", "read_literal"]
 
 UNKNOWN: Final = inspect.Parameter.empty
-"""The annotation of an option that has none, or the default of one that must be given."""
+"""Stands for a missing annotation, and for the default of an option that must be given."""
 
 _BY_NAME: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _TRUE: Final = ("true", "yes", "on")
@@ -39,7 +39,7 @@ _FALSE: Final = ("false", "no", "off")
 
 
 class Typed(str):
-    """The value of an option as it was typed in a terminal: it is read as what the option is annotated with."""
+    """The value of an option as typed in a terminal. It is read according to the option's annotation."""
 
     __slots__ = ()
 
@@ -60,11 +60,11 @@ class Option:
 
     @property
     def type(self) -> str:
-        """Its annotation as it would be written; empty if there is none."""
+        """Its annotation as source text; empty if there is none."""
         return "" if self.annotation is UNKNOWN else _written(self.annotation)
 
     def read(self, value: object) -> object:
-        """Return the value, read if it was typed; raises ValueError if it is surely not of the option's type."""
+        """Return the value, read first if it was typed; raises ValueError if its type is surely wrong."""
         if isinstance(value, Typed):
             value = _read(str(value), self.annotation)
         if not _may_be(value, self.annotation):
@@ -78,8 +78,8 @@ class Options:
 
     Attributes:
         known: those that have a name in the signature.
-        takes_others: whether it takes any other name, too, as `**options` does, or if nobody can tell.
-        told: what RunnerKit tells it by itself, unless it is given.
+        takes_others: whether it accepts other names, too, as `**options` does; also True if nobody can tell.
+        told: what RunnerKit passes by itself, unless it is given.
 
     """
 
@@ -88,9 +88,9 @@ class Options:
     told: Collection[str] = ()
 
     def checked(self, what: str, given: Mapping[str, object], *, complete: bool = True) -> dict[str, object]:
-        """Return the options to pass on; `what` has them. Raises ArgumentError where they are surely wrong.
+        """Return the options to pass on; `what` names the part. Raises ArgumentError if they are surely wrong.
 
-        Unless `complete`, others may bring those that are missing.
+        Unless `complete`, missing options may come from elsewhere.
         """
         by_name = {option.name: option for option in self.known}
         for name in given:
@@ -105,10 +105,10 @@ class Options:
 def options_of(
     make: object, *, positional: int = 0, passed: Collection[str] = (), told: Collection[str] = ()
 ) -> Options:
-    """Return the options of what makes a part, or is one that is called.
+    """Return the options of what makes a part, or of a part that is itself called.
 
-    RunnerKit itself passes `positional` arguments, those named in `passed`, and, if they are not given, those in
-    `told`.
+    RunnerKit itself passes the `positional` arguments, those named in `passed`, and those in `told` unless they are
+    given.
     Parameters that begin with an underscore are no options.
     """
     signature = _signature(make)
@@ -148,7 +148,7 @@ def _signature(make: object) -> inspect.Signature | None:
 
 
 def _function(make: object) -> Any:
-    """Return the function whose parameters are those of `make`."""
+    """Return the function that has the parameters of `make`."""
     while isinstance(make, (functools.partial, MethodType)):
         make = make.func if isinstance(make, functools.partial) else make.__func__
     if isinstance(make, type):
@@ -161,7 +161,7 @@ def _namespace(make: object) -> dict[str, Any]:
 
 
 def _evaluated(annotation: Any, names: dict[str, Any]) -> Any:
-    """Return what an annotation means, if that can be known: names may be there for type checkers only."""
+    """Return what an annotation means, if that can be known: some names exist for type checkers only."""
     if not isinstance(annotation, str):
         return annotation
     try:
@@ -181,7 +181,7 @@ def _written(annotation: Any) -> str:
 
 
 def _docs(make: object) -> dict[str, str]:
-    """Return what the section `Args:` of a docstring says of each parameter, on one line each."""
+    """Return the text of each parameter in the section `Args:` of a docstring, as one line."""
     docs: dict[str, str] = {}
     for place in (_function(make), make):
         text = inspect.cleandoc(getattr(place, "__doc__", None) or "")
@@ -195,7 +195,7 @@ def _docs(make: object) -> dict[str, str]:
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:
-    """Return the types of a union; one alone is a union of itself."""
+    """Return the types of a union; a single type counts as a union of one."""
     if get_origin(annotation) is Annotated:
         return _members(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
@@ -208,7 +208,7 @@ def _is_path(annotation: Any) -> bool:
 
 
 def _may_be(value: object, annotation: Any) -> bool:
-    """Whether a value may be of a type; of all but simple types, nobody can say."""
+    """Whether a value may be of a type. For types that are not simple, this is True."""
     return any(_may_be_one(value, member) for member in _members(annotation))
 
 
@@ -232,7 +232,7 @@ def _is_simple(annotation: Any, simple: Collection[Any]) -> bool:
 
 
 def _read(text: str, annotation: Any) -> object:
-    """Return what a typed text means as a value of a type; raises ValueError if it cannot be one."""
+    """Return a typed text as a value of a type; raises ValueError if it cannot be one."""
     members = _members(annotation)
     readers: dict[Any, Callable[[str], object]] = {
         NoneType: _read_none, bool: _read_bool, int: int, float: float
@@ -270,7 +270,7 @@ def _read_bool(text: str) -> bool:
 
 
 def read_literal(text: str) -> object:
-    """Return what a text means if nobody says of which type it is: what JSON or Python would read, else a string."""
+    """Return a text of unknown type as JSON or Python would read it, else as a string."""
     words: dict[str, object] = {"none": None, "null": None, "true": True, "false": False}
     if text.lower() in words:
         return words[text.lower()]

@@ -1,4 +1,4 @@
-"""Where an offer is from, and what went wrong with a plugin."""
+"""Where an offer comes from, and what went wrong with a plugin."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["PluginProblem", "Source"]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A plugin, and its distribution; of those that are registered by hand, the plugin only."""
+    """A plugin and its distribution. A plugin registered by hand has no distribution."""
 
     plugin: str
     distribution: str = ""
@@ -28,7 +28,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class PluginProblem:
-    """A plugin, or one of its hooks or names, that did not work, and so was left out."""
+    """A plugin, or one of its hooks or names, that did not work and was left out."""
 
     plugin: str
     distribution: str

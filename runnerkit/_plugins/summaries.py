@@ -1,4 +1,4 @@
-"""The first line of the docstring of what an entry point names, read from its source: nothing is imported for it."""
+"""The first line of the docstring of an entry point's object, read from its source without an import."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def first_line(docstring: str | None) -> str:
 
 
 def summary_of(value: str) -> str:
-    """Return the summary of `module:attribute`; empty where the source does not have it."""
+    """Return the summary of `module:attribute`; empty if the source has none."""
     module, _, attribute = value.partition(":")
     for _ in range(_FOLLOWED):
         path = _source(module)
@@ -36,7 +36,7 @@ def summary_of(value: str) -> str:
 
 
 def _defined(path: Path, name: str) -> ast.stmt | None:
-    """Return the last statement at the top of a module that gives a name its meaning."""
+    """Return the last statement at the top of a module that defines a name."""
     try:
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError):
@@ -50,7 +50,7 @@ def _defined(path: Path, name: str) -> ast.stmt | None:
 
 
 def _source(module: str) -> Path | None:
-    """Return where a module's source is; its packages are not imported, as `importlib.util.find_spec` would do."""
+    """Return where a module's source is, without importing its packages, which `importlib.util.find_spec` would do."""
     first, *rest = module.split(".")
     try:
         spec: ModuleSpec | None = importlib.util.find_spec(first)
