@@ -126,6 +126,7 @@ class PlainOptions(TypedDict, total=False):
     executor: PartName | MakeExecutor | Executor
     workers: int | None
     auto_reset: bool
+    min_batch: int | None
     reward_processors: Sequence[PartName | RewardProcessor]
     schedule: EpisodeSchedule | None
     keep_infos: bool

@@ -51,7 +51,7 @@ class AgentColumns:
         at, columns = self._at, self._columns
         if given is None or given.keys() != columns.keys():
             raise self._other_names({} if given is None else given)
-        row, rows = self._block.at(at.t), at.rows
+        row, rows = self._block.at(at.t) if at.own_steps is None else at.own_steps, at.rows
         for name, column in columns.items():
             value: Any = given[name]
             if type(value) is not np.ndarray:

@@ -25,7 +25,15 @@ from runnerkit.processors import ActionPostprocessor, ActionPreprocessor, Reward
 from runnerkit.records import EpisodeSchedule, RunOptions
 from runnerkit.typing import RunnerOptions
 
-__all__ = ["Named", "RunnerConfig", "check_callable", "check_seconds", "explains_wrong_calls", "is_count"]
+__all__ = [
+    "Named",
+    "RunnerConfig",
+    "check_callable",
+    "check_min_batch",
+    "check_seconds",
+    "explains_wrong_calls",
+    "is_count",
+]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -52,6 +60,7 @@ class RunnerConfig:
     executor: Named[MakeExecutor | Executor] = "auto"
     workers: int | None = None
     auto_reset: bool = True
+    min_batch: int | None = None
     preprocessors: Sequence[Named[ActionPreprocessor]] = ()
     postprocessors: Sequence[Named[ActionPostprocessor]] = ()
     reward_processors: Sequence[Named[RewardProcessor]] = ()
@@ -82,6 +91,8 @@ class RunnerConfig:
         if given.get("workers") is not None:
             _check_count("workers", given["workers"])
             given["workers"] = int(given["workers"])
+        if given.get("min_batch") is not None:
+            check_min_batch(given["min_batch"], int(n_envs))
         if seed is not None and not is_count(seed, least=0):
             raise ArgumentError(f"seed must be a whole number of at least 0, or None to draw one, not {seed!r}.")
         if not is_count(log_level, least=0):
@@ -112,6 +123,12 @@ class RunnerConfig:
         if not isinstance(given, Mapping):
             raise ArgumentError(f"env_options must be a dict of keyword arguments, not {given!r}.")
         return {**given, **({} if self.render_mode is None else {"render_mode": self.render_mode})}
+
+
+def check_min_batch(min_batch: object, n_envs: int) -> None:
+    """Raise ArgumentError if the agent cannot be asked for so many envs."""
+    if not is_count(min_batch) or cast(int, min_batch) > n_envs:
+        raise ArgumentError(f"min_batch must be a whole number from 1 to n_envs, {n_envs}, not {min_batch!r}.")
 
 
 def explains_wrong_calls(title: str, first: str) -> Callable[[F], F]:

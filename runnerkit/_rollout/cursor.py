@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import EllipsisType
 
+import numpy as np
+from numpy.typing import NDArray
+
 __all__ = ["Cursor"]
 
 
@@ -22,6 +25,8 @@ class Cursor:
     """The envs that the agent is asked for, in ascending order."""
     rows: EllipsisType | list[int] = ...
     """The same as an index of a row of a column: an ellipsis if it is all of them."""
+    own_steps: NDArray[np.intp] | None = None
+    """The step of each active env, if each goes at its own pace; then `t` is the least of them."""
 
     def turn_to(self, env_indices: Sequence[int], n_envs: int) -> None:
         """Let these envs be the active ones."""

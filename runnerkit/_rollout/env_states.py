@@ -232,6 +232,16 @@ class EnvStates:
             for column, last in zip(columns, into, strict=True):
                 last[...] = copy.deepcopy(column[row]) if column.dtype == object else column[row]
 
+    def keep_rows(self, block: Block, rows: Sequence[int]) -> None:
+        """Remember observation `rows[i]` of each env i."""
+        kept = [(block.raw, self._raw, [block.raw_row(row) for row in rows])]
+        if block.observations is not block.raw:
+            kept.append((block.observations, self._observations, list(rows)))
+        for columns, into, where in kept:
+            for column, last in zip(columns, into, strict=True):
+                values = column[where, range(len(rows))]
+                last[...] = copy.deepcopy(values) if column.dtype == object else values
+
     def abandon(self) -> None:
         """Give up all episodes that are going."""
         for env in self.envs:

@@ -56,6 +56,8 @@ class GymRunner(SteppingRunner[ObsT, ActT, HistoryT]):
             executor chooses.
         auto_reset: whether an env begins a new episode as soon as one ends. If False, the env is left out of
             the next batches, and the rollout ends when no env is left.
+        min_batch: the default of `rollout(min_batch=...)`, which removes the wait for the slowest env. A stream always
+            waits for all envs.
         preprocessors: names or objects, in the order in which they process observations.
         postprocessors: names or objects, in the order in which they process actions.
         reward_processors: names, functions or objects, in the order in which they process rewards for the learner. The

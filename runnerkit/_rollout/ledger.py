@@ -146,7 +146,13 @@ class Ledger:
         if self._own is not None:
             return self._standing.envs[i].steps
         began = next((row for env, row, _ in self._block.log.last() if env == i), None)
-        return self._at.t - began if began is not None else self._at.t + self._block.first_marks[i].steps_before
+        t = self.reached(i)
+        return t - began if began is not None else t + self._block.first_marks[i].steps_before
+
+    def reached(self, i: int) -> int:
+        """Return how many steps an active env has behind it in this rollout."""
+        del i  # all make their steps together
+        return self._at.t
 
     # ---- windows
 
@@ -194,14 +200,14 @@ class Ledger:
         if standing.restarts is not None:
             block.faults += standing.restarts.take_faults()
         for i in (*self._at.active, *waiting):
-            block.lengths[i] = t
+            block.lengths[i] = self.reached(i)
         block.lengths = [min(length, t) for length in block.lengths]  # a fault may have broken the last step off
         if standing.vector is not None:
             block.seeding = standing.vector.seeding
             if tail is EndReason.CUT and self._plan.is_open_ended and not standing.vector.begins_alone:
                 tail = EndReason.INTERRUPTED  # the other envs cannot begin before these end, and are not to wait
         block.tails = [self._broken_off.get(i, tail) for i in range(block.n_envs)]
-        standing.keep(block, t)  # before rows move
+        self._keep()  # before rows move
         if self._own is None:
             block.trim(t, release=not self._plan.has_windows)  # what a broken off step left is not to move along
             close_gaps(t)
@@ -211,6 +217,10 @@ class Ledger:
         else:
             standing.abandon()
         return self._histories if self._own is not None else self._record()
+
+    def _keep(self) -> None:
+        """Remember the last observations, for the next rollout."""
+        self._standing.keep(self._block, self._at.t)
 
     def _hand_over(self) -> None:
         """Tell the runner where its envs stand now."""

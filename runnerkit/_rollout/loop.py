@@ -31,7 +31,7 @@ from runnerkit.executors.step_faults import StepFaultsError
 from runnerkit.history.block import Block
 from runnerkit.records import EndReason, ProgressCallback
 
-__all__ = ["Rollout"]
+__all__ = ["Process", "Rollout"]
 
 Process: TypeAlias = Callable[[list[Column], Layout, Sequence[int]], list[Column]]
 
@@ -58,7 +58,7 @@ class Rollout:
         watch, choose = standing.stopwatch, plan.compute_action
         self._port = AgentPort(agent, choose if watch is None else watch.around_agent(choose), parts, block, at)
         told = progress is not None or tell_ended is not None
-        self._ledger = ledger = Ledger(parts, standing, block, plan, at, is_awaited=told)
+        self._ledger = ledger = self._make_ledger(is_awaited=told)
         self._starts: Starts = (
             LateStarts(standing.vector, parts, standing, block, ledger, at)
             if standing.vector is not None and standing.vector.rests
@@ -81,8 +81,14 @@ class Rollout:
         self._reporter: Reporter | None = None if progress is None else Reporter(progress)
         tell: list[TellEnded] = [self._reporter.count_episode] if self._reporter is not None else []
         tell += [tell_ended] if tell_ended is not None else []
-        self._ends: Ends | None = Ends(block, standing, ledger, tell) if tell else None
+        self._ends: Ends | None = self._make_ends(tell) if tell else None
         self._read: Read | None = None
+
+    def _make_ledger(self, *, is_awaited: bool) -> Ledger:
+        return Ledger(self._parts, self._standing, self._block, self._plan, self._at, is_awaited=is_awaited)
+
+    def _make_ends(self, tell: Sequence[TellEnded]) -> Ends:
+        return Ends(self._block, self._standing, self._ledger, tell)
 
     # ---- life
 

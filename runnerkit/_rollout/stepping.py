@@ -8,16 +8,25 @@ from typing import Literal, cast
 
 from typing_extensions import override
 
+from runnerkit._core.faults import close_after
 from runnerkit._core.interrupts import Interrupt
 from runnerkit._core.interrupts import deadline as stop_after
 from runnerkit._core.loglevel import gymnasium_log_level
 from runnerkit._core.types import ActT, Answer, ObsT
 from runnerkit._plugins.manager import Plugins
 from runnerkit._rollout.assembled import AssembledRunner
-from runnerkit._rollout.config import RunnerConfig, check_callable, check_seconds, explains_wrong_calls, is_count
+from runnerkit._rollout.config import (
+    RunnerConfig,
+    check_callable,
+    check_min_batch,
+    check_seconds,
+    explains_wrong_calls,
+    is_count,
+)
 from runnerkit._rollout.ends import tell_of
 from runnerkit._rollout.loop import Rollout
 from runnerkit._rollout.occupancy import Claim, Occupancy
+from runnerkit._rollout.own_pace import OwnPaceRollout, check_own_pace
 from runnerkit._rollout.plan import Plan, limit_of
 from runnerkit._rollout.rendering import Screen
 from runnerkit._rollout.stream import batches, check_streams
@@ -41,6 +50,12 @@ class SteppingRunner(AssembledRunner[ObsT, ActT, HistoryT]):
         self._owes_interrupt = False  # a rollout returned after Ctrl-C, and `interrupted` was not read since
         super()._assemble(plugins, config)
         self._occupancy: Occupancy = Occupancy(repr(self))
+        if config.min_batch is not None:
+            try:
+                self._check_own_pace(render=False)
+            except BaseException as error:
+                close_after(error, self.close)
+                raise
 
     @property
     def interrupted(self) -> bool:
@@ -86,6 +101,7 @@ class SteppingRunner(AssembledRunner[ObsT, ActT, HistoryT]):
         fps: int = 30,
         *,
         episodes: int | None = None,
+        min_batch: int | None = None,
         deadline: float | None = None,
         progress: ProgressCallback | None = None,
         on_episode: EpisodeCallback[ObsT, ActT] | None = None,
@@ -109,12 +125,16 @@ class SteppingRunner(AssembledRunner[ObsT, ActT, HistoryT]):
             episodes: the number of whole episodes to collect over all envs, instead of `steps`. They are the first ones
                 by order of start, so short episodes are not over-represented. All of them are new: an episode that
                 the last rollout cut is given up.
+            min_batch: ask the agent as soon as so many envs have an observation, instead of all of them, so that nobody
+                waits for the slowest env. The data are the same, if what the agent does with a row depends on that row
+                alone: see "Envs that differ in speed" in the documents. The default is the `min_batch` of the runner.
             deadline: return what there is after so many seconds, as if the steps were up. The step that is under way is
                 finished first; `step_timeout` limits that.
             progress: a function that gets a `Progress`, at most ten times a second.
             on_episode: a function that gets an `EndedEpisode` as soon as an episode ends, or a queue with `put`. Calls
                 come in the order of the last steps; episodes that end in the same step come in the order of their envs.
-                The order is the same with every executor. An episode that the rollout cuts has not ended.
+                The order is the same with every executor, but for `min_batch`. An episode that the rollout cuts has not
+                ended.
             on_interrupt: what happens after Ctrl-C, as soon as the current step is finished. "raise" raises
                 RolloutInterrupted, a KeyboardInterrupt whose `histories` hold what was collected. "return" returns
                 these histories and sets `interrupted`; the next rollout raises unless `interrupted` was read.
@@ -151,13 +171,18 @@ class SteppingRunner(AssembledRunner[ObsT, ActT, HistoryT]):
             compute_action=self._chooser(agent),
             process_transition=self.process_transition if self._makes_own_history() else None,
         )
+        least = self._own_pace(min_batch, render=render)
         claim, interrupt, histories = Claim(), Interrupt(), None
         try:
             self._occupancy.take(claim)
             self._check_open()
             with interrupt, gymnasium_log_level(self.log_level), self._screen(render, fps) as screen:
                 self._was_interrupted = False
-                rollout = Rollout(self._parts, self._standing, plan, agent, screen, progress, tell_ended)
+                rollout = (
+                    Rollout(self._parts, self._standing, plan, agent, screen, progress, tell_ended)
+                    if least is None
+                    else OwnPaceRollout(self._parts, self._standing, plan, agent, progress, tell_ended, min_batch=least)
+                )
                 try:
                     with stop_after(interrupt, deadline):
                         histories = self._measured(rollout.run)(interrupt)
@@ -231,6 +256,26 @@ class SteppingRunner(AssembledRunner[ObsT, ActT, HistoryT]):
         stream = batches(self._parts, self._standing, plan, agent, recorder, self._streaming)
         self._occupancy.add(stream)
         return stream
+
+    def _own_pace(self, min_batch: int | None, *, render: bool) -> int | None:
+        """Return for how many envs the agent is to be asked at least; None if for all active envs, in lockstep."""
+        least = self._blueprint.config.min_batch if min_batch is None else min_batch
+        if least is None:
+            return None
+        check_min_batch(least, self.n_envs)
+        if least == self.n_envs:
+            return None
+        self._check_own_pace(render=render)
+        return int(least)
+
+    def _check_own_pace(self, *, render: bool) -> None:
+        blueprint = self._blueprint
+        if self._makes_own_history():
+            raise ArgumentError("min_batch needs a history format, but this runner overrides process_transition.")
+        if render:
+            raise ArgumentError("render=True draws all envs at the same step. Leave min_batch or render out.")
+        parts = (*blueprint.preprocessors, *blueprint.postprocessors, *blueprint.reward_processors)
+        check_own_pace(self._parts, blueprint.config.executor_name, [(part.title, part.thing) for part in parts])
 
     @contextlib.contextmanager
     def _streaming(self, interrupt: Interrupt) -> Iterator[None]:

@@ -61,6 +61,22 @@ class Stopwatch:
 
         return measured
 
+    def around_outcomes(self, wait: Callable[[int], Sequence[T]]) -> Callable[[int], Sequence[T]]:
+        """Return what waits for envs that go at their own pace, and measures it; `count_steps` counts their steps."""
+
+        def measured(least: int) -> Sequence[T]:
+            began = time.perf_counter()
+            try:
+                return wait(least)
+            finally:
+                self._executor += time.perf_counter() - began
+
+        return measured
+
+    def count_steps(self, n: int) -> None:
+        """Count steps."""
+        self._steps += n
+
     def around_reset(self, reset: Callable[..., None]) -> Callable[..., None]:
         """Return what resets envs, and measures it."""
 

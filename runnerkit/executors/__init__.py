@@ -15,6 +15,7 @@ from __future__ import annotations
 from runnerkit._core.cores import share_out
 from runnerkit.executors.auto import AutoExecutor
 from runnerkit.executors.base import Executor, MakeExecutor, SupportsAllocate, SupportsReport
+from runnerkit.executors.paces import Outcome, Paces, SupportsPaces
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.executors.share import SeedSchedule, Share
 from runnerkit.executors.step_faults import first_fault
@@ -29,11 +30,14 @@ __all__ = [
     "Executor",
     "ExecutorReport",
     "MakeExecutor",
+    "Outcome",
+    "Paces",
     "RunOptions",
     "SeedSchedule",
     "SerialExecutor",
     "Share",
     "SupportsAllocate",
+    "SupportsPaces",
     "SupportsReport",
     "ThreadsExecutor",
     "VectorExecutor",

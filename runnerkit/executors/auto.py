@@ -11,6 +11,7 @@ from runnerkit._core.spaces import Rows
 from runnerkit._core.types import AnyEnv
 from runnerkit.errors import EnvError
 from runnerkit.executors.calls import Doing
+from runnerkit.executors.paces import Paces
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.executors.threads import MOST_THREADS, ThreadsExecutor
 from runnerkit.executors.trial import WAITS, Trial, Way
@@ -127,6 +128,10 @@ class AutoExecutor:
         if counts:
             self._note(seconds, bool(ended), cpu)
         return ended
+
+    def paces(self) -> Paces:
+        """Return what steps single envs, in the way that is used now."""
+        return self._now.paces()
 
     def drain(self) -> EpisodeLog:
         """Return what was logged since the last call."""

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from runnerkit.executors.waiting import SpinQueue
 
-__all__ = ["Answer", "Line", "Round"]
+__all__ = ["Answer", "Line", "Round", "Shared", "outcome_of"]
 
 Answer: TypeAlias = "tuple[Any, BaseException | None]"
 """What a call returned, or raised."""
 
-Line: TypeAlias = "SpinQueue[tuple[Round, int] | None]"
-"""Where a thread gets its next call: a round, and its place in it; None ends the thread."""
+Line: TypeAlias = "SpinQueue[tuple[Shared, int] | None]"
+"""Where a thread gets its next call: of what it is a part, and which; None ends the thread."""
+
+
+class Shared(Protocol):
+    """Work of several threads."""
+
+    is_off: bool
+    """Whether calls that have not begun are not to begin any more."""
+
+    def take_part(self, k: int, /) -> None:
+        """Make call `k`, in the thread that is to make it."""
+        ...
 
 
 class Round:
@@ -61,20 +72,20 @@ class Round:
             raise fault
         return value
 
-    def take_part(self, k: int) -> None:
+    def take_part(self, k: int, /) -> None:
         """Wake who comes next, and make the call of one thread, in this thread."""
         if self.is_off:
             return
         following = k + self._heads
         if following < len(self._lines):
             self._lines[following].put((self, following))
-        self.answers[k] = _outcome(*self._calls[k])
+        self.answers[k] = outcome_of(*self._calls[k])
         self._left.pop()
         if not self._left:
             self.ended.put(self)
 
 
-def _outcome(function: Callable[..., Any], args: tuple[Any, ...]) -> Answer:
+def outcome_of(function: Callable[..., Any], args: tuple[Any, ...]) -> Answer:
     """Make a call, in a frame of its own that does not know the round, as a traceback keeps its frames alive."""
     try:
         return function(*args), None

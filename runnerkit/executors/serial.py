@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runnerkit.errors import ArgumentError
 from runnerkit.executors.calls import Doing
+from runnerkit.executors.paces import SerialPaces
 from runnerkit.executors.share import Share
 
 __all__ = ["SerialExecutor"]
@@ -24,6 +25,10 @@ class SerialExecutor(Share):
         """Return the call of an env that is under way, if there is one."""
         call = self.call_under_way()
         return [] if call is None else [call]
+
+    def paces(self) -> SerialPaces:
+        """Return what steps single envs."""
+        return SerialPaces(self)
 
     @staticmethod
     def workers_to_try(n_envs: int, /) -> list[int | None]:

@@ -177,6 +177,10 @@ class Share:
             log.timings = [self._clocks[i].take() for i in self.env_indices if i in self._clocks]
         return log
 
+    def drain_what_there_is(self) -> EpisodeLog | None:
+        """Return, and forget, what was logged; None if there is nothing. For the thread that steps the envs."""
+        return None if self._log.is_empty and not self.oddities.found else self.drain()
+
     def _new_log(self) -> EpisodeLog:
         return EpisodeLog(self._layout)
 

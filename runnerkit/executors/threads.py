@@ -21,6 +21,7 @@ from runnerkit._core.spaces import Rows
 from runnerkit._core.types import AnyEnv
 from runnerkit.errors import ArgumentError
 from runnerkit.executors.calls import Doing, limits_of
+from runnerkit.executors.paces import ThreadPaces
 from runnerkit.executors.rounds import Round
 from runnerkit.executors.share import Share
 from runnerkit.executors.sharing import Call, SharingExecutor
@@ -235,6 +236,10 @@ class ThreadsExecutor(SharingExecutor[WorkerThread]):
         end = time.monotonic() + CLOSE_S
         for other in others:
             other.join(end)
+
+    def paces(self) -> ThreadPaces:
+        """Return what steps single envs."""
+        return ThreadPaces(self._own, self._helpers, self._patience, may_poll=self._may_poll)
 
     def report(self, name: str, /) -> ExecutorReport:
         """Return how many threads there are, and why, if `workers` was not given."""

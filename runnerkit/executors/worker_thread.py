@@ -16,7 +16,7 @@ from runnerkit._core.types import AnyEnv
 from runnerkit.errors import EnvTimeoutError, RolloutError
 from runnerkit.executors.calls import Fence, GivenUpError, Phase, slice_of, timed_out
 from runnerkit.executors.clock import SupportsStep
-from runnerkit.executors.rounds import Line, Round
+from runnerkit.executors.rounds import Line, Round, Shared
 from runnerkit.executors.share import Share
 from runnerkit.executors.waiting import Patience, SpinQueue, TooLateError
 from runnerkit.records import EnvFacts
@@ -95,7 +95,8 @@ class WorkerThread:
         self._slice = slice_of(self._limits)
         self.line: Line = SpinQueue()
         """Where the thread gets its calls."""
-        self._round: Round | None = None  # the last one, as long as it may be under way
+        self._work: Shared | None = None  # the last one, as long as it may be under way
+        self._round: Round = Round((), (), heads=0)  # the last one of this thread alone
         self._closing_faults: list[Exception] = []
         self._closes = threading.Event()
         name = f"runnerkit-envs-{share.env_indices[0]}-{share.env_indices[-1]}"
@@ -126,7 +127,7 @@ class WorkerThread:
 
     def settle(self) -> None:
         """Wait until nothing is under way: Ctrl-C may have left an answer unheard, or kept a call from beginning."""
-        before = self._round
+        before = self._work
         if before is None or self.loss is not None:
             return
         before.is_off = True
@@ -134,7 +135,7 @@ class WorkerThread:
         mark.begin()
         wait_for(mark, [self], self._patience)
         if self.loss is None:  # else whoever needs the thread will be told
-            self._round = None
+            self._work = None
 
     def submit(self, method: str, /, *args: Any) -> None:
         """Begin a call of a method of the share."""
@@ -142,28 +143,26 @@ class WorkerThread:
 
     def begin(self, function: Callable[..., Any], *args: Any) -> None:
         """Begin a call of any function."""
-        one = Round([self.line], [(function, args)], heads=1)
-        self.join_in(one)
-        one.begin()
+        self._round = Round([self.line], [(function, args)], heads=1)
+        self.join_in(self._round)
+        self._round.begin()
 
-    def join_in(self, one: Round) -> None:
-        """Let nothing be under way but a round that is to begin; raises RolloutError if the thread was left behind."""
-        if self._round is not None or self.loss is not None:
+    def join_in(self, work: Shared) -> None:
+        """Let nothing be under way but this, which is to begin; raises RolloutError if the thread was left behind."""
+        if self._work is not None or self.loss is not None:
             self.settle()
             self.require_presence()
-        self._round = one
+        self._work = work
 
     def leave(self) -> None:
-        """Note that the end of the round was heard."""
-        self._round = None
+        """Note that the end of all that was under way was heard."""
+        self._work = None
 
     def answer(self) -> Any:
         """Wait for the end of the call that was begun, and return or raise what it did."""
-        one = self._round
-        assert one is not None
-        wait_for(one, [self], self._patience)
+        wait_for(self._round, [self], self._patience)
         self.leave()
-        return one.result(0)
+        return self._round.result(0)
 
     @property
     def slice(self) -> float | None:

@@ -1,0 +1,361 @@
+"""A rollout without a barrier: the agent is asked as soon as some envs are ready, and each env has its own row.
+
+Each env makes the same steps as in lockstep, as its row of a batch depends on nothing else. Only when they are made
+differs. What began, ended and was logged is noted here, in the calling thread; other threads make single calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
+
+from runnerkit._core.interrupts import Interrupt
+from runnerkit._core.spaces import Rows
+from runnerkit._rollout.assembly import Assembly
+from runnerkit._rollout.ends import Ends, TellEnded
+from runnerkit._rollout.env_states import EnvStates
+from runnerkit._rollout.ledger import Ledger
+from runnerkit._rollout.loop import Process, Rollout
+from runnerkit._rollout.plan import Plan
+from runnerkit._rollout.start_order import StartOrder
+from runnerkit.errors import ArgumentError
+from runnerkit.executors.paces import Outcome, Paces, SupportsPaces
+from runnerkit.executors.step_faults import first_fault
+from runnerkit.executors.vector.executor import VectorExecutor
+from runnerkit.history.log import EpisodeLog
+from runnerkit.processors import SupportsStateDict
+from runnerkit.records import ProgressCallback
+
+__all__ = ["OwnPaceRollout", "check_own_pace"]
+
+
+def check_own_pace(parts: Assembly, executor: str, processors: Sequence[tuple[str, object]]) -> None:
+    """Raise ArgumentError if the envs of a runner cannot go at their own pace, or its data would depend on it."""
+    if isinstance(parts.executor, VectorExecutor):
+        raise ArgumentError(
+            "min_batch needs single envs, but a vector env steps all of its envs at once. Leave min_batch out, or pass "
+            "a function that makes single envs."
+        )
+    if not isinstance(parts.executor, SupportsPaces):
+        raise ArgumentError(
+            f"min_batch needs an executor that steps each env at its own pace: 'threads' or 'serial', not {executor!r}."
+        )
+    if parts.spec.options.restarts:
+        raise ArgumentError("min_batch cannot be combined with on_env_error='restart'. Leave one of them out.")
+    for name, processor in processors:
+        if isinstance(processor, SupportsStateDict) and not getattr(processor, "is_frozen", False):
+            raise ArgumentError(
+                f"With min_batch, the order of observations differs from run to run, and so do the running statistics "
+                f"of processor {name}. Freeze them (Normalize has freeze() and frozen()), or leave min_batch out."
+            )
+
+
+class OwnPaceRollout(Rollout):
+    """One rollout in which the agent is asked as soon as `min_batch` envs are ready, or all that still run."""
+
+    def __init__(
+        self,
+        parts: Assembly,
+        standing: EnvStates,
+        plan: Plan,
+        agent: object,
+        progress: ProgressCallback | None,
+        tell_ended: TellEnded | None,
+        *,
+        min_batch: int,
+    ) -> None:
+        self._least = min_batch
+        self._steps_of = [0] * parts.spec.n_envs  # the next step of each env
+        self._steps_made = 0
+        super().__init__(parts, standing, plan, agent, None, progress, tell_ended)
+        self._ready: list[int] = []
+        self._resetting: set[int] = set()
+        self._going: set[int] = set()
+        """Envs that may still end an episode: they do not wait for a decision, and are not at their last step."""
+        self._told: list[int] = []
+        self._given: dict[int, Any] = {}  # the first actions, as long as bounds are to be looked at
+        self._order = StartOrder(0)
+        self._is_ending = False
+        self._paces: Paces
+        self._outcomes: Callable[[int], Sequence[Outcome]]
+
+    @override
+    def _make_ledger(self, *, is_awaited: bool) -> Ledger:
+        return _OwnRows(self._parts, self._standing, self._block, self._plan, self._at, steps_of=self._steps_of)
+
+    @override
+    def _make_ends(self, tell: Sequence[TellEnded]) -> Ends:
+        return _Arrivals(self._block, self._standing, self._ledger, tell, steps_made=lambda: self._steps_made)
+
+    # ---- the loop
+
+    @override
+    def _loop(self, interrupt: Interrupt) -> None:
+        self._paces = paces = cast(SupportsPaces, self._parts.executor).paces()
+        watch = self._standing.stopwatch
+        self._outcomes = paces.outcomes if watch is None else watch.around_outcomes(paces.outcomes)
+        self._ready, self._told = list(self._at.active), list(self._at.active)
+        self._going = set(self._ready)
+        self._order.left = self._to_start or 0
+        try:
+            while not interrupt.stops and self._go_on():
+                pass
+            self._is_ending = True
+            self._take_pending()
+            self._decide()
+        except BaseException as fault:
+            if not (isinstance(fault, KeyboardInterrupt) and interrupt.forced):
+                self._is_ending = True
+                self._paces.hurry(fault)
+                self._take_pending(fault)
+                self._decide()
+            raise
+        finally:
+            self._paces.rest()
+            self._settle_cursor()
+
+    def _go_on(self) -> bool:
+        """Wait until enough envs are ready, and let them step; return whether there is anything left to do."""
+        paces, missing = self._paces, self._missing()
+        if missing or paces.pending:
+            self._take(self._outcomes(missing))
+        if self._ready and not self._missing():
+            self._advance_ready()
+        return bool(self._ready or paces.pending)
+
+    def _missing(self) -> int:
+        """Return how many more envs must be ready before the agent is asked."""
+        ready = len(self._ready)
+        return max(0, min(self._least, ready + self._paces.pending) - ready)
+
+    def _advance_ready(self) -> None:
+        """Ask the agent for all envs that are ready, and let them make their steps."""
+        block, steps_of = self._block, self._steps_of
+        if any(steps_of[i] == block.steps for i in self._ready):  # nobody may write into a block as it grows
+            self._take_pending()
+            self._paces.rest()
+            self._grow()
+            return
+        envs, self._ready = sorted(self._ready), []
+        actions = self._ask_for(envs)
+        for k, i in enumerate(envs):
+            t, mine = steps_of[i], actions[k : k + 1]
+            if i in self._standing.unseen:
+                self._given[i] = mine[0]
+            self._paces.begin_step(i, t, block.raw_row(t + 1), mine)
+
+    def _ask_for(self, envs: list[int]) -> Rows:
+        block, parts, port = self._block, self._parts, self._port
+        steps = self._turn_to(envs)
+        if envs != self._told:
+            port.tell_active(envs)
+            self._told = envs
+        port.tell_of_episodes()
+        columns = port.ask(parts.layout.observation.batch(block.observations, (steps, envs)))
+        for column, value in zip(block.actions, columns, strict=True):
+            column[steps, envs] = value
+        if self._notes_actions:
+            parts.preprocess.note_actions(columns, parts.layout.action, envs)
+        if parts.postprocess:
+            columns = port.postprocess(columns)
+            for column, value in zip(block.env_actions, columns, strict=True):
+                column[steps, envs] = value
+        return parts.layout.env_action.rows(columns, len(envs))
+
+    def _turn_to(self, envs: list[int]) -> NDArray[np.intp]:
+        """Let these envs be the active ones, and return the step of each."""
+        at = self._at
+        steps = np.array([self._steps_of[i] for i in envs], np.intp)
+        at.active = at.rows = envs
+        at.t, at.own_steps = int(steps.min()), steps
+        return steps
+
+    # ---- what comes of it
+
+    def _take_pending(self, before: BaseException | None = None) -> None:
+        """Wait for all that is under way; `before` is a fault that is on its way already."""
+        while self._paces.pending:
+            try:
+                self._take(self._outcomes(self._paces.pending))
+            except Exception as fault:
+                if before is None:
+                    raise
+                before.add_note(f"Besides: {fault}")
+
+    def _take(self, outcomes: Sequence[Outcome]) -> None:
+        """Note what came of some calls; raise the first fault."""
+        stepped, begun, ended, faults = [], [], [], []
+        for i, is_over, fault, log in sorted(outcomes, key=lambda outcome: outcome.env_index):
+            if log is not None:
+                self._ledger.note(log, upto=self._plan.limit)
+            if fault is not None:
+                faults.append(fault)
+                self._going.discard(i)
+            elif i in self._resetting:
+                begun.append(i)
+            else:
+                stepped.append(i)
+                ended += [i] * is_over
+        self._resetting.difference_update(begun)
+        if stepped:
+            self._note_steps(stepped, ended)
+        if begun:
+            self._note_begun(begun)
+        self._decide()
+        if faults:
+            raise first_fault(faults)
+
+    def _note_steps(self, envs: list[int], ended: Sequence[int]) -> None:
+        block, parts, steps_of = self._block, self._parts, self._steps_of
+        self._look_at_steps(envs)
+        steps = np.array([steps_of[i] for i in envs], np.intp)
+        if self._processes_rewards:
+            rewards = block.rewards[steps, envs]
+            block.processed_rewards[steps, envs] = parts.process_rewards(rewards, envs)
+        for i in envs:
+            steps_of[i] += 1
+        self._steps_made += len(envs)
+        if self._standing.stopwatch is not None:
+            self._standing.stopwatch.count_steps(len(envs))
+        going = [i for i in envs if i not in ended]
+        self._process_at(parts.preprocess, going)
+        for i in going:
+            self._be_ready(i)
+        if self._reporter is not None:
+            self._reporter.count_steps(len(envs))
+        for i in ended:
+            self._end(i)
+        if self._reporter is not None and self._reporter.is_due():
+            self._report()
+
+    def _look_at_steps(self, envs: Sequence[int]) -> None:
+        standing = self._standing
+        for i in envs if standing.unseen else ():
+            if i in standing.unseen:
+                row = self._block.raw_row(self._steps_of[i] + 1)
+                standing.check_bounds(self._block, row, [i], "step", {i: self._given.pop(i)})
+                standing.unseen.discard(i)
+
+    def _note_begun(self, envs: list[int]) -> None:
+        self._process_at(self._parts.preprocess, envs)
+        self._port.note_begun(envs)
+        for i in envs:
+            self._be_ready(i)
+
+    def _be_ready(self, i: int) -> None:
+        if self._steps_of[i] < self._plan.limit:
+            self._ready.append(i)
+        else:
+            self._going.discard(i)
+
+    def _process_at(self, process: Process, envs: list[int]) -> None:
+        """Process the last observation of each of these envs."""
+        if not envs or not self._parts.preprocess:
+            return
+        block, layout = self._block, self._parts.layout
+        steps = np.array([self._steps_of[i] for i in envs], np.intp)
+        raw_rows = np.array([block.raw_row(self._steps_of[i]) for i in envs], np.intp)
+        columns = process([column[raw_rows, envs] for column in block.raw], layout.raw, envs)
+        for column, value in zip(block.observations, columns, strict=True):
+            column[steps, envs] = value
+
+    # ---- episodes
+
+    def _end(self, i: int) -> None:
+        """Decide what follows the episode of an env that has ended, at once or later."""
+        t = self._steps_of[i] - 1
+        self._going.discard(i)
+        if not self._plan.auto_reset or t >= self._stop or self._is_ending:
+            self._leave_out(i)
+        elif self._to_start is None:
+            self._begin_again(i)
+        else:
+            self._order.wait(t, i)
+
+    def _decide(self) -> None:
+        """Begin the episodes of which it is certain now that they are among those asked for."""
+        if self._to_start is None:
+            return
+        if self._is_ending:
+            for i in self._order.give_up():
+                self._leave_out(i)
+        while (decided := self._order.decide({i: self._steps_of[i] for i in self._going})) is not None:
+            self._to_start = self._order.left
+            i, begins = decided
+            if begins:
+                self._begin_again(i)
+            else:
+                self._leave_out(i)
+
+    def _begin_again(self, i: int) -> None:
+        standing, block, row = self._standing, self._block, self._steps_of[i]
+        raw_row = block.raw_row(row)
+        if self._ends is not None:
+            self._ends.collect(row - 1, [i])
+        start = standing.next_starts(block, [i])[i]
+        log = EpisodeLog(self._parts.layout.raw)
+        log.begin(i, row, start[0], block.raw, (raw_row, i))
+        self._ledger.note(log, upto=row)
+        standing.envs[i].begin(*start)
+        self._tell_of_end(row - 1)
+        self._going.add(i)
+        self._resetting.add(i)
+        self._paces.begin_reset(i, raw_row, *start)
+
+    def _leave_out(self, i: int) -> None:
+        """Let an env rest until the next rollout."""
+        t = self._steps_of[i] - 1
+        if self._ends is not None:
+            self._ends.collect(t, [i])
+        self._process_at(self._parts.preprocess.finals, [i])
+        self._standing.envs[i].running = False
+        self._block.lengths[i] = t + 1
+        self._tell_of_end(t)
+
+    def _tell_of_end(self, t: int) -> None:
+        if self._ends is not None:
+            self._ends.settle(t)
+            self._ends.report(t)
+
+    def _settle_cursor(self) -> None:
+        """Let the cursor say where the rollout ended, and which envs are in the middle of an episode."""
+        at, envs = self._at, self._standing.envs
+        at.t, at.own_steps = max(self._steps_of), None
+        at.turn_to([i for i in self._block.first_marks if envs[i].running], self._parts.spec.n_envs)
+
+
+class _OwnRows(Ledger):
+    """A ledger of envs that are at different steps, and whose logs come with each call instead of at the end."""
+
+    def __init__(self, *args: Any, steps_of: Sequence[int]) -> None:
+        super().__init__(*args)
+        self._steps_made = steps_of
+
+    @override
+    def take(self, upto: int, *, is_last: bool = False) -> None:
+        if is_last:
+            super().take(upto, is_last=True)
+
+    @override
+    def reached(self, i: int) -> int:
+        return self._steps_made[i]
+
+    @override
+    def _keep(self) -> None:
+        self._standing.keep_rows(self._block, self._steps_made)
+
+
+class _Arrivals(Ends):
+    """Reports episodes as they end, one by one."""
+
+    def __init__(self, *args: Any, steps_made: Callable[[], int]) -> None:
+        super().__init__(*args)
+        self._steps_made = steps_made
+
+    @override
+    def _steps(self, row: int) -> int:
+        return self._steps_made()

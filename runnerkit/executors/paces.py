@@ -1,0 +1,229 @@
+"""Each env at its own pace: calls of single envs that are begun, and heard of as they end.
+
+A lockstep executor steps all active envs and waits for the slowest. Here nobody waits::
+
+    paces = executor.paces()
+    paces.begin_step(i, at, row, actions)
+    ...
+    for outcome in paces.outcomes(least=4):
+        outcome.env_index, outcome.ended
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
+
+from runnerkit._core.spaces import Rows
+from runnerkit.errors import EnvError
+from runnerkit.executors.rounds import outcome_of
+from runnerkit.executors.share import Share
+from runnerkit.executors.waiting import Patience, SpinQueue, TooLateError, has_gil
+from runnerkit.executors.worker_thread import WorkerThread
+from runnerkit.history.log import EpisodeLog
+from runnerkit.records import EpisodeStart
+
+__all__ = ["Outcome", "Paces", "SerialPaces", "SupportsPaces", "ThreadPaces"]
+
+_FAULT_S: Final = 30.0  # how long the other envs may take to end their step after a fault
+
+
+class Outcome(NamedTuple):
+    """What came of the call of one env."""
+
+    env_index: int
+    ended: bool
+    """Whether it was a step that ended the episode."""
+    fault: BaseException | None
+    log: EpisodeLog | None
+    """The infos, and what the env did against its contract; None if there is nothing."""
+
+
+class Paces(Protocol):
+    """Makes calls of single envs. An env has one call at a time; no env begins an episode within a step."""
+
+    @property
+    def pending(self) -> int:
+        """How many calls have begun, and were not heard of."""
+        ...
+
+    def begin_step(self, env_index: int, at: int, row: int, actions: Rows, /) -> None:
+        """Begin a step of one env, with the only row of `actions`; rows are those of `Executor.step`."""
+        ...
+
+    def begin_reset(self, env_index: int, row: int, episode_index: int, start: EpisodeStart, /) -> None:
+        """Begin an episode in one env."""
+        ...
+
+    def outcomes(self, least: int, /) -> list[Outcome]:
+        """Return what has come of calls, of `least` calls at least, or of all that are pending."""
+        ...
+
+    def hurry(self, fault: BaseException, /) -> None:
+        """Do not wait for ever any more, as this fault is on its way, and an env may hang."""
+        ...
+
+    def rest(self) -> None:
+        """Let go of the workers, for calls of another kind; nothing is pending."""
+        ...
+
+
+@runtime_checkable
+class SupportsPaces(Protocol):
+    """An executor whose envs can go at their own pace, for `rollout(min_batch=...)`."""
+
+    def paces(self) -> Paces:
+        """Return what makes calls of single envs, in the block that is attached."""
+        ...
+
+
+class SerialPaces:
+    """The calling thread makes the calls, in the order in which they were begun, as soon as somebody waits."""
+
+    def __init__(self, share: Share) -> None:
+        self._share = share
+        self._todo: deque[tuple[int, Callable[..., Any], tuple[Any, ...]]] = deque()
+
+    @property
+    def pending(self) -> int:
+        """How many calls have begun, and were not heard of."""
+        return len(self._todo)
+
+    def begin_step(self, env_index: int, at: int, row: int, actions: Rows, /) -> None:
+        """Note a step."""
+        self._todo.append((env_index, self._share.step, (at, row, actions, [env_index], False)))
+
+    def begin_reset(self, env_index: int, row: int, episode_index: int, start: EpisodeStart, /) -> None:
+        """Note a reset."""
+        self._todo.append((env_index, self._share.reset, (row, {env_index: (episode_index, start)})))
+
+    def outcomes(self, least: int, /) -> list[Outcome]:
+        """Make so many calls."""
+        found: list[Outcome] = []
+        while self._todo and len(found) < least:
+            i, function, args = self._todo.popleft()
+            answer = function(*args)  # what is raised comes through at once: nothing else is under way
+            found.append(Outcome(i, bool(answer), None, self._share.drain_what_there_is()))
+        return found
+
+    def hurry(self, fault: BaseException, /) -> None:
+        """Make no further call."""
+        del fault
+        self._todo.clear()
+
+    def rest(self) -> None:
+        """Do nothing: there is no worker."""
+
+
+class ThreadPaces:
+    """Each thread makes the calls of its envs. Envs of the calling thread are stepped while nothing else is ready."""
+
+    def __init__(self, own: Share, helpers: Sequence[WorkerThread], patience: Patience, *, may_poll: bool) -> None:
+        self.is_off: bool = False
+        """Whether calls that have not begun are not to begin any more."""
+        self._own, self._patience = own, patience
+        self._helper_of: Mapping[int, WorkerThread] = {i: helper for helper in helpers for i in helper.env_indices}
+        self._singles = {i: [i] for i in (*own.env_indices, *self._helper_of)}
+        self._calls: dict[int, tuple[Callable[..., Any], tuple[Any, ...]]] = {}
+        self._own_todo: deque[int] = deque()
+        self._ended: deque[Outcome] = deque()
+        self._wanted = 1  # so many ended calls wake the caller; without a GIL, each does
+        self._wake: SpinQueue[None] = SpinQueue()
+        self._wake.may_poll = may_poll
+        self._joined: list[WorkerThread] = []
+
+    @property
+    def pending(self) -> int:
+        """How many calls have begun, and were not heard of."""
+        return len(self._calls)
+
+    def begin_step(self, env_index: int, at: int, row: int, actions: Rows, /) -> None:
+        """Let the thread of an env make a step."""
+        self._begin(env_index, "step", at, row, actions, self._singles[env_index], False)
+
+    def begin_reset(self, env_index: int, row: int, episode_index: int, start: EpisodeStart, /) -> None:
+        """Let the thread of an env begin an episode."""
+        self._begin(env_index, "reset", row, {env_index: (episode_index, start)})
+
+    def _begin(self, i: int, method: str, *args: Any) -> None:
+        helper = self._helper_of.get(i)
+        share = self._own if helper is None else helper.share
+        self._calls[i] = getattr(share, method), args
+        if helper is None:
+            self._own_todo.append(i)
+            return
+        if helper not in self._joined:
+            helper.join_in(self)
+            self._joined.append(helper)
+        helper.line.put((self, i))
+
+    def take_part(self, i: int, /) -> None:
+        """Make the call of an env, in the thread of the env."""
+        if not self.is_off:
+            self._ended.append(self._made(i, self._helper_of[i].share))
+            if len(self._ended) >= self._wanted:
+                self._wake.put(None)
+
+    def _made(self, i: int, share: Share) -> Outcome:
+        answer, fault = outcome_of(*self._calls[i])
+        return Outcome(i, bool(answer), fault, share.drain_what_there_is())
+
+    def outcomes(self, least: int, /) -> list[Outcome]:
+        """Wait for so many calls to end."""
+        found: list[Outcome] = []
+        least = min(least, self.pending)
+        while True:
+            while self._ended:
+                found += self._heard(self._ended.popleft())
+            if len(found) >= least or not self._calls:
+                return found
+            if self._own_todo:
+                found += self._heard(self._made(self._own_todo.popleft(), self._own))
+            else:
+                found += self._wait(least - len(found))
+
+    def _heard(self, outcome: Outcome) -> list[Outcome]:
+        """Return the outcome, unless it comes from an env that was left behind."""
+        i, ended, fault, log = outcome
+        call = self._calls.pop(i, None)
+        if call is None:
+            return []
+        if isinstance(fault, EnvError) and not fault.after_step and fault.action is None and len(call[1]) > 2:
+            fault.action = copy.deepcopy(call[1][2][0])
+        return [Outcome(i, ended, fault, log)]
+
+    def _wait(self, missing: int) -> list[Outcome]:
+        """Wait for so many calls to end, or less. Envs that take longer than they may are left behind."""
+        self._wanted = missing if has_gil() else 1
+        if len(self._ended) >= self._wanted:
+            return []
+        try:
+            seconds = next((s for helper in self._joined if (s := helper.slice) is not None), None)
+            if seconds is None:
+                self._wake.take()
+                return []
+            left = self._patience.left()
+            try:
+                self._wake.take(min(left, seconds))
+            except TooLateError:
+                losses = [(i, self._helper_of[i].overdue(left)) for i in self._calls if i in self._helper_of]
+                return [one for i, loss in losses if loss for one in self._heard(Outcome(i, False, loss, None))]
+        except BaseException as fault:  # of a signal handler, as that of Ctrl-C
+            self._patience.lose(fault)
+            raise
+        return []
+
+    def hurry(self, fault: BaseException, /) -> None:
+        """Wait only half a minute from now on, or less."""
+        if isinstance(fault, EnvError):
+            self._patience.limit(_FAULT_S)
+        else:
+            self._patience.lose(fault)
+
+    def rest(self) -> None:
+        """Let go of the threads."""
+        for helper in self._joined:
+            helper.leave()
+        self._joined = []
