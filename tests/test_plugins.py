@@ -968,6 +968,7 @@ def test_no_pluggy_frame_is_in_a_step(executor: str) -> None:
     ours = {name for name in modules if name.startswith("runnerkit")}
     assert ours <= {
         "runnerkit.executors.share",
+        "runnerkit.executors.rounds",
         "runnerkit.executors.worker_thread",
         "runnerkit._rollout.loop",
         "runnerkit._rollout.stepping",

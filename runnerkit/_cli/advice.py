@@ -1,4 +1,4 @@
-"""What tuning found, as a table, as Python and as a command.
+"""The findings of `tune`, as a table, as Python and as a command.
 
 For example::
 
@@ -29,7 +29,7 @@ __all__ = ["TuningSummary"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningSummary:
-    """What was measured by tuning, and what to use."""
+    """What `tune` measured, and what it recommends."""
 
     env: str
     agent: str
@@ -87,7 +87,7 @@ class TuningSummary:
             yield dict(zip(self.columns, values, strict=True))
 
     def rows(self) -> Iterator[tuple[str, str]]:
-        """Yield (what, value) line by line for people: what to use, and why."""
+        """Yield (what, value) pairs to print: what to use, and why."""
         recommended = self.tuning.recommended()
         if recommended is None:
             yield "recommended", "- (nothing was measured)"
@@ -126,7 +126,7 @@ class TuningSummary:
 
 
 def _named(part: str | Use[Any]) -> str:
-    """Return how a part is written in Python."""
+    """Return the Python code for a part."""
     return _quoted(part) if isinstance(part, str) else f"({_quoted(part.name)}, {_options(part.options)})"
 
 

@@ -13,7 +13,7 @@ from runnerkit._core.spaces import Layout, MisfitError
 __all__ = ["PAIR", "Extras", "is_pair", "split_answer"]
 
 PAIR = "a pair of actions and extra columns. An agent that returns extra columns must do so from its first step on"
-"""What an answer is that is read as plain actions, and is not."""
+"""What messages say of an answer with extra columns that was read as plain actions."""
 
 Extras: TypeAlias = Mapping[str, object]
 """Extra columns as an agent returns them, by name; each has one row per active env."""

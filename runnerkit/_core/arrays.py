@@ -1,4 +1,4 @@
-"""One reading of arrays, whoever made them: NumPy, torch, JAX, CuPy and all else that speaks `__array__` or DLPack.
+"""One way to read arrays of any library: NumPy, torch, JAX, CuPy and all others that support `__array__` or DLPack.
 
 For example::
 
@@ -19,7 +19,7 @@ __all__ = ["as_array", "brief", "copied", "kind_of", "without_tensors"]
 
 
 def as_array(value: Any) -> NDArray[Any] | None:
-    """Return an array for a value that is one, maybe over the same memory; None for what is none, or cannot be read."""
+    """Return a NumPy array for an array of any library, maybe over the same memory; None for anything else."""
     if isinstance(value, np.ndarray):
         return value
     try:
@@ -38,7 +38,7 @@ def copied(value: Any) -> Any:
 
 
 def without_tensors(value: Any, above: frozenset[int] = frozenset()) -> Any:
-    """Return a value with arrays for tensors, also for those in dicts, lists and tuples, which are then new ones.
+    """Return a value with arrays instead of tensors, also inside dicts, lists and tuples, which are then copied.
 
     `above` are the ids of the containers that the value lies in, as one may contain itself.
     """

@@ -1,8 +1,7 @@
-"""What an agent or a processor returned, as one checked array per leaf of its space.
+"""Read what an agent or a processor returned, as one checked array per leaf of its space.
 
-Reading is strict, since whatever passes here is recorded and steps an env: the number of rows, the shape,
-the dtype and, for actions, the bounds must fit. Arrays, torch tensors and lists of either are all taken; the arrays
-that come out may be kept.
+Reading is strict, since the result is recorded and sent to envs: the number of rows, the shape, the dtype and, for
+actions, the bounds must fit. Arrays, torch tensors and lists of either are accepted. The caller may keep the result.
 """
 
 from __future__ import annotations
@@ -79,9 +78,9 @@ def _reader(leaf: Leaf, bounded: bool) -> _Read:
 
 
 def _discrete_reader(space: spaces.Discrete, dtype: np.dtype[Any], careful: _Read) -> _Read:
-    """Accept at a glance what is right, as nearly all is; half a microsecond is a tenth of a light env's step.
+    """Accept valid batches in a fast way, as nearly all are; half a microsecond is a tenth of a light env's step.
 
-    What is accepted so is the agent's own array: its items are numbers, which nobody can change.
+    The accepted array is the agent's own, without a copy; it is written to the block before the agent acts again.
     """
     members = frozenset(range(int(space.start), int(space.start) + int(space.n)))
 
@@ -130,7 +129,7 @@ def _to_array(leaf: Leaf, given: Any, shape: tuple[int, ...]) -> Column:
 
 
 def _usual_mistake(leaf: Leaf, value: Any, shape: tuple[int, ...]) -> str:
-    """Return what is wrong with what is no batch at all, where that can be said; else nothing."""
+    """Return what is wrong with a value that is not a batch at all; empty if that is not known."""
     wanted = f"{leaf.path} must be a batch of shape {shape}, not"
     if value is None:
         return f"{wanted} None (is a return missing?)"

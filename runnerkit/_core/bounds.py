@@ -1,4 +1,4 @@
-"""Whether an observation lies in its space, and if not, which of its entries do not, and how far they are out."""
+"""Check observations against the bounds of their space: which entries are outside, and how far."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Bounds: TypeAlias = tuple[NDArray[Any], NDArray[Any]]
 
 
 def outside(leaf: Leaf, value: Any) -> str:
-    """Return what is wrong with a sample of a leaf whose dtype and shape fit; nothing if it lies in its space."""
+    """Return what is wrong with a sample whose dtype and shape fit; empty if it lies in its space."""
     try:
         if leaf.space.contains(value):
             return ""
@@ -33,7 +33,7 @@ def outside(leaf: Leaf, value: Any) -> str:
 
 
 def _bounds(space: spaces.Space[Any]) -> _Bounds | None:
-    """Return the least and the greatest value of each entry."""
+    """Return the lower and upper bound of each entry."""
     if isinstance(space, spaces.Box):
         return space.low, space.high
     if isinstance(space, spaces.Discrete):

@@ -1,4 +1,4 @@
-"""Comparing values bit by bit, and saying where they differ."""
+"""Compare values bit by bit, and say where they differ."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def row_of(batch: Any, t: int) -> Any:
 
 
 def difference(one: Any, other: Any, place: str = "") -> str:
-    """Return where two results of `exact` differ first, and what is there; nothing if they are equal."""
+    """Return where two results of `exact` first differ, and both values; empty if they are equal."""
     if one == other:
         return ""
     if isinstance(one, Exact) and isinstance(other, Exact):

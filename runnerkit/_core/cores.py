@@ -1,4 +1,4 @@
-"""How many cores there are to work with, and who may keep one busy by waiting."""
+"""How many cores may be used, and which executor may spin on one while it waits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _QUOTA = "/sys/fs/cgroup/cpu.max"
 
 
 def share_out(n_envs: int, workers: int | None) -> list[range]:
-    """Share out envs among workers, as many as there are cores if None: the envs of each, the caller's first.
+    """Distribute envs over workers (None: one per core). Returns the envs of each worker, the caller's first.
 
     Raises ArgumentError.
     """
@@ -33,14 +33,14 @@ def usual_workers(n_envs: int) -> list[int]:
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use: those it is bound to, or fewer where a container has a quota."""
+    """Return how many cores this process may use: its CPU affinity, or less if a container has a quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _quota()
     return cores if quota is None else max(1, min(cores, quota))
 
 
 def _quota() -> int | None:
-    """Return the whole cores that a container may use at the same time, None if there is no limit."""
+    """Return how many whole cores a container may use; None if there is no limit."""
     try:
         with open(_QUOTA) as file:
             quota, period = file.read().split()
@@ -50,15 +50,15 @@ def _quota() -> int | None:
 
 
 class Spinner(Protocol):
-    """An executor whose workers may poll for each other instead of sleeping."""
+    """An executor whose workers may poll instead of sleeping while they wait for each other."""
 
     @property
     def workers(self) -> int:
-        """How many there are, the calling thread included."""
+        """The number of workers, including the calling thread."""
         ...
 
     def let_spin(self, may: bool) -> None:
-        """Be told whether they may, whenever an executor comes or goes."""
+        """Learn whether the workers may poll, whenever an executor starts or stops."""
         ...
 
 
@@ -69,7 +69,7 @@ class Spinners:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew, as in a fork: whoever spins there, or held the lock, has no thread here."""
+        """Start afresh after a fork: the threads that polled or held the lock do not exist here."""
         # Reentrant, as the garbage collector may close a dropped runner in the midst of what its thread does here.
         self._lock: threading.RLock = threading.RLock()
         self._running: set[Spinner] = set()
@@ -81,7 +81,7 @@ class Spinners:
             self._tell()
 
     def leave(self, executor: Spinner) -> None:
-        """Count them no more, if they were."""
+        """Stop counting the workers of an executor, if they were counted."""
         with self._lock:
             if executor in self._running:
                 self._running.remove(executor)

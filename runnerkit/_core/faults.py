@@ -1,4 +1,4 @@
-"""Faults in words, and closing what they leave open."""
+"""Describe errors, and close what they leave open."""
 
 from __future__ import annotations
 

@@ -30,13 +30,13 @@ class Interrupt:
         self.requested: bool = False
         """Whether Ctrl-C was pressed."""
         self.stops: bool = False
-        """Whether no further step is to be made: Ctrl-C was pressed, or the deadline has passed."""
+        """Whether the rollout must stop: Ctrl-C was pressed, or the deadline has passed."""
         self.forced: bool = False
         """Whether it was pressed again."""
         self.is_over: bool = False
-        """Set where a handler's exception may have kept the block's end from removing this handler."""
+        """Set if the exception of a signal handler may have prevented the removal of this handler."""
         self.is_paused: bool = False
-        """Set while code runs that is not to be shielded: Ctrl-C raises KeyboardInterrupt at once."""
+        """Set while other code runs, such as the body of a `for`: Ctrl-C raises KeyboardInterrupt at once there."""
         self._before: Any = None
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""The level of Gymnasium's logger, which is one for the whole process, while runners work."""
+"""The level of Gymnasium's logger while runners work. The whole process has one logger."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _levels: list[int] = []  # of the runners at work, the latest last; before them,
 
 @contextlib.contextmanager
 def gymnasium_log_level(level: int) -> Iterator[None]:
-    """Set the level for the time being; of several runners at work at once, the latest has its way."""
+    """Set the level for a while. If several runners work at once, the latest one decides."""
     with _lock:
         if not _levels:
             _levels.append(gymnasium.logger.min_level)

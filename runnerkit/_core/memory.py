@@ -14,7 +14,7 @@ _CGROUP = "/sys/fs/cgroup/"
 
 
 def available_bytes() -> int | None:
-    """Return the bytes that can still be allocated without swapping, or None where that is not known."""
+    """Return the bytes that can still be allocated without swapping; None if unknown."""
     known = [found for found in (_meminfo(), _cgroup(), _addresses()) if found is not None]
     return min(known) if known else None
 
@@ -38,7 +38,7 @@ def require_bytes(needed: int, steps: int, n_envs: int) -> None:
 def fitting(steps: int, bytes_per_step: int) -> int:
     """Return how many of these steps fit into half of the available memory; at least 1.
 
-    For memory that is allocated in advance, before it is known how much is needed.
+    For memory that is allocated before it is known how much will be needed.
     """
     if steps * bytes_per_step < _NEVER_MIND:
         return steps
@@ -57,7 +57,7 @@ def _meminfo() -> int | None:
 
 
 def total_bytes() -> int | None:
-    """Return the bytes of main memory, or of the container's part of it, used or not; None where that is not known."""
+    """Return the bytes of main memory, or of the container's share of it; None if unknown."""
     if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
         return None
     known = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -68,7 +68,7 @@ def total_bytes() -> int | None:
 
 
 def _cgroup() -> int | None:
-    """Return what the container may still take; caches count as free, as the kernel drops them first."""
+    """Return how much the container may still allocate; caches count as free, as the kernel drops them first."""
     try:
         limit = _read(_CGROUP + "memory.max").strip()
         if limit == "max":

@@ -1,4 +1,4 @@
-"""Where things are from: the module and the installed distribution of what was passed to a runner."""
+"""Where a part comes from: its module and its installed distribution."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def own_name(thing: object) -> str:
 
 
 def module_of(thing: object) -> str:
-    """Return the name of the module that something, or its class, is defined in."""
+    """Return the name of the module that defines an object or its class."""
     module: object = getattr(thing, "__module__", None) or type(thing).__module__
     return str(module)
 
 
 def distribution_of(module: str) -> tuple[str, str]:
-    """Return name and version of the distribution that a module belongs to, both empty if that is not known.
+    """Return name and version of a module's distribution; both are empty if unknown.
 
-    Only a distribution that is called as the module's top package is found: all others would take long to look for.
+    Only a distribution with the name of the module's top package is found; a search for others would take long.
     """
     top = module.partition(".")[0]
     if top == gymnasium.__name__:  # most envs are its own, and reading metadata takes a millisecond
@@ -55,7 +55,7 @@ def distribution_of(module: str) -> tuple[str, str]:
 
 @functools.cache
 def packages() -> Mapping[str, str]:
-    """Return the versions of what every run stands on."""
+    """Return the versions of what every run depends on."""
     return {
         "python": platform.python_version(),
         "runnerkit": importlib.metadata.version("runnerkit"),
@@ -74,7 +74,7 @@ def _look_up(package: str) -> tuple[str, str]:
 
 
 def _file_of(package: str) -> str | None:
-    """Return the file of a package, which may have been imported in helpers only."""
+    """Return the file of a package, which may be imported in helpers only."""
     if package in sys.modules:
         return getattr(sys.modules[package], "__file__", None)
     spec = importlib.util.find_spec(package)
@@ -82,7 +82,7 @@ def _file_of(package: str) -> str | None:
 
 
 def _holds(distribution: Distribution, file: Path) -> bool:
-    """Whether a file is one of a distribution, and not of a folder that happens to be called the same."""
+    """Whether a file belongs to a distribution, and not to a folder of the same name."""
     folder = Path(str(distribution.locate_file("")))
     if file.is_relative_to(folder):
         return True
@@ -91,7 +91,7 @@ def _holds(distribution: Distribution, file: Path) -> bool:
 
 
 def plain(value: object) -> object:
-    """Return a value in what JSON has: numbers, texts, lists and dicts; anything else is written as text."""
+    """Return a value as JSON can hold it: numbers, strings, lists and dicts; anything else becomes a string."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, (bool, int)):

@@ -1,7 +1,7 @@
-"""Rewards and flags that are not plainly numbers and bools: taken where they can only mean one thing, else refused.
+"""Rewards and flags that are not plain numbers and bools: accepted if their meaning is unambiguous, else refused.
 
-Nothing here runs for an env that keeps to its contract. What is taken although it breaks the contract is an **oddity**:
-it is noted once, for the runner to warn of, or refused where the runner is strict.
+Nothing here runs for an env that keeps its contract. An accepted value that breaks the contract is an **oddity**: it is
+noted once, so that the runner warns of it, or refused if the runner is strict.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ NUMBERS = "fiub"
 
 
 class SignalError(Exception):
-    """A reward or a flag that is none, in words that go on from "returned"."""
+    """An invalid reward or flag. The message continues a sentence that begins with "returned"."""
 
 
 class Oddities:
-    """What envs returned against their contract, but so that nothing was lost: one sentence of each kind."""
+    """The oddities that envs returned, where nothing was lost: one sentence of each kind."""
 
     def __init__(self, *, strict: bool = False) -> None:
         self.strict: bool = strict
         self.found: dict[str, str] = {}
 
     def note(self, kind: str, who: str, what: str) -> None:
-        """Note the first of a kind, of env `who`; raises SignalError where nothing odd is allowed."""
+        """Note the first oddity of a kind, of env `who`; raises SignalError if the runner is strict."""
         if self.strict:
             raise SignalError(f"{what} (strict_spaces=True refuses it)")
         self.found.setdefault(kind, f"{who} returned {what}")
 
 
 def read_flag(value: Any, name: str, who: str, oddities: Oddities, reward: Any) -> bool:
-    """Return what a flag of one env means, returned beside a reward; raises SignalError where that is open."""
+    """Return a flag of one env as a bool; raises SignalError if it is ambiguous. `reward` is what came with it."""
     if isinstance(value, _FLAGS):
         return bool(value)
     array = np.asarray(value) if isinstance(value, int | float) else as_array(value)
@@ -52,7 +52,7 @@ def read_flag(value: Any, name: str, who: str, oddities: Oddities, reward: Any) 
 
 
 def read_flags(value: Any, n: int, name: str, who: str, oddities: Oddities, rewards: Any) -> NDArray[np.bool_]:
-    """Return the flags of n envs, returned beside their rewards; raises SignalError if they are not n bools."""
+    """Return the flags of n envs; raises SignalError if they are not n bools. `rewards` is what came with them."""
     array = as_array(value)
     if array is None or array.shape not in ((n,), (n, 1)) or not _are_flags(array, rewards):
         raise SignalError(f"{name} must be an array of {n} bools, not {kind_of(value)}")
@@ -62,7 +62,7 @@ def read_flags(value: Any, n: int, name: str, who: str, oddities: Oddities, rewa
 
 
 def read_reward(value: Any, who: str, oddities: Oddities) -> float:
-    """Return the reward of one env; raises SignalError where it is not one number."""
+    """Return the reward of one env; raises SignalError if it is not one number."""
     array = as_array(value)
     if array is None or array.dtype.kind not in NUMBERS or not array.size:
         raise SignalError(f"the reward {short_repr(value)}, but a reward must be a number")
@@ -79,7 +79,7 @@ def read_reward(value: Any, who: str, oddities: Oddities) -> float:
 
 
 def read_rewards(value: Any, n: int, who: str, oddities: Oddities) -> NDArray[Any]:
-    """Return the rewards of n envs; raises SignalError where they are no numbers, one per env."""
+    """Return the rewards of n envs; raises SignalError if they are not one number per env."""
     array = as_array(value)
     if array is not None and array.dtype.kind in NUMBERS and array.ndim == 2 and array.shape[0] == n:
         if array.shape[1] != 1:
@@ -97,9 +97,9 @@ def read_rewards(value: Any, n: int, who: str, oddities: Oddities) -> NDArray[An
 
 
 def _are_flags(array: NDArray[Any], rewards: Any) -> bool:
-    """Whether all are bools, or numbers that can only mean one: exactly 0 or 1, as integers or floats.
+    """Whether all are bools, or numbers that are exactly 0 or 1.
 
-    Floats beside rewards that are bools are refused: the env returned the two in the wrong order.
+    Floats are refused if the rewards are bools: the env returned the two in the wrong order.
     """
     kind = array.dtype.kind
     if kind == "b":

@@ -1,4 +1,4 @@
-"""Spaces as JSON, and back, for files that are read without unpickling anything."""
+"""Spaces as JSON and back, for files that are read without unpickling."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["space_from_json", "space_to_json"]
 
 
 def space_to_json(space: spaces.Space[Any], path: str) -> dict[str, Any]:
-    """Return a space as dicts, lists, numbers and texts; raises SpaceError, which names the sub-space."""
+    """Return a space as dicts, lists, numbers and strings; raises SpaceError, which names the sub-space."""
     kind = type(space)
     if kind is spaces.Box and isinstance(space, spaces.Box):
         bounds = {"low": _numbers(space.low), "high": _numbers(space.high)}
@@ -57,13 +57,13 @@ def _objects_to_json(space: spaces.Space[Any], path: str) -> dict[str, Any]:
         return {"type": "OneOf", "parts": parts}
     raise SpaceError(
         f"history='npz' cannot hold {path}, which is {space}: it holds the spaces of Gymnasium, but no "
-        f"{kind.__module__}.{kind.__qualname__}. Use a preprocessor that makes one of these of it, or "
+        f"{kind.__module__}.{kind.__qualname__}. Use a preprocessor that converts it to one of these, or "
         "history='arrays'."
     )
 
 
 def space_from_json(document: Mapping[str, Any]) -> spaces.Space[Any]:
-    """Return the space that `space_to_json` wrote; raises KeyError, TypeError or ValueError where it wrote none."""
+    """Return the space that `space_to_json` wrote; raises KeyError, TypeError or ValueError for anything else."""
     kind = document["type"]
     if kind == "Box":
         dtype, shape = np.dtype(document["dtype"]), tuple(document["shape"])
@@ -92,7 +92,7 @@ def space_from_json(document: Mapping[str, Any]) -> spaces.Space[Any]:
 
 
 def _numbers(bound: NDArray[Any]) -> Any:
-    """Return a bound as one number where all are equal, else as a list; infinite ones as texts, as JSON lacks them."""
+    """Return a bound as one number if all are equal, else as a list. Infinity becomes a string, as JSON lacks it."""
     flat = bound.reshape(-1)
     texts = [value if np.isfinite(value) else str(value) for value in flat.tolist()]
     return texts[0] if texts and (flat == flat[0]).all() else texts

@@ -46,7 +46,7 @@ Tree: TypeAlias = "T | dict[str, Tree[T]] | tuple[Tree[T], ...]"
 """Values arranged as the space is: a dict for Dict, a tuple for Tuple, the value itself for a leaf."""
 
 Rows: TypeAlias = "Sequence[Any] | NDArray[Any]"
-"""A batch taken apart: `rows[i]` is the sample of row i."""
+"""A batch, row by row: `rows[i]` is the sample of row i."""
 
 Write: TypeAlias = Callable[[int, int, object], None]
 """write(row, env_index, sample): copy a sample into the columns; raises MisfitError."""
@@ -79,7 +79,7 @@ class Leaf:
         self.nbytes: int = self.dtype.itemsize * int(np.prod(self.shape))
         """Bytes of one sample; an object counts as the pointer that its column holds."""
         self.is_scalar_box: bool = isinstance(space, spaces.Box) and not self.shape
-        """NumPy makes scalars of its items; to Gymnasium they are arrays of shape ()."""
+        """Whether it is a Box of shape (): NumPy's items are scalars then, but Gymnasium's samples are arrays."""
 
     @override
     def __str__(self) -> str:
@@ -119,11 +119,11 @@ class Layout:
         return sum(leaf.nbytes for leaf in self.leaves)
 
     def join(self, values: Sequence[T]) -> Tree[T]:
-        """Put one value per leaf together as the space is."""
+        """Arrange one value per leaf as the space does."""
         return _join(self._node, values)
 
     def split(self, sample: object) -> list[object]:
-        """Take a sample, or a batch shaped like one, apart into one value per leaf. Raises MisfitError."""
+        """Split a sample, or a batch of the same structure, into one value per leaf. Raises MisfitError."""
         values: list[object] = []
         _split(self._node, sample, self.name, values)
         return values
@@ -150,7 +150,7 @@ class Layout:
         return self.own([column[index] for column in columns])
 
     def own(self, values: Sequence[Any]) -> object:
-        """Put one value per leaf together as the space is, each a copy."""
+        """Arrange copies of one value per leaf as the space does."""
         return self.join([_own(value) for value in values])
 
     def stack(self, samples: Sequence[Sequence[Any]]) -> list[Column]:
@@ -164,7 +164,7 @@ class Layout:
     def rows(self, values: Sequence[Column], n: int) -> Rows:
         """Return a sequence whose r-th item is the r-th sample of a batch given as one array per leaf.
 
-        Objects are copies, so that who is given them cannot change what was recorded.
+        Objects are copied, so that nobody can change what was recorded.
         """
         if self.is_array and not self.leaves[0].is_scalar_box:
             return values[0]
@@ -199,19 +199,19 @@ class Layout:
 class RowWriter(Protocol):
     """Opens rows: `target = rows.open(row)`, then `target[slots[env_index]] = sample` for each env.
 
-    Such an assignment copies the sample, or refuses it with an exception. What it refuses must be tried again
-    with `Layout.writer`, which takes what differs in form only, and else names the fault.
+    Such an assignment copies the sample, or raises. A refused sample must be written again with `Layout.writer`, which
+    accepts samples that differ in form only, and otherwise names the fault.
     """
 
     slots: Sequence[Any]
 
     def open(self, row: int) -> Any:
-        """Return the target for a row, good until the next is opened."""
+        """Return the target for a row; it is valid until the next row is opened."""
         ...
 
 
 class _VectorRows:
-    """A memoryview copies a vector at half the price of an array row, and refuses other shapes and dtypes."""
+    """Vectors, by a memoryview: it copies in half the time of an array row, and refuses other shapes and dtypes."""
 
     def __init__(self, column: Column) -> None:
         size = column.shape[2]
@@ -226,7 +226,7 @@ class _VectorRows:
 
 
 class ScalarRows:
-    """A column of plain numbers: integers of whatever integer type they come, floats of any number."""
+    """A column of plain numbers: an integer column accepts any integer type, a float column any number."""
 
     def __init__(self, column: Column) -> None:
         self._flat: memoryview[Any] = column.reshape(-1).data
@@ -240,7 +240,7 @@ class ScalarRows:
 
 
 class StrictRows:
-    """A column of plain numbers that refuses, with a TypeError, arrays of one entry, even those that have a float."""
+    """A column of plain numbers that refuses arrays of one entry with a TypeError."""
 
     def __init__(self, rows: ScalarRows) -> None:
         self._rows = rows
@@ -274,7 +274,7 @@ class _AnyRows:
 
 
 def put_rows(columns: Sequence[Column], row: int, rows: EllipsisType | Any, values: Sequence[Column]) -> None:
-    """Write a batch into a row; `rows` are the envs that it is of, an ellipsis if it is of all."""
+    """Write a batch into a row; `rows` are its envs, an ellipsis means all."""
     if rows is ...:
         for column, value in zip(columns, values):  # noqa: B905  (strict costs as much as the copy)
             column[row] = value
@@ -284,7 +284,7 @@ def put_rows(columns: Sequence[Column], row: int, rows: EllipsisType | Any, valu
 
 
 def _own(value: Any) -> Any:
-    """Copy what is about to be handed out: deeply where it holds objects."""
+    """Copy a value before it is handed out; objects are copied deeply."""
     if isinstance(value, np.generic):
         return value
     if isinstance(value, np.ndarray) and value.dtype != object:
@@ -336,7 +336,7 @@ def _object_writer(column: Column) -> Write:
 
 
 def _checked_writer(leaf: Leaf, column: Column) -> Write:
-    """Write after an explicit check: NumPy itself would broadcast and cast without a word."""
+    """Write after an explicit check, as NumPy itself would broadcast and cast silently."""
     shape, dtype = leaf.shape, leaf.dtype
     takes_any_integer = isinstance(leaf.space, spaces.Discrete)  # as Gymnasium's Discrete.contains does
 

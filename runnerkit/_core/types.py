@@ -1,4 +1,4 @@
-"""Types that all of the package annotates with: batches, envs, and what makes envs."""
+"""Types for the annotations of the whole package: batches, envs, and functions that make envs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ObsT = TypeVar("ObsT")
 """A batch of observations, as the agent gets it."""
 
 ActT = TypeVar("ActT")
-"""A batch of actions, as the agent gives it."""
+"""A batch of actions, as the agent returns it."""
 
 ObsArrayT = TypeVar("ObsArrayT", bound=NDArray[Any])
 """A batch of observations that is one array, as of Box, Discrete, MultiBinary and MultiDiscrete."""
@@ -52,7 +52,7 @@ AnyVectorEnv: TypeAlias = gymnasium.vector.VectorEnv[Any, Any, Any]
 """Any env that steps several envs itself."""
 
 MakeEnv: TypeAlias = Callable[[int | None], AnyEnv | AnyVectorEnv]
-"""Makes an env; the seed is for factories that build at random, episodes are seeded when they are reset.
+"""Makes an env. The seed is for factories that build random envs; episodes are seeded by `reset`.
 
 A `gymnasium.vector.VectorEnv` is made once, and must have as many envs as the runner.
 """

@@ -1,4 +1,4 @@
-"""Numbers, values and errors in the words of a message.
+"""Format numbers, values and errors for messages.
 
 For example::
 
@@ -17,14 +17,14 @@ import warnings
 __all__ = ["FIX_ENV", "count", "result_kind", "short_repr", "warn", "where"]
 
 FIX_ENV = "Fix the env, or wrap it so that it matches its declared spaces"
-"""The advice when an env breaks its contract. A suitable wrapper is named after it."""
+"""The advice when an env breaks its contract. The name of a suitable wrapper may follow."""
 
 _OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _MOST_CHARACTERS = 80
 
 
 def count(n: int, what: str) -> str:
-    """Return the number with its noun, given in the singular; the plural gets an s."""
+    """Return a number with its noun, given in the singular; the plural gets an s."""
     return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
 
 

@@ -37,7 +37,7 @@ EnvMaker: TypeAlias = "Callable[[int | None, int], AnyEnv | AnyVectorEnv]"
 
 
 class ResolvedEnv(NamedTuple):
-    """The name of an env, what makes it, and where that is from.
+    """The name of an env, what makes it, and where that comes from.
 
     Attributes:
         env_id: the name of the env, or of the function that makes it.
@@ -53,7 +53,7 @@ class ResolvedEnv(NamedTuple):
     function: object = None
 
     def parts(self, spec: EnvSpec | None, options: Mapping[str, Any]) -> list[PartRecord]:
-        """Return the records of the env, whose spec is known now, and of its factory if a plugin offers that."""
+        """Return the records of the env, whose spec is known now, and of the plugin's factory if there is one."""
         name = self.env_id if self.function is None else qualified_name(self.function)
         module = "" if self.function is None else module_of(self.function)
         if spec is not None:
@@ -72,9 +72,9 @@ def resolve_env(
     *,
     lazily: bool = False,
 ) -> ResolvedEnv:
-    """Return the name of an env, a function (seed, env index) -> env, and where it is from.
+    """Return the name of an env, a function (seed, env index) -> env, and where it comes from.
 
-    Raises UnknownNameError before anything is made; with `lazily`, only when an env is asked for.
+    Raises UnknownNameError before anything is made; with `lazily`, only when an env is made.
     """
     if isinstance(env, EnvKey):
         env = env.name
@@ -112,13 +112,13 @@ def _by_function(env: MakeEnv, options: Mapping[str, Any], n_envs: int) -> EnvMa
 
 
 def told(make_env: Callable[..., AnyEnv | AnyVectorEnv], options: Mapping[str, Any], n_envs: int) -> EnvMaker:
-    """Return a function (seed, env index) -> env that tells `make_env` what its signature names."""
+    """Return a function (seed, env index) -> env that passes `make_env` whatever its signature asks for."""
     return _Told(make_env, dict(options), wanted(make_env, {"n_envs": n_envs}), "env_index" in _named(make_env))
 
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """Calls a function with the seed, options, and what its signature names of what a runner knows."""
+    """Calls a function with the seed, options, and whatever its signature asks for of what a runner knows."""
 
     make_env: Callable[..., AnyEnv | AnyVectorEnv]
     options: dict[str, Any]
@@ -148,7 +148,7 @@ class _OneEach:
 
 
 class _LateEnv:
-    """An env that is looked up when it is asked for, or before it goes to another process."""
+    """An env id that is looked up when the env is made, or before it is sent to another process."""
 
     def __init__(self, env_id: str, plugins: Plugins, options: Mapping[str, Any], n_envs: int) -> None:
         self._arguments = env_id, plugins, options, n_envs
@@ -169,7 +169,7 @@ def _itself(make_env: EnvMaker) -> EnvMaker:
 
 
 class _UnknownEnv:
-    """An env that there is not, for those who may never ask for it."""
+    """An unknown env. Its error is raised only if somebody makes it."""
 
     def __init__(self, error: UnknownNameError) -> None:
         self._error = error
@@ -193,7 +193,7 @@ def _by_name(env_id: str, plugins: Plugins, options: Mapping[str, Any], n_envs: 
 
 @dataclass(frozen=True, slots=True)
 class _FactoryEnv:
-    """Calls an env factory; what it raises is told with the name of its plugin."""
+    """Calls an env factory; an error names the factory's plugin."""
 
     factory: EnvFactory
     env_id: str
@@ -216,7 +216,7 @@ class _FactoryEnv:
 
 
 def _read(spec: EnvSpec, options: Mapping[str, Any]) -> dict[str, object]:
-    """Return the options of one of Gymnasium's envs, those read that were typed: it checks the others itself."""
+    """Return the options of a Gymnasium env; typed ones are read. Gymnasium checks all options itself."""
     given: dict[str, object] = dict(options)
     if any(isinstance(value, Typed) for value in given.values()):
         creator = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
@@ -226,7 +226,7 @@ def _read(spec: EnvSpec, options: Mapping[str, Any]) -> dict[str, object]:
 
 
 def wanted(function: Callable[..., object], known: Mapping[str, object]) -> dict[str, object]:
-    """Return what a function is told besides the seed: what its signature names."""
+    """Return what a function gets besides the seed: what its signature asks for."""
     named = _named(function)
     return {name: value for name, value in known.items() if name in named}
 
@@ -246,7 +246,7 @@ def _parameters(function: Callable[..., object]) -> Sequence[str]:
 @dataclass(frozen=True, slots=True)
 class _GymnasiumEnv:
     spec: EnvSpec
-    """What the id stands for: in another process Gymnasium may not know it."""
+    """The spec behind the id, as Gymnasium may not know the id in another process."""
     options: dict[str, Any]
 
     def __call__(self, seed: int | None, env_index: int) -> AnyEnv:
@@ -255,7 +255,7 @@ class _GymnasiumEnv:
 
 
 def seed_spaces(env: AnyEnv, seed: int) -> None:
-    """Seed the spaces of an env, and of all it wraps: `reset` seeds the env, but envs may draw from their spaces."""
+    """Seed the spaces of an env and of all envs inside it, as `reset` does not, and envs may sample them."""
     layer = env
     while True:
         for space in (getattr(layer, "action_space", None), getattr(layer, "observation_space", None)):
@@ -280,7 +280,7 @@ def seed_vector_spaces(env: AnyVectorEnv, seed_of: Callable[[int], int]) -> None
 
 
 def require_known(env_id: str, plugins: Plugins) -> EnvSpec:
-    """Look in Gymnasium's registry; then import what may add to it, and look again.
+    """Look in Gymnasium's registry; if the id is missing, import packages that may add it, and look again.
 
     Raises UnknownNameError.
     """
@@ -308,7 +308,7 @@ def require_known(env_id: str, plugins: Plugins) -> EnvSpec:
 
 
 def _register_namespaces(namespaces: Iterable[str]) -> None:
-    """Import what registers the envs of namespaces, where it is installed."""
+    """Import the packages that register the envs of a namespace, if they are installed."""
     for namespace in namespaces:
         if namespace in _NAMESPACES and importlib.util.find_spec(_NAMESPACES[namespace][0]):
             gymnasium.register_envs(importlib.import_module(_NAMESPACES[namespace][0]))
@@ -317,7 +317,7 @@ def _register_namespaces(namespaces: Iterable[str]) -> None:
 def _spec(env_id: str) -> EnvSpec | None:
     """Look an env up; without a version, the newest.
 
-    `gymnasium.make` would do so itself, but as it goes through the registry, it fails if another thread adds to it.
+    `gymnasium.make` could do so itself, but it fails if another thread registers envs meanwhile.
     """
     try:
         namespace, name, version = parse_env_id(env_id)

@@ -1,4 +1,4 @@
-"""The env factory `vector`: envs of Gymnasium that step all envs of a runner at once."""
+"""The env factory `vector`: Gymnasium's native vector envs, which step all envs of a runner at once."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["make_vector_env"]
 def make_vector_env(
     env_id: str, /, *, seed: int | None, n_envs: int = 1, plugins: Plugins, **options: Any
 ) -> AnyVectorEnv:
-    """Return the vector env that an id has of its own, its vector entry point::
+    """Return the native vector env of an id, from its vector entry point::
 
         runner = runnerkit.make("vector:CartPole-v1", n_envs=64)
 
     `options` go to it. The seed is not needed, as the envs are seeded when they are reset.
 
-    Raises UnknownNameError where there is no such id, ArgumentError where it has no vector entry point.
+    Raises UnknownNameError for an unknown id, ArgumentError for an id without a vector entry point.
     """
     del seed
     spec = require_known(env_id, plugins)
@@ -33,7 +33,7 @@ def make_vector_env(
         having = sorted(those, key=lambda known: ("/" in known, known))
         listed = ", ".join(having[:8]) + (f" and {len(having) - 8} more" if len(having) > 8 else "")
         raise ArgumentError(
-            f"{spec.id} has no vector entry point: nobody has written a vector env of it. Use {spec.id!r} without "
+            f"{spec.id} has no vector entry point. Use {spec.id!r} without "
             f"'vector:', which steps any env, in threads or processes, too. Those that have one: {listed}."
         )
     env: AnyVectorEnv = gymnasium.make_vec(spec.id, n_envs, vectorization_mode="vector_entry_point", **options)
