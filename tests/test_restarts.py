@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import os
 import pickle
@@ -286,6 +287,16 @@ def test_an_env_that_cannot_be_made_anew_spends_the_budget(options: dict[str, An
     assert len(made) == N_ENVS + 3
 
 
+class Same:
+    """A postprocessor that changes nothing."""
+
+    def bind(self, space: Any, /) -> Any:
+        return space
+
+    def __call__(self, actions: Any, /) -> Any:
+        return actions
+
+
 class Plain(SerialExecutor):
     remake: Any = None
 
@@ -304,9 +315,49 @@ def test_what_cannot_be_kept_is_refused(options: dict[str, Any], what: str) -> N
         build(zoo(), n_envs=N_ENVS, **{"on_env_error": "restart", **options})
 
 
-def test_neither_a_vector_env_nor_a_stream_can_have_restarts() -> None:
+def test_a_vector_env_cannot_have_restarts() -> None:
     with pytest.raises(ArgumentError, match="there cannot be on_env_error='restart'"):
         build("vector:CartPole-v1", n_envs=2, on_env_error="restart")
-    runner = build(zoo(), n_envs=2, on_env_error="restart")
-    with runner, pytest.raises(ArgumentError, match="an env that failed has one row less"):
-        next(iter(runner.stream(act, steps=4)))
+
+
+IN_STREAMS: dict[int, tuple[str, Place]] = {
+    1: ("raises", Place("step", episode=0, step=3)),
+    3: ("raises", Place("reset")),
+    4: ("wrong shape", Place("step", step=1)),
+}
+STREAMS: list[dict[str, Any]] = [
+    {"executor": "serial"},
+    {"executor": "threads", "workers": 2, "keep_infos": True},
+    {"executor": "serial", "preprocessors": ["frame-stack"], "postprocessors": [Same()]},
+    {"executor": "processes", "workers": 2},
+]
+
+
+@pytest.mark.parametrize("options", STREAMS, ids=str)
+def test_in_a_stream_the_next_episode_takes_the_row_of_a_step_that_failed(options: dict[str, Any]) -> None:
+    places = {**IN_STREAMS, 1: ("SIGKILL", IN_STREAMS[1][1])} if options["executor"] == "processes" else IN_STREAMS
+    here = {"preprocessors": options.get("preprocessors", ())}
+    (plain,) = run(zoo(), calls=1, n_envs=6, executor="serial", limit={"steps": 24}, **here)
+    whole = {(part.record.env_index, part.record.episode_index): part for history in plain for part in history.split()}
+    with build(zoo_of(places), seed=RUN_SEED, n_envs=6, on_env_error="restart", **options) as runner:
+        parts, faults, rows = [], [], 0
+        for batch in itertools.islice(runner.stream(act, steps=4), 4):
+            assert batch.rewards.shape == (4, 6)
+            histories = [type(batch)(copy.deepcopy(block), i, len(batch)) for block, i in batch.parts()]
+            parts += [part for history in histories for part in history.split()]
+            faults += batch.faults
+            rows += sum(part.record.length for history in histories for part in history.split())
+        parts += [part for history in runner.rollout(act, steps=8) for part in history.split()]
+    assert rows == 4 * 4 * 6
+    assert sorted((fault.env_index, fault.episode_index) for fault in faults) == [(1, 0), (3, 1), (4, 1)]
+    for part in parts:
+        record = part.record
+        other = whole.get((record.env_index, record.episode_index))
+        if other is None or record.steps_before + record.length > other.record.length:
+            continue
+        first, last = record.steps_before, record.steps_before + record.length
+        assert (part.observations == other.observations[first : last + 1]).all()
+        assert (part.actions == other.actions[first:last]).all()
+        assert (part.rewards == other.rewards[first:last]).all()
+    crashed = [part.record for part in parts if part.record.end_reason == "crashed"]
+    assert [(record.env_index, record.total_length) for record in crashed] == [(1, 2)]

@@ -79,12 +79,16 @@ class Ledger:
         block.log.extend(log)
         return new
 
-    def note_failed(self, i: int, episode_index: int, reason: EndReason) -> None:
-        """Note that an episode begins after the coming row, as the one before failed in this step, or in reset."""
+    def note_failed(self, i: int, episode_index: int, reason: EndReason, row: int | None = None) -> None:
+        """Note that an episode begins, as the one before failed in this step, or in reset.
+
+        It begins after the coming row, unless `row` says where.
+        """
         block, t, parts = self._block, self._at.t, self._parts
-        block.log.begin(i, t + 1, episode_index, block.observations, (block.row(t), i), reason)
+        begins = t + 1 if row is None else row
+        block.log.begin(i, begins, episode_index, block.observations, (block.row(t), i), reason)
         if block.raw_log is not None:
-            block.raw_log.begin(i, t + 1, episode_index, block.raw, (block.raw_row(t), i), reason)
+            block.raw_log.begin(i, begins, episode_index, block.raw, (block.raw_row(t), i), reason)
         if parts.preprocess:
             parts.preprocess.begin_episodes([i])
 
@@ -161,6 +165,8 @@ class Ledger:
         block, t, standing = self._block, self._at.t, self._standing
         self.take(upto=t, is_last=True)
         block.lengths = [t] * block.n_envs
+        if standing.restarts is not None:
+            block.faults = standing.restarts.take_faults()
         if standing.vector is not None:
             block.seeding = standing.vector.seeding
         standing.steps += t * block.n_envs

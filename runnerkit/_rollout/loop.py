@@ -6,9 +6,10 @@ episode at once, some vector envs a step late.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from types import EllipsisType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from runnerkit._core.faults import describe
 from runnerkit._core.interrupts import Interrupt
@@ -71,7 +72,7 @@ class Rollout:
         self._last_restart = self._stop if plan.auto_reset and standing.restarts_in_step else 0
         self._processes_rewards, self._notes_actions = parts.layout.reward_processed, parts.preprocess.notes_actions
         if standing.restarts is not None:
-            standing.restarts.begin(block, at)
+            standing.restarts.begin(block, at, self._make_up if plan.has_windows else None)
         self._failed: dict[int, EndReason] = {} if standing.restarts is None else standing.restarts.failed
         """The envs that failed in the step that is under way and were made anew, and how their episodes end."""
         self._drawing = False
@@ -292,6 +293,36 @@ class Rollout:
         if self._screen is not None:
             self._screen.count(block.rewards[row], active, ended)
             self._draw(observed, self._screen)
+
+    def _make_up(self, failed: Mapping[int, EndReason]) -> dict[int, Any]:
+        """Begin new episodes before this step, in the envs that failed in it, and ask the agent for these alone."""
+        at, block, port = self._at, self._block, self._port
+        t, active, envs = at.t, at.active, sorted(failed)
+        self._begin_before(failed)
+        if self._parts.preprocess:
+            self._preprocess(block.raw_row(t), block.row(t), envs, ())
+        port.note_begun(envs)
+        self._activate(envs)
+        try:
+            return dict(zip(envs, self._ask(t, block.at(t)), strict=True))
+        finally:
+            at.turn_to(active, block.n_envs)
+            at.active = active  # executors know a batch of envs by its list
+            port.tell_active(active)
+
+    def _begin_before(self, failed: Mapping[int, EndReason]) -> None:
+        """Begin episodes whose first observation takes the row of the last one before."""
+        block, standing, t = self._block, self._standing, self._at.t
+        assert standing.restarts is not None
+        starts = standing.next_starts(block, sorted(failed))
+        for i, (episode_index, _) in starts.items():
+            self._ledger.note_failed(i, episode_index, failed[i], row=t)
+        next_start = functools.partial(standing.start_after, block)
+        begun = standing.restarts.reset(block, block.raw_row(t), starts, next_start)
+        for i, some in begun.items():
+            for episode_index, _ in some[1:]:  # those before failed in reset
+                self._ledger.note_failed(i, episode_index, EndReason.CRASHED, row=t)
+            standing.envs[i].begin(*some[-1])
 
     def _ask(self, t: int, at: int) -> Rows:
         """Ask the agent, record what it chose, and return one env action per active env."""

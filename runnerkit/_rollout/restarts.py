@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -19,10 +19,14 @@ from runnerkit.executors.step_faults import StepFaultsError, first_fault
 from runnerkit.history.block import Block
 from runnerkit.records import EndReason, EnvFault, EpisodeStart
 
-__all__ = ["Restarts", "StartOf"]
+__all__ = ["MakeUp", "Restarts", "StartOf"]
 
 StartOf = Callable[[int, int], "tuple[int, EpisodeStart]"]
 """Says how the episode of an env begins that comes after the given one: (its index, its start)."""
+
+
+MakeUp = Callable[[Mapping[int, EndReason]], Mapping[int, Any]]
+"""Begins new episodes before the step that is under way, in the envs that failed in it, and returns their actions."""
 
 
 class Restarts:
@@ -32,8 +36,9 @@ class Restarts:
         begun = restarts.reset(block, row, starts, next_start)
 
     An env that fails in a step has no row of that step. The row is a gap in the block, which is closed at the end of
-    the rollout. Its episode ends with the step before. An env that fails elsewhere, in render for instance, fails in
-    the next step, which is not made.
+    the rollout. Its episode ends with the step before. In a stream there are no gaps, as its batches have as many rows
+    for each env: there the first step of the next episode takes the row. An env that fails elsewhere, in render for
+    instance, fails in the next step, which is not made.
 
     An env that is lost along with another one, as they shared a process, is made anew, too, and its episode is executed
     once more from its seed and its actions. It goes on if all is bit by bit as it was, and fails otherwise.
@@ -48,6 +53,7 @@ class Restarts:
         self._counts = [0] * parts.spec.n_envs
         self._tape = Tape(keeps=isinstance(parts.executor, SupportsRecall))
         self._count_before = 0
+        self._make_up: MakeUp | None = None
         self._block: Block
         self._at: Cursor
         self.faults: list[EnvFault] = []
@@ -56,6 +62,8 @@ class Restarts:
         """The envs that failed in the step that is under way, and how their episodes end."""
         self._fail_next: dict[int, EndReason] = {}
         """The envs that failed outside of a step, and were made anew."""
+        self._behind: set[int] | None = None
+        """While new episodes take the place of failed steps: the lost envs, which have to make the step again."""
         self.gaps: list[tuple[int, int]] = []
         """The steps in which an env failed: (step, env index)."""
 
@@ -69,8 +77,9 @@ class Restarts:
         """How often envs were made anew in this rollout."""
         return self.count - self._count_before
 
-    def begin(self, block: Block, at: Cursor) -> None:
-        """Begin a rollout, and forget the gaps of the one before."""
+    def begin(self, block: Block, at: Cursor, make_up: MakeUp | None) -> None:
+        """Begin a rollout, and forget the gaps of the one before; with `make_up`, there are to be none."""
+        self._make_up = make_up
         self._block, self._at, self._count_before = block, at, self.count
         self.failed.clear()
         self.gaps = []
@@ -97,16 +106,18 @@ class Restarts:
         if self._fail_next:
             failed.update((i, self._fail_next.pop(i)) for i in active if i in self._fail_next)
             going = [i for i in active if i not in failed]
-        while going:
+        while going or (failed and self._make_up is not None):
             try:
+                if not going:
+                    going = self._with_new_episodes(by_env)
+                    ended = self._take_back(ended, at, going)
                 chosen = actions if going is active else [by_env[i] for i in going]
                 ended += self._parts.executor.step(at, row, chosen, going, False)
-                break
+                going = ()
             except StepFaultsError as error:
-                ended = [i for i in (*ended, *error.ended) if i not in error.lost]
                 failed.update(self._replace(self._block, error, self._block.raw_row(self._at.t), after_step=False))
                 going = [i for i in active if i in error.lost and i not in failed]
-                self._block.terminated[at, going], self._block.truncated[at, going] = False, False
+                ended = self._take_back([*ended, *error.ended], at, [*going, *failed])
         self._tape.note(self._block, at)
         if failed:
             self._note_gaps()
@@ -114,6 +125,26 @@ class Restarts:
         if ended:
             self._tape.end(ended)
         return ended
+
+    def _with_new_episodes(self, by_env: dict[int, Any]) -> list[int]:
+        """Let new episodes begin before this step, in the envs that failed in it; return who is to make the step."""
+        assert self._make_up is not None
+        self._behind = set()
+        try:
+            new = self._make_up(dict(self.failed))
+            again = self._behind - self._fail_next.keys()
+        finally:
+            self._behind = None
+        by_env.update(new)
+        self.failed.clear()
+        return sorted(new.keys() | again)
+
+    def _take_back(self, ended: Sequence[int], at: int, env_indices: Sequence[int]) -> list[int]:
+        """Forget how the step ended for some envs."""
+        if env_indices:
+            where = list(env_indices)
+            self._block.terminated[at, where], self._block.truncated[at, where] = False, False
+        return [i for i in ended if i not in env_indices]
 
     def reset(
         self, block: Block, row: int, starts: Mapping[int, tuple[int, EpisodeStart]], next_start: StartOf
@@ -135,6 +166,8 @@ class Restarts:
                         begun[i].append(next_start(i, begun[i][-1][0]))
                 self._fail_next.update((i, reason) for i, reason in failed.items() if i not in begun)
                 todo = {i: begun[i][-1] for i in begun if i in failed or i in error.lost}
+                if self._behind is not None:
+                    self._behind |= {i for i in error.lost if i not in begun and self._tape.runs(i)}
         for i, some in begun.items():
             self._tape.begin(i, *some[-1])
         return begun

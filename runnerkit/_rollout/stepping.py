@@ -225,6 +225,9 @@ class SteppingRunner(AssembledRunner[ObsT, ActT, HistoryT]):
         the same arrays: **read a batch before you ask for the next one, and copy what you keep.** A batch that is over
         refuses to be read; arrays that you took from it change.
 
+        With `on_env_error="restart"`, the first step of an env's next episode takes the row of a step that failed: the
+        agent is asked once more then, for that env alone. `batch.faults` tells of it.
+
         Leave the loop whenever you like: the next rollout goes on where the stream ended. While a stream is open, the
         runner is busy; `close()` of the generator ends it.
 

@@ -28,11 +28,6 @@ def check_streams(parts: Assembly, standing: EnvStates, *, auto_reset: bool, mak
             f"stream gives batches of columns, but {parts.history_title} has none. Build the runner with "
             "history='arrays' or history='torch', or use rollout."
         )
-    if standing.restarts is not None:
-        raise ArgumentError(
-            "stream gives each env the same number of rows, but an env that failed has one row less: use rollout, or "
-            "on_env_error='raise'."
-        )
     if not auto_reset:
         raise ArgumentError(
             "stream needs envs that begin again: build the runner with auto_reset=True, or use rollout."
