@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from runnerkit.agents import RandomAgent as RandomAgent
     from runnerkit.evaluation import compare as compare
     from runnerkit.evaluation import evaluate as evaluate
-    from runnerkit.history.columns import stack as stack
+    from runnerkit.history.feeding import transitions as transitions
     from runnerkit.history.npz import load as load
+    from runnerkit.history.stacking import concatenate as concatenate
+    from runnerkit.history.stacking import stack as stack
     from runnerkit.history.values import discounted_returns as discounted_returns
     from runnerkit.history.values import gae as gae
     from runnerkit.hooks import Contribution as Contribution
@@ -53,8 +55,9 @@ _HOMES = {
     "_rollout.runner": ["BaseRunner"],
     "agents": ["RandomAgent"],
     "evaluation": ["compare", "evaluate"],
-    "history.columns": ["stack"],
+    "history.feeding": ["transitions"],
     "history.npz": ["load"],
+    "history.stacking": ["concatenate", "stack"],
     "history.values": ["discounted_returns", "gae"],
     "hooks": ["Contribution", "hookimpl"],
     "keys": ["EnvKey", "HistoryKey", "Use", "use"],

@@ -11,10 +11,12 @@ from runnerkit._core.spaces import Layout, Leaf, Rows
 from runnerkit.history.arrays import ArrayFormat, ArrayHistory
 from runnerkit.history.base import HistoryFormat, Recorder, SupportsAppend, SupportsBatch
 from runnerkit.history.block import Block
-from runnerkit.history.columns import ColumnHistory, EpisodeColumns, stack
+from runnerkit.history.columns import ColumnHistory, EpisodeColumns
 from runnerkit.history.ended import EndedEpisode
+from runnerkit.history.feeding import TransitionBatch, transitions
 from runnerkit.history.layout import BlockLayout, Mark
 from runnerkit.history.log import EpisodeLog
+from runnerkit.history.stacking import concatenate, stack
 from runnerkit.history.transitions import TransitionFormat
 from runnerkit.history.values import Targets, ValueFunction, discounted_returns, gae
 from runnerkit.records import EndReason, Episode, EpisodeStart, RunSpec
@@ -41,9 +43,12 @@ __all__ = [
     "SupportsAppend",
     "SupportsBatch",
     "Targets",
+    "TransitionBatch",
     "TransitionFormat",
     "ValueFunction",
+    "concatenate",
     "discounted_returns",
     "gae",
     "stack",
+    "transitions",
 ]

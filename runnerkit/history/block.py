@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runnerkit._core.spaces import Column, Layout
-from runnerkit.errors import ArgumentError
 from runnerkit.history import compaction, extras
 from runnerkit.history.layout import BlockLayout, Mark, Span
 from runnerkit.history.log import EpisodeLog, reason_of
@@ -110,7 +109,7 @@ class Block:
     @property
     def nbytes(self) -> int:
         """The bytes of all columns."""
-        return sum(column.nbytes for column in self._columns())
+        return sum(column.nbytes for column in self.columns())
 
     @property
     def bytes_per_step(self) -> int:
@@ -140,7 +139,7 @@ class Block:
         Allowed only while nobody has a view of the block.
         """
         more = steps - self.steps
-        for column in self._columns():
+        for column in self.columns():
             column.resize((len(column) + more, *column.shape[1:]), refcheck=False)
         self.steps = steps
 
@@ -180,23 +179,6 @@ class Block:
         if self.raw_log is not None:
             self.raw_log = EpisodeLog(self.layout.raw)
 
-    @classmethod
-    def merged(cls, parts: Sequence[tuple[Block, int]], steps: int) -> Block:
-        """Return a block with copies of the first `steps` steps; its env k is env `parts[k][1]` of `parts[k][0]`."""
-        block = cls(replace(parts[0][0].layout, n_envs=len(parts)), steps)
-        block.made_by = parts[0][0].made_by
-        block.extras = extras.allocated(parts[0][0].extras, steps, len(parts))
-        for k, (source, i) in enumerate(parts):
-            if source.layout.signature != block.layout.signature:
-                raise ArgumentError("Histories can only be stacked if they have the same spaces and processors.")
-            extras.check_same(source.extras, block.extras)
-            for into, of in zip(block._columns(), source._columns(), strict=True):
-                into[:, k] = of[: len(into), i]
-            block.seeding = block.seeding.and_(source.seeding)
-            block._take_episodes(k, source, i, steps)
-        block._clear_raw()
-        return block
-
     def episode(self, record: Episode, mark: Mark, stop: int) -> Block:
         """Return a block of one env with a copy of an episode that ended with row `stop`, the last row written.
 
@@ -206,14 +188,14 @@ class Block:
         part = Block(replace(self.layout, n_envs=1), stop - start)
         part.made_by = self.made_by
         part.extras = extras.allocated(self.extras, stop - start, 1)
-        for into, of in zip(part._columns(), self._columns(), strict=True):
+        for into, of in zip(part.columns(), self.columns(), strict=True):
             into[:, 0] = of[start : start + len(into), i]
         entry = self.log.find(i, stop)
         if entry is not None:
             _put_last(part.observations, self.log.finals(self.layout.observation, entry))
             if self.raw_log is not None:
                 _put_last(part.raw, self.raw_log.finals(self.layout.raw, entry))
-        part._clear_raw()
+        part.clear_raw()
         part.env_indices, part.lengths, part.tails = [self.env_indices[i]], [stop - start], [record.end_reason]
         part.first_marks = {0: replace(mark, row=0)}
         if (i, stop) in self.log.unknown:
@@ -223,13 +205,13 @@ class Block:
         part.log.reset_infos = [(0, index, info) for k, which, info in self.log.reset_infos if (k, which) == (i, index)]
         return part
 
-    def _clear_raw(self) -> None:
+    def clear_raw(self) -> None:
         """Overwrite what the memory of raw observations happens to hold, if none are kept."""
         if self.layout.preprocessed and not self.layout.keep_raw:
             for column in self.raw:
                 column[...] = np.zeros((), column.dtype)
 
-    def _columns(self) -> list[Column]:
+    def columns(self) -> list[Column]:
         """Return each column once, except a `raw` that is not kept."""
         columns = [self.rewards, self.terminated, self.truncated, *self.observations, *self.actions]
         if self.raw is not self.observations and self.layout.keep_raw:
@@ -249,7 +231,7 @@ class Block:
         self._log_after_rests(rows, env_indices)
         rests_of = {i: rows[env_indices == i] for i in {i for i, _, _ in self.log.infos}}
         self.log.infos = [(i, row - int(rests_of[i].searchsorted(row)), info) for i, row, info in self.log.infos]
-        compaction.drop(self._columns(), rows, env_indices)
+        compaction.drop(self.columns(), rows, env_indices)
         counts = np.bincount(env_indices, minlength=self.n_envs)
         self.lengths = [length - count for length, count in zip(self.lengths, counts.tolist(), strict=True)]
 
@@ -270,7 +252,7 @@ class Block:
         for one in (log, self.raw_log):
             if one is not None:
                 one.move_rows(moved)
-        compaction.drop(self._columns(), rows, env_indices)
+        compaction.drop(self.columns(), rows, env_indices)
         self.lengths = [moved(i, length) for i, length in enumerate(self.lengths)]
 
     def _log_after_rests(self, rows: NDArray[np.intp], envs: NDArray[np.intp]) -> None:
@@ -392,26 +374,6 @@ class Block:
         steps = self.begun[which[self.begun[which, 3] > 0], 1] - 1
         over = self.terminated[steps, env_index] | self.truncated[steps, env_index]
         return [step for step, was_over in zip(steps.tolist(), over.tolist(), strict=True) if not was_over]
-
-    def _take_episodes(self, env_index: int, source: Block, source_index: int, steps: int) -> None:
-        """Copy what another block knows of the episodes of one of its envs."""
-        self.env_indices[env_index] = source.env_indices[source_index]
-        self.lengths[env_index], self.tails[env_index] = steps, source.tails[source_index]
-        if source_index in source.first_marks:
-            self.first_marks[env_index] = source.first_marks[source_index]
-        for k in source.begun_of(source_index).tolist():
-            _, row, episode_index, number = source.begun[k].tolist()
-            self.given[env_index, episode_index] = source.start_of(source_index, episode_index)
-            self.log.begin(env_index, row, episode_index, source.final_columns, k, reason_of(number))
-            if self.raw_log is not None:
-                self.raw_log.begin(env_index, row, episode_index, source.raw_final_columns, k)
-        self.log.unknown += [(env_index, row) for i, row in source.log.unknown if i == source_index]
-        self.faults += [fault for fault in source.faults if fault.env_index == source.env_indices[source_index]]
-        for entries, others in (
-            (self.log.infos, source.log.infos),
-            (self.log.reset_infos, source.log.reset_infos),
-        ):
-            entries += [(env_index, row, info) for i, row, info in others if i == source_index]
 
     def _episode(self, env_index: int, span: Span) -> Episode:
         mark, stop = span.mark, span.stop

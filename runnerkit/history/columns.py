@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final, Generic, NoReturn, Self, TypeAlias, cast
@@ -16,15 +16,15 @@ from runnerkit._core.spaces import Column, Layout
 from runnerkit._core.types import ActT, ObsT
 from runnerkit.errors import ArgumentError
 from runnerkit.history.block import Block
+from runnerkit.history.episode_table import as_table
+from runnerkit.history.rows import copied, starts_of
 from runnerkit.records import EnvFault, Episode, MadeBy, Seeding
 
-__all__ = ["ColumnHistory", "EpisodeColumns", "stack"]
+__all__ = ["ColumnHistory", "EpisodeColumns"]
 
 RewardsT = TypeVar("RewardsT", default=NDArray[np.float64])
 FlagsT = TypeVar("FlagsT", default=NDArray[np.bool_])
 ExtraT = TypeVar("ExtraT", default=Any)
-
-StackableT = TypeVar("StackableT", bound="ColumnHistory[Any, Any, Any, Any]")
 
 Info: TypeAlias = Mapping[str, Any]
 
@@ -95,8 +95,24 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT, ExtraT]):
     def __reduce__(self) -> tuple[Any, ...]:
         block, index = self._block, self._index
         if isinstance(index, int):  # the rows of one env: the block has those of all
-            block, index = Block.merged([(block, index)], self._length), 0
+            block, index = copied([(block, index)], 0, self._length), 0
         return type(self), (block, index, self._length)
+
+    def __getitem__(self, rows: slice) -> Self:
+        """Return the rows `history[start:stop]` as a history of their own, copied.
+
+        The records of its episodes tell of its rows only: an episode that began before them is `continued`, and one
+        that goes on after them is `cut`.
+        """
+        given: object = rows  # the value may differ from the annotation
+        if not isinstance(given, slice) or given.step not in (None, 1):
+            raise ArgumentError(
+                f"history[start:stop] selects rows that follow each other, which {given!r} does not. For one row, or "
+                "for every k-th, index a column: history.rewards[3]."
+            )
+        start, stop, _ = given.indices(self._length)
+        block = copied(self.parts(), start, max(start, stop))
+        return type(self)(block, 0 if isinstance(self._index, int) else slice(None), block.steps)
 
     def __copy__(self) -> Self:
         return copy.deepcopy(self)  # the arrays of a stream's batch soon serve the next one
@@ -163,6 +179,18 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT, ExtraT]):
         """Whether the env cut the episode short in this step, bool `[T]`."""
         return cast(FlagsT, self._array(self._block.truncated[: self._length, self._index]))
 
+    @property
+    def done(self) -> FlagsT:
+        """Whether the env ended the episode in this step, for either reason, bool `[T]`."""
+        block = self._block
+        ended = block.terminated[: self._length, self._index] | block.truncated[: self._length, self._index]
+        return cast(FlagsT, self._array(ended))
+
+    @property
+    def starts(self) -> FlagsT:
+        """Whether an episode begins with this row, bool `[T]`: recurrent learners clear their state there."""
+        return cast(FlagsT, self._array(starts_of(self._block, self._length)[:, self._index]))
+
     @cached_property
     def next_observations(self) -> ObsT:
         """The observation after each step, `[T, *shape]`; at the end of an episode it is the final observation.
@@ -210,6 +238,17 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT, ExtraT]):
     def episodes(self) -> list[Episode]:
         """The records of the episodes in these rows, in order. A stacked history has them env by env."""
         return [episode for i in self._env_indices for episode in self._block.episodes(i)]
+
+    @property
+    def episodes_array(self) -> NDArray[np.void]:
+        """The records of `episodes` as a structured array, one field per attribute::
+
+            history.episodes_array["return_"].mean()
+            history.episodes_array[history.episodes_array["end_reason"] == "terminated"]
+
+        Seeds and options are in `episodes` only: they may be larger than an array can hold.
+        """
+        return as_table(self.episodes)
 
     @property
     def faults(self) -> list[EnvFault]:
@@ -261,6 +300,11 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT, ExtraT]):
         """The next observations in the rows of `bootstrap`, in order: `[bootstrap.sum(), *shape]`."""
         where = self._bootstrap
         return cast(ObsT, self._present(self._block.layout.observation, [c[where] for c in self._next_columns]))
+
+    @property
+    def is_of_one_env(self) -> bool:
+        """Whether columns are `[T]`, of one env, and not `[T, N]`."""
+        return isinstance(self._index, int)
 
     def parts(self) -> list[tuple[Block, int]]:
         """Return (block, env index in it) for each env of this history."""
@@ -395,38 +439,6 @@ class _Over:
 
 
 _OVER: Final = _Over()
-
-
-def stack(histories: Iterable[StackableT]) -> StackableT:
-    """Return one history with columns `[T, N]` for N histories of T rows each::
-
-        batch = stack(runner.rollout(agent, steps=128))
-        batch.rewards, batch.bootstrap, batch.last_observations
-
-    All histories of one rollout, in order, are stacked without a copy; others are copied.
-
-    Raises ArgumentError if the lengths, spaces or kinds of the histories differ, or if one has no columns.
-    """
-    given: object = histories  # the value may differ from the annotation
-    if not isinstance(given, Iterable):
-        raise ArgumentError(f"stack needs several histories, or [history] for one, not {given!r}.")
-    histories = list(histories)
-    if not histories:
-        raise ArgumentError("stack needs at least one history.")
-    kinds = {type(history) for history in histories}
-    names = " and ".join(sorted(kind.__name__ for kind in kinds))
-    if not all(issubclass(kind, ColumnHistory) for kind in kinds):
-        raise ArgumentError(f"stack needs histories with columns, such as those of 'arrays' or 'torch', not {names}.")
-    if len(kinds) > 1:
-        raise ArgumentError(f"stack needs histories of one kind, not {names}.")
-    kind, lengths = type(histories[0]), [len(history) for history in histories]
-    if len(set(lengths)) > 1:
-        raise ArgumentError(f"stack needs histories of equal length, not {lengths}. See split() for ragged ones.")
-    parts = [part for history in histories for part in history.parts()]
-    block = parts[0][0]
-    if [i for of, i in parts if of is block] == list(range(block.n_envs)) and len(parts) == block.n_envs:
-        return kind(block, slice(None), lengths[0])
-    return kind(Block.merged(parts, lengths[0]), slice(None), lengths[0])
 
 
 def _closed(

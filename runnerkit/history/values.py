@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import TypeVar
 
+from runnerkit._core.trees import each_array
 from runnerkit._core.types import TensorLike
 from runnerkit.errors import ArgumentError
 from runnerkit.history.columns import ColumnHistory
@@ -215,13 +216,13 @@ def _flat(tree: Any, dimensions: int) -> Any:
     """Merge the leading dimensions of a batch into one."""
     if dimensions == 1:
         return tree
-    if isinstance(tree, dict):
-        return {key: _flat(sub, dimensions) for key, sub in tree.items()}
-    if isinstance(tree, tuple):
-        return tuple(_flat(sub, dimensions) for sub in tree)
-    if isinstance(tree, list):
-        return [item for row in tree for item in row]
-    return tree.reshape(-1, *tree.shape[dimensions:])
+    return each_array(tree, lambda column: _merged(column, dimensions))
+
+
+def _merged(column: Any, dimensions: int) -> Any:
+    if isinstance(column, list):  # of objects
+        return [item for row in column for item in row]
+    return column.reshape(-1, *column.shape[dimensions:])
 
 
 def _check_fraction(name: str, given: float) -> None:
