@@ -70,8 +70,10 @@ class TransitionBatch:
     def sb3(self) -> tuple[Any, Any, Any, NDArray[np.float64], NDArray[np.bool_], list[dict[str, Any]]]:
         """Return the arguments of `stable_baselines3.common.buffers.ReplayBuffer.add`, for one step of all envs::
 
-        for step in runnerkit.transitions(histories):
-            model.replay_buffer.add(*step.sb3())
+            for step in runnerkit.transitions(histories):
+                model.replay_buffer.add(*step.sb3())
+
+        Its buffers bootstrap where only `truncated` is set.
         """
         infos: list[dict[str, Any]] = [
             {"TimeLimit.truncated": timeout} for timeout in (self.truncated & ~self.terminated).tolist()
@@ -81,8 +83,10 @@ class TransitionBatch:
     def tianshou(self) -> dict[str, Any]:
         """Return the arrays of a Tianshou `Batch`, and the arguments of `ReplayBuffer.from_data`::
 
-        for step in runnerkit.transitions(histories):
-            buffer.add(Batch(step.tianshou()), buffer_ids=step.env_indices)         # a VectorReplayBuffer
+            for step in runnerkit.transitions(histories):
+                buffer.add(Batch(step.tianshou()), buffer_ids=step.env_indices)
+
+        This is a `VectorReplayBuffer`, which has one buffer per env.
         """
         return {
             "obs": self.observations,
@@ -97,8 +101,10 @@ class TransitionBatch:
     def torchrl(self) -> dict[str, Any]:
         """Return the arrays of a TensorDict with the keys of TorchRL::
 
-        batch = runnerkit.transitions(histories)
-        buffer.extend(TensorDict(batch.torchrl(), len(batch)))
+            batch = runnerkit.transitions(histories)
+            buffer.extend(TensorDict(batch.torchrl(), len(batch)))
+
+        Rewards are float32 there, and rewards and flags have shape `[n, 1]`.
         """
         following = {
             "observation": self.next_observations,
