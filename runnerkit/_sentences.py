@@ -389,3 +389,19 @@ def no_order(option: str, circle: Sequence[str]) -> str:
 def no_names(title: str, attribute: str, given: str) -> str:
     """Say that a processor's `before` or `after` has no names."""
     return f"Processor {title}: {attribute} must be a tuple of names, such as ('normalize',), not {given}."
+
+
+def rows_otherwise(runner: str, what: str, rows: str, batches: str) -> str:
+    """Say that a runner's process_transition takes other rows than its batches have; `what` is "observations"."""
+    return (
+        f"Runner {runner} is declared with {what} of {batches}, but its process_transition expects {rows} for one row "
+        "of them. Change the types of its Transition."
+    )
+
+
+def no_empty_history(runner: str, episodes: int = 0, n_envs: int = 0) -> str:
+    """Say that a runner that makes its own histories does not say what that of an env without a step is."""
+    which = f"episodes={episodes} leaves {n_envs - episodes} of {n_envs} envs without a step" if n_envs else ""
+    start = f"{which}, and {runner}" if which else runner
+    more = f" Override it beside process_transition, or ask for at least episodes={n_envs}." if n_envs else ""
+    return f"{start} does not say what the history of such an env is: it has no empty_history().{more}"

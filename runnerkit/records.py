@@ -31,17 +31,18 @@ __all__ = [
 ]
 
 
-ObsT_co = TypeVar("ObsT_co", covariant=True)
-ActT_co = TypeVar("ActT_co", covariant=True)
+ObsRowT_co = TypeVar("ObsRowT_co", covariant=True)
+ActRowT_co = TypeVar("ActRowT_co", covariant=True)
 
 
 @dataclass(frozen=True)  # with slots, Transition[O, A](...) is a TypeError before Python 3.12
-class Transition(Generic[ObsT_co, ActT_co]):
+class Transition(Generic[ObsRowT_co, ActRowT_co]):
     """One step of one env, as `process_transition` gets it::
 
         observation, action, reward, next_observation, done = transition.classic()
 
-    The transition owns its arrays.
+    The transition owns its arrays. Its types are those of one row, and not those of batches: a runner of
+    `GymRunner[NDArray[np.float32], NDArray[np.int64]]` for CartPole makes `Transition[NDArray[np.float32], np.int64]`.
 
     Attributes:
         observation: what the agent saw, after preprocessors: one row of its batch, a NumPy scalar for shape ().
@@ -57,10 +58,10 @@ class Transition(Generic[ObsT_co, ActT_co]):
 
     """
 
-    observation: ObsT_co
-    action: ActT_co
+    observation: ObsRowT_co
+    action: ActRowT_co
     reward: float
-    next_observation: ObsT_co
+    next_observation: ObsRowT_co
     terminated: bool
     truncated: bool
     info: Mapping[str, Any] = field(default_factory=dict)
@@ -72,7 +73,7 @@ class Transition(Generic[ObsT_co, ActT_co]):
         """Whether the episode ended with this step, for either reason."""
         return self.terminated or self.truncated
 
-    def classic(self) -> tuple[ObsT_co, ActT_co, float, ObsT_co, bool]:
+    def classic(self) -> tuple[ObsRowT_co, ActRowT_co, float, ObsRowT_co, bool]:
         """Return (observation, action, reward, next_observation, done), the tuple of the 2018 runners."""
         return self.observation, self.action, self.reward, self.next_observation, self.done
 

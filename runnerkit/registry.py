@@ -164,7 +164,7 @@ class Registry:
         n_envs: int = 1,
         log_level: int = 40,
         **options: Unpack[PlainOptions],
-    ) -> GymRunner[ObsT, ActT, list[Transition[ObsT, ActT]]]: ...
+    ) -> GymRunner[ObsT, ActT, list[Transition[Any, Any]]]: ...
     @overload
     def build(
         self,

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, TypedDict
 
 from typing_extensions import TypeVar
 
-from runnerkit._core.types import ActT, ActT_contra, AnyEnv, AnyVectorEnv, MakeEnv, ObsT, ObsT_co, TensorLike
+from runnerkit._core.types import ActT, ActT_contra, Answer, AnyEnv, AnyVectorEnv, MakeEnv, ObsT, ObsT_co, TensorLike
 from runnerkit.agents import Agent, SupportsBeginEpisodes, SupportsSetActiveEnvs
 from runnerkit.executors.base import Executor, MakeExecutor, SupportsAllocate, SupportsReport
 from runnerkit.history.arrays import HistoryT
@@ -39,6 +39,7 @@ __all__ = [
     "ActionPostprocessor",
     "ActionPreprocessor",
     "Agent",
+    "Answer",
     "AnyEnv",
     "AnyVectorEnv",
     "EnvFactory",
@@ -101,11 +102,11 @@ class Runner(Protocol[ObsT, ActT, HistoryT]):
         """Return a new env."""
         ...
 
-    def compute_action(self, agent: Agent[ObsT, ActT], obs_list: ObsT) -> ActT:
+    def compute_action(self, agent: Agent[ObsT, ActT], obs_list: ObsT) -> Answer[ActT]:
         """Return the agent's actions for a batch of observations."""
         ...
 
-    def process_transition(self, history: HistoryT | None, transition: Transition[ObsT, ActT]) -> HistoryT:
+    def process_transition(self, history: HistoryT | None, transition: Transition[Any, Any]) -> HistoryT:
         """Return the history with one more transition. The first call for an env gets None."""
         ...
 

@@ -24,6 +24,7 @@ from runnerkit.typing import ActionPreprocessor, AnyEnv, Recorder, TensorLike
 Obs = NDArray[np.float32]
 Act = NDArray[np.int64]
 KEY: EnvKey[Obs, Act] = EnvKey("CartPole-v1")
+TEXTS: EnvKey[list[str], Act] = EnvKey("Texts-v0")
 DICT: EnvKey[dict[str, Obs], Act] = EnvKey("Dict-v0")
 
 T = TypeVar("T")
@@ -34,6 +35,12 @@ OTHER: EnvKey[Obs, Obs] = EnvKey("Pendulum-v1")
 class Mine(GymRunner[Obs, Act, float]):
     def process_transition(self, history: float | None, transition: Transition[Obs, Act]) -> float: ...
 class Declared(GymRunner[Obs, Act]): ...
+class OtherRows(GymRunner[Obs, Act, int]):
+    def process_transition(self, history: int | None, transition: Transition[NDArray[np.uint8], np.int64]) -> int: ...
+class ListsForRows(GymRunner[list[str], Act, int]):
+    def process_transition(self, history: int | None, transition: Transition[list[str], Act]) -> int: ...
+class Rows(GymRunner[list[str], Act, int]):
+    def process_transition(self, history: int | None, transition: Transition[str, np.int64]) -> int: ...
 A = TypeVar("A")
 class Counts(GymRunner[T, A, int]):
     def process_transition(self, history: int | None, transition: Transition[T, A]) -> int: ...
@@ -357,6 +364,14 @@ FAULTY |= {
     "Mine(OTHER, 0, 2)": (
         f"Runner Mine declares actions of type NDArray[int64], but the env expects NDArray[float32]. {CHANGE}"
     ),
+    "OtherRows(KEY)": (
+        "Runner OtherRows is declared with observations of NDArray[float32], but its process_transition expects "
+        "NDArray[uint8] for one row of them. Change the types of its Transition."
+    ),
+    "ListsForRows('x')": (
+        "Runner ListsForRows is declared with observations of list[str], but its process_transition expects list[str] "
+        "for one row of them. Change the types of its Transition."
+    ),
     "wrong_key: HistoryKey[int] = HistoryKey('arrays')": (
         "History format 'arrays' provides ArrayHistory[Any, Any], not int. "
         "Write HistoryKey[ArrayHistory[Any, Any]]('arrays')."
@@ -420,7 +435,7 @@ RIGHT = """
     assert_type(make(KEY, preprocessors=[ToBytes()]), GymRunner[Bytes, Act, ArrayHistory[Bytes, Act]])
     assert_type(
         make(KEY, preprocessors=["scale-image", ToBytes()], history="transitions"),
-        GymRunner[Bytes, Act, list[Transition[Bytes, Act]]],
+        GymRunner[Bytes, Act, list[Transition[Any, Any]]],
     )
     assert_type(make(KEY, postprocessors=(ToInts(),)), GymRunner[Obs, Obs, ArrayHistory[Obs, Obs]])
     assert_type(
@@ -436,6 +451,10 @@ RIGHT = """
     Declared(KEY, 0, history="arrays")
     Declared("x", history=anything())
     Mine(KEY, history="transitions")
+    Rows("x")
+    assert_type(make(TEXTS, history="transitions"), GymRunner[list[str], Act, list[Transition[str, Any]]])
+    rows = make(DICT, history="transitions").rollout(runnerkit.RandomAgent(runner.action_space), steps=1)
+    assert_type(rows, list[list[Transition[dict[str, Any], Any]]])
     assert_type(Counts(KEY), Counts[Obs, Act])
     assert_type(Counts("x"), Counts[Any, Any])
     assert_type(make(make_typed), GymRunner[Obs, Act, ArrayHistory[Obs, Act]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -85,11 +86,11 @@ def test_a_runner_written_as_in_2018_works() -> None:
 
 def test_a_runner_of_its_own_asks_the_agent_unless_told_otherwise() -> None:
     class Plain(OldRunner):
-        compute_action = BaseRunner[Observations, Actions, list[float]].compute_action
+        compute_action = BaseRunner[Observations, Actions, list[float]].compute_action  # type: ignore[assignment]
 
     with Plain() as runner:
         observations = np.zeros((2, 2), np.float32)
-        assert runner.compute_action(Constant(7), observations).tolist() == [7, 7]
+        assert np.asarray(runner.compute_action(Constant(7), observations)).tolist() == [7, 7]
 
 
 @pytest.mark.parametrize("missing", ["make_env", "process_transition", "rollout", "close"])
@@ -226,7 +227,7 @@ def test_compute_action_of_an_instance_s_class_may_call_the_default() -> None:
 
 def test_methods_may_be_overridden_on_one_runner_only() -> None:
     with build(Fleet(), n_envs=2, history="transitions") as runner:
-        runner.compute_action = lambda agent, obs_list: agent.act(obs_list) * 2  # type: ignore[method-assign]
+        runner.compute_action = lambda agent, obs_list: np.asarray(agent.act(obs_list)) * 2  # type: ignore[method-assign]
         assert [t.action for t in runner.rollout(Constant(1), steps=2)[0]] == [2, 2]
         runner.process_transition = lambda history, transition: (history or 0) + 1  # type: ignore[method-assign]
         assert runner.rollout(Constant(1), steps=4) == [4, 4]
@@ -416,6 +417,76 @@ def test_all_three_may_be_overridden_together() -> None:
 
     with Whole("CartPole-v1", n_envs=2, history="transitions") as runner:
         assert runner.rollout(Constant(3), steps=5) == [10.0, 10.0]
+
+
+class Summed(GymRunner[Any, Any, float]):
+    @override
+    def process_transition(self, history: float | None, transition: Transition[Any, Any]) -> float:
+        return (history or 0.0) + transition.reward
+
+
+class SummedOrZero(Summed):
+    @override
+    def empty_history(self) -> float:
+        return 0.0
+
+
+@pytest.mark.parametrize("executor", [*EXECUTORS, {"executor": "processes", "workers": 2}], ids=str)
+def test_an_env_without_a_step_has_the_empty_history_of_its_runner(executor: dict[str, Any]) -> None:
+    with SummedOrZero("CartPole-v1", seed=0, n_envs=3, **executor) as runner:
+        histories = runner.rollout(Constant(1), episodes=1)
+        assert histories[0] > 0
+        assert histories[1:] == [0.0, 0.0]
+
+
+def test_without_an_empty_history_a_rollout_that_needs_it_is_refused_and_others_are_not() -> None:
+    with Summed("CartPole-v1", seed=0, n_envs=3) as runner:
+        with pytest.raises(ArgumentError, match=r"episodes=1 leaves 2 of 3 envs without a step, and Summed does not"):
+            runner.rollout(Constant(1), episodes=1)
+        assert all(history > 0 for history in runner.rollout(Constant(1), episodes=3))
+
+
+def test_a_deadline_before_the_first_step_is_an_error_where_there_is_no_empty_history() -> None:
+    class Slow(Summed):
+        @override
+        def make_env(self, seed: int | None = None) -> AnyEnv:
+            return SlowReset()
+
+    class SlowReset(ScriptedEnv):
+        @override
+        def reset(self, **arguments: Any) -> Any:
+            time.sleep(0.1)
+            return super().reset(**arguments)
+
+    with Slow("CartPole-v1", n_envs=2, executor="serial") as runner:
+        runner.rollout(Constant(1), steps=1)  # the first of all is always made, to look at first observations
+        with pytest.raises(RolloutError, match=r"Env 0, 1 made no step.*Override empty_history\(\)") as caught:
+            runner.rollout(Constant(1), episodes=2, deadline=0.01)
+        assert caught.value.histories == [None, None]
+        assert len(runner.rollout(Constant(1), steps=5)) == 2
+
+
+def test_a_history_may_be_none() -> None:
+    class Quiet(GymRunner[Any, Any, None]):
+        @override
+        def process_transition(self, history: None, transition: Transition[Any, Any]) -> None:
+            """Keep nothing."""
+
+    with Quiet("CartPole-v1", n_envs=2) as runner:
+        assert runner.rollout(Constant(1), steps=3) == [None, None]
+
+
+def test_an_empty_history_that_fails_is_told() -> None:
+    class Failing(Summed):
+        @override
+        def empty_history(self) -> float:
+            raise ValueError("no idea")
+
+    with (
+        Failing("CartPole-v1", n_envs=2) as runner,
+        pytest.raises(RolloutError, match="empty_history raised ValueError: no idea"),
+    ):
+        runner.rollout(Constant(1), episodes=1)
 
 
 def test_own_histories_have_the_transitions_of_the_transitions_format() -> None:

@@ -13,8 +13,9 @@ import gymnasium
 from gymnasium import Space
 from typing_extensions import override
 
+from runnerkit import _sentences as sentences
 from runnerkit._core.loglevel import gymnasium_log_level
-from runnerkit._core.types import ActT, AnyEnv, AnyVectorEnv, ObsT
+from runnerkit._core.types import ActT, Answer, AnyEnv, AnyVectorEnv, ObsT
 from runnerkit._envs.resolve import EnvMaker, seed_spaces, told
 from runnerkit._plugins.manager import Plugins
 from runnerkit._rollout.assembly import Assembly, Blueprint, close_dropped
@@ -144,6 +145,29 @@ class AssembledRunner(BaseRunner[ObsT, ActT, HistoryT]):
     # ---- what may be overridden
 
     @override
+    def compute_action(self, agent: Agent[ObsT, Answer[ActT]], obs_list: ObsT) -> Answer[ActT]:
+        """Return the agent's actions for a batch of observations; override it to pre- or post-process by hand::
+
+            def compute_action(self, agent: Agent[Obs, Answer[Act]], obs_list: Obs) -> Answer[Act]:
+                return agent.act(obs_list / 255)
+
+        What it returns is read as the actions of agents are: an array, a list or a tensor, alone or with extra columns.
+        As agents may return all of these, an override that computes with actions looks at what they are first.
+        """
+        return agent.act(obs_list)
+
+    def empty_history(self) -> HistoryT:
+        """Return the history of an env that made no step; override it together with `process_transition`::
+
+            def empty_history(self):
+                return []
+
+        Only runners that override `process_transition` are asked, and only where an env makes no step: in
+        `rollout(episodes=1)` of three envs, say. Without it, such a rollout is an error.
+        """
+        raise ArgumentError(sentences.no_empty_history(type(self).__name__))
+
+    @override
     def make_env(self, seed: int | None = None) -> AnyEnv:
         """Return a new env, made as the runner makes its own envs.
 
@@ -155,15 +179,17 @@ class AssembledRunner(BaseRunner[ObsT, ActT, HistoryT]):
         return cast(AnyEnv, env)  # or a vector env, if the factory makes one
 
     @override
-    def process_transition(self, history: HistoryT | None, transition: Transition[ObsT, ActT]) -> HistoryT:
+    def process_transition(self, history: HistoryT | None, transition: Transition[Any, Any]) -> HistoryT:
         """Return the history with one more transition; override it to make your own kind of history::
 
             def process_transition(self, history, transition):
                 return [*(history or []), transition.reward]
 
         If it is overridden, the runner calls it for every step of every env, in the order of the envs. The first call
-        of a rollout for an env gets None. `rollout` returns the result of the last call for each env, or None for an
-        env without a step (as with `episodes=1` in three envs).
+        of a rollout for an env gets None. `rollout` returns the result of the last call for each env, and that of
+        `empty_history` for an env without a step (as with `episodes=1` in three envs).
+
+        The types of a transition are those of one row: what the batches are made of.
 
         If it is not overridden, the runner never calls it, as formats accept whole blocks of arrays.
         """
@@ -180,8 +206,18 @@ class AssembledRunner(BaseRunner[ObsT, ActT, HistoryT]):
     def _makes_own_history(self) -> bool:
         return not _is(self.process_transition, AssembledRunner.process_transition)
 
+    def _empty_history(self, episodes: int | None) -> Callable[[], object] | None:
+        """Return what makes the histories of envs without a step; raises ArgumentError if such are sure to come."""
+        if not self._makes_own_history():
+            return None
+        if not _is(self.empty_history, AssembledRunner.empty_history):
+            return self.empty_history
+        if episodes is not None and episodes < self.n_envs:
+            raise ArgumentError(sentences.no_empty_history(type(self).__name__, episodes, self.n_envs))
+        return None
+
     def _chooser(self, agent: object) -> Callable[[Any], object]:
-        plainly = _is(self.compute_action, BaseRunner.compute_action)
+        plainly = _is(self.compute_action, AssembledRunner.compute_action)
         acting: Agent[Any, Any] = self._parts.gate.admit(agent, called_plainly=plainly)
         if plainly:
             return acting.act  # what the default does, a call less

@@ -117,7 +117,7 @@ class GymRunner(SteppingRunner[ObsT, ActT, HistoryT]):
     ) -> None: ...
     @overload
     def __init__(
-        self: GymRunner[O, A, list[Transition[O, A]]],
+        self: GymRunner[O, A, list[Transition[Any, Any]]],
         env_id: EnvKey[O, A],
         seed: int | None = None,
         n_envs: int = 1,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,9 @@ from runnerkit.records import EndReason
 
 __all__ = ["Ledger"]
 
+_NO_STEP: Final = object()
+"""Instead of the history of an env that made no step yet: None may be somebody's history."""
+
 
 class Ledger:
     """Keeps account of the episodes of one rollout, and closes its block."""
@@ -33,7 +36,8 @@ class Ledger:
     ) -> None:
         self._parts, self._standing, self._block, self._plan, self._at = parts, standing, block, plan, at
         self._own = plan.process_transition
-        self._histories: list[Any] = [None] * block.n_envs  # of a runner that makes its own
+        self._histories: list[Any] = [_NO_STEP] * block.n_envs  # of a runner that makes its own
+        self._without_step: list[int] = []
         self._broken_off: dict[int, EndReason] = {}
         self._counted = 0  # steps, of a runner that makes its own histories
         self._faulty_row: int | None = None  # in which episodes began in a step of which a fault came after it
@@ -123,8 +127,9 @@ class Ledger:
         finals = {i: [column[k] for column in columns] for k, i in enumerate(envs)}
         for i in env_indices:
             step = transition(block, i, t, finals.get(i), infos.get(i, {}), known=(i, 1) not in block.log.unknown)
+            history = self._histories[i]
             try:
-                self._histories[i] = process(self._histories[i], step)
+                self._histories[i] = process(None if history is _NO_STEP else history, step)
             except Exception as error:
                 raise RolloutError(f"process_transition raised {describe(error)}, for env {i}") from error
         block.log = EpisodeLog(block.layout.observation)
@@ -222,7 +227,7 @@ class Ledger:
             self._hand_over()
         else:
             standing.abandon()
-        return self._histories if self._own is not None else self._record()
+        return self._own_histories() if self._own is not None else self._record()
 
     def _keep(self) -> None:
         """Remember the last observations, for the next rollout."""
@@ -257,6 +262,27 @@ class Ledger:
         if len(histories) != block.n_envs:
             raise self._unrecorded(f"{name} returned {len(histories)} histories for {block.n_envs} envs")
         return histories
+
+    def _own_histories(self) -> list[object]:
+        """Return the runner's own histories; those of envs that made no step are empty, or None if nobody can say."""
+        empty = self._plan.empty_history
+        if empty is None:
+            self._without_step = [i for i, history in enumerate(self._histories) if history is _NO_STEP]
+            return [None if history is _NO_STEP else history for history in self._histories]
+        try:
+            return [empty() if history is _NO_STEP else history for history in self._histories]
+        except Exception as error:
+            raise RolloutError(f"empty_history raised {describe(error)}") from error
+
+    def missing_histories(self) -> RolloutError | None:
+        """Return what to raise if there are envs of whose history nobody can say what it is."""
+        if not self._without_step:
+            return None
+        envs = ", ".join(map(str, self._without_step))
+        return RolloutError(
+            f"Env {envs} made no step, so that process_transition made no history of it. Override empty_history(), "
+            "which returns the history of an env without a step. The histories of this error have None for it."
+        )
 
     def warn_of_lost_faults(self, histories: Sequence[object]) -> None:
         """Tell of the faults after which envs were made anew, if the histories cannot."""

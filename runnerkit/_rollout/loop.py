@@ -102,6 +102,7 @@ class Rollout:
             self._standing.warn()
             self._ledger.warn_of_lost_faults(histories)
             self._report()
+            missing = missing or self._ledger.missing_histories()
             if missing is not None:
                 raise missing
         except BaseException as error:

@@ -24,6 +24,8 @@ class Plan:
     compute_action: Callable[[Any], object]
     process_transition: Callable[[Any, Transition[Any, Any]], object] | None
     """None, if the history format takes the whole block."""
+    empty_history: Callable[[], object] | None = None
+    """Makes the history of an env that made no step, if the runner makes its own histories and says how."""
     has_windows: bool = False
     """Whether another window of `limit` steps follows, and another, as in a stream."""
 

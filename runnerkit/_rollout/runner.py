@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Generic, Self
+from typing import Any, Generic, Self
 
 from runnerkit._core.faults import close_after
-from runnerkit._core.types import ActT, AnyEnv, ObsT
+from runnerkit._core.types import ActT, Answer, AnyEnv, ObsT
 from runnerkit.agents import Agent
 from runnerkit.history.arrays import HistoryT
 from runnerkit.records import Transition
@@ -38,19 +38,20 @@ class BaseRunner(ABC, Generic[ObsT, ActT, HistoryT]):
     def make_env(self, seed: int | None = None) -> AnyEnv:
         """Return a new env. The seed is for factories that build random envs."""
 
-    def compute_action(self, agent: Agent[ObsT, ActT], obs_list: ObsT) -> ActT:
+    def compute_action(self, agent: Agent[ObsT, ActT], obs_list: ObsT) -> Answer[ActT]:
         """Return the agent's actions for a batch of observations.
 
-        Override it to pre- or post-process by hand. At run time the agent may also return tensors and lists, which
-        `GymRunner` converts after this method; an override that computes with actions must be ready for them.
+        Override it to pre- or post-process by hand, or to return nothing but `ActT`. Agents of a `GymRunner` may return
+        tensors, lists and extra columns, too.
         """
         return agent.act(obs_list)
 
     @abstractmethod
-    def process_transition(self, history: HistoryT | None, transition: Transition[ObsT, ActT]) -> HistoryT:
+    def process_transition(self, history: HistoryT | None, transition: Transition[Any, Any]) -> HistoryT:
         """Return the history with one more transition.
 
-        The first call for an env gets None as history.
+        The first call for an env gets None as history. The types of a transition are those of one row, which no type
+        of a batch tells: write `Transition[NDArray[np.float32], np.int64]` for the batches of CartPole.
         """
 
     @abstractmethod

@@ -140,8 +140,8 @@ class SteppingRunner(AssembledRunner[ObsT, ActT, HistoryT]):
                 these histories and sets `interrupted`; the next rollout raises unless `interrupted` was read.
 
         Returns:
-            One history per env. If `episodes` is below n_envs, some envs make no step. Their histories are empty, or
-            None if `process_transition` is overridden.
+            One history per env. If `episodes` is below n_envs, some envs make no step. Their histories are empty; if
+            `process_transition` is overridden, they are what `empty_history` returns.
 
         Raises:
             ArgumentError: steps or episodes is below 1, or both are given.
@@ -170,6 +170,7 @@ class SteppingRunner(AssembledRunner[ObsT, ActT, HistoryT]):
             auto_reset=self.auto_reset,
             compute_action=self._chooser(agent),
             process_transition=self.process_transition if self._makes_own_history() else None,
+            empty_history=self._empty_history(episodes),
         )
         least = self._own_pace(min_batch, render=render)
         claim, interrupt, histories = Claim(), Interrupt(), None

@@ -9,6 +9,7 @@ from mypy.nodes import TypeAlias, TypeInfo
 from mypy.types import CallableType, Instance, ProperType, TupleType, Type, UnionType, get_proper_type
 from runnerkit_mypy.part import Part
 
+from runnerkit.mypy.fits import fits
 from runnerkit.mypy.shapes import ANY
 
 _ENV_KEY: Final = "runnerkit.keys.EnvKey"
@@ -63,6 +64,28 @@ def tensors_of(part: Part, batch: Type) -> Type:
     if proper.type.fullname == "builtins.dict":
         return proper.copy_modified(args=[proper.args[0], tensors_of(part, proper.args[1])])
     return ANY
+
+
+def row_of(batch: Type) -> Type:
+    """Return the type of one row of a batch; Any where it is not known, as a row of an array may be a scalar."""
+    proper = get_proper_type(batch)
+    if isinstance(proper, TupleType):
+        return proper.copy_modified(items=[row_of(item) for item in proper.items])
+    if isinstance(proper, Instance) and proper.type.fullname == "builtins.list":
+        return proper.args[0]
+    if isinstance(proper, Instance) and proper.type.fullname == "builtins.dict":
+        return proper.copy_modified(args=[proper.args[0], row_of(proper.args[1])])
+    return ANY
+
+
+def is_row_of(batch: Type, row: Type) -> bool:
+    """Whether a row of a batch may be of a type: that of an array is an array, or one of its scalars."""
+    proper = get_proper_type(batch)
+    if isinstance(proper, Instance) and proper.type.fullname == _ARRAY and len(proper.args) == 2:
+        dtype = get_proper_type(proper.args[1])
+        scalar = dtype.args[0] if isinstance(dtype, Instance) and dtype.args else ANY
+        return fits(proper, row) or fits(scalar, row)
+    return fits(row_of(proper), row)
 
 
 def torch_history(part: Part, obs: Type, act: Type) -> Type | None:

@@ -11,17 +11,20 @@ from typing import Final, NamedTuple
 from mypy.maptype import map_instance_to_supertype
 from mypy.nodes import Expression, TypeInfo
 from mypy.options import Options
-from mypy.types import Instance, Type, TypeVarType, UninhabitedType, get_proper_type, has_type_vars
+from mypy.subtypes import find_member
+from mypy.types import CallableType, Instance, Type, TypeVarType, UninhabitedType, get_proper_type, has_type_vars
 from mypy.typevars import fill_typevars
 from runnerkit_mypy.part import Part
 from runnerkit_mypy.texts import text
 
 from runnerkit import _sentences as sentences
+from runnerkit.mypy.batches import is_row_of
 from runnerkit.mypy.calls import Fault
 from runnerkit.mypy.fits import fits, is_open
 from runnerkit.mypy.shapes import ANY
 
 RUNNER: Final = "runnerkit._rollout.gym_runner.GymRunner"
+_TRANSITION: Final = "runnerkit.records.Transition"
 
 
 class Found(NamedTuple):
@@ -43,9 +46,29 @@ def misdeclared(part: Part, made: Instance, found: Found, where: Expression, opt
     who = made.type.name
     batches = list(_misdeclared_batches(who, declared, found, where, options))
     yield from batches
-    makes_own = made.type.get_method("process_transition")
-    if batches or makes_own is None or makes_own.info.fullname != RUNNER:
-        return  # histories of one's own are of no format
+    if not part.leaves(made.type, RUNNER, "process_transition"):  # histories of one's own are of no format
+        yield from _misread_rows(made, declared, where, options)
+    elif not batches:
+        yield from _misdeclared_histories(who, declared, found, where, options)
+
+
+def _misread_rows(made: Instance, declared: Sequence[Type], where: Expression, options: Options) -> Iterator[Fault]:
+    """Yield where `process_transition` takes other rows than the batches of the runner have."""
+    method = get_proper_type(find_member("process_transition", made, made))
+    taken = (
+        get_proper_type(method.arg_types[1]) if isinstance(method, CallableType) and len(method.arg_types) > 1 else None
+    )
+    if not isinstance(taken, Instance) or taken.type.fullname != _TRANSITION:
+        return
+    for what, batch, row in zip(("observations", "actions"), declared, taken.args, strict=False):
+        if not is_open(batch) and not has_type_vars(batch) and not has_type_vars(row) and not is_row_of(batch, row):
+            who, rows, batches = made.type.name, text(row, options), text(batch, options)
+            yield Fault(where, sentences.rows_otherwise(who, what, rows, batches))
+
+
+def _misdeclared_histories(
+    who: str, declared: Sequence[Type], found: Found, where: Expression, options: Options
+) -> Iterator[Fault]:
     if _differs(found.history, declared[2]):
         wanted, given = text(declared[2], options), text(found.history or ANY, options)
         message = sentences.declared_otherwise(who, "histories", wanted, "the history format", given)

@@ -13,7 +13,7 @@ from runnerkit_mypy.texts import text
 
 from runnerkit import _sentences as sentences
 from runnerkit.mypy.asked import KEY
-from runnerkit.mypy.batches import TORCH_HISTORY, torch_history
+from runnerkit.mypy.batches import TORCH_HISTORY, row_of, torch_history
 from runnerkit.mypy.fits import fits
 from runnerkit.mypy.names import Names
 from runnerkit.mypy.shapes import ANY, Thing
@@ -63,7 +63,7 @@ def histories_of(part: Part, names: Names, name: str, obs: Type, act: Type) -> T
     if fullname == _ARRAY_HISTORY:
         return part.instance(fullname, obs, act)
     if fullname == _TRANSITION:
-        transition = part.instance(fullname, obs, act)
+        transition = part.instance(fullname, row_of(obs), row_of(act))
         return None if transition is None else part.instance("builtins.list", transition)
     symbol = part.lookup(fullname) if fullname else None
     if symbol and isinstance(symbol.node, TypeInfo):  # the format itself

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 import runnerkit
 from runnerkit import BaseRunner, Contribution, EnvKey, GymRunner, HistoryKey, Transition
 from runnerkit.history.arrays import ArrayHistory
-from runnerkit.typing import ActionPreprocessor, HistoryFormat
+from runnerkit.typing import ActionPreprocessor, Agent, HistoryFormat
 
 Obs = NDArray[np.float32]
 Act = NDArray[np.int64]
@@ -50,13 +50,20 @@ class NoOpen:
 
 class Returns(GymRunner[Obs, Act, float]):
     def process_transition(  # type: ignore[explicit-override]
-        self, history: float | None, transition: Transition[Obs, Act]
+        self, history: float | None, transition: Transition[Obs, np.int64]
     ) -> float:
         return (history or 0.0) + transition.reward
 
 
 class Plain(GymRunner[Obs, Act]):
     pass
+
+
+class TakesArraysOnly(GymRunner[Obs, Act]):
+    def compute_action(  # type: ignore[override, explicit-override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, agent: Agent[Obs, Act], obs_list: Obs
+    ) -> Act:
+        return agent.act(obs_list)
 
 
 def runners_of_ones_own_with_the_key_of_another_env() -> None:

@@ -193,7 +193,7 @@ class ReturnsOnly(GymRunner[Obs, Act, float]):
     """A runner of one's own."""
 
     @override
-    def process_transition(self, history: float | None, transition: Transition[Obs, Act]) -> float:
+    def process_transition(self, history: float | None, transition: Transition[Obs, np.int64]) -> float:
         return (history or 0.0) + transition.reward
 
 

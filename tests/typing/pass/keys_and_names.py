@@ -79,7 +79,7 @@ def histories_are_exact_for_built_in_names_keys_and_objects() -> None:
         assert_type(runner, GymRunner[Obs, Act, TorchHistory])
         assert_type(runner.rollout(Left(), steps=2)[0].rewards, torch.Tensor)
     with registry.build(CARTPOLE, history="transitions") as transitions:
-        assert_type(transitions.rollout(Left(), steps=2), list[list[Transition[Obs, Act]]])
+        assert_type(transitions.rollout(Left(), steps=2), list[list[Transition[Any, Any]]])
     with registry.build(CARTPOLE, history=TORCH) as by_key:
         assert_type(by_key, GymRunner[Obs, Act, TorchHistory])
     with registry.build(CARTPOLE, history=ArrayFormat()) as by_object:

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from runnerkit import BaseRunner, EnvKey, GymRunner, Transition
 from runnerkit.history.arrays import ArrayHistory
-from runnerkit.typing import Agent, AnyEnv
+from runnerkit.typing import Agent, Answer, AnyEnv
 
 Obs = NDArray[np.float32]
 Act = NDArray[np.int64]
@@ -28,7 +28,7 @@ class Up:
 
 class Returns(GymRunner[Obs, Act, float]):
     @override
-    def process_transition(self, history: float | None, transition: Transition[Obs, Act]) -> float:
+    def process_transition(self, history: float | None, transition: Transition[Obs, np.int64]) -> float:
         return (history or 0.0) + transition.reward
 
 
@@ -42,6 +42,20 @@ class Plain(GymRunner[Obs, Act]):
     pass
 
 
+class Halves(GymRunner[Obs, Act, list[Obs]]):
+    @override
+    def compute_action(self, agent: Agent[Obs, Answer[Act]], obs_list: Obs) -> Answer[Act]:
+        return agent.act(obs_list / np.float32(2))
+
+    @override
+    def process_transition(self, history: list[Obs] | None, transition: Transition[Obs, np.int64]) -> list[Obs]:
+        return [*(history or []), transition.observation]
+
+    @override
+    def empty_history(self) -> list[Obs]:
+        return []
+
+
 class OneEnv(BaseRunner[Obs, Act, list[float]]):
     def __init__(self) -> None:
         self.env = self.make_env()
@@ -51,8 +65,12 @@ class OneEnv(BaseRunner[Obs, Act, list[float]]):
         return gymnasium.make("CartPole-v1")
 
     @override
-    def process_transition(self, history: list[float] | None, transition: Transition[Obs, Act]) -> list[float]:
+    def process_transition(self, history: list[float] | None, transition: Transition[Obs, np.int64]) -> list[float]:
         return [*(history or []), transition.reward]
+
+    @override
+    def compute_action(self, agent: Agent[Obs, Act], obs_list: Obs) -> Act:
+        return agent.act(obs_list)
 
     @override
     def rollout(
@@ -64,9 +82,7 @@ class OneEnv(BaseRunner[Obs, Act, list[float]]):
             batch = np.stack([observation])
             (action,) = self.compute_action(agent, batch)
             next_observation, reward, terminated, truncated, info = self.env.step(action)
-            transition = Transition(
-                batch, np.asarray(action), float(reward), next_observation, terminated, truncated, info
-            )
+            transition = Transition(observation, action, float(reward), next_observation, terminated, truncated, info)
             history = self.process_transition(history, transition)
             observation = next_observation
             if terminated or truncated:
@@ -90,6 +106,8 @@ def own_histories_keep_their_type() -> None:
         assert_type(named.rollout(Up(), steps=5), list[int])
     with Plain(CARTPOLE) as plain:
         assert_type(plain.rollout(Up(), steps=5), list[ArrayHistory[Obs, Act]])
+    with Halves(CARTPOLE, n_envs=2) as halves:
+        assert_type(halves.rollout(lambda observations: [0] * len(observations), episodes=1), list[list[Obs]])
     with OneEnv() as one:
         assert_type(one.rollout(Up(), steps=5), list[list[float]])
 

@@ -69,6 +69,12 @@ class Part:
         if called != name or of == owner:
             return called == name
         symbol = self.lookup(of)
-        node = symbol.node if symbol else None
-        method = node.get_method(name) if isinstance(node, TypeInfo) else None
-        return method is not None and method.info.fullname == owner
+        return symbol is not None and isinstance(symbol.node, TypeInfo) and self.leaves(symbol.node, owner, name)
+
+    def leaves(self, info: TypeInfo, owner: str, name: str) -> bool:
+        """Whether a class is derived from another and leaves a method of that one as it is, wherever it is from."""
+        symbol, method = self.lookup(owner), info.get_method(name)
+        if method is None or symbol is None or not isinstance(symbol.node, TypeInfo) or not info.has_base(owner):
+            return False
+        own = symbol.node.get_method(name)
+        return own is not None and own.info.fullname == method.info.fullname
