@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -83,6 +84,33 @@ def test_a_list_of_all_parts_imports_none_and_tells_what_their_docstrings_say(fo
     rows = {row["name"]: row for row in contributions(plugins)}
     assert rows["dummy-2"]["summary"] == "The arrays, once more"
     assert imported() == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "blamed"),
+    [
+        ("history_formats", "shiny", {"rk-newer"}),
+        ("history_formats", "shinny", {"rk-newer"}),  # a misspelt one
+        ("executors", "shiny", set()),  # of another kind
+        ("history_formats", "other", set()),
+        ("history_formats", "faulty", {"rk-faulty"}),
+        ("history_formats", "rk-newer/faulty", set()),  # of another distribution
+        ("action_preprocessors", "late", set()),
+    ],
+)
+def test_a_name_that_is_missing_names_only_the_broken_packages_that_could_offer_it(
+    folder: Path, kind: Any, name: str, blamed: set[str]
+) -> None:
+    formats = "runnerkit.history_formats"
+    put(folder, "rk-newer", {formats: {"shiny": "rk_newer:Format"}}, {}, requires=("runnerkit>=99",))
+    put(folder, "rk-faulty", {formats: {"faulty": "no colon"}}, {})
+    put(folder, "rk-unread", {"console_scripts": {"tool": "rk_unread:main"}}, {})
+    (folder / "rk_unread-1.0.dist-info" / "entry_points.txt").write_text("[console_scripts]\nno equals sign\n")
+    plugins = Plugins()
+    with pytest.raises(UnknownNameError) as caught:
+        plugins.get(kind, name)
+    assert set(re.findall(r"Left out: plugin \S+ \(([\w-]+)", str(caught.value))) == blamed
+    assert {"rk-newer", "rk-faulty"} <= {problem.distribution for problem in plugins.problems}  # all are listed there
 
 
 def test_only_a_name_that_nobody_declares_imports_plugins_with_hooks(folder: Path) -> None:

@@ -803,7 +803,11 @@ def test_a_malformed_file_of_one_distribution_hides_no_other(install: Install, t
     odd = tmp_path / "odd-1.0.dist-info"
     odd.mkdir()
     (odd / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1.0\n")
-    (odd / "entry_points.txt").write_text("[console_scripts]\nnonsense line\n")
+    (odd / "entry_points.txt").write_text("[runnerkit]\nnonsense line\n")
+    other = tmp_path / "other-1.0.dist-info"  # which is not about us
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    (other / "entry_points.txt").write_text("[console_scripts]\nnonsense line\n")
     nameless = tmp_path / "rk_nameless-3.dist-info"  # without metadata
     nameless.mkdir()
     (nameless / "entry_points.txt").write_text("[runnerkit]\ngood = rk_plugin_good\nbad = no_such_module\n")

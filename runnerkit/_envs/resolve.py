@@ -291,7 +291,7 @@ def require_known(env_id: str, plugins: Plugins) -> EnvSpec:
     except Exception as error:  # whatever a module may raise as it is imported
         why = f"Importing {module} failed: {type(error).__name__}: {error}. {_hint(name, plugins)}"
         package = comes_with("env_factories", module)
-        hint = f"{package} {plugins.left_out()}".rstrip() if package else why
+        hint = f"{package} {plugins.left_out('env_factories', module)}".rstrip() if package else why
         raise UnknownNameError("env", env_id, registry.keys(), hint) from error
     if spec := _spec(name):
         return spec
@@ -351,4 +351,5 @@ def _hint(env_id: str, plugins: Plugins) -> str:
     factories = ", ".join(f"{name}:" for name in plugins.offers("env_factories"))
     offered = f" Factories of plugins: {factories}." if factories else ""
     own = "An env of your own is passed as a function (seed) -> env, or registered with gymnasium.register."
-    return f"{own}{offered} {plugins.left_out()}".rstrip()
+    family = namespace if "/" in env_id else ""
+    return f"{own}{offered} {plugins.left_out('env_factories', family)}".rstrip()

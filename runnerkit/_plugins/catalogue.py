@@ -36,7 +36,7 @@ def options(plugins: Plugins, name: str) -> list[dict[str, object]]:
     found = [offer for kind in KINDS if (offer := plugins.find(kind, name)) is not None]
     if not found:
         names = sorted({offer.name for kind in KINDS for offer in plugins.offers(kind).values()})
-        raise UnknownNameError("part", name, names, plugins.left_out())
+        raise UnknownNameError("part", name, names, plugins.left_out(None, name))
     return [described(offer) for offer in found]
 
 

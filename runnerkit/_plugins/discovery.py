@@ -15,8 +15,9 @@ from importlib.metadata import Distribution, EntryPoint
 from typing import Final, NamedTuple
 
 from runnerkit._plugins.metadata import Head, canonical, newer_needed
+from runnerkit._plugins.sources import Names
 
-__all__ = ["AGENTS", "GROUP", "GYMNASIUM", "Found", "TooOld", "found", "where_packages_are"]
+__all__ = ["AGENTS", "GROUP", "GYMNASIUM", "Found", "TooOld", "found", "names_of", "where_packages_are"]
 
 GROUP: Final = "runnerkit"
 """The group of plugin modules with hooks. Groups such as `runnerkit.history_formats` name one part per entry point."""
@@ -37,6 +38,8 @@ class Found(NamedTuple):
     distribution: str
     version: str
     what: EntryPoint | Exception
+    names: Names = None
+    """What it would have offered, if something went wrong."""
 
 
 def found(admits: Callable[[str], bool], installed: str) -> Iterator[Found]:
@@ -46,20 +49,43 @@ def found(admits: Callable[[str], bool], installed: str) -> Iterator[Found]:
     """
     importlib.invalidate_caches()  # what was installed a moment ago can be imported, too
     candidates: dict[str, list[Found]] = {}
+    folders: set[str] = set()
     for distribution in importlib.metadata.distributions():
+        folder = _folder_of(distribution)
+        if folder in folders:
+            continue  # Python imports the one that it finds first, and not an older one further down the path
+        folders.add(folder)
         try:
-            ours = [entry_point for entry_point in distribution.entry_points if _is_ours(entry_point.group)]
-        except Exception as error:  # whatever a parser raises of a file that is none
+            ours = list(_ours(distribution.read_text("entry_points.txt") or ""))
+        except Exception as error:  # whatever is raised as a file is read
             head = _head(distribution)
             if admits(head.name):
                 candidates.setdefault(canonical(head.name), [Found(head.name, head.version, error)])
             continue
         if ours:
             head = _head(distribution)
-            if admits(head.name) and _comes_first(distribution, head.name):
+            if admits(head.name):
                 candidates.setdefault(canonical(head.name), list(_of(head, ours, installed)))
     for name in sorted(candidates):
         yield from candidates[name]
+
+
+def _ours(text: str) -> Iterator[EntryPoint]:
+    """Yield the entry points of our groups in a file; what is wrong with other groups is none of our business.
+
+    `importlib.metadata` would parse all groups of all distributions, which takes twice as long as to read them.
+    """
+    if GROUP not in text and GYMNASIUM not in text:
+        return
+    group = ""
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("[") and line.endswith("]"):
+            group = line[1:-1].strip()
+        elif line and line[0] not in "#;" and _is_ours(group):
+            name, equals, value = line.partition("=")
+            if not equals:
+                raise ValueError(f"[{group}] has the line {line!r}, which is not 'name = module:attribute'")
+            yield EntryPoint(name.strip(), value.strip(), group)
 
 
 def _is_ours(group: str) -> bool:
@@ -73,10 +99,19 @@ def _of(head: Head, entries: list[EntryPoint], installed: str) -> Iterator[Found
             head.name,
             head.version,
             TooOld(f"it needs {requirement}, but {installed} is installed. Run: pip install -U '{requirement}'"),
+            names_of(entries),
         )
         return
     for entry in sorted(entries, key=lambda entry: (entry.group, entry.name)):
         yield Found(head.name, head.version, entry)
+
+
+def names_of(entries: list[EntryPoint]) -> Names:
+    """Return what entry points offer; None if one is a plugin with hooks, or registers envs of any name."""
+    if any(entry.group == GROUP or entry.name == "__root__" for entry in entries):
+        return None
+    kinds = {GYMNASIUM: "env_factories"}
+    return tuple((kinds.get(entry.group, entry.group.removeprefix(f"{GROUP}.")), entry.name) for entry in entries)
 
 
 def where_packages_are() -> tuple[tuple[str, int], ...]:
@@ -97,15 +132,15 @@ def _head(distribution: Distribution) -> Head:
                 head = Head.of(text)
                 if head.name and head.version:
                     return head
-    folder = str(getattr(distribution, "_path", "")).rpartition(os.sep)[2]
-    name, _, version = folder.rpartition(".")[0].partition("-")
+    name, _, version = _folder(distribution).rpartition(".")[0].partition("-")
     return Head(name or "a distribution without a name", version)
 
 
-def _comes_first(distribution: Distribution, name: str) -> bool:
-    """Whether Python would import this distribution, and not one of the same name earlier on the path."""
-    try:
-        first = importlib.metadata.distribution(name)
-    except importlib.metadata.PackageNotFoundError:  # there is no metadata: it is known by its folder only
-        return True
-    return str(first.locate_file("")) == str(distribution.locate_file(""))
+def _folder_of(distribution: Distribution) -> str:
+    """Return the name of a distribution as its folder has it, by which Python finds it; else one of its own."""
+    return canonical(_folder(distribution).removesuffix(".egg-info").partition("-")[0]) or str(id(distribution))
+
+
+def _folder(distribution: Distribution) -> str:
+    """Return how the folder of its metadata is called: `runnerkit_atari-0.1.0.dist-info`; empty if there is none."""
+    return str(getattr(distribution, "_path", "")).rpartition(os.sep)[2]

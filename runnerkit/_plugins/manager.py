@@ -20,7 +20,7 @@ from runnerkit import hooks
 from runnerkit._plugins.asking import offers_of
 from runnerkit._plugins.choice import Choice
 from runnerkit._plugins.declared import declared, from_entry_point, is_same
-from runnerkit._plugins.discovery import GROUP, GYMNASIUM, Found, TooOld, found, where_packages_are
+from runnerkit._plugins.discovery import GROUP, GYMNASIUM, Found, TooOld, found, names_of, where_packages_are
 from runnerkit._plugins.families import ROOT, GymnasiumFamily
 from runnerkit._plugins.metadata import canonical
 from runnerkit._plugins.offers import BUILTIN, KINDS, OURS, Kind, Offer, Origin, Shelf
@@ -177,13 +177,20 @@ class Plugins:
         offer = self.find(kind, name)
         if offer is None:
             package = "" if _OFFICIAL.get((kind, name)) in self._left_out else comes_with(kind, name)
-            hint = f"{package} {self.left_out()}".strip()
+            hint = f"{package} {self.left_out(kind, name)}".strip()
             raise UnknownNameError(KINDS[kind], name, self.offers(kind), hint)
         return offer
 
-    def left_out(self) -> str:
-        """Return a sentence about each plugin that does not work, for errors about missing names."""
-        broken = [f"Left out: {str(problem).removesuffix('.')}." for problem in self._problems]
+    def left_out(self, kind: Kind | None, name: str) -> str:
+        """Return a sentence about each broken plugin that may offer the missing name; `kind` None means any kind."""
+        owner, slash, asked = name.rpartition("/")
+        may_be = [
+            problem
+            for problem in self._problems
+            if problem.may_offer(kind or "", asked)
+            and (not slash or canonical(problem.distribution) == canonical(owner))
+        ]
+        broken = [f"Left out: {str(problem).removesuffix('.')}." for problem in may_be]
         return " ".join([*broken, *([sentences.not_allowed(sorted(self._left_out))] if self._left_out else [])])
 
     def register_envs(self, namespace: str) -> None:
@@ -223,14 +230,14 @@ class Plugins:
 
     def _meet(self, entry: Found) -> Iterator[Offer[Any]]:
         """Yield the declared parts of an entry point that was not there the last time."""
-        distribution, version, what = entry
+        distribution, version, what, names = entry
         key = distribution, version, str(what)
         if key in self._seen:
             return
         self._seen.add(key)
         if isinstance(what, Exception):
             stage = "requirements" if isinstance(what, TooOld) else "reading its entry points"
-            self._note(Source("entry_points.txt", distribution, version).problem(stage, what))
+            self._note(Source("entry_points.txt", distribution, version).problem(stage, what, names))
             return
         source = Source(what.name, distribution, version)
         if what.group == GROUP:
@@ -241,7 +248,7 @@ class Plugins:
             try:
                 yield from_entry_point(what, source)
             except PluginError as error:
-                self._note(source.problem("its entry points", error))
+                self._note(source.problem("its entry points", error, names_of([what])))
 
     def _import_hooks(self, distribution: str = "") -> None:
         """Import the plugins with hooks that are not imported yet: all, or those of a distribution."""
@@ -298,12 +305,12 @@ class Plugins:
                 disagree = sentences.declared_and_offered(
                     KINDS[offer.kind], name, str(twin.contribution.make), offer.kind
                 )
-                self._note(source.problem("a name with two meanings", PluginError(disagree)))
+                self._note(source.problem("a name with two meanings", PluginError(disagree), ((offer.kind, name),)))
         elif twin is not None or owner is not None:
             taken = sentences.lost_name(
                 KINDS[offer.kind], name, offer.source, (twin or owner or offer).source, "" if twin else offer.full_name
             )
-            self._note(source.problem(_LOST, PluginError(taken)))
+            self._note(source.problem(_LOST, PluginError(taken), ((offer.kind, name),)))
             if twin is None and owner is not None and owner.is_built_in:
                 self._lost_to_us.append(taken)
         return twin is None
