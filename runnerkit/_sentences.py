@@ -57,8 +57,14 @@ def unknown_option(name: str, known: Sequence[str]) -> str:
     return f"A runner has no option {name!r}.{way_out}"
 
 
-_OF_RUNNERS = frozenset({"workers", "isolate", "thread_safe"})
-"""Options of a runner that look like those of one of its parts."""
+_OF_RUNNERS = frozenset(
+    (
+        *("auto_reset", "env_options", "isolate", "keep_infos", "keep_raw", "lock", "log_level", "make_timeout"),
+        *("max_restarts", "min_batch", "n_envs", "on_env_error", "render_mode", "reset_timeout", "schedule", "seed"),
+        *("step_timeout", "strict_spaces", "thread_safe", "timings", "workers", "wrappers"),
+    )
+)
+"""The options of a runner that are none of its parts; a test compares them with `runnerkit.typing.RunnerOptions`."""
 
 
 def unknown_part_option(what: str, name: str, known: Sequence[str]) -> str:
@@ -257,6 +263,7 @@ OF_PREPROCESSORS = (*OF_POSTPROCESSORS, FINAL_OBSERVATIONS, NOTE_ACTIONS)
 OPEN = "open(spec)"
 FINISH = "finish(block)"
 APPEND = "append(history, transition)"
+BATCH = "batch(block)"
 CLOSE = "close()"
 EXECUTOR = (
     "open(make_env, options)",
@@ -269,6 +276,9 @@ EXECUTOR = (
 RENDER = "render(env_indices)"
 ALLOCATE = "allocate(layout, steps, most, window)"
 REPORT = "report(name)"
+REMAKE = "remake(env_indices)"
+DOING = "doing()"
+OF_EXECUTORS = (RENDER, ALLOCATE, REPORT, REMAKE, DOING)
 # A function is called by its own name: make_lake(env_id, *, seed, **options).
 MAKE_ENV = "__call__(env_id, *, seed, **options)"
 MAKE_EXECUTOR = "__call__(n_envs, workers)"

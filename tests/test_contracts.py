@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import inspect
+import re
 import textwrap
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -590,10 +591,19 @@ class _Format:
         return self.recorder
 
 
-def test_a_misspelt_method_of_a_recorder_is_refused() -> None:
-    says = r"History format _Format: Recorder Mine: appends is never called. Did you mean append\(history, transition\)"
-    with pytest.raises(PluginError, match=says):
-        runner_of(history=_Format(method_of("appends", _Recorder)))
+@pytest.mark.parametrize(("name", "meant"), [("appends", "append(history, transition)"), ("bacth", "batch(block)")])
+def test_a_misspelt_method_of_a_recorder_is_refused(name: str, meant: str) -> None:
+    says = f"History format _Format: Recorder Mine: {name} is never called. Did you mean {meant}"
+    with pytest.raises(PluginError, match=re.escape(says)):
+        runner_of(history=_Format(method_of(name, _Recorder)))
+
+
+def test_a_method_of_a_recorder_that_makes_batches_is_looked_at_before_the_first_stream() -> None:
+    class Own(_Recorder):
+        def batch(self, block: Any, steps: int) -> None: ...
+
+    with pytest.raises(PluginError, match=r"Recorder Own: it is called as batch\(block\), not batch\(block, steps\)"):
+        runner_of(history=_Format(Own()))
 
 
 @pytest.mark.parametrize("name", ["renders", "alocate", "reports"])

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from faulty_envs import Constant, ScriptedEnv
 
 import runnerkit
-from runnerkit import Contribution, HistoryKey, PartRecord, Registry, Use, hookimpl, use
+from runnerkit import Contribution, HistoryKey, PartRecord, Registry, Use, _sentences, hookimpl, use
 from runnerkit._cli import spelling
 from runnerkit._cli.main import main
 from runnerkit._plugins.manager import Plugins
@@ -22,7 +22,7 @@ from runnerkit._plugins.options import Option, Typed, options_of
 from runnerkit.errors import ArgumentError, PluginError, RunnerKitError
 from runnerkit.executors import Executor, MakeExecutor, SerialExecutor
 from runnerkit.history.arrays import ArrayFormat, ArrayHistory
-from runnerkit.typing import ActionPreprocessor, AnyEnv, EnvFactory, HistoryFormat
+from runnerkit.typing import ActionPreprocessor, AnyEnv, EnvFactory, HistoryFormat, RunnerOptions
 
 if TYPE_CHECKING:
     from nowhere import Unknown  # type: ignore[import-not-found]
@@ -172,6 +172,11 @@ def test_what_is_passed_as_an_object_is_recorded_by_its_class() -> None:
     with runnerkit.make("CartPole-v1", history=Columns(), preprocessors=[Stack(2)], executor=Slow) as runner:
         names = [f"{__name__}:{name}" for name in ("Stack", "Slow", "Columns")]
         assert [part.name for part in runner.made_by.parts] == ["CartPole-v1", *names]
+
+
+def test_all_options_of_a_runner_are_known_as_such_where_they_are_given_to_a_part() -> None:
+    parts = {"executor", "history", "preprocessors", "postprocessors", "reward_processors"}
+    assert {"seed", "n_envs", "log_level", *RunnerOptions.__annotations__} - parts == _sentences._OF_RUNNERS
 
 
 def build_with(**given: Any) -> Callable[[Registry], object]:

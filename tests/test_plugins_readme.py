@@ -177,13 +177,13 @@ def test_every_hook_is_documented_with_its_exact_arguments() -> None:
         ("preprocessor", [_sentences.BIND, _sentences.PROCESS_OBSERVATIONS, *_sentences.OF_PREPROCESSORS]),
         ("postprocessor", [_sentences.BIND, _sentences.PROCESS_ACTIONS, *_sentences.OF_POSTPROCESSORS]),
         ("reward processor", [_sentences.PROCESS_REWARDS, *_sentences.OF_REWARD_PROCESSORS]),
-        ("history format, recorder", [_sentences.OPEN, _sentences.FINISH, _sentences.CLOSE, _sentences.APPEND]),
+        (
+            "history format, recorder",
+            [_sentences.OPEN, _sentences.FINISH, _sentences.CLOSE, _sentences.APPEND, _sentences.BATCH],
+        ),
         (
             "executor",
-            [
-                *(_sentences.MAKE_EXECUTOR, *_sentences.EXECUTOR),
-                *(_sentences.RENDER, _sentences.ALLOCATE, _sentences.REPORT),
-            ],
+            [_sentences.MAKE_EXECUTOR, *_sentences.EXECUTOR, *_sentences.OF_EXECUTORS],
         ),
     ],
 )

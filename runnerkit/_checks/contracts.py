@@ -178,12 +178,11 @@ RECORDER: Final = Contract(
     "Recorder",
     sentences.FINISH,
     sentences.CLOSE,
+    optional=(sentences.BATCH,),
     elsewhere=(sentences.APPEND,),
 )
 
-EXECUTOR: Final = Contract(
-    "Executor", *sentences.EXECUTOR, optional=(sentences.RENDER, sentences.ALLOCATE, sentences.REPORT)
-)
+EXECUTOR: Final = Contract("Executor", *sentences.EXECUTOR, optional=sentences.OF_EXECUTORS)
 """What is made for a runner, by what is contributed."""
 
 CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(

@@ -37,9 +37,9 @@ def fault_of_format(part: Part, typ: Type, api: CheckerPluginInterface) -> str:
                 return ""
             given, wanted = text(way.result, api.options), text(recorder_type, api.options)
             return sentences.wrong_method_result(thing.what, thing.who, "open", given, wanted)
-        return recorder.fault(sentences.FINISH, sentences.CLOSE, optional=[sentences.APPEND]) or _misfinished(
-            part, recorder, api
-        )
+        return recorder.fault(
+            sentences.FINISH, sentences.CLOSE, optional=[sentences.APPEND, sentences.BATCH]
+        ) or _misfinished(part, recorder, api)
     return ""
 
 
