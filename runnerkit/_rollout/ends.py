@@ -61,6 +61,8 @@ class Ends:
     def __init__(self, block: Block, standing: EnvStates, ledger: Ledger, tell: Sequence[TellEnded]) -> None:
         self._block, self._standing, self._ledger, self._tell = block, standing, ledger, tell
         self._running: dict[int, _Running] = {}
+        self._base = 0  # the rows of the block in earlier windows of the rollout
+        self._rested: dict[int, int] = {}  # the rests of the running episodes that lie in them
         self._ended: list[tuple[_Running, Episode]] = []
 
     def start(self, resting: Sequence[int]) -> None:
@@ -69,6 +71,15 @@ class Ends:
         for i in resting:
             mark = self._running[i].mark
             self._running[i] = _Running(Mark(1, mark.episode_index, mark.start), rests=1)
+
+    def turn(self, t: int) -> None:
+        """Note that row `t` becomes the first one, as the next window of the rollout begins."""
+        self._base += t
+        self._running = {i: running for i, running in self._running.items() if not self._block.lengths[i]}
+        self._rested = {}  # as those of envs that are left out are over
+        for i, running in self._running.items():
+            self._rested[i] = running.rests - (running.mark.row > t)  # one that is yet to come
+            self._running[i] = replace(running, mark=replace(running.mark, row=running.mark.row - t))
 
     def collect(self, t: int, env_indices: Sequence[int], failed: Mapping[int, EndReason] = NONE_FAILED) -> None:
         """Note the episodes that ended in step t; those of envs that failed in it, with the step before."""
@@ -79,13 +90,14 @@ class Ends:
             if self._ledger.makes_own:  # the block forgets rewards, and the ledger counts them
                 return_ = self._standing.envs[i].return_ - mark.return_before
             else:
-                return_ = float(block.rewards[mark.row : t + 1, i].sum())
+                rewards = block.rewards[max(mark.row, 0) : t + 1, i]
+                return_ = float((self._ledger.with_earlier(i, rewards) if mark.row < 0 else rewards).sum())
             record = Episode(
                 env_index=i,
                 episode_index=mark.episode_index,
                 seed=mark.start.seed,
                 options=mark.start.options,
-                start=mark.row - running.rests,
+                start=self._base + mark.row - running.rests,
                 length=t + 1 - mark.row - (i in failed),
                 return_=return_,
                 end_reason=failed.get(i) or _reason(block, row, i),
@@ -141,7 +153,8 @@ class Ends:
         """Return how many steps all envs together have made up to this row of the block."""
         lengths = self._block.lengths  # 0 until an env is left out
         pairs = [(lengths[i] or row, running) for i, running in self._running.items()]
-        return sum(upto - running.rests + (running.mark.row > upto) for upto, running in pairs)
+        rests = sum(running.rests for _, running in pairs) - sum(self._rested.values())
+        return sum(upto + (running.mark.row > upto) for upto, running in pairs) - rests
 
     def _history(self, running: _Running, record: Episode) -> ArrayHistory[Any, Any]:
         """Return a copy of the rows of an episode that has just ended."""
@@ -152,7 +165,8 @@ class Ends:
             )
         row = running.mark.row + record.length
         self._ledger.take(upto=row)
-        part = self._block.episode(record, running.mark, row)
+        earlier = self._ledger.earlier_rows(record.env_index) if running.mark.row < 0 else None
+        part = self._block.episode(record, running.mark, row, earlier)
         if self._standing.vector is not None:
             part.seeding = self._standing.vector.seeding
         return ArrayHistory(part, 0, record.length)

@@ -242,6 +242,12 @@ class EnvStates:
                 values = column[where, range(len(rows))]
                 last[...] = copy.deepcopy(values) if column.dtype == object else values
 
+    def resume(self, block: Block) -> None:
+        """Write what `keep` remembered into the first row."""
+        _put(block.raw, 0, self._raw)
+        if block.observations is not block.raw:
+            _put(block.observations, 0, self._observations)
+
     def abandon(self) -> None:
         """Give up all episodes that are going."""
         for env in self.envs:

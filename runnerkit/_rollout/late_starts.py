@@ -50,6 +50,12 @@ class LateStarts:
         for i in self.waiting:
             self._begin(i)
 
+    def turn(self) -> None:
+        """Note which envs rest in the first step of the next window."""
+        self._rest_first = self.waiting
+        for i in self.waiting:
+            self._begin(i)
+
     def _begin(self, i: int) -> None:
         env = self._standing.envs[i]
         env.begin(env.episode_index + 1, EpisodeStart())

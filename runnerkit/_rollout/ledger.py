@@ -16,13 +16,14 @@ from runnerkit._rollout.env_states import EnvStates
 from runnerkit._rollout.plan import Plan
 from runnerkit.errors import EnvError, RolloutError
 from runnerkit.history.arrays import ArrayRecorder
+from runnerkit.history.base import SupportsWindows, windows_of
 from runnerkit.history.block import Block
 from runnerkit.history.layout import Mark
 from runnerkit.history.log import EpisodeLog
 from runnerkit.history.transitions import transition
 from runnerkit.records import EndReason
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "attach"]
 
 _NO_STEP: Final = object()
 """Instead of the history of an env that made no step yet: None may be somebody's history."""
@@ -44,6 +45,14 @@ class Ledger:
         # Episodes that begin in a step are looked at when the rollout is over, unless someone waits for them.
         self.is_awaited: bool = is_awaited or bool(parts.preprocess) or self._own is not None
         """Whether it matters at once which episodes began in a step."""
+        self._carried: dict[int, NDArray[np.float64]] = {}  # rewards of running episodes in earlier windows
+        self._bases: dict[int, float] = {}  # and what these episodes had returned before this rollout
+        self.is_turning: bool = False
+        """Whether a window is on its way into the history format, so that the block is between two of them."""
+        self.windows: SupportsWindows | None = None
+        """The history format, if it takes the rollout in windows."""
+        if self._own is None and not plan.has_windows:
+            self.windows = windows_of(parts.recorder)
         self.makes_own: bool = self._own is not None
         """Whether the runner makes its own histories, so that the block keeps the last step only."""
 
@@ -202,12 +211,25 @@ class Ledger:
 
         `tail` is how running episodes end; `waiting` are envs that go on though they are not active.
         """
-        executor, block, t, standing = self._parts.executor, self._block, self._at.t, self._standing
+        executor, t, standing = self._parts.executor, self._at.t, self._standing
         if self._own is None:  # else all is taken but for what began in a step that a fault broke off
             self.take(upto=t, is_last=True)
         else:
             self._drained()
         executor.attach(None)
+        cannot_wait = standing.vector is not None and not standing.vector.begins_alone
+        if cannot_wait and tail is EndReason.CUT and self._plan.is_open_ended:
+            tail = EndReason.INTERRUPTED  # the other envs cannot begin before these end, and are not to wait
+        self._close(tail, waiting, close_gaps)
+        if tail is EndReason.CUT:
+            self._hand_over()
+        else:
+            standing.abandon()
+        return self._own_histories() if self._own is not None else self._record()
+
+    def _close(self, tail: EndReason, waiting: Sequence[int], close_gaps: Callable[[int], None]) -> None:
+        """Complete the block after the last step, or the last one of a window."""
+        block, t, standing = self._block, self._at.t, self._standing
         if standing.restarts is not None:
             block.faults += standing.restarts.take_faults()
         for i in (*self._at.active, *waiting):
@@ -215,19 +237,76 @@ class Ledger:
         block.lengths = [min(length, t) for length in block.lengths]  # a fault may have broken the last step off
         if standing.vector is not None:
             block.seeding = standing.vector.seeding
-            if tail is EndReason.CUT and self._plan.is_open_ended and not standing.vector.begins_alone:
-                tail = EndReason.INTERRUPTED  # the other envs cannot begin before these end, and are not to wait
         block.tails = [self._broken_off.get(i, tail) for i in range(block.n_envs)]
         self._keep()  # before rows move
         if self._own is None:
-            block.trim(t, release=not self._plan.has_windows)  # what a broken off step left is not to move along
+            # what a broken off step left is not to move along
+            block.trim(t, release=not (self._plan.has_windows or self.windows))
             close_gaps(t)
         standing.steps += self._counted if self._own is not None else sum(block.lengths)
-        if tail is EndReason.CUT:
-            self._hand_over()
-        else:
-            standing.abandon()
-        return self._own_histories() if self._own is not None else self._record()
+
+    # ---- windows of a rollout that is recorded in parts
+
+    def record_window(self, waiting: Sequence[int], close_gaps: Callable[[int], None]) -> None:
+        """Hand the rows of a window to the history format."""
+        self.is_turning = True
+        self.take(upto=self._at.t, is_last=True)
+        self._close(EndReason.CUT, waiting, close_gaps)
+        self._count_all()
+        self._carry()
+        try:
+            if self.windows is not None:
+                self.windows.record(self._block)
+        except Exception as error:
+            raise self._unrecorded(
+                f"{self._parts.history_title} failed to take the rollout: {describe(error)}"
+            ) from error
+
+    def begin_window(self, waiting: Sequence[int]) -> None:
+        """Go on in the same rows; `waiting` are envs that go on though they are not active."""
+        block, standing, at = self._block, self._standing, self._at
+        infos = block.log.reset_infos
+        block.forget_steps()
+        block.faults, block.lengths = [], [0] * block.n_envs
+        standing.resume(block)
+        if standing.restarts is not None:
+            standing.restarts.gaps = []
+        # infos of episodes that began with the last step
+        block.log.reset_infos += [entry for entry in infos if self._is_fresh(*entry[:2])]
+        block.first_marks = {i: self._mark_of(i) for i in (*at.active, *waiting)}
+        for i in block.first_marks:
+            if self._standing.envs[i].steps == 0:
+                self._carried.pop(i, None)
+                self._bases[i] = 0.0
+        at.t = 0
+        self.is_turning = False
+
+    def earlier_rows(self, i: int) -> Block | None:
+        """Return the rows of the running episode of an env in earlier windows of the rollout."""
+        return None if self.windows is None else self.windows.earlier(i)
+
+    def _is_fresh(self, i: int, episode_index: int) -> bool:
+        env = self._standing.envs[i]
+        return not env.steps and env.episode_index == episode_index
+
+    def _mark_of(self, i: int) -> Mark:
+        env = self._standing.envs[i]
+        return Mark(0, env.episode_index, env.start, env.steps, env.return_)
+
+    def _carry(self) -> None:
+        """Keep the rewards of the episodes that run on, whose sum is only the same to the last bit if made at once."""
+        block = self._block
+        began = {i: row for i, row, _ in block.log.last()}
+        for i, mark in block.first_marks.items():
+            if i in began:
+                self._bases[i], self._carried[i] = 0.0, block.rewards[began[i] : block.lengths[i], i].copy()
+            else:
+                self._bases.setdefault(i, mark.return_before)
+                self._carried[i] = self.with_earlier(i, block.rewards[: block.lengths[i], i].copy())
+
+    def with_earlier(self, i: int, rewards: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the rewards of the running episode of an env, with those in earlier windows of the rollout."""
+        return np.concatenate([self._carried[i], rewards]) if i in self._carried else rewards
 
     def _keep(self) -> None:
         """Remember the last observations, for the next rollout."""
@@ -248,9 +327,14 @@ class Ledger:
         began = {i: row for i, row, _ in block.log.last()}
         for i, mark in block.first_marks.items():
             row, length = began.get(i, mark.row), block.lengths[i]
-            before = (0, 0.0) if i in began else (mark.steps_before, mark.return_before)
-            envs[i].steps = before[0] + length - row
-            envs[i].return_ = before[1] + _sum(block.rewards[row:length, i])
+            rewards = block.rewards[row:length, i]
+            if i in began:
+                steps, return_ = 0, 0.0
+            else:
+                steps, return_ = mark.steps_before, self._bases.get(i, mark.return_before)
+                rewards = self.with_earlier(i, rewards)
+            envs[i].steps = steps + length - row
+            envs[i].return_ = return_ + _sum(rewards)
 
     def _record(self) -> list[object]:
         """Hand the block to the history format; should that fail, the error has the arrays."""
@@ -321,3 +405,11 @@ _FEW = 8  # below, NumPy adds one by one, too
 def _sum(rewards: NDArray[np.float64]) -> float:
     """Return the sum, to the last bit; NumPy's takes longer than a short rollout should."""
     return sum(rewards.tolist()) if len(rewards) < _FEW else float(rewards.sum())
+
+
+def attach(error: BaseException, histories: list[object]) -> None:
+    """Let an exception carry the histories; one that has slots cannot."""
+    try:
+        error.histories = histories  # type: ignore[attr-defined]
+    except AttributeError:
+        error.add_note("It has no room for what the rollout had collected.")

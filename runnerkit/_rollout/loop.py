@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from types import EllipsisType
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from runnerkit._core.faults import describe
 from runnerkit._core.interrupts import Interrupt
@@ -21,14 +21,16 @@ from runnerkit._rollout.cursor import Cursor
 from runnerkit._rollout.ends import Ends, TellEnded
 from runnerkit._rollout.env_states import EnvStates
 from runnerkit._rollout.late_starts import LateStarts
-from runnerkit._rollout.ledger import Ledger
+from runnerkit._rollout.ledger import Ledger, attach
 from runnerkit._rollout.plan import Plan
 from runnerkit._rollout.progress import Reporter
 from runnerkit._rollout.rendering import Screen
 from runnerkit._rollout.starts import PromptStarts, Read, Starts
+from runnerkit._rollout.windows import Windows
 from runnerkit.errors import EnvError, RolloutError
 from runnerkit.executors.hanging import WATCH
 from runnerkit.executors.step_faults import StepFaultsError
+from runnerkit.history.base import windows_of
 from runnerkit.history.block import Block
 from runnerkit.records import EndReason, ProgressCallback
 
@@ -43,6 +45,9 @@ _GROWTH = 1.125  # a block of unknown length grows by so much; a greater factor 
 class Rollout:
     """One rollout: `run` returns the histories; whatever it raises has what there is of them."""
 
+    _takes_windows: ClassVar[bool] = True
+    """Whether the rows of the block can be handed to the history format before the rollout is over."""
+
     def __init__(
         self,
         parts: Assembly,
@@ -55,6 +60,10 @@ class Rollout:
     ) -> None:
         self._parts, self._standing, self._plan, self._screen = parts, standing, plan, screen
         self._at = at = Cursor()
+        # a stream has windows of its own
+        has_others = plan.has_windows or plan.process_transition is not None or not self._takes_windows
+        recorder = None if has_others else windows_of(parts.recorder)
+        self._windows: Windows | None = None if recorder is None else Windows(parts.layout, plan.limit)
         self._block = block = self._allocate()
         watch, choose = standing.stopwatch, plan.compute_action
         self._port = AgentPort(agent, choose if watch is None else watch.around_agent(choose), parts, block, at)
@@ -66,13 +75,12 @@ class Rollout:
             else PromptStarts(parts, standing, block, ledger, at)
         )
         self._to_start = plan.episodes  # episodes still to begin; None if there is no end to them
-        # Up to here envs may begin again: at the last step it is left to the next rollout, unless a window follows.
-        self._stop = plan.limit if plan.has_windows else plan.limit - 1
-        # Up to here they may begin again within a step.
-        self._last_restart = self._stop if plan.auto_reset and standing.restarts_in_step else 0
+        self._bound()
         self._processes_rewards, self._notes_actions = parts.layout.reward_processed, parts.preprocess.notes_actions
         if standing.restarts is not None:
             standing.restarts.begin(block, at, self._make_up if plan.has_windows else None)
+        if recorder is not None:
+            recorder.begin()
         self._failed: dict[int, EndReason] = {} if standing.restarts is None else standing.restarts.failed
         """The envs that failed in the step that is under way and were made anew, and how their episodes end."""
         self._drawing = False
@@ -106,7 +114,7 @@ class Rollout:
             if missing is not None:
                 raise missing
         except BaseException as error:
-            _attach(error, histories)
+            attach(error, histories)
             raise
         return histories
 
@@ -154,6 +162,10 @@ class Rollout:
                 raise
             interrupt.requested = interrupt.stops = True
         except RolloutError as error:
+            if self._ledger.is_turning:  # the history format failed, and what there is left travels with that
+                self._ledger.abandon()
+                self.is_over = True
+                raise
             self._ledger.locate(error, breaks_off=not self._drawing)
             error.histories = self._finish(EndReason.INTERRUPTED)
             raise
@@ -164,7 +176,8 @@ class Rollout:
             WATCH.end(self._parts.executor)
 
     def _where(self) -> str:
-        return f"step {self._at.t} of the rollout"
+        before = 0 if self._windows is None else self._windows.before
+        return f"step {before + self._at.t} of the rollout"
 
     def _start(self) -> None:
         indices: Sequence[int] = range(self._parts.spec.n_envs)
@@ -189,6 +202,12 @@ class Rollout:
         self._read = self._plain_reader()
 
     def _loop(self, interrupt: Interrupt) -> None:
+        self._make_steps(interrupt)
+        while not interrupt.stops and self._turn():
+            self._make_steps(interrupt)
+
+    def _make_steps(self, interrupt: Interrupt) -> None:
+        """Make the steps of the rollout, or of one window of it."""
         if self._goes_on() and self._standing.unseen:
             self._step()  # in which first observations are looked at
         read = self._read
@@ -198,7 +217,32 @@ class Rollout:
             self._step()
 
     def _goes_on(self) -> bool:
-        return bool(self._at.active or self._starts.waiting) and self._at.t < self._plan.limit
+        return bool(self._at.active or self._starts.waiting) and self._at.t < self._limit
+
+    def _bound(self) -> None:
+        """Set where the steps end: with the rollout, or with this window of it."""
+        plan, windows = self._plan, self._windows
+        self._limit = plan.limit if windows is None else windows.steps
+        # Up to here envs may begin again: at the last step it is left to the next rollout, unless a window follows.
+        follows = plan.has_windows or (windows is not None and not windows.is_last)
+        self._stop = self._limit if follows else self._limit - 1
+        # Up to here they may begin again within a step.
+        self._last_restart = self._stop if plan.auto_reset and self._standing.restarts_in_step else 0
+
+    def _turn(self) -> bool:
+        """Hand a full window to the history format, and go on in the same rows; return whether there are more steps."""
+        windows, starts = self._windows, self._starts
+        if windows is None or windows.is_last or not (self._at.active or starts.waiting):
+            return False
+        if self._ends is not None:
+            self._ends.turn(self._at.t)
+        self._ledger.record_window(starts.waiting, starts.close_gaps)
+        starts.turn()
+        self._ledger.begin_window(starts.waiting)
+        windows.turn()
+        self._bound()
+        self._read = self._plain_reader()
+        return True
 
     def _missing_episodes(self) -> RolloutError | None:
         """Return what to raise if MAX_STEPS came before the last of the episodes asked for."""
@@ -222,7 +266,7 @@ class Rollout:
     def _hand_along(self, error: BaseException) -> None:
         """Attach what was collected to an exception that may have come at any moment."""
         try:
-            _attach(error, self._finish(EndReason.INTERRUPTED))
+            attach(error, self._finish(EndReason.INTERRUPTED))
         except Exception as fault:
             self._ledger.abandon()
             error.add_note(f"What the rollout had collected is lost: {describe(fault)}")
@@ -369,7 +413,7 @@ class Rollout:
         active, observed = at.active, sorted({*at.active, *begun} - gone)
         still = sorted({*active} - {*ended} | {*begun})
         if still != active:
-            self._activate(still, is_asked=at.t + 1 < self._plan.limit)
+            self._activate(still, is_asked=at.t + 1 < self._limit or self._limit == self._stop)
         return observed, sorted({*ended} - {*begun} - gone)
 
     def _to_begin_again(self, ended: Sequence[int]) -> Sequence[int]:
@@ -407,6 +451,8 @@ class Rollout:
         layout, plan = self._parts.layout, self._plan
         if plan.process_transition is not None:
             return self._block_of(1, window=True)
+        if self._windows is not None:
+            return self._block_of(self._windows.most)
         steps = plan.limit
         if plan.is_open_ended:
             steps = fitting(min(plan.limit, _FIRST_STEPS), layout.bytes_per_step)
@@ -449,11 +495,3 @@ class Rollout:
                     raise
                 self._standing.restarts.fail_next(error)
         self._drawing = False
-
-
-def _attach(error: BaseException, histories: list[object]) -> None:
-    """Let an exception carry the histories; one that has slots cannot."""
-    try:
-        error.histories = histories  # type: ignore[attr-defined]
-    except AttributeError:
-        error.add_note("It has no room for what the rollout had collected.")

@@ -57,6 +57,8 @@ def check_own_pace(parts: Assembly, executor: str, processors: Sequence[tuple[st
 class OwnPaceRollout(Rollout):
     """One rollout in which the agent is asked as soon as `min_batch` envs are ready, or all that still run."""
 
+    _takes_windows = False  # as each env is at another row
+
     def __init__(
         self,
         parts: Assembly,

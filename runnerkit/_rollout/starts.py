@@ -46,6 +46,10 @@ class Starts(Protocol):
         """Note which envs wait as the rollout begins."""
         ...
 
+    def turn(self) -> None:
+        """Note which envs wait as the next window of the rollout begins."""
+        ...
+
     def begin(self, env_indices: Sequence[int], restarted: bool, /) -> Sequence[int]:
         """Begin new episodes in these envs, and return the envs that have a first observation now.
 
@@ -71,6 +75,9 @@ class PromptStarts:
         self._parts, self._standing, self._block, self._ledger, self._at = parts, standing, block, ledger, at
 
     def start(self) -> None:
+        """Do nothing: nobody waits."""
+
+    def turn(self) -> None:
         """Do nothing: nobody waits."""
 
     def begin(self, env_indices: Sequence[int], restarted: bool, /) -> Sequence[int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from runnerkit._core.spaces import Layout, Leaf, Rows
 from runnerkit.history.arrays import ArrayFormat, ArrayHistory
-from runnerkit.history.base import HistoryFormat, Recorder, SupportsAppend, SupportsBatch
+from runnerkit.history.base import HistoryFormat, Recorder, SupportsAppend, SupportsBatch, SupportsWindows
 from runnerkit.history.block import Block
 from runnerkit.history.columns import ColumnHistory, EpisodeColumns
 from runnerkit.history.ended import EndedEpisode
@@ -42,6 +42,7 @@ __all__ = [
     "RunSpec",
     "SupportsAppend",
     "SupportsBatch",
+    "SupportsWindows",
     "Targets",
     "TransitionBatch",
     "TransitionFormat",

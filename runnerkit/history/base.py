@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from typing_extensions import TypeVar
+from typing_extensions import TypeIs, TypeVar
 
 from runnerkit.history.block import Block
 from runnerkit.history.columns import ColumnHistory
 from runnerkit.records import RunSpec, Transition
 
-__all__ = ["HistoryFormat", "Recorder", "SupportsAppend", "SupportsBatch"]
+__all__ = ["HistoryFormat", "Recorder", "SupportsAppend", "SupportsBatch", "SupportsWindows", "windows_of"]
 
 HistoryT_co = TypeVar("HistoryT_co", covariant=True)
 
@@ -51,6 +51,40 @@ class SupportsBatch(Protocol):
     def batch(self, block: Block, /) -> ColumnHistory[Any, Any, Any, Any]:
         """Return one history with columns `[T, N]`. The rollout uses the block again."""
         ...
+
+
+@runtime_checkable
+class SupportsWindows(Protocol):
+    """A recorder that gets a rollout in windows, as it is made, so that the memory of a rollout stays bounded::
+
+        recorder.begin()                        # a rollout
+        recorder.record(block)                  # any number of times: the steps since the last call
+        histories = recorder.finish(block)      # the steps since then, and the end of the rollout
+
+    Windows have any length, and cut nothing: an episode that runs when a window ends goes on in row 0 of the next one.
+    """
+
+    def begin(self) -> None:
+        """Begin a rollout. What an earlier one left half done, as it broke off, is over."""
+        ...
+
+    def record(self, block: Block, /) -> None:
+        """Take the steps of a window. The rollout uses the block again."""
+        ...
+
+    def earlier(self, env_index: int, /) -> Block | None:
+        """Return the rows that the running episode of an env has in earlier windows of the rollout, if it has any."""
+        ...
+
+
+def windows_of(recorder: object) -> SupportsWindows | None:
+    """Return a recorder that takes windows, or None."""
+    return recorder if _takes_windows(recorder) else None
+
+
+def _takes_windows(recorder: object) -> TypeIs[SupportsWindows]:
+    # `isinstance` with a Protocol takes as long as a step of CartPole, and each rollout asks.
+    return all(callable(getattr(recorder, name, None)) for name in ("begin", "record", "earlier"))
 
 
 class HistoryFormat(Protocol[HistoryT_co]):

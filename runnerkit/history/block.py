@@ -168,6 +168,10 @@ class Block:
         for columns, row in pairs:
             for column in columns:
                 column[0] = column[row]
+        self.forget_steps()
+
+    def forget_steps(self) -> None:
+        """Forget all steps, so that the same arrays serve the next ones. Observations stay as they are."""
         self.terminated[:], self.truncated[:] = False, False
         self.given.clear()
         mine = vars(self)
@@ -179,17 +183,21 @@ class Block:
         if self.raw_log is not None:
             self.raw_log = EpisodeLog(self.layout.raw)
 
-    def episode(self, record: Episode, mark: Mark, stop: int) -> Block:
+    def episode(self, record: Episode, mark: Mark, stop: int, earlier: Block | None = None) -> Block:
         """Return a block of one env with a copy of an episode that ended with row `stop`, the last row written.
 
-        `mark` says where it begins. The final observation is in the log, if the next episode has taken its row.
+        `mark` says where it begins; if it is so many rows before the first one, `earlier` has them. The final
+        observation is in the log, if the next episode has taken its row.
         """
-        i, start = record.env_index, mark.row
+        i, start, before = record.env_index, mark.row, max(0, -mark.row)
         part = Block(replace(self.layout, n_envs=1), stop - start)
         part.made_by = self.made_by
         part.extras = extras.allocated(self.extras, stop - start, 1)
         for into, of in zip(part.columns(), self.columns(), strict=True):
-            into[:, 0] = of[start : start + len(into), i]
+            into[before:, 0] = of[start + before : start + len(into), i]
+        if earlier is not None:
+            for into, of in zip(part.columns(), earlier.columns(), strict=True):
+                into[:before] = of[:before]
         entry = self.log.find(i, stop)
         if entry is not None:
             _put_last(part.observations, self.log.finals(self.layout.observation, entry))
@@ -203,6 +211,9 @@ class Block:
         part.log.infos = [(0, row - start, info) for k, row, info in self.log.infos if k == i and start <= row < stop]
         index = record.episode_index
         part.log.reset_infos = [(0, index, info) for k, which, info in self.log.reset_infos if (k, which) == (i, index)]
+        if earlier is not None:
+            part.log.infos = [*earlier.log.infos, *part.log.infos]
+            part.log.reset_infos = earlier.log.reset_infos
         return part
 
     def clear_raw(self) -> None:
@@ -337,20 +348,24 @@ class Block:
 
     def spans(self, env_index: int) -> list[Span]:
         """Return each episode with a step, in order."""
+        return [span for span in self.all_spans(env_index) if span.mark.row < span.stop]
+
+    def all_spans(self, env_index: int) -> list[Span]:
+        """Return each episode in order, also those that have no step in this block."""
         if env_index not in self.first_marks:
             return []
         found, mark = [], self.first_marks[env_index]
         which = self.begun_of(env_index)
         for entry, (_, row, episode_index, number) in zip(which.tolist(), self.begun[which].tolist(), strict=True):
-            if mark.row < row:
-                found.append(Span(mark, row, reason_of(number), entry))
+            found.append(Span(mark, row, reason_of(number), entry))
             mark = Mark(row, episode_index, self.start_of(env_index, episode_index))
-        if mark.row < self.lengths[env_index]:
-            found.append(Span(mark, self.lengths[env_index], self.tails[env_index], None))
+        found.append(Span(mark, self.lengths[env_index], self.tails[env_index], None))
         return found
 
     def reason(self, env_index: int, span: Span) -> EndReason:
         """Return why the rows of an episode end where they do."""
+        if span.mark.row >= span.stop:
+            return span.otherwise or EndReason.CUT
         if self.terminated[span.stop - 1, env_index]:
             return EndReason.TERMINATED
         if self.truncated[span.stop - 1, env_index]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +12,7 @@ from runnerkit._core.spaces import Column
 from runnerkit.history.block import Block
 from runnerkit.history.layout import BlockLayout, Mark
 from runnerkit.history.npz.codec import encode_or_describe, text_of
-from runnerkit.history.npz.files import EXTRAS, packed, trees_of
+from runnerkit.history.npz.files import EXTRAS, objects_of, packed, trees_of
 from runnerkit.records import EndReason, Episode
 
 __all__ = ["OpenEpisode"]
@@ -27,17 +27,20 @@ class OpenEpisode:
         mark: how it began; `row` is its first row in the history of the rollout.
         length: how many steps it has.
         nbytes: the bytes of the rows that it holds.
+        parts: how many parts of its rows are in a file already.
 
     """
 
     def __init__(self, layout: BlockLayout, env_index: int, mark: Mark) -> None:
-        self._trees = trees_of(layout)
+        self._layout, self._trees = layout, trees_of(layout)
         self._names = (*_PLAIN, "processed_rewards") if layout.reward_processed else _PLAIN
         self.env_index: int = env_index
         self.mark: Mark = mark
         self.length: int = 0
         self.nbytes: int = 0
+        self.parts: int = 0
         self.columns: dict[str, list[Column]] = {}
+        self._extras: list[str] = []
         self._rewards: list[NDArray[np.float64]] = []
         self._infos: list[tuple[int, Mapping[str, Any]]] = []
         self._reset_info: Mapping[str, Any] | None = None
@@ -62,6 +65,7 @@ class OpenEpisode:
                 rows = leaves[k][start:stop, i].copy()
                 columns.setdefault(f"{name}.{k}", []).append(rows)
                 self.nbytes += rows.nbytes
+        self._extras = [*block.extras]
         for name, column in block.extras.items():
             rows = column[start:stop, i].copy()
             columns.setdefault(f"{EXTRAS}{name}", []).append(rows)
@@ -84,7 +88,9 @@ class OpenEpisode:
             finals = block.final_columns if name == "observations" else block.raw_final_columns
             for k in range(len(layout.leaves)):
                 rows = getattr(block, name)[k][stop : stop + 1, self.env_index]
-                self.columns[f"{name}.{k}"].append(rows.copy() if final is None else finals[k][final : final + 1])
+                self.columns.setdefault(f"{name}.{k}", []).append(
+                    rows.copy() if final is None else finals[k][final : final + 1]
+                )
 
     def record(self, end_reason: EndReason) -> Episode:
         """Return the record of the episode."""
@@ -103,8 +109,8 @@ class OpenEpisode:
         )
 
     def members(self) -> list[tuple[str, NDArray[Any]]]:
-        """Return the members of its file. Raises TypeError if an object has no form without pickle."""
-        members = [(name, packed(_whole(parts))) for name, parts in self.columns.items()]
+        """Return the members of its file that are not in it yet. Raises TypeError if an object needs pickle."""
+        members = [(name, packed(_whole(parts))) for name, parts in self.columns.items() if parts]
         if self._infos or self._reset_info is not None:
             infos = {
                 "reset": None if self._reset_info is None else encode_or_describe(dict(self._reset_info)),
@@ -117,6 +123,36 @@ class OpenEpisode:
             members.append(("next_known", known))
         return members
 
+    def take_part(self) -> list[tuple[str, NDArray[Any]]]:
+        """Return the rows of observations and actions so far, to be written as a part, and hold them no longer."""
+        self.parts += 1
+        self.nbytes = 0
+        return [(name, packed(_whole(self.columns.pop(name)))) for name in self.large_names if name in self.columns]
 
-def _whole(parts: list[Column]) -> Column:
+    @property
+    def large_names(self) -> list[str]:
+        """The names of the columns whose rows may be large: observations, actions and extra columns."""
+        trees = [f"{name}.{k}" for name, layout in self._trees for k in range(len(layout.leaves))]
+        return trees + [f"{EXTRAS}{name}" for name in self._extras]
+
+    def block(self, written: Mapping[str, Sequence[NDArray[Any]]]) -> Block:
+        """Return all rows as a block of one env; `written` has the parts that are in a file already."""
+        block = Block(self._layout, self.length)
+        for name in self._names:
+            getattr(block, name)[:, 0] = _whole(self.columns[name])
+        for name, layout in self._trees:
+            for k, leaf in enumerate(layout.leaves):
+                column = f"{name}.{k}"
+                parts = [objects_of(part) if leaf.is_object else part for part in written.get(column, ())]
+                getattr(block, name)[k][: self.length, 0] = _whole([*parts, *self.columns.get(column, ())])
+        for name in self._extras:
+            column = f"{EXTRAS}{name}"
+            block.extras[name] = _whole([*written.get(column, ()), *self.columns.get(column, ())])[:, None]
+        block.log.infos = [(0, t, dict(info)) for t, info in self._infos]
+        if self._reset_info is not None:
+            block.log.reset_infos = [(0, self.mark.episode_index, dict(self._reset_info))]
+        return block
+
+
+def _whole(parts: Sequence[Column]) -> Column:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)

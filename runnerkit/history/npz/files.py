@@ -21,7 +21,7 @@ from runnerkit._core.spaces import Column, Layout
 from runnerkit.history.layout import BlockLayout
 from runnerkit.history.npz.codec import decode, encode, text_of
 
-__all__ = ["EXTRAS", "Members", "checksum", "objects_of", "packed", "trees_of", "zipped"]
+__all__ = ["EXTRAS", "Members", "checksum", "header_of", "objects_of", "packed", "trees_of", "zipped"]
 
 Members = Sequence[tuple[str, NDArray[Any]]]
 
@@ -66,9 +66,9 @@ def _header(dtype: str, shape: tuple[int, ...]) -> bytes:
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text) + padding + 1) + f"{text}{' ' * padding}\n".encode()
 
 
-def npy(array: NDArray[Any]) -> tuple[bytes, bytes]:
-    """Return an array in NumPy's format: header and data."""
-    return _header(array.dtype.str, array.shape), array.tobytes()
+def header_of(array: NDArray[Any]) -> bytes:
+    """Return what comes before the data of an array in a file."""
+    return _header(array.dtype.str, array.shape)
 
 
 def packed(column: Column) -> NDArray[Any]:

@@ -7,25 +7,20 @@ listed can be read. Nothing is pickled.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from runnerkit.errors import ArgumentError, RolloutError
-from runnerkit.history.arrays import ArrayHistory
-from runnerkit.history.block import Block
-from runnerkit.history.npz.episodes import OpenEpisode
-from runnerkit.history.npz.files import zipped
-from runnerkit.history.npz.manifest import PARTIAL, Manifest, Row, fault_document, sync_folder
-from runnerkit.history.npz.runs import StoredRun, layout_of, run_document
-from runnerkit.history.npz.stored import StoredBlock
-from runnerkit.records import EnvFault, RunSpec
+from runnerkit.errors import ArgumentError
+from runnerkit.history.npz.manifest import Manifest, sync_folder
+from runnerkit.history.npz.recorder import NpzRecorder
+from runnerkit.history.npz.runs import StoredRun, run_document
+from runnerkit.records import RunSpec
 
-__all__ = ["NpzFormat", "NpzRecorder"]
+__all__ = ["NpzFormat"]
 
 _SAME: Final = ("env_id", "spaces", "preprocessed", "postprocessed", "reward_processed")
 """What must be equal if a run is to be appended."""
@@ -80,61 +75,6 @@ class NpzFormat:
             manifest.close()
             raise
         return NpzRecorder(manifest, len(runs), StoredRun(spec))
-
-
-class NpzRecorder:
-    """Writes the episodes of one runner, rollout by rollout."""
-
-    def __init__(self, manifest: Manifest, run: int, stored: StoredRun) -> None:
-        self._manifest, self._folder, self._run, self._stored = manifest, manifest.folder, run, stored
-        self._layout = layout_of(stored.spec)
-        self._rollout = -1
-
-    def finish(self, block: Block, /) -> list[ArrayHistory[Any, Any]]:
-        """Write the episodes of a rollout, and return one history per env."""
-        self._rollout += 1
-        try:
-            rows = [self._written(block, i, span) for i in range(block.n_envs) for span in block.spans(i)]
-            entries = [row.document() for row in rows]
-            entries += [fault_document(self._run, self._rollout, fault) for fault in block.faults]
-            if entries:
-                sync_folder(self._folder)
-                self._manifest.append(entries)
-        except OSError as error:
-            raise RolloutError(
-                f"{self._folder} cannot be written to: {error.strerror}. The error's histories have this rollout; "
-                "what was written before stays readable. Free space or choose another path."
-            ) from error
-        return [self._history(i, rows, block.lengths[i], block.faults) for i in range(block.n_envs)]
-
-    def _history(self, i: int, rows: Sequence[Row], length: int, faults: Sequence[EnvFault]) -> ArrayHistory[Any, Any]:
-        mine = [row for row in rows if row.episode.env_index == i]
-        block = StoredBlock(self._folder, self._stored, lambda: mine, i, length)
-        block.faults = [fault for fault in faults if fault.env_index == i]
-        return ArrayHistory(block, 0, length)
-
-    def close(self) -> None:
-        """Let others write to the folder."""
-        self._manifest.close()
-
-    def _written(self, block: Block, i: int, span: Any) -> Row:
-        episode = OpenEpisode(self._layout, i, span.mark)
-        episode.add(block, span.mark.row, span.stop)
-        episode.end(block, span.stop, span.final)
-        name = f"run{self._run}-{episode.name}.npz"
-        partial = self._folder / f"{name}{PARTIAL}"
-        data = zipped(episode.members())
-        try:
-            with partial.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        except BaseException:  # as of a full disk: half a file is of no use to anybody
-            partial.unlink(missing_ok=True)
-            raise
-        partial.replace(self._folder / name)
-        record = episode.record(block.reason(i, span))
-        return Row(self._run, self._rollout, record, name, hashlib.sha256(data).hexdigest())
 
 
 def _derived_name(spec: RunSpec) -> str:

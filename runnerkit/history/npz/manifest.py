@@ -6,7 +6,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -228,6 +228,17 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def rows_of(contents: Contents, run: int, rollout: int) -> Sequence[Row]:
-    """Return the rows of one rollout."""
-    return [row for row in contents.rows if (row.run, row.rollout) == (run, rollout)]
+def rows_between(folder: Path, begin: int, end: int, n_runs: int) -> list[Row]:
+    """Return the episodes that are listed between two bytes of a manifest."""
+    path = folder / NAME
+    try:
+        with path.open("rb") as file:
+            file.seek(begin)
+            lines = file.read(end - begin).splitlines()
+        entries = [json.loads(line) for line in lines]
+        return [Row.of(entry, n_runs) for entry in entries if "file" in entry]
+    except Exception as error:  # anything may stand there
+        raise ArgumentError(
+            f"{path} cannot be read: {describe(error)}. The histories of a rollout with history='npz' are read from "
+            "there, so leave it as it is until they are read."
+        ) from error

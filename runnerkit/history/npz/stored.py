@@ -44,8 +44,8 @@ class StoredRuns(Sequence[ArrayHistory[Any, Any]]):
     Attributes:
         path: the folder.
         runs: the runners that wrote to it.
-        episodes: the records of the episodes, or of their parts in one rollout, in the order in which they were
-            written. Their `start` is 0.
+        episodes: the records of the episodes, or of their parts in one rollout, rollout by rollout, and
+            within a rollout env by env. Their `start` is 0.
         rows: for each of them, its run, its rollout, its file and the checksum of that.
         files: for each of them, its file.
         env_faults: the envs that failed and were made anew, see `on_env_error="restart"`. The history of the episode
@@ -57,9 +57,9 @@ class StoredRuns(Sequence[ArrayHistory[Any, Any]]):
     def __init__(self, path: Path, contents: Contents) -> None:
         self.path: Path = path
         self.runs: list[StoredRun] = contents.runs
-        self.rows: list[Row] = contents.rows
-        self.episodes: list[Episode] = [replace(row.episode, start=0) for row in contents.rows]
-        self.files: list[str] = [row.file for row in contents.rows]
+        self.rows: list[Row] = sorted(contents.rows, key=_place)
+        self.episodes: list[Episode] = [replace(row.episode, start=0) for row in self.rows]
+        self.files: list[str] = [row.file for row in self.rows]
         self.torn: int = contents.torn
         self.env_faults: list[EnvFault] = [fault for _, _, fault in contents.faults]
         last = {(row.run, row.episode.env_index, row.episode.episode_index): k for k, row in enumerate(self.rows)}
@@ -112,6 +112,10 @@ class StoredRuns(Sequence[ArrayHistory[Any, Any]]):
         )
 
 
+def _place(row: Row) -> tuple[int, int, int, int]:
+    return row.run, row.rollout, row.episode.env_index, row.episode.start
+
+
 class StoredBlock(Block):
     """The rows of one env, in files that are read as soon as a column is asked for.
 
@@ -143,8 +147,7 @@ class StoredBlock(Block):
             raise AttributeError(f"a block has no {name}")
         whole = _whole(self._folder, self.layout, self._rows)
         mine = vars(self)
-        mine.update({**vars(whole), "faults": self.faults, "seeding": self.seeding, "made_by": self.made_by})
-        mine["env_indices"] = self.env_indices
+        mine.update({name: mine.get(name, value) for name, value in vars(whole).items()})
         return mine[name]
 
     @functools.cached_property
