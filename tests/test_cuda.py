@@ -148,7 +148,7 @@ def halves(observations: Any) -> Any:
 def test_a_simulator_on_the_gpu_gives_the_data_of_one_on_the_cpu() -> None:
     found = []
     for device in (DEVICE, "cpu"):
-        make = functools.partial(Simulator.of, device=device)
+        make: Any = functools.partial(Simulator.of, device=device)
         with runnerkit.make(make, n_envs=5, keep_infos=True) as runner:
             found.append(runner.rollout(halves, steps=12))
     assert [columns(history) for history in found[0]] == [columns(history) for history in found[1]]

@@ -329,7 +329,8 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
         ended: list[int] = []
         for answer, call in zip(answers, calls, strict=True):
             if answer is not None and call is not None:
-                row, env_indices = (call[1], call[3]) if len(call) > 2 else (call[0], list(call[1]))
+                said: list[Any] = list(call)
+                row, env_indices = (said[1], said[3]) if len(said) > 2 else (said[0], list(said[1]))
                 ended += self._received(answer, row, env_indices)
         return ended
 

@@ -26,7 +26,7 @@ from runnerkit.history.npz.codec import decode
 from runnerkit.history.npz.files import EXTRAS, checksum, joined, objects_of, trees_of
 from runnerkit.history.npz.manifest import FILE, Contents, Row, read, said_of_torn
 from runnerkit.history.npz.runs import StoredRun
-from runnerkit.records import EndReason, EnvFault, Episode, EpisodeStart, MadeBy
+from runnerkit.records import EndReason, EnvFault, Episode, EpisodeStart, MadeBy, Seeding
 
 __all__ = ["StoredBlock", "StoredRuns", "load"]
 
@@ -137,7 +137,7 @@ class StoredBlock(Block):
         self.env_indices: list[int] = [env_index]
         self.lengths: list[int] = [length]
         self.made_by: MadeBy = run.made_by
-        self.seeding = run.spec.seeding
+        self.seeding: Seeding = run.spec.seeding
         self.faults: list[EnvFault] = []
         self._folder, self._listed = folder, rows
 
