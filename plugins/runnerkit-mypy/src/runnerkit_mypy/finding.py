@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Collection
 from pathlib import Path
 
 from mypy.build import default_data_dir
@@ -27,6 +29,13 @@ class Finder:
         found = self._look_for(name, file)
         return found if isinstance(found, str) else ""
 
+    def installed(self, names: Collection[str]) -> list[tuple[str, bool]]:
+        """Return those modules whose packages are installed, and whether mypy is to read them without `py.typed`."""
+        folders = [*self.paths.mypy_path, *self.paths.package_path]
+        there = {top for top in {name.partition(".")[0] for name in names} if _is_in(top, folders)}
+        named = [name for name in names if name.partition(".")[0] in there]
+        return [(name, self._options.clone_for_module(name).follow_untyped_imports) for name in named]
+
     def is_there(self, name: str, file: MypyFile) -> bool:
         """Whether there is a module, with types or without."""
         return self._look_for(name, file) is not ModuleNotFoundReason.NOT_FOUND
@@ -38,6 +47,10 @@ class Finder:
             paths = SearchPaths((*paths.python_path, root), paths.mypy_path, paths.package_path, paths.typeshed_path)
             self._finders[root] = FindModuleCache(paths, None, self._options)
         return self._finders[root].find_module(name)
+
+
+def _is_in(package: str, folders: Collection[str]) -> bool:
+    return any(os.path.isdir(os.path.join(folder, package)) for folder in folders)
 
 
 def _root(file: MypyFile) -> str:

@@ -34,10 +34,16 @@ HOSTS: Final[dict[str, Host]] = {
     "kedro": Host(
         "kedro", "kedro.framework.hooks", tuple(f"kedro.framework.hooks.specs:{name}Specs" for name in _KEDRO)
     ),
+    "kedro-cli": Host("kedro_cli", "kedro.framework.cli.hooks", ("kedro.framework.cli.hooks.specs:CLICommandSpecs",)),
     "devpi-server": Host("devpiserver", "devpi_server", ("devpi_server.hookspecs",)),
     "devpi-web": Host("devpiweb", "devpi_web", ("devpi_web.hookspecs",)),
     "devpi-client": Host("devpiclient", "devpi", ("devpi.hookspecs",)),
 }
+
+HOST_MODULES: Final[tuple[str, ...]] = tuple(
+    dict.fromkeys(spec.partition(":")[0] for host in HOSTS.values() for spec in host.specs)
+)
+"""The modules in which they specify their hooks."""
 
 
 def used_by(imported: Collection[str], projects: Collection[str]) -> Iterator[Host]:

@@ -26,6 +26,7 @@ from typing_extensions import override
 
 from runnerkit_mypy.config import Config, ConfigError, read_config
 from runnerkit_mypy.finding import Finder
+from runnerkit_mypy.hosts import HOST_MODULES
 from runnerkit_mypy.part import Part
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class HooksPlugin(Plugin):
         except ConfigError as error:  # it is told by get_additional_deps, where mypy expects such errors
             self.config, self._complaint = Config(), str(error)
             told = self.read()
-        self._config_data: str = self._digest([self._complaint, *map(list, self.config[1:4]), *told])
+        hosts = self.finder.installed(HOST_MODULES)
+        self._config_data: str = self._digest([self._complaint, *map(list, self.config[1:4]), hosts, *told])
         # mypy's daemon compares this, to tell whether it must begin anew.
         package = type(self).__module__.rpartition(".")[0]
         vars(sys.modules[package])["__version__"] = self._config_data
