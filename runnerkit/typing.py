@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol, TypedDict
 from typing_extensions import TypeVar
 
 from runnerkit._core.types import ActT, ActT_contra, Answer, AnyEnv, AnyVectorEnv, MakeEnv, ObsT, ObsT_co, TensorLike
-from runnerkit.agents import Agent, SupportsBeginEpisodes, SupportsSetActiveEnvs
+from runnerkit.agents import ActiveRows, Agent, SupportsBeginEpisodes, SupportsSetActiveEnvs, SupportsSetRows
 from runnerkit.executors.base import Executor, MakeExecutor, SupportsAllocate, SupportsReport
 from runnerkit.history.arrays import HistoryT
 from runnerkit.history.base import HistoryFormat, Recorder, SupportsAppend, SupportsBatch
@@ -37,6 +37,7 @@ from runnerkit.records import EpisodeSchedule, ProgressCallback, Transition
 __all__ = [
     "ActT",
     "ActionPostprocessor",
+    "ActiveRows",
     "ActionPreprocessor",
     "Agent",
     "Answer",
@@ -69,6 +70,7 @@ __all__ = [
     "SupportsRollout",
     "SupportsSetActiveEnvs",
     "SupportsSetContext",
+    "SupportsSetRows",
     "SupportsStateDict",
     "TensorLike",
 ]

@@ -16,7 +16,8 @@ from runnerkit._core.spaces import Column, MisfitError
 from runnerkit._rollout.agent_columns import AgentColumns, ColumnMisfitError
 from runnerkit._rollout.assembly import Assembly
 from runnerkit._rollout.cursor import Cursor
-from runnerkit.agents import SupportsBeginEpisodes, SupportsSetActiveEnvs
+from runnerkit._rollout.env_states import EnvState
+from runnerkit.agents import ActiveRows, SupportsBeginEpisodes, SupportsSetActiveEnvs, SupportsSetRows
 from runnerkit.errors import AgentError, ProcessorError
 from runnerkit.history.block import Block
 
@@ -39,6 +40,34 @@ class AgentPort:
         self.stateful: SupportsBeginEpisodes | None = agent if _begins_episodes(agent) else None
         self.row_aware: SupportsSetActiveEnvs | None = agent if _sets_active_envs(agent) else None
         self._begun: Sequence[int] = ()
+        self.rows: ActiveRows | None = self._make_rows(agent) if _sets_rows(agent) else None
+        """What tells the agent which rows it is asked about; None if it does not want to know."""
+
+    def _make_rows(self, agent: SupportsSetRows) -> ActiveRows:
+        rows, choose, at = ActiveRows(self._parts.spec.seed, self._parts.spec.n_envs), self._choose, self._at
+
+        def choose_for_rows(observations: object) -> object:
+            rows.turn_to(at.rows, at.t if at.own_steps is None else at.own_steps)
+            return choose(observations)
+
+        try:
+            agent.set_rows(rows)
+        except Exception as error:
+            raise self.error(error) from error
+        self._choose = choose_for_rows
+        return rows
+
+    def start_rows(self, envs: Sequence[EnvState]) -> None:
+        """Note in which episode, and at which step of it, each env is in row 0."""
+        if self.rows is not None:
+            for i, env in enumerate(envs):
+                self.rows.begin(i, env.episode_index, -env.steps)
+
+    def note_rows(self, env_indices: Sequence[int], rows: Sequence[int], envs: Sequence[EnvState]) -> None:
+        """Note that new episodes begin in these rows. An executor may have begun them, which `envs` learn of later."""
+        if self.rows is not None:
+            for i, row in zip(env_indices, rows, strict=True):
+                self.rows.begin(i, max(self.rows.episode_of(i) + 1, envs[i].episode_index), row)
 
     def note_begun(self, env_indices: Sequence[int]) -> None:
         """Note envs whose episode has begun; the agent learns of them before it is asked again."""
@@ -60,7 +89,7 @@ class AgentPort:
         """Find out whether the agent returns extra columns; if it does not, it is called directly from now on."""
         self.choose = self._choose
         actions, extras = split_answer(self._parts.layout.action, self._choose(observations))
-        self.follows_rows = extras is not None
+        self.follows_rows = extras is not None or self.rows is not None
         if extras is not None:
             self._columns = AgentColumns(extras, self._block, self._at)
             self._columns.put(extras)
@@ -131,3 +160,7 @@ def _begins_episodes(agent: object) -> TypeIs[SupportsBeginEpisodes]:
 
 def _sets_active_envs(agent: object) -> TypeIs[SupportsSetActiveEnvs]:
     return callable(getattr(agent, "set_active_envs", None))
+
+
+def _sets_rows(agent: object) -> TypeIs[SupportsSetRows]:
+    return callable(getattr(agent, "set_rows", None))

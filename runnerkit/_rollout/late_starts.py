@@ -110,6 +110,9 @@ class LateStarts:
                     ends.collect(t, ended)
                     ends.settle(t, ended)
                     ends.report(t)
+                if port.rows is not None:
+                    begun = resting.nonzero()[0].tolist()
+                    port.note_rows(begun, [t + 1] * len(begun), self._standing.envs)
                 resting, active = over, (~over).nonzero()[0]
                 if not n == len(active) == n_envs:
                     if port.follows_rows:

@@ -126,6 +126,7 @@ class Rollout:
         if self._has_window:
             self._has_window = False
             self._ledger.open_next_window()
+            self._port.start_rows(self._standing.envs)
             self._advance(interrupt, starts=False)
         else:
             self._advance(interrupt, starts=True)
@@ -186,6 +187,7 @@ class Rollout:
             indices = range(min(len(indices), self._to_start))
             self._to_start -= len(indices)
         begun = self._standing.begin(self._block, indices)
+        self._port.start_rows(self._standing.envs)
         self._port.note_begun(begun)
         self._block.log.reset_infos += self._standing.reset_infos
         self._standing.untold, self._standing.reset_infos = [], []
@@ -347,6 +349,7 @@ class Rollout:
         if self._parts.preprocess:
             self._preprocess(block.raw_row(t), block.row(t), envs, ())
         port.note_begun(envs)
+        port.note_rows(envs, [t] * len(envs), self._standing.envs)
         self._activate(envs)
         try:
             return dict(zip(envs, self._ask(t, block.at(t)), strict=True))
@@ -402,6 +405,8 @@ class Rollout:
             self._to_start -= len(again)
         begun = self._starts.begin(again, restarted)
         self._port.note_begun(begun)
+        if begun and self._port.rows is not None:
+            self._port.note_rows(begun, [at.t + 1] * len(begun), self._standing.envs)
         if begun is ended:
             return at.active, ()
         gone = set(self._failed) - set(begun)  # of which there is no observation

@@ -245,6 +245,7 @@ class OwnPaceRollout(Rollout):
     def _note_begun(self, envs: list[int]) -> None:
         self._process_at(self._parts.preprocess, envs)
         self._port.note_begun(envs)
+        self._port.note_rows(envs, [self._steps_of[i] for i in envs], self._standing.envs)
         for i in envs:
             self._be_ready(i)
 

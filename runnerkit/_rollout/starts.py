@@ -116,7 +116,7 @@ class PromptStarts:
         """Ask, step, ask: for envs of a few microseconds the general step would cost a tenth of the speed."""
         at, block = self._at, self._block
         observations, recorded, active, n = block.observations[0], block.actions[0], at.active, len(at.active)
-        step = self._standing.step_envs
+        step, is_awaited = self._standing.step_envs, ends is not None or port.rows is not None
         for t in range(at.t, last):
             if interrupt.stops:
                 return
@@ -136,11 +136,13 @@ class PromptStarts:
                         ends.report_before(fault, t, active)
                 raise
             at.t = t + 1
-            if ended and ends is not None:
-                ends.collect(t, ended)
-                self._ledger.take(upto=t + 1)
-                ends.settle(t)
-                ends.report(t)
+            if ended and is_awaited:
+                port.note_rows(ended, [t + 1] * len(ended), self._standing.envs)
+                if ends is not None:
+                    ends.collect(t, ended)
+                    self._ledger.take(upto=t + 1)
+                    ends.settle(t)
+                    ends.report(t)
 
     def close_gaps(self, t: int, /) -> None:
         """Drop the rows of steps in which an env failed."""

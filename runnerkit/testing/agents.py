@@ -13,7 +13,7 @@ from runnerkit._core.answers import split_answer
 from runnerkit._core.batches import BatchReader
 from runnerkit._core.comparing import difference, exact, row_of
 from runnerkit._core.spaces import Layout, MisfitError
-from runnerkit.agents import Agent, SupportsBeginEpisodes, SupportsSetActiveEnvs
+from runnerkit.agents import ActiveRows, Agent, SupportsBeginEpisodes, SupportsSetActiveEnvs, SupportsSetRows
 from runnerkit.testing.checks import Checks, Fault, Skip, check
 
 __all__ = ["AgentChecks"]
@@ -167,3 +167,13 @@ def _tell(agent: object, env_indices: list[int]) -> None:
         agent.set_active_envs(env_indices)
     if isinstance(agent, SupportsBeginEpisodes):
         agent.begin_episodes(env_indices)
+    if isinstance(agent, SupportsSetRows):
+        agent.set_rows(_rows(len(env_indices)))
+
+
+def _rows(n_envs: int) -> ActiveRows:
+    """Return rows as a rollout begins."""
+    rows = ActiveRows(0, n_envs)
+    for i in range(n_envs):
+        rows.begin(i, 0, 0)
+    return rows

@@ -1,10 +1,10 @@
-"""The Protocols of agents, and an agent that acts at random."""
+"""An agent that acts at random."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from gymnasium import Space
@@ -12,66 +12,9 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from runnerkit._core.spaces import Column, Layout, Leaf
-from runnerkit._core.types import ActT_co, ObsT_contra
 from runnerkit.errors import ArgumentError
 
-__all__ = ["Agent", "AnyAgent", "SupportsBeginEpisodes", "SupportsSetActiveEnvs", "RandomAgent"]
-
-
-class Agent(Protocol[ObsT_contra, ActT_co]):
-    """Chooses one action per observation::
-
-        class Greedy:
-            def act(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
-                return self.q(observations).argmax(axis=1)
-
-    Actions may be a NumPy array, a list or a torch tensor. `GymRunner.rollout` also accepts a function of observations
-    instead of an agent.
-
-    An agent may return extra columns beside the actions, with one row per active env. Histories have them::
-
-        class Actor:
-            def act(self, observations: NDArray[np.float32]) -> tuple[NDArray[np.int64], Mapping[str, NDArray[Any]]]:
-                ...
-                return actions, {"log_prob": log_probs, "value": values}
-
-        history.extras["value"]
-
-    Columns are arrays, lists or tensors of numbers or bools, and their names are identifiers. The first answer in a
-    rollout settles names, dtypes and shapes for all others. In a Tuple space of two, the second of which is a Dict, a
-    batch of actions is itself a tuple that ends in a dict. It is taken as one; with extra columns, return
-    `((first, second), {"value": values})`.
-    """
-
-    def act(self, observations: ObsT_contra, /) -> ActT_co:
-        """Return one action per row of the observations.
-
-        Row i belongs to the i-th active env. The observations are a copy, which the agent may change.
-        """
-        ...
-
-
-AnyAgent: TypeAlias = Agent[Any, Any] | Callable[[Any], Any]
-"""An agent, or a function of observations that chooses their actions."""
-
-
-@runtime_checkable
-class SupportsBeginEpisodes(Protocol):
-    """An agent that needs to know when episodes begin, for example to clear recurrent state."""
-
-    def begin_episodes(self, env_indices: Sequence[int], /) -> None:
-        """Learn, before `act`, in which envs an episode begins."""
-        ...
-
-
-@runtime_checkable
-class SupportsSetActiveEnvs(Protocol):
-    """An agent that needs to know to which env each row of its batches belongs."""
-
-    def set_active_envs(self, env_indices: Sequence[int], /) -> None:
-        """Learn, before `act`, that row i belongs to env `env_indices[i]` from now on."""
-        ...
-
+__all__ = ["RandomAgent"]
 
 _MANY = 1024  # actions drawn at once: a draw costs about as much as ten single samples
 _FEW = 16  # of objects, which are sampled one by one anyway

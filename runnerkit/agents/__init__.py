@@ -1,0 +1,17 @@
+"""Agents: the Protocols that they may satisfy, rows with random numbers of their own, and agents made of models."""
+
+from __future__ import annotations
+
+from runnerkit.agents.protocols import Agent, AnyAgent, SupportsBeginEpisodes, SupportsSetActiveEnvs, SupportsSetRows
+from runnerkit.agents.random import RandomAgent
+from runnerkit.agents.rows import ActiveRows
+
+__all__ = [
+    "ActiveRows",
+    "Agent",
+    "AnyAgent",
+    "RandomAgent",
+    "SupportsBeginEpisodes",
+    "SupportsSetActiveEnvs",
+    "SupportsSetRows",
+]
