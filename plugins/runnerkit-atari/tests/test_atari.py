@@ -36,7 +36,7 @@ def test_the_plugin_is_discovered_with_its_distribution_and_version() -> None:
 def test_each_name_that_is_offered_is_declared_and_can_be_loaded() -> None:
     project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
     declared = project["entry-points"]["runnerkit.env_factories"]
-    assert declared.keys() == {"atari"}
+    assert declared.keys() == {"atari", "atari-vector"}
     for name, target in declared.items():
         assert callable(EntryPoint(name, target, "runnerkit.env_factories").load())
 

@@ -375,10 +375,34 @@ def test_a_malformed_id_is_refused_at_once(name: str) -> None:
         MinariFormat(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("a/b-v0", "one character, but Minari needs two"),
+        ("data/set-v0", "has a part 'data'"),
+        ("some/data/set-v0", "has a part 'data'"),
+        (f"some/{'x' * 300}-v0", "a part of 303 characters, but at most 200"),
+        ("some/set-v0/inner-v0", "lies in the folder of the Minari dataset 'some/set-v0'"),
+        (3, "must be like 'cartpole/random-v0'"),
+    ],
+)
+def test_an_id_that_minari_could_not_find_again_is_refused_before_the_rollout(name: Any, says: str) -> None:
+    with GymRunner(CARTPOLE, history=MinariFormat("some/set-v0")), pytest.raises(ArgumentError, match=says):
+        GymRunner(CARTPOLE, history=MinariFormat(name))
+    assert minari.list_local_datasets() == {}
+
+
+@pytest.mark.parametrize("name", ["plain-v0", "Deep/er/set-v12", "__/_-v0", "some/data-v0", "some/x-v0-v1", "a1/b-v00"])
+def test_an_id_that_is_taken_is_found_again_by_minari(name: str) -> None:
+    roll(CARTPOLE, MinariFormat(name), [3], n_envs=1)
+    assert list(minari.list_local_datasets()) == [name]
+    assert len(minari.load_dataset(name)) == 1
+
+
 @pytest.mark.parametrize("options", [{"data_format": "zip"}, {"view": "both"}, {"incomplete": "keep"}])
 def test_an_option_that_is_not_known_is_refused_with_the_list(options: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match=f"{next(iter(options))} must be one of"):
-        MinariFormat("a/b-v0", **options)
+        MinariFormat("some/set-v0", **options)
 
 
 def test_preprocessed_observations_are_not_taken_for_the_envs_own() -> None:

@@ -6,13 +6,14 @@ from typing import Any, Final
 
 import ale_py
 import gymnasium
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 
 from runnerkit.errors import UnknownNameError
 from runnerkit.typing import AnyEnv
 from runnerkit_atari.options import AtariOptions
 
-__all__ = ["games", "make_atari"]
+__all__ = ["games", "make_atari", "spec_of"]
 
 _NAMESPACE: Final = "ALE"
 _VERSION: Final = 5
@@ -24,6 +25,14 @@ def games() -> list[str]:
     """Return the names of all games, such as `Pong`."""
     known = gymnasium.registry.values()
     return sorted(s.name for s in known if s.namespace == _NAMESPACE and s.version == _VERSION)
+
+
+def spec_of(env_id: str) -> EnvSpec:
+    """Return the spec of a game, `Pong` or `Pong-v5`; raises UnknownNameError."""
+    game = env_id.removesuffix(f"-v{_VERSION}")
+    if game not in games():
+        raise UnknownNameError("Atari game", env_id, games(), f"All games are of version v{_VERSION}.")
+    return gymnasium.spec(f"{_NAMESPACE}/{game}-v{_VERSION}")
 
 
 def make_atari(env_id: str, /, *, seed: int | None, **options: Any) -> AnyEnv:
@@ -38,19 +47,16 @@ def make_atari(env_id: str, /, *, seed: int | None, **options: Any) -> AnyEnv:
         ArgumentError: an option is not known, or cannot be.
 
     """
-    game = env_id.removesuffix(f"-v{_VERSION}")
-    if game not in games():
-        raise UnknownNameError("Atari game", env_id, games(), f"All games are of version v{_VERSION}.")
-    env = _wrapped(_plain(game, read := AtariOptions.read(options)), read)
+    env = _wrapped(_plain(spec_of(env_id), read := AtariOptions.read(options)), read)
     if seed is not None:
         env.action_space.seed(seed)
         env.observation_space.seed(seed)
     return env
 
 
-def _plain(game: str, options: AtariOptions) -> AnyEnv:
+def _plain(spec: EnvSpec, options: AtariOptions) -> AnyEnv:
     env: AnyEnv = gymnasium.make(
-        f"{_NAMESPACE}/{game}-v{_VERSION}",
+        spec.id,
         frameskip=1,  # frames are skipped by the preprocessing, which pools the last two
         repeat_action_probability=options.repeat_action_probability,
         full_action_space=options.full_action_space,

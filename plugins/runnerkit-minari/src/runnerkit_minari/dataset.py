@@ -92,6 +92,12 @@ class DatasetWriter:
 def _claimed(dataset_id: str) -> Path:
     path = Path(get_dataset_path(dataset_id))
     namespace, _, _ = parse_dataset_id(dataset_id)
+    for depth in range(1, dataset_id.count("/") + 1):
+        parent = dataset_id.rsplit("/", depth)[0]
+        if (Path(get_dataset_path(parent)) / "data").is_dir():
+            raise ArgumentError(
+                f"dataset_id={dataset_id!r} lies in the folder of the Minari dataset {parent!r}. Use another namespace."
+            )
     if namespace is not None and namespace not in list_local_namespaces():
         create_namespace(namespace)
     try:

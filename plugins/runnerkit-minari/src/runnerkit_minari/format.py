@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 from runnerkit import RunSpec
 from runnerkit.errors import ArgumentError
 from runnerkit.typing import Recorder
 from runnerkit_minari.history import MinariHistory
+from runnerkit_minari.ids import check_id
 from runnerkit_minari.parts import View
 from runnerkit_minari.spaces import check_space
 
@@ -17,8 +18,6 @@ __all__ = ["DataFormat", "Incomplete", "MinariFormat"]
 
 DataFormat: TypeAlias = Literal["hdf5", "arrow", "parquet"]
 Incomplete: TypeAlias = Literal["truncate", "drop"]
-
-_ID: Final = re.compile(r"([-_\w]+/)*[-_\w]+?-v\d+", re.ASCII)
 
 
 class MinariFormat:
@@ -64,8 +63,8 @@ class MinariFormat:
         algorithm_name: str | None = None,
         code_permalink: str | None = None,
     ) -> None:
-        if dataset_id is not None and not _ID.fullmatch(dataset_id):
-            raise ArgumentError(f"dataset_id must be like 'cartpole/random-v0', version included, not {dataset_id!r}.")
+        if dataset_id is not None:
+            check_id(dataset_id)
         _require("data_format", data_format, get_args(DataFormat))
         _require("view", view, get_args(View))
         _require("incomplete", incomplete, get_args(Incomplete))
