@@ -11,10 +11,18 @@ from click.testing import CliRunner
 
 EXAMPLES = Path(__file__).parents[1] / ".docs" / "examples"
 SHORT = {
+    "custom_executor": ["--steps", "5", "--no-check"],
+    "evaluate_sb3": ["--steps", "1024", "--episodes", "2"],
+    "offline_dataset": ["--steps", "4000", "--epochs", "1"],
+    "recurrent_ppo": ["--steps", "1024", "--every", "1024"],
     "dqn": ["--steps", "1280", "--every", "640"],
     "ppo": ["--steps", "512", "--every", "200"],
 }
 PRINTED = {
+    "custom_executor": "the same data",
+    "evaluate_sb3": "trained - untrained: ",
+    "offline_dataset": "clone: mean return",
+    "recurrent_ppo": "1024 steps: mean return",
     "dqn": "1280 steps: mean return",
     "ppo": "the trained agent: mean return",
 }
@@ -23,12 +31,15 @@ PRINTED = {
 @pytest.mark.parametrize("name", sorted(path.stem for path in EXAMPLES.glob("*.py")))
 def test_an_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)
-    monkeypatch.chdir(tmp_path)  # for the files that it writes
     command = importlib.import_module(name).main
     assert isinstance(command, click.Command)
-    outputs = [CliRunner().invoke(command, [*SHORT[name], "--seed", "3"], catch_exceptions=False) for _ in range(2)]
+    outputs = []
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)  # for the files that it writes
+        outputs.append(CliRunner().invoke(command, [*SHORT[name], "--seed", "3"], catch_exceptions=False))
     assert PRINTED[name] in outputs[0].output
-    assert outputs[0].output == outputs[1].output  # the seed decides everything
+    assert outputs[0].stdout == outputs[1].stdout  # the seed decides everything
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)

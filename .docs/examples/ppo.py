@@ -2,13 +2,14 @@
 
     python ppo.py --steps 150000 --seed 0
 
-Each update learns from a short rollout of eight envs. Episodes that the rollout cuts go on in the next one, and
-`runnerkit.gae` knows where that happened.
+Each update learns from a short rollout of eight envs. The agent returns log-probabilities and values beside its
+actions, and the histories have them. Episodes that a rollout cuts go on in the next one; `runnerkit.gae` knows where.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 
 import click
 import numpy as np
@@ -57,11 +58,13 @@ class ActorCritic:
         values: torch.Tensor = self.critic(observations)
         return values[:, 0]
 
-    def act(self, observations: Observations) -> torch.Tensor:
-        """Sample an action for each env."""
+    def act(self, observations: Observations) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
+        """Sample an action for each env, and tell what the update needs to know."""
         with torch.no_grad():
-            log_probabilities = self.log_probabilities(torch.from_numpy(observations))
-        return torch.multinomial(log_probabilities.exp(), 1, generator=self.generator)[:, 0]
+            batch = torch.from_numpy(observations)
+            log_probabilities, values = self.log_probabilities(batch), self.values(batch)
+        actions = torch.multinomial(log_probabilities.exp(), 1, generator=self.generator)
+        return actions[:, 0], {"log_prob": log_probabilities.gather(1, actions)[:, 0], "value": values}
 
     def best(self, observations: Observations) -> torch.Tensor:
         """Choose the most likely action for each env."""
@@ -71,11 +74,10 @@ class ActorCritic:
 
 def update(agent: ActorCritic, optimizer: torch.optim.Optimizer, batch: TorchHistory, clip: float) -> None:
     """Improve the agent with one rollout, whose columns are `[steps, envs]`."""
-    targets = runnerkit.gae(batch, GAMMA, LAMBDA, value=agent.values)
+    targets = runnerkit.gae(batch, GAMMA, LAMBDA, value=agent.values, values="value")
     observations, actions = batch.observations.reshape(-1, 4), batch.actions.reshape(-1, 1)
+    before = batch.extras["log_prob"].reshape(-1)
     advantages, returns = targets.advantages.reshape(-1).float(), targets.returns.reshape(-1).float()
-    with torch.no_grad():
-        before = agent.log_probabilities(observations).gather(1, actions)[:, 0]
     for _ in range(EPOCHS):
         for rows in torch.randperm(len(actions), generator=agent.generator).chunk(MINIBATCHES):
             now = agent.log_probabilities(observations[rows]).gather(1, actions[rows])[:, 0]
