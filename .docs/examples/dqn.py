@@ -73,13 +73,14 @@ class ReplayBuffer:
         self.random = np.random.default_rng(seed)
 
     def add(self, batch: ArrayHistory[Observations, Actions]) -> None:
-        """Copy all transitions of a batch, whose columns are `[steps, envs]`."""
-        rows = np.arange(self.added, self.added + batch.rewards.size) % len(self.rewards)
-        self.observations[rows] = batch.observations.reshape(-1, 4)
-        self.actions[rows] = batch.actions.reshape(-1)
-        self.rewards[rows] = batch.rewards.reshape(-1)
-        self.next_observations[rows] = batch.next_observations.reshape(-1, 4)
-        self.terminated[rows] = batch.terminated.reshape(-1)
+        """Copy all transitions of a batch of the stream."""
+        new = runnerkit.transitions(batch)
+        rows = np.arange(self.added, self.added + len(new)) % len(self.rewards)
+        self.observations[rows] = new.observations
+        self.actions[rows] = new.actions
+        self.rewards[rows] = new.rewards
+        self.next_observations[rows] = new.next_observations
+        self.terminated[rows] = new.terminated
         self.added += len(rows)
 
     def sample(self, n: int) -> Sample:
@@ -137,8 +138,7 @@ def mean_return(agent: QAgent, episodes: int = 20) -> float:
 @click.option("--every", default=5_000, show_default=True, help="steps between two evaluations")
 def main(steps: int, seed: int, every: int) -> None:
     """Train, and evaluate from time to time."""
-    agent = QAgent(seed)
-    due = every
+    agent, due = QAgent(seed), every
     for made in train(agent, steps, seed):
         if made >= due or made >= steps:
             click.echo(f"{made:>7} steps: mean return {mean_return(agent):.1f}")

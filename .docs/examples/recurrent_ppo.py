@@ -122,8 +122,7 @@ def main(steps: int, seed: int, every: int) -> None:
     """Train, and evaluate the agent at the end."""
     agent = RecurrentActorCritic(N_ENVS, seed)
     optimizer = torch.optim.Adam(agent.parameters(), LEARNING_RATE)
-    last: deque[float] = deque(maxlen=100)
-    made = 0
+    last, made = deque[float](maxlen=100), 0
     with runnerkit.make(
         "CartPole-v1",
         n_envs=N_ENVS,
