@@ -6,6 +6,8 @@ import copy
 import itertools
 import os
 import pickle
+import re
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 
 import pytest
 from envs import summary
-from failing_envs import FAULTY, N_ENVS, RUN_SEED, SEEDS, Place, act, zoo, zoo_of
+from failing_envs import FAULTY, HARMLESS, N_ENVS, RUN_SEED, SEEDS, Place, act, zoo, zoo_of
 from faulty_envs import build, forget_threads, runnerkit_threads
 from programs import children
 from typing_extensions import override
@@ -22,6 +24,7 @@ from typing_extensions import override
 from runnerkit import EndReason, EpisodeStart, GymRunner, Transition
 from runnerkit.errors import ArgumentError, EnvError
 from runnerkit.executors import SerialExecutor
+from runnerkit.executors.processes import worker
 
 RAISED = ["raises", "two arguments", "unpicklable", "MemoryError", "wrong shape", "wrong dtype", "NaN reward"]
 EXECUTORS: list[dict[str, Any]] = [
@@ -109,7 +112,11 @@ DEADLY: dict[int, tuple[str, Place]] = {
     6: ("segfault", Place("step", episode=0, step=1)),
     7: ("hangs", Place("step")),
     8: ("unpicklable", Place("step")),
+    9: ("two arguments", Place("step")),
+    10: ("not a tuple", Place("step")),
 }
+HARMLESS_HERE = {11 + k: (way, Place("step")) for k, way in enumerate(HARMLESS)}
+N_HERE = 11 + len(HARMLESS)
 
 
 @pytest.mark.parametrize("runner_class", [GymRunner, "own"], ids=str)
@@ -117,14 +124,15 @@ def test_what_dies_in_a_process_takes_no_other_env_along(runner_class: Any) -> N
     before = children(), len(os.listdir("/proc/self/fd"))
     own = runner_class == "own"
     chosen = OwnHistory if own else GymRunner
+    deadly = {i: DEADLY[i] for i in (1, 7)} if own else DEADLY
     limits: dict[str, Any] = {"step_timeout": 0.5, "keep_infos": True} if own else {"step_timeout": 0.5}
-    plain = run(zoo(), n_envs=9, executor="serial", runner_class=chosen, keep_infos=own)
+    plain = run(zoo(), n_envs=N_HERE, executor="serial", runner_class=chosen, keep_infos=own)
     here: dict[str, Any] = {"executor": "processes", "workers": 3, "on_env_error": "restart", "max_restarts": 2}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The histories of this rollout do not have its faults")
-        mended = run(zoo_of(DEADLY), n_envs=9, runner_class=chosen, **here, **limits)
+        mended = run(zoo_of({**deadly, **HARMLESS_HERE}), n_envs=N_HERE, runner_class=chosen, **here, **limits)
     for histories, whole in zip(mended, plain, strict=True):
-        for i in set(range(9)) - DEADLY.keys():
+        for i in set(range(N_HERE)) - deadly.keys():
             assert told(histories[i]) == told(whole[i])
     assert (children(), len(os.listdir("/proc/self/fd"))) == before
     if own:
@@ -147,6 +155,48 @@ def test_what_dies_in_a_process_takes_no_other_env_along(runner_class: Any) -> N
             assert (mended[0][i].rewards[rows] == plain[0][i].rewards[others]).all()
             assert (mended[0][i].observations[rows] == plain[0][i].observations[others]).all()
         assert episodes[place.episode + 1].seed == SEEDS.episode_seed(i, place.episode + 1)
+
+
+RAISING = ["raises", "two arguments", "unpicklable", "MemoryError", "wrong shape", "not a tuple", "NaN reward"]
+RAISED_ONE_BY_ONE = {i: (way, Place("step", episode=i, step=1 + i % 3)) for i, way in enumerate(RAISING)}
+
+
+def test_what_is_raised_in_a_process_is_what_is_raised_here() -> None:
+    def outcomes(**options: Any) -> list[Any]:
+        seen: list[Any] = []
+        with build(zoo_of(RAISED_ONE_BY_ONE), seed=RUN_SEED, n_envs=8, **options) as runner:
+            while len(seen) < 14:
+                try:
+                    seen.append([told(history) for history in runner.rollout(act, steps=4)])
+                except EnvError as error:
+                    histories: list[Any] = error.histories
+                    seen.append((str(error), repr(error.__cause__), [told(history) for history in histories]))
+        return seen
+
+    here = outcomes(executor="serial")
+    assert len([one for one in here if isinstance(one, tuple)]) == len(RAISING)
+    assert outcomes(executor="processes", workers=2) == here
+
+
+def test_an_env_that_hangs_as_it_is_to_be_made_anew_is_killed(monkeypatch: pytest.MonkeyPatch, plain: Any) -> None:
+    monkeypatch.setattr(worker, "_REMAKE_S", 0.3)
+
+    def make(seed: int | None, env_index: int) -> Any:
+        env = zoo("raises", Place("step"))(seed, env_index)
+
+        def close() -> None:
+            if (env_index, env.episode, env.t) == (1, 1, 2):
+                time.sleep(30)
+
+        env.close = close
+        return env
+
+    mended = run(make, executor="processes", workers=2, on_env_error="restart")
+    for some, whole in zip(mended, plain, strict=True):
+        assert [told(some[i]) for i in (0, 2)] == [told(whole[i]) for i in (0, 2)]
+    first, second = mended[0][1].faults
+    assert first.error == "EnvError: raised in step: OSError: broken"
+    assert "did not close within 0.3 s, so that it could not be made anew" in second.error
 
 
 def test_an_env_that_cannot_be_brought_back_crashes_with_the_one_that_died() -> None:
@@ -179,6 +229,118 @@ def test_an_env_that_cannot_be_brought_back_crashes_with_the_one_that_died() -> 
     assert "executed again from its seed and its actions, the reward of step" in fault.error
     assert len(second.faults) == 1
     assert third.faults == []
+
+
+# The zoo: what becomes of an env that fails, whoever steps it. The table is in .docs/faults.md, too.
+# (way, call, what is raised with on_env_error="raise", whether "restart" makes the env anew)
+EVERYWHERE: list[tuple[str, str, str | None, bool]] = [
+    ("raises", "reset", "raised in reset: OSError: broken", True),
+    ("raises", "step", "raised in step: OSError: broken", True),
+    ("raises", "render", "failed to render: OSError: broken", True),
+    ("two arguments", "step", "raised in step: TwoArguments: broken", True),
+    ("unpicklable", "step", "raised in step: Unpicklable: unpicklable", True),
+    ("MemoryError", "step", "raised in step: MemoryError", True),
+    ("wrong shape", "reset", "does not fit its observation space", True),
+    ("wrong shape", "step", "does not fit its observation space", True),
+    ("wrong dtype", "step", "does not fit its observation space", True),
+    ("not a tuple", "step", "returned a NoneType from step", True),
+    ("NaN reward", "step", "returned from step the reward 'much'", True),
+    ("NaN", "step", None, False),
+    *((way, "step", None, False) for way in HARMLESS),
+]
+WITH_TIMEOUTS: list[tuple[str, str, str | None, bool]] = [
+    ("hangs", "reset", "did not return from reset within 0.3 s", True),
+    ("hangs", "step", "did not return from step within 0.3 s", True),
+    ("hangs", "render", "did not return from render within 0.3 s", True),
+]
+
+
+def zoo_cases() -> Iterator[tuple[dict[str, Any], str, str, str | None, bool]]:
+    for options in EXECUTORS:
+        for case in EVERYWHERE if "step_timeout" not in options else WITH_TIMEOUTS:
+            yield options, *case
+
+
+@pytest.fixture(scope="module")
+def plain() -> Any:
+    """What envs do that do not fail."""
+    return run(zoo(), executor="serial")
+
+
+@pytest.mark.parametrize("policy", ["raise", "restart"])
+@pytest.mark.parametrize(("options", "way", "call", "raised", "made_anew"), list(zoo_cases()), ids=str)
+def test_a_zoo_of_faults(
+    options: dict[str, Any],
+    way: str,
+    call: str,
+    raised: str | None,
+    made_anew: bool,
+    policy: str,
+    plain: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    before = children(), len(os.listdir("/proc/self/fd"))
+    here = {**options, "on_env_error": policy}
+    if call == "render":
+        here |= {"limit": {"steps": STEPS, "render": True, "fps": 10**6}, "render_mode": "rgb_array"}
+    if raised is not None and policy == "raise":
+        with pytest.raises(EnvError, match=re.escape(raised)) as caught:
+            run(zoo(way, Place(call)), **here)
+        error = caught.value
+        assert (error.env_index, error.episode_index, error.seed) == (1, 1, SEEDS.episode_seed(1, 1))
+        histories: Any = error.histories
+        for i in (0, 2):
+            assert_is_part(histories[i], plain[0][i])
+    else:
+        mended = run(zoo(way, Place(call)), **here)
+        for some, whole in zip(mended, plain, strict=True):
+            assert [told(some[i]) for i in (0, 2)] == [told(whole[i]) for i in (0, 2)]
+        faults = [fault for some in mended for fault in some[1].faults]
+        assert len(faults) == made_anew
+        if made_anew:
+            assert faults[0].end_reason == ("timed out" if way == "hangs" else "crashed")
+            assert (faults[0].env_index, faults[0].episode_index) == (1, 1)
+        elif way != "NaN":
+            assert told(mended[0][1]) == told(plain[0][1])
+    if call != "render":  # a display has files of its own
+        assert (children(), len(os.listdir("/proc/self/fd"))) == before
+    assert runnerkit_threads() == [] or way == "hangs"
+
+
+def assert_is_part(history: Any, whole: Any) -> None:
+    """Check that an env made the first steps of a longer rollout."""
+    n = len(history)
+    assert (history.observations == whole.observations[:n]).all()
+    assert (history.rewards == whole.rewards[:n]).all()
+    assert (history.terminated == whole.terminated[:n]).all()
+
+
+@pytest.mark.parametrize("policy", ["raise", "restart"])
+@pytest.mark.parametrize("options", [*EXECUTORS[:2], {"executor": "processes", "workers": 2}], ids=str)
+def test_faults_in_make_and_close_are_raised_by_the_constructor_and_by_close(
+    options: dict[str, Any], policy: str
+) -> None:
+    with pytest.raises(EnvError, match="Env 1 could not be made: OSError: broken"):
+        run(zoo("raises", Place("make")), on_env_error=policy, **options)
+    runner = build(zoo("raises", Place("close")), seed=RUN_SEED, n_envs=N_ENVS, on_env_error=policy, **options)
+    assert len(runner.rollout(act, steps=3)) == N_ENVS
+    with pytest.raises(EnvError, match="Env 1 failed to close: OSError: broken"):
+        runner.close()
+    assert (children(), runnerkit_threads()) == (set(), [])
+
+
+@pytest.mark.parametrize("policy", ["raise", "restart"])
+@pytest.mark.parametrize("options", [*EXECUTORS[:2], {"executor": "processes", "workers": 2}], ids=str)
+@pytest.mark.parametrize("way", ["SystemExit", "KeyboardInterrupt"])
+def test_an_env_that_ends_the_program_is_no_fault(options: dict[str, Any], policy: str, way: str, plain: Any) -> None:
+    expected = SystemExit if way == "SystemExit" else KeyboardInterrupt
+    with pytest.raises(expected) as caught:
+        run(zoo(way, Place("step")), on_env_error=policy, **options)
+    histories: Any = caught.value.histories  # type: ignore[attr-defined]
+    for i in (0, 2):
+        assert_is_part(histories[i], plain[0][i])
+    assert (children(), runnerkit_threads()) == (set(), [])
 
 
 class OwnHistory(GymRunner[Any, Any, Any]):

@@ -71,10 +71,10 @@ class GymRunner(SteppingRunner[ObsT, ActT, HistoryT]):
             "processes".
         strict_spaces: raise EnvSpaceError where an env breaks its own spaces, even if no data is lost. Otherwise this
             is an EnvSpaceWarning.
-        step_timeout: the most seconds that one step of an env may take; then EnvTimeoutError is raised. It needs
-            "processes", which kills the env's process, or "threads", which leaves the env's thread behind. Then the
-            calling thread steps no env itself, and "auto" means "processes". Without a timeout, a call of more than
-            60 s is warned of.
+        step_timeout: the most seconds that one step of an env may take, or one render; then EnvTimeoutError is raised.
+            It needs "processes", which kills the env's process, or "threads", which leaves the env's thread behind.
+            Then the calling thread steps no env itself, and "auto" means "processes". Without a timeout, a call of more
+            than 60 s is warned of.
         reset_timeout: the same for a reset.
         make_timeout: the same for making an env.
         on_env_error: "raise" ends the rollout where an env fails. "restart" makes that env anew: its episode ends as

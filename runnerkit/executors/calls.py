@@ -22,6 +22,14 @@ class Phase:
 
 
 NAMES: Final = {Phase.MAKE: "make", Phase.RESET: "reset", Phase.STEP: "step", Phase.RENDER: "render"}
+TIMEOUTS: Final = {
+    Phase.MAKE: "make_timeout",
+    Phase.RESET: "reset_timeout",
+    Phase.STEP: "step_timeout",
+    Phase.RENDER: "step_timeout",
+    Phase.RECALL: "step_timeout",
+}
+"""The option that sets the most seconds of a call."""
 
 
 class Doing(NamedTuple):
@@ -36,8 +44,8 @@ class Doing(NamedTuple):
 
 def limits_of(options: RunOptions) -> dict[int, float]:
     """Return the seconds that a call may take, by phase; those without a timeout are left out."""
-    given = {name.removesuffix("_timeout"): seconds for name, seconds in options.timeouts.items()}
-    return {phase: given[name] for phase, name in NAMES.items() if name in given}
+    given = options.timeouts
+    return {phase: given[name] for phase, name in TIMEOUTS.items() if name in given}
 
 
 def slice_of(limits: Mapping[int, float]) -> float:
@@ -54,14 +62,14 @@ def timed_out(
     else:
         name = NAMES[Phase.STEP if phase == Phase.RECALL else phase]
         what = "could not be made" if phase == Phase.MAKE else f"did not return from {name}"
-        said = f"{what} within {seconds:g} s ({name}_timeout): {outcome}"
+        said = f"{what} within {seconds:g} s ({TIMEOUTS[phase]}): {outcome}"
         said += ". If the env is only slow, give it a longer timeout"
     return EnvTimeoutError(
         said,
         env_index=env_index,
         episode_index=episode_index,
         seed=seed,
-        after_step=phase == Phase.RESET,
+        after_step=phase in (Phase.RESET, Phase.RENDER),
         end_reason=EndReason.TIMED_OUT,
     )
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Final, Self
 
-from runnerkit.executors.calls import NAMES, Doing
+from runnerkit.executors.calls import NAMES, TIMEOUTS, Doing
 
 __all__ = ["WATCH", "CloseWatch", "HangWatch"]
 
@@ -102,7 +102,7 @@ class _Watched:
                 which = f"Env {i} ({', '.join(facts)})" if facts else f"Env {i}"
                 warnings.warn(
                     f"{which} has been in {NAMES[phase]} for {now - since:.3g} s. If it hangs, press Ctrl-C twice. "
-                    f"{NAMES[phase]}_timeout sets a limit (with executor='processes' or 'threads').",
+                    f"{TIMEOUTS[phase]} sets a limit (with executor='processes' or 'threads').",
                     RuntimeWarning,
                     stacklevel=2,
                 )

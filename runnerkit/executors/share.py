@@ -278,12 +278,16 @@ class Share:
         for i in env_indices:
             self._call = Phase.RENDER, i
             try:
-                frames.append(self._envs[i].render())
+                frames.append(self._render_env(i))
             except Exception as error:
                 raise self._after(self._error(i, f"failed to render: {describe(error)}")) from error
             finally:
                 self._call = None
         return frames
+
+    def _render_env(self, i: int) -> object:
+        frame: object = self._envs[i].render()
+        return frame
 
     # ---- episodes
 

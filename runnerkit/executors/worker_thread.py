@@ -69,6 +69,10 @@ class TimedShare(Share):
     def _reset_env(self, i: int, seed: int | None, options: dict[str, Any] | None) -> Any:
         return self.fence(Phase.RESET, super()._reset_env, i, seed, options)
 
+    @override
+    def _render_env(self, i: int) -> object:
+        return self.fence(Phase.RENDER, super()._render_env, i)
+
 
 class _FencedEnv:
     def __init__(self, env: SupportsStep, fence: Fence) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import subprocess
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -68,12 +70,33 @@ WAYS: Final[dict[str, Callable[[], object]]] = {
     "wrong shape": lambda: np.zeros(5, np.float32),
     "wrong dtype": lambda: np.array(["a", "b"]),
     "not a tuple": lambda: NO_TUPLE,
+    "NaN": lambda: (np.full(2, np.nan, np.float32), np.nan, False, False, {}),
     "NaN reward": lambda: (np.zeros(2, np.float32), "much", False, False, {}),
     "hangs": hang,
     "os._exit": lambda: os._exit(3),
     "SIGKILL": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "segfault": lambda: ctypes.string_at(0),
 }
+
+
+def fork() -> None:
+    """Have a child that ends at once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12, if there are threads
+        pid = os.fork()
+    if not pid:
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+HARMLESS: Final[dict[str, Callable[[ZooEnv], object]]] = {
+    "writes into its observation": lambda env: env.shown.fill(-1),
+    "returns one buffer": lambda env: setattr(env, "buffer", env.shown),
+    "closes itself": lambda env: env.close(),
+    "forks": lambda env: fork(),
+    "starts a daemon": lambda env: setattr(env, "daemon", subprocess.Popen(["sleep", "60"])),
+}
+"""Ways that are no fault, as nothing is lost."""
 
 
 @dataclass(frozen=True)
@@ -97,15 +120,23 @@ class ZooEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         self.index, (self.way, self.place) = index, fault or ("", Place("never"))
         self.episodes = {SEEDS.episode_seed(index, k): k for k in range(100)}
         self.episode, self.t = -1, 0
+        self.shown: NDArray[np.float32] = np.zeros(2, np.float32)
+        self.buffer: NDArray[np.float32] | None = None
+        self.daemon: subprocess.Popen[bytes] | None = None
         self._fail("make")
 
     def _fail(self, call: str) -> Any:
         place = self.place
         if call != place.call:
             return None
-        if call in ("reset", "step") and self.episode != place.episode:
+        if call in ("reset", "step", "render") and self.episode != place.episode:
             return None
-        return WAYS[self.way]() if call != "step" or self.t == place.step else None
+        if call in ("step", "render") and self.t != place.step:
+            return None
+        if self.way in HARMLESS:
+            HARMLESS[self.way](self)
+            return None
+        return WAYS[self.way]()
 
     @override
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
@@ -136,10 +167,17 @@ class ZooEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
 
     @override
     def close(self) -> None:
+        if self.daemon is not None:
+            self.daemon.kill()
+            self.daemon.wait()
         self._fail("close")
 
     def _look(self) -> NDArray[np.float32]:
-        return np.array([self.t, self.random.random()], np.float32)
+        self.shown = np.array([self.t, self.random.random()], np.float32)
+        if self.buffer is not None:
+            self.buffer[:] = self.shown
+            self.shown = self.buffer
+        return self.shown
 
 
 def zoo(way: str = "raises", place: Place | None = None) -> Any:
@@ -150,7 +188,8 @@ def zoo(way: str = "raises", place: Place | None = None) -> Any:
 def zoo_of(faults: Mapping[int, tuple[str, Place]]) -> Any:
     """Return a factory of zoo envs, and say which of them fail, and how."""
 
-    def make(seed: int | None, env_index: int) -> ZooEnv:
+    def make(seed: int | None, env_index: int, render_mode: str = "rgb_array") -> ZooEnv:
+        assert render_mode == "rgb_array"
         return ZooEnv(env_index, faults.get(env_index))
 
     return make
@@ -158,5 +197,7 @@ def zoo_of(faults: Mapping[int, tuple[str, Place]]) -> Any:
 
 def act(observations: NDArray[np.float32]) -> NDArray[np.int64]:
     """Act on what is seen, row by row, so that no env has to do with another one."""
-    actions: NDArray[np.int64] = (observations.reshape(len(observations), -1).sum(axis=1) * 100).astype(np.int64) % 3
+    actions: NDArray[np.int64] = (
+        np.nan_to_num(observations.reshape(len(observations), -1).sum(axis=1) * 100).astype(np.int64) % 3
+    )
     return actions

@@ -109,6 +109,11 @@ class HelperShare(Share):
             frames += super().render([i])
         return frames
 
+    @override
+    def _render_env(self, i: int) -> object:
+        with self._timed():
+            return super()._render_env(i)
+
     def rest_of_log(self) -> EpisodeLog:
         """Return, and forget, what the journal does not show."""
         log = self.drain()

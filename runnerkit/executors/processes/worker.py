@@ -444,8 +444,6 @@ class WorkerHandle:
 def _limits(options: RunOptions) -> dict[int, float]:
     """Return how long a call may take, by phase."""
     limits = limits_of(options)
-    if Phase.STEP in limits:
-        limits[Phase.RECALL] = limits[Phase.STEP]
     if options.restarts:
         limits[Phase.CLOSE] = _REMAKE_S
     return limits
