@@ -14,6 +14,7 @@ from runnerkit._core.wording import FIX_ENV, warn
 from runnerkit._rollout.assembly import Assembly
 from runnerkit._rollout.restarts import Restarts
 from runnerkit._rollout.stopwatch import Stopwatch
+from runnerkit._rollout.trail import Trail
 from runnerkit.errors import EnvError, EnvSpaceError, EnvSpaceWarning, RolloutError
 from runnerkit.executors.vector.executor import VectorExecutor
 from runnerkit.history.block import Block
@@ -73,6 +74,8 @@ class EnvStates:
         self._oddities: dict[str, str] = {}
         self._warned: set[str] = set()
         self._parts = parts
+        self.trail: Trail | None = None if self.vector is not None else Trail(parts.layout.env_action, n)
+        """The actions of the running episodes, for those who save them; None if that is no use."""
         self._schedule: EpisodeSchedule = schedule or parts.schedule
         self._observations = parts.layout.observation.allocate(n)
         self._raw = parts.layout.raw.allocate(n)
@@ -255,6 +258,23 @@ class EnvStates:
         if self.restarts is not None:
             self.restarts.abandon()
         self.untold, self.reset_infos = [], []
+        if self.trail is not None:
+            self.trail.clear()
+
+    def last_observations(self, i: int) -> tuple[list[Any], list[Any]]:
+        """Return what an env observed last, and what the agent is to see of it, one value per leaf each."""
+        return [column[i] for column in self._raw], [column[i] for column in self._observations]
+
+    def put_observations(self, i: int, raw: Sequence[Any], observations: Sequence[Any]) -> None:
+        """Let an env have observed this last; without preprocessors, the agent sees the same."""
+        for columns, values in ((self._raw, raw), (self._observations, observations or raw)):
+            for column, value in zip(columns, values, strict=True):
+                column[i] = copy.deepcopy(value)
+
+    def note_actions(self, block: Block, lengths: Sequence[int]) -> None:
+        """Keep the actions of the running episodes, whose steps are counted by now."""
+        if self.trail is not None:
+            self.trail.add(block.env_actions, lengths, [env.steps if env.running else 0 for env in self.envs])
 
 
 def _put(columns: Sequence[Any], index: Any, values: Sequence[Any]) -> None:

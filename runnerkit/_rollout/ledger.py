@@ -143,6 +143,7 @@ class Ledger:
                 raise RolloutError(f"process_transition raised {describe(error)}, for env {i}") from error
         block.log = EpisodeLog(block.layout.observation)
         block.terminated[:], block.truncated[:] = False, False
+        self._standing.note_actions(block, [1] * block.n_envs)
 
     # ---- faults
 
@@ -185,6 +186,7 @@ class Ledger:
             block.seeding = standing.vector.seeding
         standing.steps += t * block.n_envs
         self._count_all()
+        standing.note_actions(block, block.lengths)
 
     def open_next_window(self) -> None:
         """Go on where the last window ended, in the same block."""
@@ -223,6 +225,8 @@ class Ledger:
         self._close(tail, waiting, close_gaps)
         if tail is EndReason.CUT:
             self._hand_over()
+            if self._own is None:  # else they were noted step by step
+                standing.note_actions(self._block, self._block.lengths)
         else:
             standing.abandon()
         return self._own_histories() if self._own is not None else self._record()
@@ -253,6 +257,7 @@ class Ledger:
         self.take(upto=self._at.t, is_last=True)
         self._close(EndReason.CUT, waiting, close_gaps)
         self._count_all()
+        self._standing.note_actions(self._block, self._block.lengths)
         self._carry()
         try:
             if self.windows is not None:

@@ -6,15 +6,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from runnerkit._core.faults import describe
-from runnerkit._core.spaces import Rows
+from runnerkit._core.spaces import Column, Rows
 from runnerkit._rollout.assembly import Assembly
 from runnerkit._rollout.cursor import Cursor
 from runnerkit._rollout.tape import Tape
 from runnerkit.errors import EnvError
 from runnerkit.executors.base import SupportsRestarts
 from runnerkit.executors.recall import SupportsRecall
+from runnerkit.executors.reexecution import Course
 from runnerkit.executors.step_faults import StepFaultsError, first_fault
 from runnerkit.history.block import Block
 from runnerkit.records import EndReason, EnvFault, EpisodeStart
@@ -71,6 +73,21 @@ class Restarts:
     def count(self) -> int:
         """How often envs were made anew, over all rollouts."""
         return sum(self._counts)
+
+    def state(self) -> list[int]:
+        """Return how often each env was made anew."""
+        return list(self._counts)
+
+    def load(
+        self,
+        counts: Sequence[int],
+        courses: Mapping[int, Course],
+        columns: Sequence[Column],
+        rewards: NDArray[np.float64],
+    ) -> None:
+        """Go on with these counts and running episodes, see `Tape.load`."""
+        self._counts = list(counts)
+        self._tape.load(courses, columns, rewards)
 
     @property
     def count_here(self) -> int:

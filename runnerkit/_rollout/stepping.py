@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator
-from typing import Literal, cast
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Any, Literal, cast
 
 from typing_extensions import override
 
@@ -288,6 +288,45 @@ class SteppingRunner(AssembledRunner[ObsT, ActT, HistoryT]):
                 yield
             finally:
                 self._was_interrupted = interrupt.requested
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the runner stands: numbers, strings, lists and dicts, for `json.dump` or `torch.save`::
+
+            runner.rollout(agent, steps=1000)
+            torch.save({"agent": agent.state_dict(), "runner": runner.state_dict()}, path)
+            ...                                             # in a new process, with a runner of the same parts
+            runner.load_state_dict(torch.load(path)["runner"])
+            runner.rollout(agent, steps=1000)               # the bytes that the first runner would have given
+
+        It has the seed of the run, the episode of each env, and the state of processors and of a schedule that has
+        `state_dict`. A running episode is saved as its seed and its actions. The agent saves its state itself.
+
+        Raises:
+            ArgumentError: a processor has state but no `state_dict`, a value has no plain form, or a vector env is in
+                the middle of an episode.
+
+        """
+        from runnerkit._rollout.resume import state_of  # which few programs need
+
+        with self._working():
+            return state_of(self._blueprint, self._parts, self._standing)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where the runner stood whose `state_dict()` this is; its executor may be another one.
+
+        The envs make their running episodes once more, from seed and actions. If an env does not come where it stood,
+        this is an error. Then, or if a part fails, all envs begin new episodes with the next rollout.
+
+        Raises:
+            ArgumentError: the state is of another env, another seed, another number of envs or of other parts; or an
+                env is not a function of its seed.
+            EnvError: an env failed.
+
+        """
+        from runnerkit._rollout.resume import load_state
+
+        with self._working():
+            load_state(self._blueprint, self._parts, self._standing, state)
 
     @override
     def close(self) -> None:

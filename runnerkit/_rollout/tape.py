@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,15 @@ class Tape:
             longest = max((self._made - first for first in self._first.values()), default=0)
             while len(self._steps) > longest:
                 self._steps.popleft()
+
+    def load(self, courses: Mapping[int, Course], columns: Sequence[Column], rewards: NDArray[np.float64]) -> None:
+        """Go on with these episodes, whose actions, `[T, N, *shape]`, and rewards, `[T, N]`, end in the last row."""
+        self.clear()
+        self._made = len(rewards)
+        for i, course in courses.items():
+            self._starts[i], self._first[i] = (course.episode_index, course.start), self._made - course.steps
+        if self.keeps:
+            self._steps.extend(([column[t] for column in columns], rewards[t]) for t in range(self._made))
 
     def recollection(self, block: Block, row: int, i: int) -> Recollection:
         """Return what is known of the episode of an env, up to the observation in that row of `block.raw`."""

@@ -153,10 +153,10 @@ class SupportsFinalObservations(Protocol):
 
 @runtime_checkable
 class SupportsStateDict(Protocol):
-    """A processor, such as `Normalize`, whose statistics can be stored. The runner never calls these methods."""
+    """A processor, such as `Normalize`, whose state can be stored. `runner.state_dict()` has that of each of them."""
 
     def state_dict(self) -> Mapping[str, Any]:
-        """Return all that results depend on, except the state of running episodes."""
+        """Return all that later results depend on, running episodes included: numbers, strings, lists and arrays."""
         ...
 
     def load_state_dict(self, state: Any, /) -> object:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runnerkit._core.spaces import Column
+from runnerkit.errors import ArgumentError
 
-__all__ = ["PerEnv", "longer"]
+__all__ = ["PerEnv"]
 
 
 class PerEnv:
@@ -32,6 +34,23 @@ class PerEnv:
         self._make_room(max(env_indices, default=-1) + 1)
         self._begins[list(env_indices)] = True
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the running episodes, as numbers and nested lists."""
+        return {"begins": self._begins.tolist(), "tables": [table.tolist() for table in self._tables()]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Load what `state_dict` returned, into a processor that is bound to the same space."""
+        begins, tables = np.array(state["begins"], np.bool_), self._tables()
+        loaded = [np.array(new, old.dtype) for new, old in zip(state["tables"], tables, strict=True)]
+        for new, old in zip(loaded, tables, strict=True):
+            if new.size != len(begins) * np.prod(old.shape[1:]):
+                raise ArgumentError(
+                    f"{type(self).__name__} has {len(begins)} rows of shape {old.shape[1:]}, but this state has "
+                    f"{new.shape}. Load it into a processor of the same env and options."
+                )
+        self._begins = begins
+        self._set_tables([new.reshape(len(begins), *old.shape[1:]) for new, old in zip(loaded, tables, strict=True)])
+
     def _rows(self, n: int) -> NDArray[np.intp]:
         """Return the env of each of n rows."""
         if self._active is None:
@@ -51,14 +70,18 @@ class PerEnv:
         more = n_envs - len(self._begins)
         if more > 0:
             self._begins = np.concatenate([self._begins, np.ones(more, np.bool_)])
-            self._grow(n_envs)
+            self._set_tables([_longer(table, n_envs) for table in self._tables()])
 
-    def _grow(self, n_envs: int) -> None:
-        """Make the tables of state as long as there are envs."""
+    def _tables(self) -> list[Column]:
+        """Return the tables of state, each with one row per env."""
+        raise NotImplementedError
+
+    def _set_tables(self, tables: Sequence[Column]) -> None:
+        """Put others in their place."""
         raise NotImplementedError
 
 
-def longer(table: Column, n: int) -> Column:
+def _longer(table: Column, n: int) -> Column:
     """Return a table with more rows, which are zero."""
     grown = np.zeros((n, *table.shape[1:]), table.dtype)
     grown[: len(table)] = table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from runnerkit.errors import ArgumentError
-from runnerkit.processors.per_env import PerEnv, longer
+from runnerkit.processors.per_env import PerEnv
 
 __all__ = ["ClipReward", "NormalizeReward", "ScaleReward", "SignReward"]
 
@@ -131,8 +131,12 @@ class NormalizeReward(PerEnv):
         self.mean, self.var, self.count = self.mean + delta * (n / total), spread / total, total
 
     @override
-    def _grow(self, n_envs: int) -> None:
-        self._sums = longer(self._sums, n_envs)
+    def _tables(self) -> list[Rewards]:
+        return [self._sums]
+
+    @override
+    def _set_tables(self, tables: Sequence[Rewards]) -> None:
+        (self._sums,) = tables
 
     def freeze(self, frozen: bool = True) -> None:
         """Stop counting; with `frozen=False`, count again."""
@@ -145,14 +149,19 @@ class NormalizeReward(PerEnv):
         copy.freeze()
         return copy
 
-    def state_dict(self) -> dict[str, float]:
-        """Return the statistics: `count`, `mean` and `var`."""
-        return {"count": self.count, "mean": self.mean, "var": self.var}
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        """Return `count`, `mean` and `var`, and for each env its sum and whether its episode begins."""
+        statistics = {"count": self.count, "mean": self.mean, "var": self.var}
+        return {**statistics, "begins": self._begins.tolist(), "sums": self._sums.tolist()}
 
+    @override
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Load statistics that `state_dict` returned."""
+        """Load what `state_dict` returned. Without `sums`, only the statistics change."""
         missing = {"count", "mean", "var"} - state.keys()
         if missing:
             found = sorted(missing)
             raise ArgumentError(f"NormalizeReward.load_state_dict needs count, mean and var; missing: {found}.")
+        if "sums" in state:
+            super().load_state_dict({"begins": state["begins"], "tables": [state["sums"]]})
         self.count, self.mean, self.var = (float(state[name]) for name in ("count", "mean", "var"))

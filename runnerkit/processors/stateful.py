@@ -5,6 +5,7 @@ They belong to one runner at a time. What a row becomes depends only on the rows
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ from runnerkit._core.spaces import Column, Layout
 from runnerkit.errors import ArgumentError, SpaceError
 from runnerkit.processors.base import BoundOnce, ProcessorContext
 from runnerkit.processors.observations import Flatten
-from runnerkit.processors.per_env import PerEnv, longer
+from runnerkit.processors.per_env import PerEnv
 
 __all__ = ["FrameStack", "LastAction", "TimeAware"]
 
@@ -80,8 +81,12 @@ class FrameStack(BoundOnce, PerEnv):
         return self._layout.join(stacks)
 
     @override
-    def _grow(self, n_envs: int) -> None:
-        self._frames = [longer(frames, n_envs) for frames in self._frames]
+    def _tables(self) -> list[Column]:
+        return self._frames
+
+    @override
+    def _set_tables(self, tables: Sequence[Column]) -> None:
+        self._frames = list(tables)
 
 
 class _Extended(BoundOnce, PerEnv):
@@ -180,8 +185,12 @@ class TimeAware(_Extended):
         return self._extend(observations, (column / self._most).astype(np.float32) if self.normalize else column)
 
     @override
-    def _grow(self, n_envs: int) -> None:
-        self._times = longer(self._times, n_envs)
+    def _tables(self) -> list[Column]:
+        return [self._times]
+
+    @override
+    def _set_tables(self, tables: Sequence[Column]) -> None:
+        (self._times,) = tables
 
 
 class LastAction(_Extended):
@@ -237,8 +246,12 @@ class LastAction(_Extended):
         return self._extend(observations, last)
 
     @override
-    def _grow(self, n_envs: int) -> None:
-        self._last = longer(self._last, n_envs)
+    def _tables(self) -> list[Column]:
+        return [self._last]
+
+    @override
+    def _set_tables(self, tables: Sequence[Column]) -> None:
+        (self._last,) = tables
 
 
 def _count(batch: Any) -> int:

@@ -1,0 +1,245 @@
+"""Where a runner stands, as plain values, and a runner that goes on from there.
+
+A running episode is saved as its seed and its actions: the envs make it once more when it is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from runnerkit._core.comparing import exact
+from runnerkit._core.faults import describe
+from runnerkit._rollout.assembly import Assembly, Blueprint
+from runnerkit._rollout.env_states import EnvState, EnvStates
+from runnerkit.agents import SupportsBeginEpisodes, SupportsSetActiveEnvs
+from runnerkit.errors import ArgumentError, EnvError
+from runnerkit.executors.reexecution import Course, re_execute
+from runnerkit.executors.step_faults import StepFaultsError, first_fault
+from runnerkit.history.npz.codec import decode, encode
+from runnerkit.processors.base import SupportsNoteActions, SupportsSetContext, SupportsStateDict
+from runnerkit.records import EpisodeStart
+
+__all__ = ["load_state", "state_of"]
+
+_VERSION: Final = 1
+_KINDS: Final = ("preprocessors", "postprocessors", "reward_processors")
+_STATEFUL: Final = (SupportsBeginEpisodes, SupportsSetActiveEnvs, SupportsNoteActions, SupportsSetContext)
+
+
+def state_of(blueprint: Blueprint, parts: Assembly, standing: EnvStates) -> dict[str, Any]:
+    """Return the state of a runner between two rollouts."""
+    return {
+        "version": _VERSION,
+        **_identity(blueprint, parts),
+        "steps": standing.steps,
+        "restarts": [0] * parts.spec.n_envs if standing.restarts is None else standing.restarts.state(),
+        "schedule": _state(blueprint.config.schedule, "The schedule"),
+        "processors": {
+            kind: [_processor_state(part.title, part.thing) for part in getattr(blueprint, kind)] for kind in _KINDS
+        },
+        "envs": [_env_state(parts, standing, i, env) for i, env in enumerate(standing.envs)],
+    }
+
+
+def load_state(blueprint: Blueprint, parts: Assembly, standing: EnvStates, state: Mapping[str, Any]) -> None:
+    """Bring a runner where another one of the same parts stood."""
+    _check(_identity(blueprint, parts), state)
+    saved: Sequence[Mapping[str, Any]] = state["envs"]
+    standing.abandon()
+    try:
+        _go_there(parts, standing, saved, state["restarts"])
+        for kind in _KINDS:
+            for part, own in zip(getattr(blueprint, kind), state["processors"][kind], strict=True):
+                if own is not None:
+                    part.thing.load_state_dict(decode(own))
+        if state["schedule"] is not None:
+            _loaded(blueprint.config.schedule, decode(state["schedule"]))
+    except BaseException:
+        standing.abandon()
+        raise
+    standing.steps = state["steps"]
+
+
+# ---- who it is
+
+
+def _identity(blueprint: Blueprint, parts: Assembly) -> dict[str, Any]:
+    """Return what must be equal where a state is loaded. Executors, formats and versions may differ."""
+    spec = parts.spec
+    records = [part for part in spec.made_by.parts if part.kind not in ("executor", "history format")]
+    return {
+        "env_id": blueprint.env_id,
+        "n_envs": spec.n_envs,
+        "seed": spec.seed,
+        "env_observation_space": str(spec.env_observation_space),
+        "env_action_space": str(spec.env_action_space),
+        "parts": [f"{part.kind} {part.name} {dict(part.options)}" for part in records],
+    }
+
+
+def _check(mine: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    given: object = state  # the value may differ from the annotation
+    if not isinstance(given, Mapping) or state.get("version") != _VERSION or not mine.keys() <= state.keys():
+        raise ArgumentError("load_state_dict needs what state_dict() of this version of RunnerKit returned.")
+    for what, own in mine.items():
+        saved = state[what]
+        if saved == own:
+            continue
+        if what == "parts":
+            different = [f"{part!r} is missing" for part in saved if part not in own]
+            different += [f"{part!r} was not there" for part in own if part not in saved]
+            raise ArgumentError(
+                f"The state is of a runner of other parts: {'; '.join(different) or 'their order differs'}. Build the "
+                "runner of the same parts with the same options."
+            )
+        raise ArgumentError(
+            f"The state is of a runner whose {what} is {saved!r}, but this one's is {own!r}. Build the runner with the "
+            "same."
+        )
+
+
+# ---- envs
+
+
+def _env_state(parts: Assembly, standing: EnvStates, i: int, env: EnvState) -> dict[str, Any]:
+    """Return where an env stands."""
+    found: dict[str, Any] = {"running": env.running, "episode_index": env.episode_index}
+    if not env.running:
+        return found
+    where = f"episode {env.episode_index} of env {i}"
+    if standing.trail is None:
+        raise ArgumentError(
+            f"The state cannot be saved while {where} runs: a vector env cannot be brought back into the middle of an "
+            "episode. Save it after rollout(episodes=...), or use single envs."
+        )
+    actions = standing.trail.last(i, env.steps)
+    if actions is None:
+        raise ArgumentError(
+            f"The state cannot be saved: {where} has {env.steps} steps, and only 256 MiB of actions are kept. Save it "
+            "earlier, or give the env a time limit (gymnasium.wrappers.TimeLimit)."
+        )
+    if env.start.seed is None:
+        raise ArgumentError(
+            f"The state cannot be saved while {where} runs: its schedule gave it no seed. Let the schedule return "
+            "EpisodeStart(seed=...)."
+        )
+    raw, observations = standing.last_observations(i)
+    return {
+        **found,
+        "seed": env.start.seed,
+        "options": _encoded(env.start.options, f"The reset options of {where}"),
+        "steps": env.steps,
+        "return": encode(env.return_),
+        "untold": i in standing.untold,
+        "actions": [_encoded(column, f"An action of {where}") for column in actions],
+        "digest": _digest(raw),
+        "observations": [_encoded(value, f"An observation of {where}") for value in observations]
+        if parts.layout.preprocessed
+        else None,
+    }
+
+
+def _go_there(
+    parts: Assembly, standing: EnvStates, saved: Sequence[Mapping[str, Any]], restarts: Sequence[int]
+) -> None:
+    """Make the running episodes once more."""
+    courses = {i: _course(one) for i, one in enumerate(saved) if one["running"]}
+    if courses and standing.trail is None:
+        raise ArgumentError(
+            "The state has running episodes, into which a vector env cannot be brought. Use single envs."
+        )
+    executor, block = parts.executor, parts.block(1, window=True)
+    executor.attach(block)
+    steps = max((course.steps for course in courses.values()), default=0)
+    rewards = np.zeros((steps, block.n_envs))
+    try:
+        try:
+            for t, ended in re_execute(executor, block, courses):
+                if t:
+                    rewards[t - 1] = block.rewards[block.at(t - 1)]
+                for i in ended:
+                    raise _other(i, saved[i], f"it ended after {t} steps")
+        except StepFaultsError as faults:
+            raise first_fault(faults.faults) from faults
+        except EnvError as error:
+            error.add_note("It failed as the episode was made once more to load the state of the runner.")
+            raise
+        for i, one in enumerate(saved):
+            env = standing.envs[i]
+            env.begin(one["episode_index"], EpisodeStart())
+            env.running = one["running"]
+            if not env.running:
+                continue
+            course = courses[i]
+            env.begin(course.episode_index, course.start)
+            env.steps, env.return_ = course.steps, decode(one["return"])
+            raw = [column[block.raw_row(course.steps), i] for column in block.raw]
+            if _digest(raw) != one["digest"]:
+                raise _other(i, one, "its observation is another one")
+            standing.put_observations(i, raw, [decode(value) for value in one["observations"] or ()])
+        standing.untold = [i for i in courses if saved[i]["untold"]]
+        standing.reset_infos = [entry for entry in executor.drain().reset_infos if entry[0] in standing.untold]
+    finally:
+        executor.drain()
+        executor.attach(None)
+    if standing.trail is None:
+        return
+    columns = standing.trail.load(courses)
+    if standing.restarts is not None:
+        for i, course in courses.items():  # to end in the last row, as the actions
+            rewards[:, i] = np.roll(rewards[:, i], steps - course.steps)
+        standing.restarts.load(restarts, courses, columns, rewards)
+
+
+def _course(saved: Mapping[str, Any]) -> Course:
+    actions = [decode(column) for column in saved["actions"]]
+    start = EpisodeStart(saved["seed"], decode(saved["options"]))
+    return Course(saved["episode_index"], start, actions, saved["steps"])
+
+
+def _other(i: int, saved: Mapping[str, Any], what: str) -> ArgumentError:
+    return ArgumentError(
+        f"Env {i} does not come where it stood: once more, episode {saved['episode_index']} (seed {saved['seed']}) "
+        f"goes another way: after {saved['steps']} steps, {what}. Either the env is made in another way (options, "
+        "wrappers, versions), or it is not a function of its seed (`runnerkit replay --check` says how)."
+    )
+
+
+def _digest(values: Sequence[Any]) -> str:
+    """Return a text that depends on every bit of an observation."""
+    return hashlib.sha256(repr([exact(value) for value in values]).encode()).hexdigest()
+
+
+# ---- parts with state
+
+
+def _processor_state(title: str, processor: object) -> Any:
+    if not isinstance(processor, SupportsStateDict) and isinstance(processor, _STATEFUL):
+        raise ArgumentError(
+            f"The state cannot be saved: processor {title} has state, as it is told of its runner, its envs or their "
+            "episodes, but no state_dict() and load_state_dict(state). Add them."
+        )
+    return _state(processor, f"Processor {title}")
+
+
+def _state(part: object, what: str) -> Any:
+    if not isinstance(part, SupportsStateDict):
+        return None
+    return _encoded(part.state_dict(), f"The state of {what[0].lower()}{what[1:]}")
+
+
+def _loaded(part: object, state: Any) -> None:
+    if not isinstance(part, SupportsStateDict):
+        raise ArgumentError("The state has one of the schedule, but this runner's schedule has no load_state_dict.")
+    part.load_state_dict(state)
+
+
+def _encoded(value: object, what: str) -> Any:
+    try:
+        return encode(value)
+    except TypeError as error:
+        raise ArgumentError(f"{what} cannot be saved: {describe(error)}.") from error
