@@ -20,14 +20,20 @@ from runnerkit.errors import ArgumentError, EnvError
 from runnerkit.executors.reexecution import Course, re_execute
 from runnerkit.executors.step_faults import StepFaultsError, first_fault
 from runnerkit.history.npz.codec import decode, encode
-from runnerkit.processors.base import SupportsNoteActions, SupportsSetContext, SupportsStateDict
+from runnerkit.processors.base import (
+    SupportsEpisodeState,
+    SupportsNoteActions,
+    SupportsSetContext,
+    SupportsStateDict,
+)
 from runnerkit.records import EpisodeStart
 
 __all__ = ["load_state", "state_of"]
 
 _VERSION: Final = 1
 _KINDS: Final = ("preprocessors", "postprocessors", "reward_processors")
-_STATEFUL: Final = (SupportsBeginEpisodes, SupportsSetActiveEnvs, SupportsNoteActions, SupportsSetContext)
+_TOLD: Final = (SupportsBeginEpisodes, SupportsSetActiveEnvs, SupportsNoteActions)
+"""What processors are told from which they make state of running episodes."""
 
 
 def state_of(blueprint: Blueprint, parts: Assembly, standing: EnvStates) -> dict[str, Any]:
@@ -37,7 +43,7 @@ def state_of(blueprint: Blueprint, parts: Assembly, standing: EnvStates) -> dict
         **_identity(blueprint, parts),
         "steps": standing.steps,
         "restarts": [0] * parts.spec.n_envs if standing.restarts is None else standing.restarts.state(),
-        "schedule": _state(blueprint.config.schedule, "The schedule"),
+        "schedule": _state(blueprint.config.schedule, "the schedule"),
         "processors": {
             kind: [_processor_state(part.title, part.thing) for part in getattr(blueprint, kind)] for kind in _KINDS
         },
@@ -54,8 +60,7 @@ def load_state(blueprint: Blueprint, parts: Assembly, standing: EnvStates, state
         _go_there(parts, standing, saved, state["restarts"])
         for kind in _KINDS:
             for part, own in zip(getattr(blueprint, kind), state["processors"][kind], strict=True):
-                if own is not None:
-                    part.thing.load_state_dict(decode(own))
+                _load_processor(part.thing, decode(own))
         if state["schedule"] is not None:
             _loaded(blueprint.config.schedule, decode(state["schedule"]))
     except BaseException:
@@ -217,19 +222,39 @@ def _digest(values: Sequence[Any]) -> str:
 # ---- parts with state
 
 
-def _processor_state(title: str, processor: object) -> Any:
-    if not isinstance(processor, SupportsStateDict) and isinstance(processor, _STATEFUL):
-        raise ArgumentError(
-            f"The state cannot be saved: processor {title} has state, as it is told of its runner, its envs or their "
-            "episodes, but no state_dict() and load_state_dict(state). Add them."
-        )
-    return _state(processor, f"Processor {title}")
+def _processor_state(title: str, processor: object) -> dict[str, Any]:
+    """Return the statistics of a processor, and its state of running episodes."""
+    what = f"processor {title}"
+    has_both = isinstance(processor, SupportsStateDict), isinstance(processor, SupportsEpisodeState)
+    if isinstance(processor, SupportsSetContext) and not any(has_both):
+        raise ArgumentError(f"The state cannot be saved: {what} knows its runner (set_context). {_ADD}")
+    if isinstance(processor, _TOLD) and not has_both[1]:
+        raise ArgumentError(f"The state cannot be saved: {what} has state of running episodes. {_ADD}")
+    return {
+        "statistics": _state(processor, what),
+        "episodes": _encoded(processor.episode_state(), f"The state of {what}")
+        if isinstance(processor, SupportsEpisodeState)
+        else None,
+    }
+
+
+_ADD: Final = (
+    "Add episode_state() and load_episode_state(state), and state_dict() and load_state_dict(state) for what outlives "
+    "episodes, such as a random generator."
+)
+
+
+def _load_processor(processor: object, state: Mapping[str, Any]) -> None:
+    if isinstance(processor, SupportsStateDict) and state["statistics"] is not None:
+        processor.load_state_dict(state["statistics"])
+    if isinstance(processor, SupportsEpisodeState) and state["episodes"] is not None:
+        processor.load_episode_state(state["episodes"])
 
 
 def _state(part: object, what: str) -> Any:
     if not isinstance(part, SupportsStateDict):
         return None
-    return _encoded(part.state_dict(), f"The state of {what[0].lower()}{what[1:]}")
+    return _encoded(part.state_dict(), f"The state of {what}")
 
 
 def _loaded(part: object, state: Any) -> None:

@@ -302,8 +302,8 @@ class SteppingRunner(AssembledRunner[ObsT, ActT, HistoryT]):
         `state_dict`. A running episode is saved as its seed and its actions. The agent saves its state itself.
 
         Raises:
-            ArgumentError: a processor has state but no `state_dict`, a value has no plain form, or a vector env is in
-                the middle of an episode.
+            ArgumentError: a processor has state but no `episode_state`, a value has no plain form, or a vector env is
+                in the middle of an episode.
 
         """
         from runnerkit._rollout.resume import state_of  # which few programs need

@@ -20,6 +20,7 @@ __all__ = [
     "BoundOnce",
     "ProcessorContext",
     "RewardProcessor",
+    "SupportsEpisodeState",
     "SupportsFinalObservations",
     "SupportsNoteActions",
     "SupportsSetContext",
@@ -153,14 +154,27 @@ class SupportsFinalObservations(Protocol):
 
 @runtime_checkable
 class SupportsStateDict(Protocol):
-    """A processor, such as `Normalize`, whose state can be stored. `runner.state_dict()` has that of each of them."""
+    """A processor, such as `Normalize`, whose statistics can be stored. `runner.state_dict()` has those of each."""
 
     def state_dict(self) -> Mapping[str, Any]:
-        """Return all that later results depend on, running episodes included: numbers, strings, lists and arrays."""
+        """Return all that results depend on, except the state of running episodes: numbers, strings, lists, arrays."""
         ...
 
     def load_state_dict(self, state: Any, /) -> object:
         """Load what `state_dict` returned."""
+        ...
+
+
+@runtime_checkable
+class SupportsEpisodeState(Protocol):
+    """A processor whose state of running episodes can be stored, so that `runner.state_dict()` has it."""
+
+    def episode_state(self) -> Mapping[str, Any]:
+        """Return what the next results of running episodes depend on, of all envs, and is not in `state_dict`."""
+        ...
+
+    def load_episode_state(self, state: Any, /) -> object:
+        """Load what `episode_state` returned."""
         ...
 
 

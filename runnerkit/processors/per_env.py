@@ -34,12 +34,12 @@ class PerEnv:
         self._make_room(max(env_indices, default=-1) + 1)
         self._begins[list(env_indices)] = True
 
-    def state_dict(self) -> dict[str, Any]:
+    def episode_state(self) -> dict[str, Any]:
         """Return the state of the running episodes, as numbers and nested lists."""
         return {"begins": self._begins.tolist(), "tables": [table.tolist() for table in self._tables()]}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Load what `state_dict` returned, into a processor that is bound to the same space."""
+    def load_episode_state(self, state: Mapping[str, Any], /) -> None:
+        """Load what `episode_state` returned, into a processor that is bound to the same space."""
         begins, tables = np.array(state["begins"], np.bool_), self._tables()
         loaded = [np.array(new, old.dtype) for new, old in zip(state["tables"], tables, strict=True)]
         for new, old in zip(loaded, tables, strict=True):

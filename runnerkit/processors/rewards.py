@@ -149,19 +149,14 @@ class NormalizeReward(PerEnv):
         copy.freeze()
         return copy
 
-    @override
-    def state_dict(self) -> dict[str, Any]:
-        """Return `count`, `mean` and `var`, and for each env its sum and whether its episode begins."""
-        statistics = {"count": self.count, "mean": self.mean, "var": self.var}
-        return {**statistics, "begins": self._begins.tolist(), "sums": self._sums.tolist()}
+    def state_dict(self) -> dict[str, float]:
+        """Return the statistics: `count`, `mean` and `var`."""
+        return {"count": self.count, "mean": self.mean, "var": self.var}
 
-    @override
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Load what `state_dict` returned. Without `sums`, only the statistics change."""
+        """Load statistics that `state_dict` returned."""
         missing = {"count", "mean", "var"} - state.keys()
         if missing:
             found = sorted(missing)
             raise ArgumentError(f"NormalizeReward.load_state_dict needs count, mean and var; missing: {found}.")
-        if "sums" in state:
-            super().load_state_dict({"begins": state["begins"], "tables": [state["sums"]]})
         self.count, self.mean, self.var = (float(state[name]) for name in ("count", "mean", "var"))

@@ -83,14 +83,15 @@ class RewardProcessorChecks(Checks):
 
     @check("After load_state_dict(state_dict()) another one returns the same.", needs=["function_of_its_input"])
     def state(self) -> None:
-        """Check that its state can be stored."""
+        """Check that its state can be stored; episodes begin anew."""
         one = self._some_steps_on()
         if not isinstance(one.processor, SupportsStateDict):
             raise Skip("It has no state_dict and load_state_dict, so there is no state to store.")
         other = self._new()
         other.load(one)
+        one.begin_episodes(range(_ROWS))
         if seen := difference(exact(one(_rewards(9))), exact(other(_rewards(9))), "the result"):
-            raise Fault(seen, "put all that the result depends on into state_dict(), running episodes included")
+            raise Fault(seen, "put all that the result depends on into state_dict(), but for running episodes")
 
     @check("What an env's reward becomes does not depend on other envs.", needs=["function_of_its_input"])
     def keeps_envs_apart(self) -> None:

@@ -43,7 +43,6 @@ class Told:
     def load(self, other: Told) -> None:
         """Take over what another one has stored."""
         self.processor.load_state_dict(copy.deepcopy(other.processor.state_dict()))
-        self._begun |= other._begun  # running episodes go on
 
     def _turn_to(self, batch: Any, envs: Sequence[int] | None) -> None:
         active = list(range(_count(batch)) if envs is None else envs)
