@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import gymnasium
+import kill_npz
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from envs import SPACES as SPACES_BY_NAME
+from envs import SampleEnv, exact
 from faulty_envs import Constant, Faults, Fleet, build, raising
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import runnerkit
 from runnerkit import RandomAgent
 from runnerkit._cli.main import main
 from runnerkit._core.space_json import space_from_json, space_to_json
+from runnerkit._rollout.windows import Windows
 from runnerkit.errors import ArgumentError, RolloutError, SpaceError
-from runnerkit.history import ArrayHistory
+from runnerkit.history import ArrayFormat, ArrayHistory, EndedEpisode
 from runnerkit.history.npz import NpzFormat
+from runnerkit.history.npz.convert import convert
 from runnerkit.records import EndReason
-from runnerkit.testing import SampleEnv
+from runnerkit.testing import SampleEnv as EndlessEnv
 
 
 def record(path: Path | None, *, env: Any = "CartPole-v1", rollouts: int = 2, **options: Any) -> list[Any]:
@@ -102,7 +105,7 @@ def test_what_is_loaded_equals_arrays(tmp_path: Path, executor: str, env: str, o
     assert list(runs.faults()) == []
 
 
-SPACES: list[spaces.Space[Any]] = [
+SPACES_IN_JSON: list[spaces.Space[Any]] = [
     spaces.Box(-np.inf, np.array([1, np.inf], np.float32), dtype=np.float32),
     spaces.Box(0, 255, (2, 3), np.uint8),
     spaces.Box(-1.5, 0.1, (), np.float64),
@@ -113,7 +116,7 @@ SPACES: list[spaces.Space[Any]] = [
 ]
 
 
-@pytest.mark.parametrize("space", SPACES, ids=str)
+@pytest.mark.parametrize("space", [*SPACES_IN_JSON, *SPACES_BY_NAME.values()], ids=str)
 def test_spaces_are_the_same_after_json(space: spaces.Space[Any]) -> None:
     again = space_from_json(json.loads(json.dumps(space_to_json(space, "observation"), allow_nan=False)))
     assert again == space
@@ -150,42 +153,125 @@ def test_a_torn_line_is_told_left_out_and_mended(tmp_path: Path) -> None:
     assert len(runnerkit.load(path)) > count - 1
 
 
-KILLED = """
-import sys, runnerkit
-history = ("npz", {"path": sys.argv[1]})
-with runnerkit.make("CartPole-v1", seed=0, n_envs=2, executor="serial", history=history) as runner:
-    agent = runnerkit.RandomAgent(runner.action_space, seed=0)
-    runner.rollout(agent, steps=20)
-    print("ready", flush=True)
-    while True:
-        runner.rollout(agent, steps=20)
-"""
+# ---- windows
 
 
+def short_windows(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """Let each window have so many steps, and keep only a few bytes of running episodes in memory."""
+
+    def turn(windows: Windows) -> None:
+        windows.before += windows.steps
+        windows.steps = min(steps, windows._limit - windows.before)
+
+    monkeypatch.setattr("runnerkit._rollout.windows._FIRST_STEPS", steps)
+    monkeypatch.setattr(Windows, "turn", turn)
+    monkeypatch.setattr("runnerkit.history.npz.recorder._PART", 100)
+
+
+def rolled_out(history: Any, env: Any, calls: list[dict[str, Any]], options: dict[str, Any]) -> list[Any]:
+    """Return the histories of some rollouts, and what was told of each episode as it ended."""
+    found: list[Any] = []
+    with runnerkit.make(env, seed=7, history=history, **options) as runner:
+        agent = RandomAgent(runner.action_space, seed=1)
+        for call in calls:
+            found.append(runner.rollout(agent, on_episode=lambda ended: found.append(as_told(ended)), **call))
+    return found
+
+
+def as_told(ended: EndedEpisode[Any, Any]) -> Any:
+    return ended.record, ended.steps, ended.history()
+
+
+def everything(found: Any) -> Any:
+    """Return what is found as plain values."""
+    if isinstance(found, ArrayHistory):
+        columns = [exact(getattr(found, name)) for name in (*COLUMNS, "next_observations", "bootstrap")]
+        notes = [exact(dict(found.infos)), exact(dict(found.reset_infos)), found.faults, found.seeding]
+        return len(found), found.episodes, columns, notes
+    return [everything(part) for part in found] if isinstance(found, list | tuple) else found
+
+
+def vector(mode: AutoresetMode) -> Callable[..., Any]:
+    return lambda seed=None: SyncVectorEnv([lambda: gymnasium.make("CartPole-v1")] * 2, autoreset_mode=mode)
+
+
+PROCESSED = {
+    "preprocessors": ["normalize"],
+    "postprocessors": ["clip"],
+    "reward_processors": ["sign"],
+    "keep_raw": True,
+    "keep_infos": True,
+}
+KINDS: list[tuple[str, Any, list[dict[str, Any]], dict[str, Any]]] = [
+    ("CartPole", "CartPole-v1", [{"steps": 1}, {"steps": 33}, {"steps": 20}], {}),
+    ("processed", "Pendulum-v1", [{"steps": 205}, {"steps": 201}], PROCESSED),
+    ("whole episodes", "CartPole-v1", [{"episodes": 5}, {"episodes": 1}], {}),
+    ("no reset", "CartPole-v1", [{"steps": 60}], {"auto_reset": False}),
+    ("late", vector(AutoresetMode.NEXT_STEP), [{"steps": 30}, {"steps": 31}], {"executor": "auto"}),
+    ("vector", vector(AutoresetMode.SAME_STEP), [{"steps": 30}, {"steps": 31}], {"executor": "auto"}),
+]
+
+
+@pytest.mark.parametrize("steps", [1, 7])
+@pytest.mark.parametrize(("name", "env", "calls", "options"), KINDS, ids=[kind[0] for kind in KINDS])
+def test_windows_cannot_be_seen_in_the_data(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    env: Any,
+    calls: list[dict[str, Any]],
+    options: dict[str, Any],
+    steps: int,
+) -> None:
+    options = {"executor": "serial", "n_envs": 2, **options}
+    expected = everything(rolled_out("arrays", env, calls, options))
+    short_windows(monkeypatch, steps)
+    assert everything(rolled_out(("npz", {"path": tmp_path / "runs"}), env, calls, options)) == expected
+
+
+@pytest.mark.parametrize("executor", ["threads", "processes"])
+def test_windows_are_the_same_with_every_executor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: str
+) -> None:
+    calls, options = [{"steps": 40}, {"episodes": 3}], {"n_envs": 3}
+    expected = everything(rolled_out("arrays", "CartPole-v1", calls, {**options, "executor": "serial"}))
+    short_windows(monkeypatch, 6)
+    history = ("npz", {"path": tmp_path / "runs"})
+    assert everything(rolled_out(history, "CartPole-v1", calls, {**options, "executor": executor})) == expected
+
+
+@pytest.mark.parametrize("name", ["Text", "Graph", "Sequence", "OneOf", "nested", "float16", "nothing"])
+def test_samples_of_any_space_are_the_same_without_pickle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def env(seed: int | None) -> Any:
+        return SampleEnv(copy.deepcopy(SPACES_BY_NAME[name]), copy.deepcopy(SPACES_BY_NAME[name]))
+
+    calls, options = [{"steps": 12}], {"n_envs": 2, "executor": "serial", "keep_infos": True}
+    expected = everything(rolled_out("arrays", env, calls, options))
+    short_windows(monkeypatch, 5)
+    assert everything(rolled_out(("npz", {"path": tmp_path / "runs"}), env, calls, options)) == expected
+
+
+def test_episodes_are_listed_while_the_rollout_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short_windows(monkeypatch, 10)
+    monkeypatch.setattr("runnerkit.history.npz.recorder._SECONDS", 0.0)
+    listed: list[int] = []
+    history = ("npz", {"path": tmp_path / "runs"})
+    with runnerkit.make("CartPole-v1", seed=0, n_envs=2, executor="serial", history=history) as runner:
+        agent = RandomAgent(runner.action_space, seed=0)
+        runner.rollout(agent, steps=300, on_episode=lambda _: listed.append(len(runnerkit.load(tmp_path / "runs"))))
+    assert 0 < listed[-1] < len(runnerkit.load(tmp_path / "runs"))
+
+
+# ---- kill -9
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills by signal")
 @pytest.mark.filterwarnings("ignore:.*of a torn line.*:RuntimeWarning")
-def test_every_listed_episode_is_exact_after_a_kill(tmp_path: Path) -> None:
-    for k in range(3):
-        path = tmp_path / f"runs{k}"
-        process = subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True)
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            time.sleep(0.2 + 0.11 * k)
-        finally:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
-        runs = runnerkit.load(path)
-        assert list(runs.faults()) == []
-        assert len(runs) > 0
-        env = gymnasium.make("CartPole-v1")
-        for history, record_ in zip(runs, runs.episodes, strict=True):
-            if record_.steps_before == 0:  # begun here: the env itself says whether it is exact
-                observation, _ = env.reset(seed=record_.seed)
-                assert_equal(history.observations[0], observation)
-                for action, following in zip(history.actions, history.next_observations, strict=True):
-                    assert_equal(following, env.step(action)[0])
+@pytest.mark.parametrize("executor", ["serial", "threads", "processes"])
+def test_every_listed_episode_is_exact_after_a_kill(tmp_path: Path, executor: str) -> None:
+    assert kill_npz.killed_once(tmp_path / "runs", executor, seconds=0.3) > 0
 
 
 def test_what_is_changed_missing_or_elsewhere_is_told(tmp_path: Path) -> None:
@@ -312,7 +398,7 @@ def test_what_cannot_be_written_is_refused_when_the_runner_is_built(tmp_path: Pa
 
     space = spaces.Dict({"says": Own(3)})
     with pytest.raises(SpaceError, match=r"cannot hold observation\['says'\]"):
-        record(tmp_path / "runs", env=lambda seed: SampleEnv(space, spaces.Discrete(2)))
+        record(tmp_path / "runs", env=lambda seed: EndlessEnv(space, spaces.Discrete(2)))
     assert not (tmp_path / "runs").exists()
     (tmp_path / "file").write_text("")
     with pytest.raises(ArgumentError, match="cannot be written to"):
@@ -340,3 +426,26 @@ def test_by_name_alone_the_folder_is_called_after_the_env_and_the_seed(
     assert len(runnerkit.load("cartpole-v1-seed5")) > 0
     runnerkit.make("CartPole-v1", seed=5, history="npz").close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cartpole-v1-seed5", "cartpole-v1-seed5-2"]
+
+
+def test_the_commands_show_mend_and_convert(tmp_path: Path) -> None:
+    path = tmp_path / "runs"
+    rolled = CliRunner().invoke(main, ["rollout", "CartPole-v1", "--steps", "60", "--seed", "1", "-o", str(path)])
+    assert rolled.exit_code == 0, rolled.output
+    runs = runnerkit.load(path)
+    shown = CliRunner().invoke(main, ["show", str(path), "1", "--json"])
+    assert json.loads(shown.stdout)["columns"]["observations"] == f"float32 [{runs.episodes[1].length + 1}, 4]"
+    assert CliRunner().invoke(main, ["show", str(path), "99"]).exit_code == 2
+    left = path / "run0-env0-episode99-step0.npz"
+    left.write_bytes(b"PK")
+    with (path / "manifest.jsonl").open("a") as manifest:
+        manifest.write('{"run":0')
+    torn = CliRunner().invoke(main, ["verify", str(path)])
+    assert torn.exit_code == 1
+    assert "--mend cuts them off" in torn.stdout
+    assert f"{left.name} is not listed" in torn.stdout
+    assert CliRunner().invoke(main, ["verify", str(path), "--mend"]).exit_code == 0
+    assert not left.exists()
+    assert "keeps histories in memory only" in CliRunner().invoke(main, ["convert", str(path), "--to", "torch"]).output
+    for history, part in zip(convert(runs, ArrayFormat()), runs, strict=True):
+        assert everything(history)[1:3] == everything(part)[1:3]

@@ -22,7 +22,7 @@ from runnerkit._cli.evaluate import evaluate
 from runnerkit._cli.provenance import lock, plugins, why
 from runnerkit._cli.rollout import rollout
 from runnerkit._cli.stopping import stoppable
-from runnerkit._cli.stored import ls, verify
+from runnerkit._cli.stored import convert, ls, show, verify
 from runnerkit._cli.tune import tune
 
 __all__ = ["main"]
@@ -69,4 +69,6 @@ main.add_command(lock)
 main.add_command(check)
 main.add_command(new)
 main.add_command(ls)
+main.add_command(show)
 main.add_command(verify)
+main.add_command(convert)

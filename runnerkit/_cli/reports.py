@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from typing_extensions import override
 
 from runnerkit._core.wording import count
 from runnerkit.history.arrays import ArrayHistory, ArrayRecorder
-from runnerkit.history.base import HistoryFormat, Recorder
+from runnerkit.history.base import HistoryFormat, Recorder, SupportsWindows, windows_of
 from runnerkit.history.block import Block
 from runnerkit.records import EnvFault, Episode, ExecutorReport, MadeBy, RunSpec
 from runnerkit.timings import Timings
@@ -53,7 +54,9 @@ class Tally:
     def open(self, spec: RunSpec, /) -> Recorder[Any]:
         """Return a recorder around that of the other format."""
         self.version = spec.env_spec.id if spec.env_spec is not None else ""
-        return _TallyRecorder(self, self._inner.open(spec))
+        inner = self._inner.open(spec)
+        windows = windows_of(inner)
+        return _TallyRecorder(self, inner) if windows is None else _TallyWindows(self, inner, windows)
 
 
 class _TallyRecorder:
@@ -74,6 +77,27 @@ class _TallyRecorder:
     def close(self) -> None:
         """Close the other recorder."""
         self._inner.close()
+
+
+class _TallyWindows(_TallyRecorder):
+    """Around a recorder that takes windows: no block has the whole rollout, but its histories have the records."""
+
+    def __init__(self, tally: Tally, inner: Recorder[Any], windows: SupportsWindows) -> None:
+        super().__init__(tally, inner)
+        self.begin = windows.begin
+        self.record = windows.record
+        self.earlier = windows.earlier
+
+    @override
+    def finish(self, block: Block, /) -> Sequence[Any]:
+        histories = self._inner.finish(block)
+        for history in histories:
+            self._tally.steps += len(history)
+            self._tally.episodes += history.episodes
+            self._tally.faults += history.faults
+        if self._tally.keeps:
+            self._tally.histories += histories
+        return histories
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

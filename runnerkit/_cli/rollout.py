@@ -22,6 +22,7 @@ from runnerkit._cli.options import (
     takes_parts,
 )
 from runnerkit.errors import EnvError, RolloutInterrupted, RunnerKitError
+from runnerkit.keys import Use
 
 if TYPE_CHECKING:
     from runnerkit._cli.reports import Summary
@@ -97,6 +98,14 @@ Examples:
 )
 @click.option("--history", metavar=PART, default="arrays", show_default=True, help="The format to record in.")
 @click.option(
+    "-o",
+    "--output",
+    "folder",
+    metavar="DIR",
+    type=click.Path(file_okay=False),
+    help="Write every episode to DIR as it ends, as --history npz does. See `runnerkit ls`, show, verify and convert.",
+)
+@click.option(
     "--on-env-error",
     type=click.Choice(["raise", "restart"]),
     default="raise",
@@ -136,6 +145,7 @@ def rollout(
     executor: str,
     workers: int | None,
     history: str,
+    folder: str | None,
     on_env_error: Literal["raise", "restart"],
     max_restarts: int | tuple[int, int] | None,
     parts: Parts,
@@ -157,6 +167,10 @@ def rollout(
         raise click.UsageError("Give --steps or --episodes, not both.", click.get_current_context())
     if steps is None and episodes is None:
         steps = _DEFAULT_STEPS
+    if folder is not None and history != "arrays":
+        raise click.UsageError(
+            "-o writes with --history npz: give -o or --history, not both.", click.get_current_context()
+        )
     with explained(), results(as_json) as out:
         from runnerkit._cli import spelling
         from runnerkit._cli.agents import agent_maker
@@ -173,7 +187,8 @@ def rollout(
         if video_folder is not None:
             require_video()
         count_in = functools.partial(Tally, keeps=video_folder is not None)
-        recorded = find_part("history_formats", spelling.part(history, "--history"), installed).around(count_in)
+        chosen = spelling.part(history, "--history") if folder is None else Use("npz", {"path": folder})
+        recorded = find_part("history_formats", chosen, installed).around(count_in)
         tally = recorded.thing
         restarts: _Restarts = {"on_env_error": on_env_error}
         if max_restarts is not None:
@@ -213,7 +228,7 @@ def rollout(
                 seed=runner.seed,
                 n_envs=n_envs,
                 executor=runner.executor_report,
-                history=history,
+                history=history if folder is None else "npz",
                 preprocessors=parts.pre,
                 postprocessors=parts.post,
                 reward_processors=parts.reward,

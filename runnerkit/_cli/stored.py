@@ -1,14 +1,29 @@
-"""The commands about folders of the format `npz`: `runnerkit ls` and `runnerkit verify`."""
+"""The commands about folders of the format `npz`: `runnerkit ls`, `show`, `verify` and `convert`."""
 
 from __future__ import annotations
 
+import warnings
+from typing import TYPE_CHECKING, Final
+
 import click
+import numpy as np
 
 from runnerkit._cli.frame import explained, print_json, results
+from runnerkit._cli.options import PART
+from runnerkit._core.origins import plain
 from runnerkit._core.wording import count
+from runnerkit.errors import ArgumentError
 
-__all__ = ["ls", "verify"]
+if TYPE_CHECKING:
+    from runnerkit.history.npz import StoredRuns
 
+__all__ = ["convert", "ls", "show", "verify"]
+
+_IN_MEMORY: Final = ("arrays", "torch", "transitions")
+_SHOWN: Final = (
+    *("observations", "actions", "env_actions", "rewards", "processed_rewards", "terminated", "truncated"),
+    "raw_observations",
+)
 _COLUMNS = ("index", "env", "episode", "seed", "length", "return", "end reason", "file")
 
 
@@ -48,15 +63,126 @@ def _text(value: object) -> str:
 
 @click.command()
 @click.argument("folder")
-def verify(folder: str) -> None:
-    """Check that each episode in FOLDER is there and unchanged; the exit code is 1 if one is not."""
-    with explained(), results(False) as out:
+@click.argument("episode", type=click.IntRange(min=0))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def show(folder: str, episode: int, as_json: bool) -> None:
+    """Show EPISODE of FOLDER: its record, who made it, and its columns. `runnerkit ls` lists the numbers."""
+    with explained(), results(as_json) as out:
+        from runnerkit._cli.terminal import print_pairs
         from runnerkit.history.npz import load
 
         runs = load(folder)
+        if episode >= len(runs):
+            raise ArgumentError(f"{folder} has no episode {episode}: it has {count(len(runs), 'episode')}, 0 onwards.")
+        document = _shown(runs, episode)
+        if as_json:
+            print_json(document, out)
+        else:
+            print_pairs([(name, _lines(value)) for name, value in document.items()], out)
+
+
+def _shown(runs: StoredRuns, index: int) -> dict[str, object]:
+    row, record, history = runs.rows[index], runs.episodes[index], runs[index]
+    run = runs.runs[row.run]
+    (columns,) = history.split()
+    found = {name: getattr(columns, name) for name in _SHOWN}
+    return {
+        "env": run.spec.env_id,
+        "run seed": run.spec.seed,
+        "env index": record.env_index,
+        "episode": record.episode_index,
+        "seed": record.seed,
+        "options": None if record.options is None else plain(record.options),
+        "steps before": record.steps_before,
+        "length": record.length,
+        "return": record.return_,
+        "end reason": str(record.end_reason),
+        "file": row.file,
+        "columns": {name: _kind_of(column) for name, column in found.items() if column is not None},
+        "extras": {name: _kind_of(column) for name, column in history.extras.items()},
+        "infos": len(columns.infos),
+        "faults": [fault.error for fault in history.faults],
+        "made by": [f"{part.kind} {part.name} ({part.distribution} {part.version})" for part in run.made_by.parts],
+        "packages": dict(run.made_by.packages),
+    }
+
+
+def _kind_of(column: object) -> str:
+    """Return dtype and shape of a column, or of its parts."""
+    if isinstance(column, dict):
+        return ", ".join(f"{key}: {_kind_of(part)}" for key, part in column.items())
+    if isinstance(column, tuple):
+        return ", ".join(_kind_of(part) for part in column)
+    if isinstance(column, list):
+        return f"{len(column)} objects"
+    array = np.asarray(column)
+    return f"{array.dtype} {list(array.shape)}"
+
+
+def _lines(value: object) -> str:
+    if isinstance(value, dict):
+        return "\n".join(f"{name}: {part}" for name, part in value.items()) or "none"
+    if isinstance(value, list):
+        return "\n".join(map(str, value)) or "none"
+    return _text(value)
+
+
+@click.command()
+@click.argument("folder")
+@click.option(
+    "--mend", is_flag=True, help="Cut a torn line off, and remove files that a killed program had not listed yet."
+)
+def verify(folder: str, mend: bool) -> None:
+    """Check that each episode in FOLDER is there and unchanged; the exit code is 1 if one is not, or a line is torn."""
+    with explained(), results(False) as out:
+        from runnerkit.history.npz import load, mend_folder
+
+        if mend:
+            for done in mend_folder(folder):
+                click.echo(done, file=out)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a torn line, which is told below
+            runs = load(folder)
         faults = list(runs.faults())
+        if runs.torn:
+            faults.append(f"the manifest ends in {runs.torn} bytes of a torn line; --mend cuts them off")
         for fault in faults:
             click.echo(fault, file=out)
+        for name in runs.unlisted():
+            click.echo(f"{name} is not listed, as its program was killed, or runs; --mend removes it", file=out)
         click.echo(f"{count(len(runs), 'episode')}, {count(len(faults), 'fault')}.", file=out)
     if faults:
         click.get_current_context().exit(1)
+
+
+@click.command()
+@click.argument("folder")
+@click.option("--to", "target", metavar=PART, required=True, help="The format, as for `rollout --history`.")
+def convert(folder: str, target: str) -> None:
+    """Write the episodes in FOLDER in another format, for instance --to minari:cartpole/random-v0.
+
+    A value without the name of an option is that of the first one, such as the path or the name of a data set.
+    """
+    with explained(), results(False) as out:
+        from runnerkit._cli import spelling
+        from runnerkit._plugins.manager import installed_plugins
+        from runnerkit._rollout.parts import find_part
+        from runnerkit.history.npz import load
+        from runnerkit.history.npz.convert import convert as converted
+
+        installed = installed_plugins()
+        name, colon, value = target.partition(":")
+        if colon and "=" not in value:
+            options = installed.get("history_formats", name).options().known
+            first = options[0].name if options else "path"
+            target = f"{name}:{first}={value}"
+        part = find_part("history_formats", spelling.part(target, "--to"), installed)
+        if part.record.name in _IN_MEMORY:
+            raise ArgumentError(
+                f"{part.title} keeps histories in memory only, so that nothing would be written. In Python, "
+                f"runnerkit.load({folder!r}) gives them as arrays."
+            )
+        runs = load(folder)
+        for _ in converted(runs, part.thing):
+            pass
+        click.echo(f"{count(len(runs), 'episode')} of {folder} written to {target}.", file=out)

@@ -5,6 +5,6 @@ from __future__ import annotations
 from runnerkit.history.npz.format import NpzFormat
 from runnerkit.history.npz.manifest import Row
 from runnerkit.history.npz.runs import StoredRun
-from runnerkit.history.npz.stored import StoredRuns, load
+from runnerkit.history.npz.stored import StoredRuns, load, mend_folder
 
-__all__ = ["NpzFormat", "Row", "StoredRun", "StoredRuns", "load"]
+__all__ = ["NpzFormat", "Row", "StoredRun", "StoredRuns", "load", "mend_folder"]

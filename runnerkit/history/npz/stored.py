@@ -24,11 +24,11 @@ from runnerkit.history.block import Block
 from runnerkit.history.layout import BlockLayout, Mark
 from runnerkit.history.npz.codec import decode
 from runnerkit.history.npz.files import EXTRAS, checksum, joined, objects_of, trees_of
-from runnerkit.history.npz.manifest import FILE, Contents, Row, read, said_of_torn
+from runnerkit.history.npz.manifest import FILE, Contents, Manifest, Row, read, said_of_torn
 from runnerkit.history.npz.runs import StoredRun
 from runnerkit.records import EndReason, EnvFault, Episode, EpisodeStart, MadeBy, Seeding
 
-__all__ = ["StoredBlock", "StoredRuns", "load"]
+__all__ = ["StoredBlock", "StoredRuns", "load", "mend_folder"]
 
 
 class StoredRuns(Sequence[ArrayHistory[Any, Any]]):
@@ -289,3 +289,26 @@ def load(path: str | os.PathLike[str]) -> StoredRuns:
     if contents.torn:
         warnings.warn(said_of_torn(folder, contents.torn), RuntimeWarning, stacklevel=2)
     return StoredRuns(folder, contents)
+
+
+def mend_folder(path: str | os.PathLike[str]) -> list[str]:
+    """Cut a torn line off a folder's manifest, and remove the files that a killed program had not listed yet.
+
+    Returns what was done, in words. Raises ArgumentError if a runner writes to the folder, or if its manifest is
+    damaged otherwise.
+    """
+    folder = Path(path)
+    read(folder)  # or a manifest would be made in any folder
+    manifest = Manifest(folder)
+    try:
+        contents = read(folder)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it is returned
+            unlisted = StoredRuns(folder, contents).unlisted()
+            manifest.mend()
+        for name in unlisted:
+            (folder / name).unlink(missing_ok=True)
+    finally:
+        manifest.close()
+    done = [f"cut {contents.torn} bytes of a torn line off the manifest"] if contents.torn else []
+    return done + [f"removed {name}" for name in unlisted]
