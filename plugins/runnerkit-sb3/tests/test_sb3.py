@@ -18,6 +18,7 @@ from runnerkit_sb3 import (
     fill_rollout_buffer,
     load_model,
     normalize_from,
+    normalize_reward_from,
     vec_normalize_from,
 )
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
@@ -28,9 +29,10 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import runnerkit
+from runnerkit import EpisodeStart
 from runnerkit._cli.main import main
 from runnerkit.errors import ArgumentError
-from runnerkit.processors import Normalize
+from runnerkit.processors import Normalize, NormalizeReward
 from runnerkit.testing import check_agent
 
 
@@ -170,3 +172,55 @@ def test_statistics_go_both_ways() -> None:
         runner.rollout(runnerkit.RandomAgent(runner.action_space, seed=0), steps=50)
     back = vec_normalize_from(counted, make_vec_env("Pendulum-v1", n_envs=1))
     np.testing.assert_allclose(back.normalize_obs(observations), counted.frozen()(observations), rtol=1e-6)
+
+
+class _Steps:
+    """Steps a VecNormalize with the actions of a rollout, and keeps the rewards that it gives."""
+
+    def __init__(self, venv: VecNormalize) -> None:
+        self.venv = venv
+
+    def rewards(self, actions: Any) -> Any:
+        return np.stack([self.venv.step(row)[1] for row in actions])
+
+
+@pytest.mark.parametrize("counts_on", [False, True])
+def test_statistics_of_rewards_go_both_ways_step_by_step(counts_on: bool) -> None:
+    """What VecNormalize gives for a run, and what the processor gives for the same one, with and without counting."""
+    gamma, n, steps = 0.9, 2, 40
+    actions = np.random.default_rng(0).uniform(-2, 2, (2 * steps, n, 1)).astype(np.float32)
+    venv = VecNormalize(make_vec_env("Pendulum-v1", n_envs=n), gamma=gamma, norm_obs=False, clip_reward=5.0)
+    venv.seed(7)
+    venv.reset()
+    _Steps(venv).rewards(actions[:steps])
+    reward = normalize_reward_from(venv)
+    assert (reward.gamma, reward.clip, reward.count) == (gamma, 5.0, venv.ret_rms.count)
+    back = vec_normalize_from(None, make_vec_env("Pendulum-v1", n_envs=n), reward=reward)
+    for one in (back, venv):
+        one.training = counts_on
+        one.seed(7)
+        one.reset()
+    reward.freeze(not counts_on)
+    begins = [start.seed for start in (EpisodeStart(7), EpisodeStart(8))]  # as VecEnv.seed(7) gives them
+
+    def schedule(env_index: int, episode_index: int) -> EpisodeStart:
+        return EpisodeStart(begins[env_index])
+
+    given = iter(actions[steps:])
+    with runnerkit.make(
+        "Pendulum-v1", n_envs=n, executor="serial", reward_processors=[reward], schedule=schedule
+    ) as runner:
+        batch = runnerkit.stack(runner.rollout(lambda _: next(given), steps=steps))
+    for one in (back, venv):
+        np.testing.assert_allclose(batch.processed_rewards, _Steps(one).rewards(actions[steps:]), rtol=1e-5)
+    assert not back.norm_obs
+
+
+def test_what_a_vec_normalize_cannot_have_is_refused() -> None:
+    venv = make_vec_env("Pendulum-v1", n_envs=1)
+    with pytest.raises(ArgumentError, match="Dict, or none"):
+        normalize_from(VecNormalize(venv, norm_obs=False))
+    with pytest.raises(ArgumentError, match="needs a Normalize"):
+        vec_normalize_from(None, venv)
+    with pytest.raises(ArgumentError, match=r"one epsilon, but these have 1e-08 and 0\.1"):
+        vec_normalize_from(Normalize(), venv, reward=NormalizeReward(epsilon=0.1))

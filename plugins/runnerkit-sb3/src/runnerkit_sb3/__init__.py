@@ -8,14 +8,14 @@
         collect(model, runner)                          # or fill its rollout buffer, then model.train()
 
 `SB3Agent` makes an agent of a model, `fill_replay_buffer` and `fill_rollout_buffer` take histories into SB3's buffers,
-`normalize_from` and `vec_normalize_from` carry running statistics from one side to the other.
+`normalize_from`, `normalize_reward_from` and `vec_normalize_from` carry running statistics from one side to the other.
 """
 
 from __future__ import annotations
 
 from runnerkit_sb3.agent import SB3Agent, load_model
 from runnerkit_sb3.buffers import collect, fill_replay_buffer, fill_rollout_buffer
-from runnerkit_sb3.statistics import normalize_from, vec_normalize_from
+from runnerkit_sb3.statistics import normalize_from, normalize_reward_from, vec_normalize_from
 
 __all__ = [
     "SB3Agent",
@@ -24,5 +24,6 @@ __all__ = [
     "fill_rollout_buffer",
     "load_model",
     "normalize_from",
+    "normalize_reward_from",
     "vec_normalize_from",
 ]
