@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from runnerkit._core.arrays import copied
 from runnerkit._core.faults import close_after, describe
+from runnerkit._core.seed_states import states
 from runnerkit._core.signals import Oddities, SignalError, read_flag, read_reward
 from runnerkit._core.spaces import Column, Layout, MisfitError, Rows, RowWriter, ScalarRows, StrictRows, Write
 from runnerkit._core.types import AnyEnv
@@ -29,7 +30,7 @@ from runnerkit.records import EnvFacts, EpisodeStart, RunOptions
 
 __all__ = ["SeedSchedule", "Share"]
 
-_FIRST_CHUNK = 64
+_CHUNK = 64  # seeds that are drawn at once
 _UNPACKED = object()
 _NO = np.False_  # NumPy has only one, so that flags are mostly compared by identity
 _GOES_ON = (False, False)
@@ -50,7 +51,7 @@ class SeedSchedule:
 
     def __init__(self, seed: int) -> None:
         self.seed: int = seed
-        self._seeds: dict[int, NDArray[np.uint64]] = {}
+        self._seeds: dict[int, tuple[int, NDArray[np.uint64]]] = {}  # one chunk per env: (its number, seeds)
 
     def __call__(self, env_index: int, episode_index: int, /) -> EpisodeStart:
         """Return the start of that episode."""
@@ -58,10 +59,11 @@ class SeedSchedule:
 
     def episode_seed(self, env_index: int, episode_index: int) -> int:
         """Return the seed of that episode."""
-        seeds = self._seeds.get(env_index)
-        if seeds is None or episode_index >= len(seeds):
-            seeds = self._draw(env_index, max(_FIRST_CHUNK, episode_index + episode_index // 4 + 1))
-        seed: int = seeds.item(episode_index)
+        number, place = divmod(episode_index, _CHUNK)
+        known = self._seeds.get(env_index)
+        if known is None or known[0] != number:
+            known = self._draw(env_index, number)
+        seed: int = known[1].item(place)
         return seed
 
     def env_seed(self, env_index: int) -> int:
@@ -69,11 +71,10 @@ class SeedSchedule:
         state = np.random.SeedSequence(self.seed, spawn_key=(1, env_index)).generate_state(1, np.uint64)
         return int(state[0] >> np.uint64(1))
 
-    def _draw(self, env_index: int, count: int) -> NDArray[np.uint64]:
-        # generate_state is prefix-stable: a longer draw begins with the shorter one
-        state = np.random.SeedSequence(self.seed, spawn_key=(0, env_index)).generate_state(count, np.uint64)
-        seeds = self._seeds[env_index] = state >> np.uint64(1)
-        return seeds  # not what is kept, where another thread may have put a shorter draw: histories ask, too
+    def _draw(self, env_index: int, number: int) -> tuple[int, NDArray[np.uint64]]:
+        sequence = np.random.SeedSequence(self.seed, spawn_key=(0, env_index))
+        known = self._seeds[env_index] = number, states(sequence, number * _CHUNK, _CHUNK) >> np.uint64(1)
+        return known  # not what is kept, where another thread may have put another chunk: histories ask, too
 
 
 class Share:
