@@ -156,6 +156,11 @@ def explains_wrong_calls(title: str, first: str) -> Callable[[F], F]:
     return decorate
 
 
+def is_index(given: Any, n: int) -> bool:
+    """Whether it is a whole number from 0 to n - 1."""
+    return is_count(given, 0) and int(given) < n
+
+
 def is_count(value: object, least: int = 1) -> bool:
     """Whether a value is a whole number of at least `least`; True is none."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= least

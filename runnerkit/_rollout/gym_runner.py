@@ -9,8 +9,8 @@ from typing_extensions import TypeVar, Unpack
 
 from runnerkit._core.types import ActArrayT, ActT, MakeEnv, ObsArrayT, ObsT
 from runnerkit._plugins.manager import Plugins, installed_plugins
+from runnerkit._rollout.calling import CallingRunner
 from runnerkit._rollout.config import RunnerConfig
-from runnerkit._rollout.stepping import SteppingRunner
 from runnerkit.history.arrays import ArrayHistory, HistoryT
 from runnerkit.history.base import HistoryFormat
 from runnerkit.keys import EnvKey, HistoryKey, PartName, Use
@@ -30,7 +30,7 @@ A = TypeVar("A")
 H = TypeVar("H")
 
 
-class GymRunner(SteppingRunner[ObsT, ActT, HistoryT]):
+class GymRunner(CallingRunner[ObsT, ActT, HistoryT]):
     """Rolls out an agent in `n_envs` Gymnasium envs::
 
         with GymRunner("CartPole-v1", seed=0, n_envs=8) as runner:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from runnerkit._core.cores import share_out
 from runnerkit._core.spaces import Rows
 from runnerkit._core.types import AnyEnv
 from runnerkit.errors import EnvError
 from runnerkit.executors.calls import Doing
+from runnerkit.executors.env_calls import EnvCall
 from runnerkit.executors.paces import Paces
 from runnerkit.executors.serial import SerialExecutor
 from runnerkit.executors.threads import MOST_THREADS, ThreadsExecutor
@@ -140,6 +142,10 @@ class AutoExecutor:
     def render(self, env_indices: Sequence[int], /) -> list[object]:
         """Return what each env's `render()` returns."""
         return self._now.render(env_indices)
+
+    def call_envs(self, call: EnvCall, env_indices: Sequence[int], /) -> list[Any]:
+        """Return what each of these envs answers."""
+        return self._now.call_envs(call, env_indices)
 
     def doing(self) -> list[Doing]:
         """Return the calls of envs that are under way."""

@@ -18,7 +18,7 @@ T = TypeVar("T")
 class Phase:
     """What a share may be busy with."""
 
-    IDLE, MAKE, RESET, STEP, RENDER, CLOSE, RECALL = range(7)
+    IDLE, MAKE, RESET, STEP, RENDER, CLOSE, RECALL, CALL = range(8)
 
 
 NAMES: Final = {Phase.MAKE: "make", Phase.RESET: "reset", Phase.STEP: "step", Phase.RENDER: "render"}

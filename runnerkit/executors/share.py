@@ -21,6 +21,7 @@ from runnerkit._core.wording import FIX_ENV, result_kind, warn
 from runnerkit.errors import EnvError, EnvSpaceError, RunnerKitError
 from runnerkit.executors.calls import Doing, Phase
 from runnerkit.executors.clock import EnvClock, SupportsStep
+from runnerkit.executors.env_calls import EnvCall
 from runnerkit.executors.hanging import CloseWatch
 from runnerkit.executors.step_faults import StepFaultsError, first_fault
 from runnerkit.executors.thread_safety import is_thread_safe
@@ -289,6 +290,24 @@ class Share:
     def _render_env(self, i: int) -> object:
         frame: object = self._envs[i].render()
         return frame
+
+    def call_envs(self, call: EnvCall, env_indices: Sequence[int], /) -> list[Any]:
+        """Return what each of these envs answers; all are asked, whatever happens to one."""
+        answers: list[Any] = []
+        faults: list[EnvError] = []
+        for i in env_indices:
+            self._call = Phase.CALL, i
+            try:
+                answers.append(call.ask(self._envs[i]))
+            except Exception as error:
+                fault = self._after(self._error(i, f"raised in {call}: {describe(error)}"))
+                fault.__cause__ = error
+                faults.append(fault)
+            finally:
+                self._call = None
+        if faults:
+            raise first_fault(faults)
+        return answers
 
     # ---- episodes
 

@@ -11,6 +11,7 @@ from typing_extensions import TypeVar
 
 from runnerkit._core.spaces import Rows
 from runnerkit.errors import EnvError, RunnerKitError
+from runnerkit.executors.env_calls import EnvCall
 from runnerkit.executors.share import Share
 from runnerkit.executors.step_faults import StepFaultsError, first_fault
 from runnerkit.executors.waiting import Patience
@@ -107,6 +108,31 @@ class SharingExecutor(Generic[WorkerT]):
                 helper.submit("render", mine)
                 frames += helper.answer()
         return frames
+
+    def call_envs(self, call: EnvCall, env_indices: Sequence[int], /) -> list[Any]:
+        """Return what each of these envs answers, asked where the env lives, one worker after the other."""
+        self._require_own_process()
+        found: dict[int, Any] = {}
+        faults: list[EnvError] = []
+        places: list[Share | WorkerT] = [self._own, *self._helpers]
+        for place in places:
+            mine = [i for i in env_indices if i in place.env_indices]
+            try:
+                answers = self._answers(place, call, mine) if mine else ()
+            except EnvError as fault:  # the others are to be asked, too
+                faults.append(fault)
+            else:
+                found.update(zip(mine, answers, strict=True))
+        if faults:
+            raise first_fault(faults)
+        return [found[i] for i in env_indices]
+
+    def _answers(self, place: Share | WorkerT, call: EnvCall, env_indices: Sequence[int]) -> Sequence[Any]:
+        if isinstance(place, Share):
+            return place.call_envs(call, env_indices)
+        place.submit("call_envs", call, env_indices)
+        answers: Sequence[Any] = place.answer()
+        return answers
 
     # ---- inside
 

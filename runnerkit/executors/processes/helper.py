@@ -29,6 +29,7 @@ from runnerkit._core.types import AnyEnv
 from runnerkit.errors import EnvError, RunnerKitError
 from runnerkit.executors.calls import Phase, limits_of
 from runnerkit.executors.clock import SupportsStep
+from runnerkit.executors.env_calls import EnvCall
 from runnerkit.executors.processes.handover import ControlWords, Mail, PeerGoneError, TurnLock
 from runnerkit.executors.processes.shared import Arena, Journal, Region, SharedBlock
 from runnerkit.executors.processes.standins import be_helper
@@ -113,6 +114,11 @@ class HelperShare(Share):
     def _render_env(self, i: int) -> object:
         with self._timed():
             return super()._render_env(i)
+
+    @override
+    def call_envs(self, call: EnvCall, env_indices: Sequence[int], /) -> list[Any]:
+        self._mark(Phase.CALL, env_indices[0])
+        return super().call_envs(call, env_indices)
 
     def rest_of_log(self) -> EpisodeLog:
         """Return, and forget, what the journal does not show."""
@@ -249,6 +255,7 @@ class Helper:
             "step": self._step_by_mail,
             "drain": share.rest_of_log,
             "render": share.render,
+            "call_envs": share.call_envs,
             "close": share.close,
         }
 

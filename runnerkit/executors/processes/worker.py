@@ -48,6 +48,7 @@ _DOING: Final = {
     Phase.RESET: "was in reset",
     Phase.STEP: "was in step",
     Phase.RENDER: "was in render",
+    Phase.CALL: "was in a call of a method or attribute",
     Phase.CLOSE: "was in close",
     Phase.RECALL: "was brought back to where it had been",
 }
@@ -424,7 +425,7 @@ class WorkerHandle:
             env_index=i,
             episode_index=episode_index,
             seed=seed,
-            after_step=phase in (Phase.RESET, Phase.RENDER),
+            after_step=phase in (Phase.RESET, Phase.RENDER, Phase.CALL),
         )
 
     def _stepped_env(self) -> int:

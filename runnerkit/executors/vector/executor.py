@@ -28,7 +28,8 @@ from runnerkit._core.signals import NUMBERS, Oddities, SignalError, read_flags, 
 from runnerkit._core.spaces import Column, MisfitError, Rows
 from runnerkit._core.types import AnyEnv, AnyVectorEnv
 from runnerkit._core.wording import result_kind
-from runnerkit.errors import EnvError
+from runnerkit.errors import ArgumentError, EnvError
+from runnerkit.executors.env_calls import EnvCall
 from runnerkit.executors.hanging import CloseWatch
 from runnerkit.executors.share import SeedSchedule
 from runnerkit.executors.vector.actions import Actions
@@ -175,6 +176,27 @@ class VectorExecutor:
                 after_step=True,
             )
         return [frames[i] for i in env_indices]
+
+    def call_envs(self, call: EnvCall, env_indices: Sequence[int], /) -> list[Any]:
+        """Return what each env answers. Gymnasium's vector envs ask all of them at once, or none."""
+        if list(env_indices) != list(range(self._n)):
+            raise ArgumentError(
+                f"{call} asks all envs of a vector env at once. Leave env_indices out, or use single envs."
+            )
+        missing = [kind for kind in ("get_attr", call.kind) if not hasattr(self._env, kind)]
+        if missing:
+            raise ArgumentError(
+                f"{call} needs a vector env with {missing[0]}, which {type(self._env).__name__} does not have. Use "
+                "single envs, or a vector env that makes them, such as Gymnasium's SyncVectorEnv."
+            )
+        try:
+            if call.kind == "set_attr":
+                self._env.get_attr(call.name)  # which must be there
+                self._env.set_attr(call.name, list(call.args) * self._n)
+                return [None] * self._n
+            return list(getattr(self._env, call.kind)(call.name, *call.args, **call.keywords))
+        except Exception as error:
+            raise EnvError(f"raised in {call}: {describe(error)}", after_step=True) from error
 
     # ---- episodes
 

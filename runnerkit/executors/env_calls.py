@@ -1,0 +1,45 @@
+"""What is asked of envs between rollouts: a call of a method, the value of an attribute, or a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from typing_extensions import override
+
+from runnerkit._core.types import AnyEnv
+
+__all__ = ["EnvCall", "SupportsEnvCalls"]
+
+
+@dataclass(frozen=True, slots=True)
+class EnvCall:
+    """One question for each of several envs; wrappers are looked at first, from the outside in."""
+
+    kind: Literal["call", "get_attr", "set_attr"]
+    name: str
+    args: tuple[Any, ...] = ()
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+
+    def ask(self, env: AnyEnv) -> Any:
+        """Return the env's answer."""
+        if self.kind == "set_attr":
+            if not env.set_wrapper_attr(self.name, *self.args, force=False):
+                raise AttributeError(f"neither {env} nor what it wraps has an attribute {self.name!r}")
+            return None
+        found = env.get_wrapper_attr(self.name)
+        return found(*self.args, **self.keywords) if self.kind == "call" else found
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.kind}({self.name!r})"
+
+
+@runtime_checkable
+class SupportsEnvCalls(Protocol):
+    """An executor that can ask its envs for something between rollouts, for `runner.call` and its like."""
+
+    def call_envs(self, call: EnvCall, env_indices: Sequence[int], /) -> Sequence[Any]:
+        """Return each env's answer; all are asked, whatever happens to one. Raises EnvError where an env raised."""
+        ...
