@@ -169,13 +169,13 @@ def test_an_env_that_is_no_function_of_its_seed_differs_in_each_episode() -> Non
 
 
 def test_what_cannot_be_replayed_is_left_out_with_the_reason() -> None:
-    first, second = np.array_split(np.array(record("Pendulum-v1", steps=150, n_envs=1), object), 2)
-    replayed = runnerkit.replay(second.tolist())
+    first, second = record("Pendulum-v1", steps=150, n_envs=1)
+    replayed = runnerkit.replay(second)
     assert [(episode.episode_index, why[:26]) for episode, why in replayed.left_out] == [
         (0, "began in an earlier rollou")
     ]
     assert [episode.episode_index for episode in replayed.episodes] == [1]
-    assert not runnerkit.replay([*first, *second], which=lambda episode: episode.episode_index == 5).episodes
+    assert not runnerkit.replay([first, second], which=lambda episode: episode.episode_index == 5).episodes
     unseeded = record("CartPole-v1", 1, schedule=lambda i, k: runnerkit.EpisodeStart())
     assert all("has no seed" in why for _, why in runnerkit.replay(unseeded).left_out)
 
