@@ -341,9 +341,13 @@ def not_callable_so(what: str, who: str, call: str, given: str) -> str:
     return f"{what} {who}: it is called as {call}, not {given}. Change its parameters."
 
 
+_TOLD_AT_ONCE = ("begin_episodes", "set_active_envs")
+
+
 def async_method(what: str, who: str, method: str) -> str:
     """Say that a method is a coroutine function."""
-    return f"{what} {who}: {method} is async, but nothing awaits it. Make it a plain method."
+    elsewhere = ", or use executor='asyncio'" if what == "Agent" and method not in _TOLD_AT_ONCE else ""
+    return f"{what} {who}: {method} is async, but nothing awaits it. Make it a plain method{elsewhere}."
 
 
 def wrong_method_result(what: str, who: str, method: str, given: str, wanted: str) -> str:

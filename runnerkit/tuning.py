@@ -141,7 +141,8 @@ def measure(
         env: as for `GymRunner`.
         make_agent: returns the agent for a runner, see `agent_maker`.
         n_envs: numbers of envs to measure, one after the other.
-        executors: names, also with options; by default the built-in ones but for "auto", which only chooses among them.
+        executors: names, also with options; by default the built-in ones but for "auto", which only chooses among them,
+            and "asyncio".
         workers: how many workers to try; by default what each executor finds worth trying: powers of two up to the
             number of cores, and for threads the number that they find themselves.
         seconds: about how long all of it takes. Slow envs take longer, as each executor makes at least one step.
@@ -220,8 +221,9 @@ def _check(n_envs: Sequence[int], workers: Sequence[int] | None, seconds: float,
 
 
 def _built_in(plugins: Plugins) -> list[str]:
+    """Return the built-in executors that are worth measuring: "asyncio" is for envs that run with no other one."""
     offers = plugins.offers("executors").values()
-    return [offer.name for offer in offers if offer.distribution == _OURS and offer.name != "auto"]
+    return [offer.name for offer in offers if offer.distribution == _OURS and offer.name not in ("auto", "asyncio")]
 
 
 def _entries(

@@ -169,8 +169,14 @@ class BeginsLater(Plain):
             SimpleNamespace(act=functools.partial(lambda a, b, c: 0, 1)),
             "Agent SimpleNamespace: it is called as act(observations), not act(b, c). Change its parameters.",
         ),
-        (Awaited(), "Agent Awaited: act is async, but nothing awaits it. Make it a plain method."),
-        (Streams(), "Agent Streams: act is async, but nothing awaits it. Make it a plain method."),
+        (
+            Awaited(),
+            "Agent Awaited: act is async, but nothing awaits it. Make it a plain method, or use executor='asyncio'.",
+        ),
+        (
+            Streams(),
+            "Agent Streams: act is async, but nothing awaits it. Make it a plain method, or use executor='asyncio'.",
+        ),
         (
             BeginsAlone(),
             "Agent BeginsAlone: it is called as begin_episodes(env_indices), not begin_episodes(). "
@@ -503,7 +509,10 @@ async def later(observations: Any) -> Any:
             Recurrent().act,
             "Agent act: it is called as act(observations), not act(observations, state, *, greedy, **options). ",
         ),
-        (later, "Agent later: later is async, but nothing awaits it. Make it a plain method."),
+        (
+            later,
+            "Agent later: later is async, but nothing awaits it. Make it a plain method, or use executor='asyncio'.",
+        ),
     ],
 )
 def test_a_function_that_cannot_be_an_agent_is_refused_before_a_step(agent: Any, says: str) -> None:

@@ -99,7 +99,7 @@ OF_COLUMNS = "Its options: compression, label, level, path, widths.  [runnerkit-
 NAMED = ("arrays", "columns", "feather", "minari", "mine", "npz", "torch", "transitions")
 FORMATS = f"{known('history_formats', *NAMED)}  [runnerkit-name]"
 FAMILIES = known("env_factories", "atari", "lake", "vector")
-BUILT_IN_EXECUTORS = "Known: auto, processes, serial, threads.  [runnerkit-name]"
+BUILT_IN_EXECUTORS = "Known: asyncio, auto, processes, serial, threads.  [runnerkit-name]"
 EXECUTORS = BUILT_IN_EXECUTORS.replace("serial", "s, serial, slow, slow-url")
 PREPROCESSORS = (
     "Known: flatten, frame-stack, last-action, normalize, scale-image, symlog, time-aware.  [runnerkit-name]"

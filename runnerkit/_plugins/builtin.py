@@ -62,9 +62,11 @@ def history_formats() -> Iterator[Contribution[HistoryFormat[object]]]:
 
 @hookimpl.executors
 def executors() -> Iterator[Contribution[MakeExecutor]]:
-    """Offer auto, serial, threads and processes."""
+    """Offer auto, serial, threads, processes and asyncio."""
     yield Contribution("auto", f"{_EXECUTORS}.auto:AutoExecutor", "the faster one of serial and threads (the default)")
     yield Contribution("serial", f"{_EXECUTORS}.serial:SerialExecutor", "the calling thread steps all envs")
     yield Contribution("threads", f"{_EXECUTORS}.threads:ThreadsExecutor", "one fixed thread per share of the envs")
     processes = f"{_EXECUTORS}.processes.executor:ProcessesExecutor"
     yield Contribution("processes", processes, "one process per share of the envs, over shared memory")
+    asynchronous = f"{_EXECUTORS}.asynchronous:AsyncioExecutor"
+    yield Contribution("asyncio", asynchronous, "one event loop for envs with async def step")

@@ -19,6 +19,7 @@ from runnerkit._core.types import ActT, Answer, AnyEnv, AnyVectorEnv, ObsT
 from runnerkit._envs.resolve import EnvMaker, seed_spaces, told
 from runnerkit._plugins.manager import Plugins
 from runnerkit._rollout.assembly import Assembly, Blueprint, close_dropped
+from runnerkit._rollout.async_agents import awaited
 from runnerkit._rollout.config import RunnerConfig
 from runnerkit._rollout.env_states import EnvStates
 from runnerkit._rollout.runner import BaseRunner
@@ -218,6 +219,7 @@ class AssembledRunner(BaseRunner[ObsT, ActT, HistoryT]):
 
     def _chooser(self, agent: object) -> Callable[[Any], object]:
         plainly = _is(self.compute_action, AssembledRunner.compute_action)
+        agent = awaited(agent, self._parts.executor)
         acting: Agent[Any, Any] = self._parts.gate.admit(agent, called_plainly=plainly)
         if plainly:
             return acting.act  # what the default does, a call less

@@ -70,7 +70,7 @@ __all__ = ["Assembly", "Blueprint", "close_dropped"]
 
 T = TypeVar("T")
 
-_IN_PROCESS: Final = ("auto", "serial", "threads")
+_IN_PROCESS: Final = ("asyncio", "auto", "serial", "threads")
 _ARRAYS: Final = Part(ArrayFormat(), "arrays", PartRecord("history format", "arrays"))
 _SERIAL: Final = Part(SerialExecutor, "serial", PartRecord("executor", "serial"))
 

@@ -50,8 +50,9 @@ class GymRunner(CallingRunner[ObsT, ActT, HistoryT]):
         log_level: the level of Gymnasium's logger while this runner works: 30 shows warnings, 40 only errors.
         history: the format of the histories: "arrays", "torch", "transitions", a plugin's format, or a
             HistoryFormat object.
-        executor: "serial", "threads" or "processes"; "auto", which measures and chooses "serial" or "threads"; a
-            plugin's executor; an executor object; or a function (n_envs, workers) that makes one.
+        executor: "serial", "threads", "processes" or, for envs with `async def step`, "asyncio"; "auto", which measures
+            and chooses "serial" or "threads"; a plugin's executor; an executor object; or a function (n_envs, workers)
+            that makes one.
         workers: how many workers step the envs, including the calling thread, and n_envs at most. By default the
             executor chooses.
         auto_reset: whether an env begins a new episode as soon as one ends. If False, the env is left out of

@@ -47,6 +47,14 @@ class EnvClock:
             self._resets += 1
             self._reset_seconds += time.perf_counter() - began
 
+    def note(self, seconds: float, *, is_step: bool) -> None:
+        """Add a call that was measured elsewhere, by the thread that asks."""
+        self._worker = _this_worker()
+        if is_step:
+            self.steps, self.step_seconds = self.steps + 1, self.step_seconds + seconds
+        else:
+            self._resets, self._reset_seconds = self._resets + 1, self._reset_seconds + seconds
+
     def take(self) -> EnvTimings:
         """Return, and forget, what was measured since the last call."""
         found = EnvTimings(self._i, self._worker, self.steps, self.step_seconds, self._resets, self._reset_seconds)

@@ -25,9 +25,9 @@ from runnerkit.executors.worker_thread import WorkerThread
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EpisodeStart
 
-__all__ = ["Outcome", "Paces", "SerialPaces", "SupportsPaces", "ThreadPaces"]
+__all__ = ["FAULT_S", "Outcome", "Paces", "SerialPaces", "SupportsPaces", "ThreadPaces"]
 
-_FAULT_S: Final = 30.0  # how long the other envs may take to end their step after a fault
+FAULT_S: Final = 30.0  # how long the other envs may take to end their step after a fault
 
 
 class Outcome(NamedTuple):
@@ -218,7 +218,7 @@ class ThreadPaces:
     def hurry(self, fault: BaseException, /) -> None:
         """Wait only half a minute from now on, or less."""
         if isinstance(fault, EnvError):
-            self._patience.limit(_FAULT_S)
+            self._patience.limit(FAULT_S)
         else:
             self._patience.lose(fault)
 

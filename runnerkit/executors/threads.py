@@ -21,7 +21,7 @@ from runnerkit._core.spaces import Rows
 from runnerkit._core.types import AnyEnv
 from runnerkit.errors import ArgumentError
 from runnerkit.executors.calls import Doing, limits_of
-from runnerkit.executors.paces import ThreadPaces
+from runnerkit.executors.paces import Paces, ThreadPaces
 from runnerkit.executors.rounds import Round
 from runnerkit.executors.share import Share
 from runnerkit.executors.sharing import Call, SharingExecutor
@@ -237,7 +237,7 @@ class ThreadsExecutor(SharingExecutor[WorkerThread]):
         for other in others:
             other.join(end)
 
-    def paces(self) -> ThreadPaces:
+    def paces(self) -> Paces:
         """Return what steps single envs."""
         return ThreadPaces(self._own, self._helpers, self._patience, may_poll=self._may_poll)
 

@@ -77,6 +77,7 @@ BUILTIN: Final[Mapping[str, Mapping[str, str]]] = {
         "serial": "runnerkit.executors.serial:SerialExecutor",
         "threads": "runnerkit.executors.threads:ThreadsExecutor",
         "processes": "runnerkit.executors.processes.executor:ProcessesExecutor",
+        "asyncio": "runnerkit.executors.asynchronous:AsyncioExecutor",
     },
 }
 """What RunnerKit itself offers; of the history formats, what their histories are made of."""
