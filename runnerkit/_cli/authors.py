@@ -57,7 +57,9 @@ Examples:
 @click.argument("name")
 @click.option(
     "--kind",
-    type=click.Choice(["env-factory", "preprocessor", "postprocessor", "history-format", "executor"]),
+    type=click.Choice(
+        ["env-factory", "preprocessor", "postprocessor", "reward-processor", "history-format", "executor"]
+    ),
     required=True,
     help="What the plugin offers.",
 )

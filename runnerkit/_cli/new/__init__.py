@@ -50,6 +50,13 @@ KINDS: Final[Mapping[str, _Kind]] = {
         "`runnerkit.make('Pendulum-v1', postprocessors=['@NAME@'])` puts it behind the agent.",
         "runnerkit rollout Pendulum-v1 --post @NAME@",
     ),
+    "reward-processor": _Kind(
+        "reward_processors",
+        "processor",
+        "large rewards are compressed",
+        "`runnerkit.make('Pendulum-v1', reward_processors=['@NAME@'])` puts it before the learner.",
+        "runnerkit rollout Pendulum-v1 --reward @NAME@:epsilon=0.01",
+    ),
     "history-format": _Kind(
         "history_formats",
         "history",
