@@ -89,19 +89,21 @@ class Evaluation:
         """The standard deviation of the returns, over n - 1; 0 for one episode."""
         return float(self.returns.std(ddof=1)) if len(self.episodes) > 1 else 0.0
 
-    def interval(self, confidence: float = 0.95) -> Interval:
-        """Return the percentile bootstrap interval of the mean (Efron, 1979). It is the same in every call."""
+    def interval(self, confidence: float = 0.95) -> Interval | None:
+        """Return the percentile bootstrap interval of the mean (Efron, 1979), the same in every call.
+
+        One episode gives none: it does not say how far returns scatter.
+        """
         return _interval(self.returns, confidence)
 
     def to_json(self) -> dict[str, object]:
         """Return everything as a dict for JSON."""
-        low, high = self.interval()
         return {
             "env": self.env,
             "seed": self.seed,
             "mean": self.mean,
             "std": self.std,
-            "interval95": [low, high],
+            "interval95": _listed(self.interval()),
             "returns": self.returns.tolist(),
             "lengths": self.lengths.tolist(),
             "seeds": self.seeds,
@@ -129,8 +131,8 @@ class Difference:
         """The mean difference; above 0, the agent is better than the baseline."""
         return float(self.differences.mean())
 
-    def interval(self, confidence: float = 0.95) -> Interval:
-        """Return the percentile bootstrap interval of the mean difference."""
+    def interval(self, confidence: float = 0.95) -> Interval | None:
+        """Return the percentile bootstrap interval of the mean difference; None for one episode."""
         return _interval(self.differences, confidence)
 
 
@@ -151,7 +153,7 @@ class Comparison:
         return {
             "agents": {name: found.to_json() for name, found in self.evaluations.items()},
             "differences": [
-                {"agent": d.agent, "baseline": d.baseline, "mean": d.mean, "interval95": list(d.interval())}
+                {"agent": d.agent, "baseline": d.baseline, "mean": d.mean, "interval95": _listed(d.interval())}
                 for d in self.differences
             ],
         }
@@ -284,9 +286,15 @@ def _rollouts(runner: GymRunner[Any, Any, list[Episode]], agent: AnyAgent) -> It
     )
 
 
-def _interval(values: NDArray[np.float64], confidence: float) -> Interval:
+def _listed(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else list(interval)
+
+
+def _interval(values: NDArray[np.float64], confidence: float) -> Interval | None:
     if not 0 < confidence < 1:
         raise ArgumentError(f"confidence must be a number between 0 and 1, not {confidence!r}.")
+    if len(values) < 2:
+        return None
     chosen = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))
     tail = (1 - confidence) / 2
     low, high = np.quantile(values[chosen].mean(axis=1), [tail, 1 - tail])

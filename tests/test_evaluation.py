@@ -7,11 +7,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from numpy.typing import NDArray
 from typing_extensions import override
 
 import runnerkit
 from runnerkit import RandomAgent, compare, evaluate
+from runnerkit._cli.main import main
 from runnerkit.errors import ArgumentError, RolloutError
 from runnerkit.evaluation import Evaluation
 
@@ -56,7 +58,9 @@ def test_long_episodes_go_over_many_rollouts() -> None:
     found = evaluate(Upright(), "CartPole-v1", episodes=3, seed=1)
     assert found.lengths.max() > 200
     assert found.mean == pytest.approx(found.returns.mean())
-    low, high = found.interval(0.9)
+    bounds = found.interval(0.9)
+    assert bounds is not None
+    low, high = bounds
     assert found.returns.min() <= low <= found.mean <= high <= found.returns.max()
     assert found.interval(0.9) == (low, high)
 
@@ -68,9 +72,11 @@ def test_agents_are_compared_on_common_episodes() -> None:
     (difference,) = found.differences
     assert (difference.agent, difference.baseline) == ("upright", "left")
     np.testing.assert_array_equal(difference.differences, upright.returns - left.returns)
-    assert difference.interval()[0] > 0
+    bounds = difference.interval()
+    assert bounds is not None
+    assert bounds[0] > 0
     assert found.to_json()["differences"] == [
-        {"agent": "upright", "baseline": "left", "mean": difference.mean, "interval95": list(difference.interval())}
+        {"agent": "upright", "baseline": "left", "mean": difference.mean, "interval95": list(bounds)}
     ]
 
 
@@ -127,3 +133,12 @@ def test_what_cannot_be_is_refused(arguments: dict[str, Any], wanted: str) -> No
         compare({}, "CartPole-v1")
     with pytest.raises(ArgumentError, match="between 0 and 1, not 95"):
         evaluate(Left(), "CartPole-v1", episodes=2).interval(95)
+
+
+def test_one_episode_gives_no_interval_and_the_command_line_says_so() -> None:
+    found = evaluate(Left(), "CartPole-v1", episodes=1)
+    assert found.interval() is None
+    assert found.to_json()["interval95"] is None
+    result = CliRunner().invoke(main, ["evaluate", "CartPole-v1", "--episodes", "1"])
+    assert result.exit_code == 0, result.output
+    assert "(one episode gives no interval)" in result.stdout

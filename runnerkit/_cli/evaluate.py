@@ -105,7 +105,7 @@ def _rows(comparison: Comparison) -> list[dict[str, str]]:
             {
                 "agent": name,
                 "mean return": f"{found.mean:.4g} {_interval(found.interval())}",
-                "std": f"{found.std:.4g}",
+                "std": f"{found.std:.4g}" if len(found.episodes) > 1 else "-",
                 "mean length": f"{found.lengths.mean():.4g}",
                 "against the first": ""
                 if difference is None
@@ -115,5 +115,5 @@ def _rows(comparison: Comparison) -> list[dict[str, str]]:
     return rows
 
 
-def _interval(bounds: tuple[float, float]) -> str:
-    return f"[{bounds[0]:.4g}, {bounds[1]:.4g}]"
+def _interval(bounds: tuple[float, float] | None) -> str:
+    return "(one episode gives no interval)" if bounds is None else f"[{bounds[0]:.4g}, {bounds[1]:.4g}]"
