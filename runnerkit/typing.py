@@ -18,7 +18,7 @@ from runnerkit._core.types import ActT, ActT_contra, Answer, AnyEnv, AnyVectorEn
 from runnerkit.agents import ActiveRows, Agent, SupportsBeginEpisodes, SupportsSetActiveEnvs, SupportsSetRows
 from runnerkit.executors.base import Executor, MakeExecutor, SupportsAllocate, SupportsReport
 from runnerkit.history.arrays import HistoryT
-from runnerkit.history.base import HistoryFormat, Recorder, SupportsAppend, SupportsBatch
+from runnerkit.history.base import HistoryFormat, Recorder, SupportsAppend, SupportsBatch, SupportsWindows
 from runnerkit.history.ended import EpisodeCallback, SupportsPut
 from runnerkit.hooks import EnvFactory
 from runnerkit.keys import PartName
@@ -63,6 +63,7 @@ __all__ = [
     "SupportsAllocate",
     "SupportsAppend",
     "SupportsBatch",
+    "SupportsWindows",
     "SupportsBeginEpisodes",
     "SupportsPut",
     "SupportsEpisodeState",

@@ -57,7 +57,7 @@ def history_formats() -> Iterator[Contribution[HistoryFormat[object]]]:
     yield Contribution("arrays", f"{_HISTORY}.arrays:ArrayFormat", "NumPy arrays (the default)")
     yield Contribution("torch", f"{_HISTORY}.torch:TorchFormat", "torch tensors over the same memory")
     yield Contribution("transitions", f"{_HISTORY}.transitions:TransitionFormat", "a list of Transition")
-    yield Contribution("npz", f"{_HISTORY}.npz:NpzFormat", "a folder of NumPy files, which survives a kill")
+    yield Contribution("npz", f"{_HISTORY}.npz:NpzFormat", "a folder of NumPy files, which survives kill -9")
 
 
 @hookimpl.executors

@@ -34,6 +34,9 @@ class NpzFormat:
         runs = runnerkit.load("runs")
         runs[0].observations, runs.episodes[0].return_
 
+    Episodes are written as they end, and what rollout returns needs no memory before it is read. The episodes that
+    ended are synced to disk together, at most half a second later and at the end of each rollout, and then listed.
+
     A folder that is there already is appended to, if it is of the same env and spaces. Infos and options of resets are
     kept as far as JSON or NumPy has them; anything else in them is kept as its text.
 
