@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 import runnerkit
 from runnerkit import EnvKey
+from runnerkit.agents import ActiveRows
 from runnerkit.history import EndedEpisode
 from runnerkit.history.torch import TorchHistory
 from runnerkit.typing import EpisodeCallback
@@ -58,13 +59,17 @@ class ActorCritic:
         values: torch.Tensor = self.critic(observations)
         return values[:, 0]
 
+    def set_rows(self, rows: ActiveRows) -> None:
+        """Take the source of random numbers. They belong to env, episode and step: every executor gives the same."""
+        self.rows = rows
+
     def act(self, observations: Observations) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         """Sample an action for each env, and tell what the update needs to know."""
         with torch.no_grad():
             batch = torch.from_numpy(observations)
             log_probabilities, values = self.log_probabilities(batch), self.values(batch)
-        actions = torch.multinomial(log_probabilities.exp(), 1, generator=self.generator)
-        return actions[:, 0], {"log_prob": log_probabilities.gather(1, actions)[:, 0], "value": values}
+        actions = torch.from_numpy(self.rows.choice(log_probabilities.exp().numpy()))
+        return actions, {"log_prob": log_probabilities.gather(1, actions[:, None])[:, 0], "value": values}
 
     def best(self, observations: Observations) -> torch.Tensor:
         """Choose the most likely action for each env."""
