@@ -10,10 +10,12 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from gymnasium import spaces
 from typing_extensions import override
 
 import runnerkit
+from runnerkit._cli.main import main
 from runnerkit.errors import ArgumentError
 from runnerkit.history import ArrayHistory
 from runnerkit.testing import SPACES, SampleEnv
@@ -205,3 +207,33 @@ def test_a_folder_is_replayed_in_which_several_runs_wrote(tmp_path: Path) -> Non
     assert replayed.first is None
     assert sum(episode.length for episode in replayed.episodes) == 180
     assert {seed.made_by.seed for seed in runs} == {0, 1}
+
+
+def test_the_command_replays_folders_and_checks_envs(tmp_path: Path) -> None:
+    folder = str(tmp_path / "runs")
+    record("CartPole-v1", history=("npz", {"path": folder}))
+
+    def said(*words: str) -> tuple[int, str]:
+        result = CliRunner().invoke(main, ["replay", *words])
+        return result.exit_code, result.output
+
+    assert said(folder)[0] == 0
+    assert "all the same" in said(folder)[1]
+    assert said(folder, "0") == (0, said(folder, "0")[1])
+    code, text = said(folder, "--env", f"{__name__}:make_longer")
+    assert (code, "observation[" in text) == (1, True)
+    assert said(folder, "99")[0] == 2
+    assert said()[0] == 2
+    assert said("--check", "CartPole-v1") == (0, "CartPole-v1 is a function of its seed and its actions.\n")
+    code, text = said("--check", f"{__name__}:make_global", "--json")
+    assert (code, "the global generator of random" in text) == (1, True)
+
+
+def make_longer(seed: int | None) -> AnyEnv:
+    env: AnyEnv = gymnasium.make("CartPole-v1")
+    vars(env.unwrapped)["length"] = 2.0
+    return env
+
+
+def make_global(seed: int | None) -> AnyEnv:
+    return Global(spaces.Discrete(3), spaces.Discrete(3))

@@ -20,6 +20,7 @@ from typing_extensions import override
 from runnerkit._cli.authors import check, new
 from runnerkit._cli.evaluate import evaluate
 from runnerkit._cli.provenance import lock, plugins, why
+from runnerkit._cli.replay import replay
 from runnerkit._cli.rollout import rollout
 from runnerkit._cli.stopping import stoppable
 from runnerkit._cli.stored import convert, ls, show, verify
@@ -71,4 +72,5 @@ main.add_command(new)
 main.add_command(ls)
 main.add_command(show)
 main.add_command(verify)
+main.add_command(replay)
 main.add_command(convert)

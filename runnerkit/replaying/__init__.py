@@ -10,6 +10,6 @@ For example::
 from __future__ import annotations
 
 from runnerkit.replaying.comparison import AnyEpisode, Divergence, compared
-from runnerkit.replaying.histories import Replay, replay
+from runnerkit.replaying.histories import Replay, maker, remade, replay
 
-__all__ = ["AnyEpisode", "Divergence", "Replay", "compared", "replay"]
+__all__ = ["AnyEpisode", "Divergence", "Replay", "compared", "maker", "remade", "replay"]

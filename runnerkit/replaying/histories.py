@@ -15,7 +15,7 @@ from typing_extensions import override
 from runnerkit._core.faults import describe
 from runnerkit._core.types import AnyEnv, MakeEnv
 from runnerkit._core.wording import count
-from runnerkit._envs.resolve import resolve_env, seed_spaces
+from runnerkit._envs.resolve import EnvMaker, resolve_env, seed_spaces
 from runnerkit._plugins.manager import installed_plugins
 from runnerkit._rollout.wrapping import find_wrapper, wrapped
 from runnerkit.errors import ArgumentError
@@ -27,7 +27,7 @@ from runnerkit.keys import EnvKey
 from runnerkit.records import Episode, MadeBy
 from runnerkit.replaying.comparison import AnyEpisode, Divergence, compared, not_replayable, record_of
 
-__all__ = ["Replay", "replay"]
+__all__ = ["Replay", "maker", "remade", "replay"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def replay(
     unseen = 0
     for _, some in groupby(episodes, lambda found: (found[0].made_by, found[0].record.env_index)):
         group = list(some)
-        made = _make(group[0][0].made_by, group[0][0].record.env_index, env, env_options)
+        made = remade(group[0][0].made_by, group[0][0].record.env_index, env, env_options)
         try:
             for parts in group:
                 columns = [part.read() for part in parts]
@@ -131,7 +131,7 @@ def _parts_of(histories: object) -> Iterator[_Part]:
         for k, (record, made_by) in enumerate(zip(histories.episodes, histories.made_by, strict=True)):
             yield _Part(made_by, record, functools.partial(_read, histories, k))
         return
-    if not isinstance(histories, Iterable):
+    if isinstance(histories, ColumnHistory) or not isinstance(histories, Iterable):
         histories = [histories]
     for history in histories:
         if not isinstance(history, ColumnHistory):
@@ -180,9 +180,33 @@ def _whole(
 # ---- the env
 
 
-def _make(made_by: MadeBy, i: int, env: object, env_options: Mapping[str, Any] | None) -> AnyEnv:
-    """Make env i as the runner did."""
+def maker(env: str | EnvKey[Any, Any] | MakeEnv) -> Callable[[int | None], AnyEnv]:
+    """Return a function (seed) -> env that makes an env as a runner would; it can be sent to other processes."""
+    return functools.partial(_made, resolve_env(env, installed_plugins(), {}).make)
+
+
+def _made(make: EnvMaker, seed: int | None) -> AnyEnv:
+    made = make(seed, 0)
+    if isinstance(made, VectorEnv):
+        made.close()
+        raise ArgumentError("A single env is needed, not a vector env. Pass an id, or a function (seed) -> env.")
+    return made
+
+
+def remade(
+    made_by: MadeBy,
+    i: int,
+    env: object = None,
+    env_options: Mapping[str, Any] | None = None,
+    render_mode: str | None = None,
+) -> AnyEnv:
+    """Make env i as the runner did, unless another env or other options are given.
+
+    With `render_mode`, it can be drawn; a function must make an env that can.
+    """
     options = _options_of(made_by) if env_options is None and env is None else env_options or {}
+    if render_mode is not None and not callable(env) and not (env is None and made_by.is_function):
+        options = {**options, "render_mode": render_mode}
     make = resolve_env(cast(Any, env or _recorded_env(made_by)), installed_plugins(), options, made_by.n_envs).make
     if env is None:
         names = [(part.name, dict(part.options)) for part in made_by.parts if part.kind == "wrapper"]

@@ -37,6 +37,7 @@ from runnerkit.testing.executors import ExecutorChecks
 from runnerkit.testing.formats import HistoryFormatChecks, ReadHistory
 from runnerkit.testing.plugins import IMPORT_SECONDS, PartOptions, plugin_checks
 from runnerkit.testing.processors import ActionProcessorChecks, ObservationProcessorChecks
+from runnerkit.testing.repeatable import Dependence, depends_on
 from runnerkit.testing.report import CheckResult, Outcome, Report
 from runnerkit.testing.rewards import RewardProcessorChecks
 from runnerkit.testing.runners import MakeAgent, RunnerChecks
@@ -45,15 +46,16 @@ from runnerkit.testing.vector_envs import VectorEnvChecks
 from runnerkit.typing import Runner
 
 __all__ = [
-    "SPACES",
     "Check",
     "CheckResult",
+    "Dependence",
     "HashAgent",
     "MakeAgent",
     "Outcome",
     "PartOptions",
     "ReadHistory",
     "Report",
+    "SPACES",
     "SampleEnv",
     "check_action_processor",
     "check_agent",
@@ -66,6 +68,7 @@ __all__ = [
     "check_reward_processor",
     "check_runner",
     "check_vector_env",
+    "depends_on",
     "parametrize_with_checks",
 ]
 

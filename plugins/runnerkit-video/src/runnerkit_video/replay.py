@@ -10,15 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runnerkit.errors import ArgumentError, RunnerKitError
-from runnerkit.history import EpisodeColumns
+from runnerkit.replaying import AnyEpisode, compared
 from runnerkit.typing import AnyEnv
 
-__all__ = ["MakeRendered", "ReplayError", "frames"]
+__all__ = ["MakeRendered", "ReplayError", "drawn", "frames"]
 
 MakeRendered: TypeAlias = str | Callable[[], AnyEnv]
 """A Gymnasium id, or a function that makes an env with `render_mode="rgb_array"`."""
-
-AnyEpisode: TypeAlias = EpisodeColumns[Any, Any, NDArray[np.float64], NDArray[np.bool_]]
 
 
 class ReplayError(RunnerKitError):
@@ -32,32 +30,22 @@ def frames(
 
     Raises:
         ArgumentError: the episode has no seed, or began in an earlier rollout, or the env gives no frames.
-        ReplayError: a reward or the end of the episode differs from what was recorded.
+        ReplayError: the episode goes another way than it was recorded, even in one bit.
 
     """
-    record = episode.record
-    if record.continued:
-        raise ArgumentError(
-            f"Episode {record.episode_index} of env {record.env_index} began in an earlier rollout, so that its first "
-            "actions are not here. Choose one that began in this rollout."
-        )
-    if record.seed is None:
-        raise ArgumentError(
-            f"Episode {record.episode_index} of env {record.env_index} has no seed: a vector env began it by itself. "
-            "Roll out single envs to replay their episodes."
-        )
     made = _make(env, env_options or {})
     try:
-        options = None if record.options is None else dict(record.options)
-        made.reset(seed=record.seed, options=options)
-        yield _frame(made)
-        for t in range(record.length):
-            _, reward, terminated, truncated, _ = made.step(_action(episode.env_actions, t))
-            recorded = float(episode.rewards[t]), bool(episode.terminated[t]), bool(episode.truncated[t])
-            _compare(record.env_index, record.episode_index, t, recorded, (float(reward), terminated, truncated))
-            yield _frame(made)
+        yield from drawn(made, episode)
     finally:
         made.close()
+
+
+def drawn(env: AnyEnv, *parts: AnyEpisode) -> Iterator[NDArray[np.uint8]]:
+    """Yield the frames of an episode, whose parts are of one rollout after the other, as the env makes it once more."""
+    for divergence in compared(env, *parts):
+        if divergence is not None:
+            raise ReplayError(str(divergence))
+        yield _frame(env)
 
 
 def _make(env: MakeRendered, options: Mapping[str, Any]) -> AnyEnv:
@@ -65,23 +53,6 @@ def _make(env: MakeRendered, options: Mapping[str, Any]) -> AnyEnv:
         made: AnyEnv = gymnasium.make(env, render_mode="rgb_array", **options)
         return made
     return env()
-
-
-def _action(actions: Any, t: int) -> Any:
-    if isinstance(actions, dict):
-        return {key: _action(sub, t) for key, sub in actions.items()}
-    if isinstance(actions, tuple):
-        return tuple(_action(sub, t) for sub in actions)
-    return actions[t]
-
-
-def _compare(i: int, k: int, t: int, recorded: tuple[float, bool, bool], again: tuple[float, bool, bool]) -> None:
-    for name, before, now in zip(("reward", "terminated", "truncated"), recorded, again, strict=True):
-        if before != now and not (before != before and now != now):  # two NaNs are equal here
-            raise ReplayError(
-                f"Episode {k} of env {i} goes another way at step {t}: {name} was {before}, and is {now} now. Either "
-                "the env is made in another way (env_options, wrappers, version), or it is no function of its seed."
-            )
 
 
 def _frame(env: AnyEnv) -> NDArray[np.uint8]:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from runnerkit import Episode
 from runnerkit.errors import ArgumentError
 from runnerkit.history import ArrayHistory
+from runnerkit.replaying import remade
 from runnerkit_video.choice import Choose, best
-from runnerkit_video.replay import MakeRendered, frames
+from runnerkit_video.replay import MakeRendered, drawn, frames
 
-__all__ = ["Video", "record_episodes"]
+__all__ = ["Video", "record_episode", "record_episodes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,39 @@ def record_episodes(
         path = into / f"env{record.env_index}-episode{record.episode_index}.mp4"
         written.append(Video(path, record, _write(path, frames(env, episode, env_options), fps)))
     return written
+
+
+def record_episode(
+    histories: Iterable[ArrayHistory[Any, Any]],
+    path: str | os.PathLike[str],
+    *,
+    env: MakeRendered | None = None,
+    fps: int = 30,
+) -> Video:
+    """Replay one episode and write it to an mp4 file::
+
+        record_episode([runnerkit.load("runs")[3]], "episode.mp4")
+
+    Args:
+        histories: those of the episode, in order, if several rollouts share it.
+        path: the file.
+        env: the id of the env, or a function that makes it with `render_mode="rgb_array"`. By default it is made as the
+            histories say.
+        fps: frames per second of the video.
+
+    Raises:
+        ArgumentError: the episode cannot be replayed, or the env cannot be drawn.
+        ReplayError: it goes another way than it was recorded.
+
+    """
+    whole = list(histories)
+    parts = [part for history in whole for part in history.split()]
+    record, made_by = parts[0].record, whole[0].made_by
+    made = env() if callable(env) else remade(made_by, record.env_index, env, render_mode="rgb_array")
+    try:
+        return Video(Path(path), record, _write(Path(path), drawn(made, *parts), fps))
+    finally:
+        made.close()
 
 
 def _write(path: Path, pictures: Iterator[NDArray[np.uint8]], fps: int) -> int:

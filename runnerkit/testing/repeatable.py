@@ -1,0 +1,176 @@
+"""Whether the episodes of an env are functions of their seed, and if not, on what else they depend."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+import numpy as np
+from typing_extensions import override
+
+from runnerkit._core.types import AnyEnv, MakeEnv
+from runnerkit._envs.resolve import seed_spaces
+from runnerkit.errors import ArgumentError
+from runnerkit.testing.elsewhere import HASH_SEEDS, ElsewhereError, call_elsewhere
+from runnerkit.testing.traces import STEPS, Trace, close_quietly, trace, unequal
+
+__all__ = ["Dependence", "depends_on"]
+
+_SEED: Final = 3
+_OTHER: Final = 11
+_NOW: Final = 1.7e9
+_LATER: Final = 1.8e9
+
+
+@dataclass(frozen=True, slots=True)
+class Dependence:
+    """What the episodes of an env depend on besides their seed and their actions.
+
+    Attributes:
+        what: "the global generator of random", "of numpy.random" or "of torch", "its spaces' generators", "the clock",
+            "earlier episodes", "earlier envs", "the order of hashes", "the process" or "something else".
+        seen: the first difference.
+        fix: what to do about it.
+
+    """
+
+    what: str
+    seen: str
+    fix: str
+
+    @override
+    def __str__(self) -> str:
+        return f"It depends on {self.what}: {self.seen}. Fix: {self.fix}."
+
+
+def depends_on(make_env: MakeEnv, steps: int = 4 * STEPS) -> list[Dependence]:
+    """Return what the episodes of an env depend on besides their seed and their actions; nothing is as it should be::
+
+        for found in depends_on(lambda seed: gymnasium.make("CartPole-v1")):
+            print(found)                # It depends on the clock: in call 1 (0 is the first reset), ...
+
+    The same episodes are made several times, and one thing is changed each time: the global generators of random,
+    numpy.random and torch (if it is imported), the generators of the env's spaces, the clock, what the env did before,
+    and the process with its hash seed.
+
+    Raises ArgumentError if the factory cannot be sent to another process.
+    """
+    plain = _made(make_env, steps, _Conditions())
+    if seen := unequal(plain, _made(make_env, steps, _Conditions())):
+        is_shared = not unequal(_elsewhere(make_env, steps), _elsewhere(make_env, steps))
+        what = "earlier envs" if is_shared else "something else"
+        return [Dependence(what, seen, _FIXES[what])]
+    found = []
+    for what, conditions in _changed():
+        if seen := unequal(plain, _made(make_env, steps, conditions)):
+            found.append(Dependence(what, seen, _FIXES.get(what, _SEEDED)))
+    one, *others = (_elsewhere(make_env, steps, seed) for seed in HASH_SEEDS)
+    for what, pair in [*(("the order of hashes", (one, other)) for other in others), ("the process", (plain, one))]:
+        if seen := unequal(*pair):
+            return [*found, Dependence(what, seen, _FIXES[what])]
+    return found
+
+
+_SEEDED: Final = "take every random number from self.np_random, which super().reset(seed=seed) seeds"
+_FIXES: Final = {
+    "its spaces' generators": "draw from self.np_random, or seed the spaces in reset()",
+    "the clock": "count steps, and take no number from the time",
+    "earlier episodes": "set everything that an episode changes anew in reset()",
+    "earlier envs": "keep what changes in attributes of the env, not in its class or module",
+    "the order of hashes": "sort sets before they are used, and do not use hash()",
+    "the process": "let nothing depend on the process id, on id(), or on what was imported",
+    "something else": "look for os.urandom, uuid, threads and the network",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Conditions:
+    """Under which episodes are made."""
+
+    seeds: Mapping[str, int] = field(default_factory=dict)
+    """Of global generators, if not the usual one."""
+    spaces: int = _SEED
+    now: float = _NOW
+    before: bool = False
+    """Whether the env makes other episodes first."""
+
+
+def _changed() -> Iterator[tuple[str, _Conditions]]:
+    """Yield conditions in which one thing is changed, and what that is."""
+    for name in _generators():
+        yield f"the global generator of {name}", _Conditions({name: _OTHER})
+    yield "its spaces' generators", _Conditions(spaces=_OTHER)
+    yield "the clock", _Conditions(now=_LATER)
+    yield "earlier episodes", _Conditions(before=True)
+
+
+def _elsewhere(make_env: MakeEnv, steps: int, hash_seed: int = HASH_SEEDS[0]) -> Trace:
+    """Return what an env does in a process in which nothing has happened yet."""
+    try:
+        return call_elsewhere(_made, make_env, steps, _Conditions(), hash_seed=hash_seed)
+    except ElsewhereError as error:
+        raise ArgumentError(f"The env cannot be checked in another process: {error}") from error
+
+
+def _made(make_env: MakeEnv, steps: int, conditions: _Conditions) -> Trace:
+    """Return what a new env does; the global generators are left as they were."""
+    kept = random.getstate(), np.random.get_state(legacy=False)
+    torch: Any = sys.modules.get("torch")
+    torch_state = None if torch is None else torch.get_rng_state()
+    try:
+        with _clock(conditions.now):
+            for name, seed in _generators().items():
+                seed(conditions.seeds.get(name, _SEED))
+            env = cast(AnyEnv, make_env(_SEED))
+            try:
+                seed_spaces(env, conditions.spaces)
+                if conditions.before:
+                    trace(env, _OTHER, steps)
+                    for seed in _generators().values():
+                        seed(_SEED)
+                    seed_spaces(env, conditions.spaces)
+                return trace(env, _SEED, steps)
+            finally:
+                close_quietly(env)
+    finally:
+        random.setstate(kept[0])
+        np.random.set_state(kept[1])
+        if torch is not None:
+            torch.set_rng_state(torch_state)
+
+
+def _generators() -> dict[str, Callable[[int], object]]:
+    """Return what seeds the global generators that there are."""
+    found: dict[str, Callable[[int], object]] = {"random": random.seed, "numpy.random": np.random.seed}
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:
+        found["torch"] = torch.manual_seed
+    return found
+
+
+_CLOCKS: Final = ("time", "monotonic", "perf_counter", "process_time")
+
+
+@contextlib.contextmanager
+def _clock(now: float) -> Iterator[None]:
+    """Let Python's clocks begin at a given time, and go on by a millisecond with each look at one of them."""
+    looks = 0
+
+    def seconds() -> float:
+        nonlocal looks
+        looks += 1
+        return now + looks / 1000
+
+    kept = {name: getattr(time, name) for clock in _CLOCKS for name in (clock, f"{clock}_ns")}
+    try:
+        for name in kept:
+            setattr(time, name, (lambda: int(seconds() * 1e9)) if name.endswith("_ns") else seconds)
+        yield
+    finally:
+        for name, function in kept.items():
+            setattr(time, name, function)
