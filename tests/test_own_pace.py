@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from runnerkit import EndReason, EpisodeStart, GymRunner, RandomAgent
+from runnerkit.agents import FixedBatch
 from runnerkit.errors import AgentError, ArgumentError, EnvError, EnvTimeoutError, RolloutInterrupted
 from runnerkit.history import EndedEpisode
 from runnerkit.processors import FrameStack, Normalize
@@ -309,3 +310,35 @@ def test_the_runner_has_a_default_and_frozen_statistics_are_taken() -> None:
         sizes.clear()
         r.rollout(act, steps=8, min_batch=4)
         assert set(sizes) == {4}
+
+
+class Matrix:
+    """A small network in float32, whose last bits depend on the number of rows; and its values as a column."""
+
+    def __init__(self) -> None:
+        generator = np.random.default_rng(0)
+        self._first = generator.standard_normal((4, 96)).astype(np.float32)
+        self._second = generator.standard_normal((96, 2)).astype(np.float32)
+
+    def act(self, observations: NDArray[np.float32], /) -> Any:
+        logits = np.tanh(observations @ self._first) @ self._second
+        return logits.argmax(axis=1), {"logits": logits}
+
+
+@pytest.mark.parametrize("options", [{"executor": "serial"}, {"executor": "threads"}], ids=str)
+def test_an_agent_with_a_fixed_batch_gives_the_last_bits_of_lockstep(options: dict[str, Any]) -> None:
+    def data(agent: Callable[[Space[Any]], Any], min_batch: int | None, **options: Any) -> Any:
+        return run("CartPole-v1", [("steps", 60), ("episodes", 9)], agent, min_batch, seed=0, n_envs=7, **options)
+
+    fixed = data(lambda space: FixedBatch(Matrix(), 7), None, executor="serial")
+    assert data(lambda space: FixedBatch(Matrix(), 7), 2, **options) == fixed
+    assert data(lambda space: Matrix(), None, executor="serial")[:7] == fixed[:7]
+
+
+def test_an_agent_with_state_has_no_fixed_batch() -> None:
+    with pytest.raises(ArgumentError, match="Recurrent has begin_episodes"):
+        FixedBatch(Recurrent(gymnasium.spaces.Discrete(2)), 2)
+    nested = FixedBatch(lambda rows: (rows["a"], rows["b"][0]), 3)
+    nested.set_active_envs([2, 0])
+    first, second = nested.act({"a": np.array([1.0, 2.0]), "b": ([5, 6],)})
+    assert (first.tolist(), second.tolist()) == ([1.0, 2.0], [5, 6])

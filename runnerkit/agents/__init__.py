@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runnerkit.agents.fixed_batch import FixedBatch
 from runnerkit.agents.protocols import Agent, AnyAgent, SupportsBeginEpisodes, SupportsSetActiveEnvs, SupportsSetRows
 from runnerkit.agents.random import RandomAgent
 from runnerkit.agents.rows import ActiveRows
@@ -10,6 +11,7 @@ __all__ = [
     "ActiveRows",
     "Agent",
     "AnyAgent",
+    "FixedBatch",
     "RandomAgent",
     "SupportsBeginEpisodes",
     "SupportsSetActiveEnvs",
