@@ -38,6 +38,7 @@ def commands(text: str) -> list[str]:
 @pytest.mark.parametrize("page", [page for page, text in PAGES.items() if blocks(text, "python") or commands(text)])
 def test_what_a_page_shows_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # for the files that it writes
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     code = "\n".join(blocks(PAGES[page], "python"))
     for long, short in SLOW.items():
         code = code.replace(long, short)
