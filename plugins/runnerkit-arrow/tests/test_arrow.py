@@ -142,6 +142,27 @@ def test_a_torn_end_is_cut_off_and_a_reopened_run_goes_on(tmp_path: Path) -> Non
         rollouts("Pendulum-v1", ArrowFormat(path, append=True), 5)
 
 
+def test_runs_that_follow_each_other_in_a_stream_keep_their_episodes_apart(tmp_path: Path) -> None:
+    path = tmp_path / "run.arrows"
+    first = rollouts("CartPole-v1", ArrowFormat(path), 30)
+    again = rollouts("CartPole-v1", ArrowFormat(path, append=True), 30)  # the same run, with the same numbers
+    episodes = load(path).episodes
+    lengths = [len(episode) for episode in episodes]
+    half = len(lengths) // 2
+    assert lengths[:half] == lengths[half:]
+    assert sum(lengths) == sum(len(history) for history in (*first, *again))
+    for one, other in zip(episodes[:half], episodes[half:], strict=True):
+        assert one.record == other.record
+        np.testing.assert_array_equal(one["observation"], other["observation"], strict=True)
+
+
+def test_a_stream_whose_writer_was_killed_before_its_first_rollout_ended_is_gone_on_in(tmp_path: Path) -> None:
+    path = tmp_path / "run.arrows"
+    path.touch()
+    rollouts("CartPole-v1", ArrowFormat(path, append=True), 5)
+    assert len(load(path).episodes) > 0
+
+
 def test_what_was_written_survives_a_kill(tmp_path: Path) -> None:
     path = tmp_path / "run.arrows"
     code = f"""

@@ -104,13 +104,24 @@ class ArrowRun:
         """As `EnvSpec.from_json` takes it, where it has nothing that JSON does not have."""
         self.made_by: MadeBy = MadeBy.of(about["made_by"])
         """The parts of the runner that began the stream, with distributions, versions and options."""
-        by_episode: dict[tuple[int, int], list[Batch]] = {}
-        for batch in batches:
-            by_episode.setdefault((batch.record["env_index"], batch.record["episode_index"]), []).append(batch)
-        self.episodes: list[ArrowEpisode] = [ArrowEpisode(parts) for parts in by_episode.values()]
+        self.episodes: list[ArrowEpisode] = [ArrowEpisode(parts) for parts in _by_episode(batches)]
 
     def __len__(self) -> int:
         return len(self.episodes)
+
+
+def _by_episode(batches: Sequence[Batch]) -> list[list[Batch]]:
+    """Return the parts of each episode. Another run that goes on in the stream counts its episodes from 0 again."""
+    found: list[list[Batch]] = []
+    last: dict[tuple[int, int], list[Batch]] = {}
+    for batch in batches:
+        record = batch.record
+        where = record["env_index"], record["episode_index"]
+        if where not in last or (record["steps_before"] == 0 and any(part.record["length"] for part in last[where])):
+            last[where] = []
+            found.append(last[where])
+        last[where].append(batch)
+    return found
 
 
 def load(path: str | os.PathLike[str]) -> ArrowRun:

@@ -79,8 +79,9 @@ class StreamWriter:
         self._columns: list[ColumnSpec] = []  # until it is known which columns the agent gives
         self._there: Any = None
         if append and path.exists():
-            self._there = self._checked(path)
-            repair(path)
+            if path.stat().st_size:  # else its writer was killed before the first rollout ended
+                self._there = self._checked(path)
+                repair(path)
             self._file: int = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
             return
         try:
