@@ -76,7 +76,7 @@ class ThreadsExecutor(SharingExecutor[WorkerThread]):
         super().__init__(self._first_share() if self._is_free else _make_share(own))
         self._limits: dict[int, float] = {}
         self._may_poll: bool = False
-        self._heads: int = max(1, available_cores())  # threads that the caller wakes itself
+        self._cores: int = available_cores()
         self._round: Round = Round((), (), heads=0)  # the last one
         self._make_env: Callable[[int], AnyEnv] | None = None
         self._options: RunOptions
@@ -333,7 +333,7 @@ class ThreadsExecutor(SharingExecutor[WorkerThread]):
         asked = [(k, helper) for k, helper in enumerate(self._helpers, start=1) if calls[k] is not None]
         try:
             todo = [(getattr(helper.share, method), calls[k] or ()) for k, helper in asked]
-            self._round = one = Round([helper.line for _, helper in asked], todo, heads=self._heads)
+            self._round = one = Round([helper.line for _, helper in asked], todo, heads=self._heads(len(asked)))
             one.ended.may_poll = self._may_poll
             for _, helper in asked:
                 helper.join_in(one)
@@ -342,6 +342,10 @@ class ThreadsExecutor(SharingExecutor[WorkerThread]):
             faults.append(fault)
             return ()
         return asked
+
+    def _heads(self, n: int) -> int:
+        """Return how many of n threads the caller wakes itself: of more than there are cores, those that can run."""
+        return n if n <= self._cores else 1 if has_gil() else self._cores
 
     @override
     def _hear(self, asked: Sequence[tuple[int, WorkerThread]], answers: list[Any], faults: list[BaseException]) -> None:
