@@ -44,11 +44,10 @@ def main(steps: int, seed: int, episodes: int, path: str) -> None:
     agents = {name: SB3Agent.load(file) for name, file in (("untrained", "untrained.zip"), ("trained", path))}
     found = runnerkit.compare(agents, "CartPole-v1", episodes=episodes, seed=1)
     for name, evaluation in found.evaluations.items():
-        low, high = evaluation.interval(0.95)
-        click.echo(f"{name}: mean return {evaluation.mean:.1f} (95 % interval {low:.1f} to {high:.1f})")
+        click.echo(f"{name}: mean return {evaluation.mean:.1f}, 95 % interval {evaluation.interval(0.95)}")
     for difference in found.differences:
-        low, high = difference.interval(0.95)
-        click.echo(f"{difference.agent} - {difference.baseline}: {difference.mean:.1f} ({low:.1f} to {high:.1f})")
+        name = f"{difference.agent} - {difference.baseline}"
+        click.echo(f"{name}: {difference.mean:.1f}, 95 % interval {difference.interval(0.95)}")
 
 
 if __name__ == "__main__":

@@ -127,8 +127,7 @@ def main(steps: int, seed: int, every: int) -> None:
 
     train(agent, steps, seed, on_episode)
     found = runnerkit.evaluate(agent.best, CARTPOLE, episodes=20, seed=1)
-    low, high = found.interval(0.95)
-    click.echo(f"the trained agent: mean return {found.mean:.1f} (95 % interval {low:.1f} to {high:.1f})")
+    click.echo(f"the trained agent: mean return {found.mean:.1f}, 95 % interval {found.interval(0.95)}")
 
 
 if __name__ == "__main__":
