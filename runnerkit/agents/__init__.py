@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runnerkit.agents.fixed_batch import FixedBatch
+from runnerkit.agents.models import from_module, from_sb3
 from runnerkit.agents.protocols import Agent, AnyAgent, SupportsBeginEpisodes, SupportsSetActiveEnvs, SupportsSetRows
 from runnerkit.agents.random import RandomAgent
 from runnerkit.agents.rows import ActiveRows
@@ -16,4 +17,6 @@ __all__ = [
     "SupportsBeginEpisodes",
     "SupportsSetActiveEnvs",
     "SupportsSetRows",
+    "from_module",
+    "from_sb3",
 ]
