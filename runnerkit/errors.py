@@ -28,8 +28,8 @@ An env may break its contract without losing data. This is an `EnvSpaceWarning`,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
@@ -210,6 +210,37 @@ class EnvError(RolloutError):
         self.action: object = action
         self.after_step: bool = after_step
         self.end_reason: EndReason | None = end_reason
+        self.second_try: Callable[[], EnvError | None] | None = None
+        """Makes the episode once more; None if that cannot be done."""
+        self.course: object = None
+        """What the env was asked in the episode, for those who make it once more."""
+
+    def replay(self) -> EnvError | None:
+        """Make the episode that failed once more, in a new env, and return the error that comes of it::
+
+            except EnvError as error:
+                again = error.replay()          # None: the env does not fail each time
+
+        The env gets the same seed and the same actions, up to the one at which it failed. It is made where the env was:
+        with "processes", in a process of its own. The error that was raised by `rollout` or `stream` can do so, not a
+        copy that was pickled.
+
+        Raises:
+            ArgumentError: the error does not know the episode, as that of an env that could not be made, of a vector
+                env, or of an episode without a seed.
+
+        """
+        if self.second_try is None:
+            raise ArgumentError(
+                "This error does not know its episode: only the EnvError of a rollout does, of a single env, in an "
+                "episode with a seed. Pass the histories to runnerkit.replay."
+            )
+        return self.second_try()
+
+    @override
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = {name: value for name, value in vars(self).items() if name != "second_try"}
+        return type(self), self.args, {**state, "second_try": None}
 
     @override
     def __str__(self) -> str:

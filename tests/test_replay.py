@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing_extensions import override
 
 import runnerkit
 from runnerkit._cli.main import main
-from runnerkit.errors import ArgumentError
+from runnerkit.errors import ArgumentError, EnvError
 from runnerkit.history import ArrayHistory
 from runnerkit.testing import SPACES, SampleEnv
 from runnerkit.typing import AnyEnv
@@ -237,3 +238,50 @@ def make_longer(seed: int | None) -> AnyEnv:
 
 def make_global(seed: int | None) -> AnyEnv:
     return Global(spaces.Discrete(3), spaces.Discrete(3))
+
+
+class Late(SampleEnv):
+    """Fails in the fourth step of each episode of more than three, or not at all."""
+
+    heals = False
+
+    @override
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        self.t = 0
+        return super().reset(seed=seed)
+
+    @override
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.t += 1
+        found = super().step(action)
+        if self.t == 4 and not type(self).heals:
+            raise OSError(f"broken by {action} at {found[1]}")
+        return found
+
+
+def first_error(runner: Any, agent: Any, steps: int) -> EnvError:
+    for _ in range(50):
+        try:
+            runner.rollout(agent, steps=steps)
+        except EnvError as error:
+            return error
+    raise AssertionError("no env failed")
+
+
+@pytest.mark.parametrize("executor", ["serial", "processes"])
+@pytest.mark.parametrize("steps", [1, 50])
+def test_an_error_makes_its_episode_once_more(executor: str, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind: Any = Late
+    options: Any = {"n_envs": 3, "seed": 4, "executor": executor}
+    with runnerkit.make(lambda seed: kind(spaces.Discrete(9), spaces.Discrete(7)), **options) as runner:
+        agent = runnerkit.RandomAgent(runner.action_space, seed=0)
+        error = first_error(runner, agent, steps)
+    again = error.replay()
+    assert again is not None
+    assert (str(again), again.seed, again.step, error.step) == (str(error), error.seed, 3, 3)
+    copied = pickle.loads(pickle.dumps(again))
+    with pytest.raises(ArgumentError, match="does not know its episode"):
+        copied.replay()
+    if executor == "serial":
+        monkeypatch.setattr(Late, "heals", True)
+        assert error.replay() is None

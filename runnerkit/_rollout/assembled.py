@@ -46,10 +46,7 @@ class AssembledRunner(BaseRunner[ObsT, ActT, HistoryT]):
         with gymnasium_log_level(config.log_level):
             own_make_env = not _is(self.make_env, AssembledRunner.make_env)
             self._blueprint: Blueprint = Blueprint.resolve(plugins, config, own_make_env=own_make_env)
-            make_env: EnvMaker = self._blueprint.make_env  # lighter to pickle than a runner
-            if own_make_env:
-                make_env = functools.partial(_make_own, told(self.make_env, {}, config.n_envs))
-            self._parts: Assembly = self._blueprint.build(make_env)
+            self._parts: Assembly = self._blueprint.build(self._maker())
         self._finalizer = weakref.finalize(
             self,
             close_dropped,
@@ -60,6 +57,12 @@ class AssembledRunner(BaseRunner[ObsT, ActT, HistoryT]):
             os.getpid(),
         )
         self._standing: EnvStates = EnvStates(self._parts, config.schedule)
+
+    def _maker(self) -> EnvMaker:
+        """Return what makes the envs."""
+        if _is(self.make_env, AssembledRunner.make_env):
+            return self._blueprint.make_env  # lighter to pickle than a runner
+        return functools.partial(_make_own, told(self.make_env, {}, self.n_envs))
 
     # ---- what it is
 

@@ -15,13 +15,14 @@ from runnerkit._rollout.cursor import Cursor
 from runnerkit._rollout.env_states import EnvStates
 from runnerkit._rollout.plan import Plan
 from runnerkit.errors import EnvError, RolloutError
+from runnerkit.executors.reexecution import Course
 from runnerkit.history.arrays import ArrayRecorder
 from runnerkit.history.base import SupportsWindows, windows_of
 from runnerkit.history.block import Block
 from runnerkit.history.layout import Mark
 from runnerkit.history.log import EpisodeLog
 from runnerkit.history.transitions import transition
-from runnerkit.records import EndReason
+from runnerkit.records import EndReason, EpisodeStart
 
 __all__ = ["Ledger", "attach"]
 
@@ -158,7 +159,29 @@ class Ledger:
             self.take(upto=self._at.t)
         if error.action is not None and i in self._block.first_marks:
             error.step = self.steps_of(i)
+        error.course = self._course(error)
         self._standing.skip(error)
+
+    def _course(self, error: EnvError) -> Course | None:
+        """Return what the env was asked in the episode in which it failed, up to the action at which it did."""
+        i, block, trail = error.env_index, self._block, self._standing.trail
+        if trail is None or error.seed is None or error.episode_index is None:
+            return None
+        if error.action is None or i not in block.first_marks:  # in reset
+            return Course(error.episode_index, EpisodeStart(error.seed), [], 0) if error.after_step else None
+        steps, at = self.steps_of(i), block.at(self.reached(i))
+        here = 0 if self._own is not None else min(steps, at)
+        before = trail.last(i, steps - here)
+        if before is None:
+            return None
+        rows = [column[at - here : at + 1, i] for column in block.env_actions]
+        start = self._standing.envs[i].start if self._own is not None else self._start_of(i, error.episode_index)
+        actions = [np.concatenate(pair) for pair in zip(before, rows, strict=True)]
+        return Course(error.episode_index, start, actions, steps + 1)
+
+    def _start_of(self, i: int, episode_index: int) -> EpisodeStart:
+        mark = self._block.first_marks[i]
+        return mark.start if mark.episode_index == episode_index else self._block.start_of(i, episode_index)
 
     def steps_of(self, i: int) -> int:
         """Return how many steps the episode of an env has behind it."""

@@ -31,8 +31,9 @@ from runnerkit._rollout.plan import Plan, limit_of
 from runnerkit._rollout.rendering import Screen
 from runnerkit._rollout.stream import batches, check_streams
 from runnerkit.agents import Agent
-from runnerkit.errors import ArgumentError, ClosedError, RolloutError, RolloutInterrupted
+from runnerkit.errors import ArgumentError, ClosedError, EnvError, RolloutError, RolloutInterrupted
 from runnerkit.executors.hanging import WATCH
+from runnerkit.executors.reexecution import Course
 from runnerkit.history.arrays import HistoryT
 from runnerkit.history.ended import EpisodeCallback
 from runnerkit.records import ProgressCallback
@@ -200,6 +201,7 @@ class SteppingRunner(AssembledRunner[ObsT, ActT, HistoryT]):
         except RolloutError as error:
             if interrupt.requested:  # that, too, may not be lost
                 raise RolloutInterrupted(error.histories) from error
+            self._allow_second_try(error)
             raise
         finally:  # no call, so that no signal handler's exception can come before it is done
             claim.is_over = interrupt.is_over = True
@@ -286,8 +288,18 @@ class SteppingRunner(AssembledRunner[ObsT, ActT, HistoryT]):
         with self._working(), interrupt:
             try:
                 yield
+            except RolloutError as error:
+                self._allow_second_try(error)
+                raise
             finally:
                 self._was_interrupted = interrupt.requested
+
+    def _allow_second_try(self, error: RolloutError) -> None:
+        """Let the error of an env make its episode once more."""
+        if isinstance(error, EnvError) and isinstance(error.course, Course):
+            from runnerkit._rollout.second_try import second_try
+
+            error.second_try = second_try(self._parts, self._maker(), error.env_index, error.course)
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the runner stands: numbers, strings, lists and dicts, for `json.dump` or `torch.save`::
