@@ -132,7 +132,8 @@ class EnvFault:
         seed: the seed of that episode, or None.
         step: the steps that the episode had behind it; None if it failed in reset or could not be made.
         action: the action of the step that failed, or None.
-        end_reason: how the episode ended: crashed or timed out.
+        end_reason: how the episode ended: crashed or timed out. `cut` means that it goes on: the process of the env
+            was killed while no env was at work, and the env was brought back.
         error: the exception in words.
 
     """

@@ -7,6 +7,7 @@ import itertools
 import os
 import pickle
 import re
+import signal
 import time
 import warnings
 from collections.abc import Iterator
@@ -197,6 +198,26 @@ def test_an_env_that_hangs_as_it_is_to_be_made_anew_is_killed(monkeypatch: pytes
     first, second = mended[0][1].faults
     assert first.error == "EnvError: raised in step: OSError: broken"
     assert "did not close within 0.3 s, so that it could not be made anew" in second.error
+
+
+def test_nothing_is_lost_with_a_process_that_is_killed_while_it_waits(plain: Any) -> None:
+    asked = 0
+
+    def agent(observations: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == 17:  # in the second rollout
+            os.kill(min(children()), signal.SIGKILL)
+        return act(observations)
+
+    options: Any = {"executor": "processes", "workers": 2, "on_env_error": "restart"}
+    with build(zoo(), seed=RUN_SEED, n_envs=N_ENVS, **options) as runner:
+        histories = [runner.rollout(agent, steps=STEPS) for _ in range(2)]
+    for some, whole in zip(histories, plain, strict=True):
+        assert [summary(history) for history in some] == [summary(history) for history in whole]
+    (fault,) = [fault for history in histories[1] for fault in history.faults]
+    assert fault.end_reason == "cut"
+    assert "was waiting when its process" in fault.error
 
 
 def test_an_env_that_cannot_be_brought_back_crashes_with_the_one_that_died() -> None:
@@ -407,7 +428,7 @@ def test_a_history_with_a_fault_can_be_pickled_and_says_where_to_bootstrap() -> 
 
 
 @pytest.mark.parametrize(("most", "words"), [(2, "2 per env"), ((9, 2), "2 in all")])
-@pytest.mark.parametrize("options", EXECUTORS[:2], ids=str)
+@pytest.mark.parametrize("options", [*EXECUTORS[:2], {"executor": "processes", "workers": 2}], ids=str)
 def test_a_spent_budget_raises_with_the_histories_so_far(options: dict[str, Any], most: Any, words: str) -> None:
     class Broken:
         def __call__(self, seed: int | None, env_index: int) -> Any:
@@ -478,7 +499,7 @@ def test_what_cannot_be_kept_is_refused(options: dict[str, Any], what: str) -> N
 
 
 def test_a_vector_env_cannot_have_restarts() -> None:
-    with pytest.raises(ArgumentError, match="there cannot be on_env_error='restart'"):
+    with pytest.raises(ArgumentError, match="there cannot be on_env_error='restart': it fails as a whole"):
         build("vector:CartPole-v1", n_envs=2, on_env_error="restart")
 
 

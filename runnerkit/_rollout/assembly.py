@@ -320,7 +320,7 @@ class Blueprint:
         if self.config.workers is not None:
             return f"workers={self.config.workers}"
         if self.config.run.restarts:
-            return "on_env_error='restart'"
+            return "on_env_error='restart': it fails as a whole, with the episodes of all its envs"
         if self.config.run.timeouts:
             return " and ".join(self.config.run.timeouts)
         takes = isinstance(executor, SupportsVectorEnvs) and executor.takes_vector_envs

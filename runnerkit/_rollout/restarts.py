@@ -223,21 +223,25 @@ class Restarts:
         many; `after_step` says whether a step is complete by then.
         """
         failed: dict[int, EndReason] = {}
-        faults, lost = error.faults, error.lost
+        faults, lost, blameless = error.faults, error.lost, error.blameless
         while faults or lost:
             self._count(faults, after_step)
             for fault in faults:
-                failed.setdefault(fault.env_index, fault.end_reason or EndReason.CRASHED)
-                self._record(fault)
+                reason = fault.end_reason or EndReason.CRASHED
+                if fault.env_index in blameless:
+                    reason = EndReason.CUT
+                else:
+                    failed.setdefault(fault.env_index, reason)
+                self._record(fault, reason)
             todo = sorted({fault.env_index for fault in faults} | lost)
-            faults, lost = [], set()
+            faults, lost, blameless = [], set(), set()
             for i in todo:
                 try:
                     self._remake(i)
                     if i not in failed and self._tape.runs(i):
                         self._recall(block, i, row)
                 except StepFaultsError as more:
-                    faults, lost = faults + more.faults, lost | more.lost
+                    faults, lost, blameless = faults + more.faults, lost | more.lost, blameless | more.blameless
                 except EnvError as fault:
                     faults.append(fault)
             error.lost |= lost
@@ -257,7 +261,7 @@ class Restarts:
             fault.add_note(f"The env was not made anew: max_restarts, {which}, are spent.")
             raise fault
 
-    def _record(self, fault: EnvError) -> None:
+    def _record(self, fault: EnvError, reason: EndReason) -> None:
         in_step = not fault.after_step and fault.episode_index is not None
         self.faults.append(
             EnvFault(
@@ -266,7 +270,7 @@ class Restarts:
                 seed=fault.seed,
                 step=self._tape.steps(fault.env_index) if in_step else None,
                 action=fault.action,
-                end_reason=fault.end_reason or EndReason.CRASHED,
+                end_reason=reason,
                 error=f"{type(fault).__name__}: {fault.args[0]}",
             )
         )

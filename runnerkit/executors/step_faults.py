@@ -20,6 +20,7 @@ class StepFaultsError(Exception):
         besides: what the other envs of a process gave that cannot be seen in shared memory.
         lost: the envs that are gone along with one that failed, as they had the same process. Whether they made the
             step does not count: they are to be made anew, too, and to be brought to where they were before it.
+        blameless: those of them that a fault names though none is to blame: the process died while no env was at work.
 
     """
 
@@ -28,6 +29,7 @@ class StepFaultsError(Exception):
         self.faults: list[EnvError] = list(faults)
         self.ended: list[int] = list(ended)
         self.lost: set[int] = set(lost)
+        self.blameless: set[int] = set()
         self.besides: Any = None
 
     @classmethod
@@ -39,6 +41,7 @@ class StepFaultsError(Exception):
                 whole.faults += fault.faults
                 whole.ended += fault.ended
                 whole.lost |= fault.lost
+                whole.blameless |= fault.blameless
             elif isinstance(fault, EnvError):
                 whole.faults.append(fault)
             else:

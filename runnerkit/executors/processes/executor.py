@@ -321,7 +321,13 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
         if not isinstance(fault, EnvError):
             return fault
         helper = next(helper for helper in self._helpers if fault.env_index in helper.env_indices)
-        return fault if helper.is_alive else StepFaultsError([fault], lost={*helper.env_indices} - {fault.env_index})
+        if helper.is_alive:
+            return fault
+        faults = StepFaultsError([fault], lost={*helper.env_indices} - {fault.env_index})
+        if helper.died_idle:
+            faults.blameless = {fault.env_index}
+            faults.lost |= faults.blameless
+        return faults
 
     @override
     def _ended(self, answers: Sequence[Any], calls: Sequence[Call], /) -> list[int]:

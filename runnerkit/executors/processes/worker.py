@@ -80,6 +80,8 @@ class WorkerHandle:
         self._rewards: NDArray[np.int64] | None = None
         """The rewards of the block, as bits: they tell how far a step got."""
         self._is_open = False
+        self.died_idle: bool = False
+        """Whether the process died while no env was at work, so that none is to blame."""
         self._pending = ""
         """The call that was not answered yet."""
         self._is_talking = False
@@ -413,7 +415,7 @@ class WorkerHandle:
         if phase == Phase.STEP:
             i = self._stepped_env()
         elif phase == Phase.IDLE and self._is_open and self._active:
-            i = self._active[0]  # none of them is to blame
+            i, self.died_idle = self._active[0], True
         episode_index, seed = self._episode_of(i)
         process = f"its process ({self._process.pid}, envs {self.low} to {self.high - 1}) {how}"
         if phase == Phase.IDLE and not self._is_open:
