@@ -38,7 +38,7 @@ def test_categories_come_as_often_as_the_logits_say() -> None:
     assert (actions[:, 1] == 2).all()
     shares = np.bincount(actions[:, 0], minlength=4)[1:] / len(actions)
     np.testing.assert_allclose(shares, [0.2, 0.3, 0.5], atol=0.08)
-    wanted = np.log([0.2, 0.3, 0.5])[actions[0, 0] - 1]
+    wanted = float(np.log([0.2, 0.3, 0.5])[actions[0, 0] - 1])
     np.testing.assert_allclose(columns[0]["log_prob"], [wanted, 0.0], atol=1e-6)
     assert columns[0]["value"].tolist() == [1.0, 1.0]
     certain: Any = from_module(lambda seen: logits, space, sample=False)
