@@ -120,6 +120,7 @@ def soak(executor: str, episodes: int) -> list[Row]:
             agent = runnerkit.RandomAgent(runner.action_space, seed=0)
             goal = min(episodes, episodes * run // (2 * ROWS))  # two runners per row
             while done < goal:
+                histories: list[Any]
                 try:
                     histories = runner.rollout(agent, steps=50)
                 except EnvError as error:
@@ -161,7 +162,7 @@ def growing(rows: list[Row]) -> list[str]:
 
 def main() -> int:
     """Print the table, and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("::")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("::")[0])
     parser.add_argument("--episodes", type=int, default=10_000)
     parser.add_argument("--executors", default="serial,threads,processes")
     given = parser.parse_args()
