@@ -57,6 +57,27 @@ def unknown_option(name: str, known: Sequence[str]) -> str:
     return f"A runner has no option {name!r}.{way_out}"
 
 
+def class_for_env(name: str) -> str:
+    """Say that a class of envs is given instead of a function that makes one."""
+    return (
+        f"The env must be an env id or a function (seed) -> env; {name} is a class, which would take the seed as its "
+        f"first argument. Pass lambda seed: {name}()."
+    )
+
+
+def not_an_env(given: str) -> str:
+    """Say that something is no env id and makes no envs."""
+    return (
+        "The env must be an env id, an EnvKey, a function (seed) -> env or a list of such functions, one per env, not "
+        f"{given}."
+    )
+
+
+def wrong_option(name: str, wanted: str, given: str) -> str:
+    """Say that an option of a runner has a value of another type; types are as they are written."""
+    return f"Option {name!r} of a runner must be {wanted}, not {given}."
+
+
 _OF_RUNNERS = frozenset(
     (
         *("auto_reset", "env_options", "isolate", "keep_infos", "keep_raw", "lock", "log_level", "make_timeout"),

@@ -201,6 +201,7 @@ processed = make(KEY, preprocessors=[ToBytes()])
 Bytes = NDArray[np.uint8]
 """
 
+ASYNC = "is async, but nothing awaits it. Make it a plain method, or use executor='asyncio'."
 OTHERWISE = "Change the annotation, or insert a preprocessor."
 FROM_ENV = f"but the env provides NDArray[float32]. {OTHERWISE}"
 TO_ENV = "but the env expects NDArray[int64]. Change the annotation, or insert a postprocessor."
@@ -291,14 +292,12 @@ FAULTY = {
         "Change its parameters."
     ),
     "runner.rollout(TakesBytes().act)": f"Agent act expects NDArray[uint8], {FROM_ENV}",
-    "runner.rollout(AsyncAct().act)": "Agent act: act is async, but nothing awaits it. Make it a plain method.",
+    "runner.rollout(AsyncAct().act)": f"Agent act: act {ASYNC}",
     "runner.rollout(runnerkit)": "Agent module has no method act(observations). Give it one.",
     "runner.rollout(Acts())": "Agent Acts has no method act(observations). Give it one.",
     "runner.rollout(NoAct())": "Agent NoAct has no method act(observations). Did you mean 'acts'?",
-    "runner.rollout(agent=AsyncAct())": "Agent AsyncAct: act is async, but nothing awaits it. Make it a plain method.",
-    "runner.rollout(AsyncUnannotated())": (
-        "Agent AsyncUnannotated: act is async, but nothing awaits it. Make it a plain method."
-    ),
+    "runner.rollout(agent=AsyncAct())": f"Agent AsyncAct: act {ASYNC}",
+    "runner.rollout(AsyncUnannotated())": f"Agent AsyncUnannotated: act {ASYNC}",
     "runner.rollout(TwoActs(), steps=3)": (
         "Agent TwoActs: it is called as act(observations), not act(observations, state, *, key). Change its parameters."
     ),
@@ -363,6 +362,19 @@ FAULTY |= {
     ),
     "Mine(OTHER, 0, 2)": (
         f"Runner Mine declares actions of type NDArray[int64], but the env expects NDArray[float32]. {CHANGE}"
+    ),
+    "make(KEY, n_envs='3')": "Option 'n_envs' of a runner must be int, not '3'.",
+    "Mine(KEY, 0, [2])": "Option 'n_envs' of a runner must be int, not list[int].",
+    "make('x', workers=1.5)": "Option 'workers' of a runner must be int | None, not float.",
+    "GymRunner(KEY, on_env_error='restrt')": (
+        "Option 'on_env_error' of a runner must be Literal['raise', 'restart'], not 'restrt'."
+    ),
+    "make(KEY, executor=Left())": (
+        "Option 'executor' of a runner must be a name, an executor, or a function (n_envs, workers) that makes one, "
+        "not Left."
+    ),
+    "make(KEY, preprocessors=[3])": (
+        "Option 'preprocessors' of a runner must be a list of names and processors, not list[int]."
     ),
     "OtherRows(KEY)": (
         "Runner OtherRows is declared with observations of NDArray[float32], but its process_transition expects "

@@ -15,6 +15,7 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec, get_env_id, load_env_creator, parse_env_id, registry
 from typing_extensions import override
 
+from runnerkit import _sentences as sentences
 from runnerkit._core.faults import describe
 from runnerkit._core.origins import distribution_of, module_of, own_name, qualified_name
 from runnerkit._core.types import AnyEnv, AnyVectorEnv, MakeEnv
@@ -92,15 +93,9 @@ def resolve_env(
 def _by_function(env: MakeEnv, options: Mapping[str, Any], n_envs: int) -> EnvMaker:
     given: object = env
     if isinstance(given, type) and issubclass(given, gymnasium.Env):
-        raise ArgumentError(
-            f"The env must be an env id or a function (seed) -> env; {given.__name__} is a class, which would take the "
-            f"seed as its first argument. Pass lambda seed: {given.__name__}()."
-        )
+        raise ArgumentError(sentences.class_for_env(given.__name__))
     if not callable(env):
-        raise ArgumentError(
-            "The env must be an env id, an EnvKey, a function (seed) -> env or a list of such functions, one per env, "
-            f"not {env!r}."
-        )
+        raise ArgumentError(sentences.not_an_env(repr(env)))
     first = next(iter(_parameters(env)), "seed")
     if first in ("env_index", "n_envs"):
         raise ArgumentError(

@@ -32,7 +32,8 @@ class AgentsPart(Part):
 
     @override
     def method_signature_hook(self, fullname: str) -> Callable[[MethodSigContext], FunctionLike] | None:
-        return self._rolled_out if self.is_method(fullname, RUNNER, "rollout") else None
+        is_one = any(self.is_method(fullname, RUNNER, name) for name in ("rollout", "stream"))
+        return self._rolled_out if is_one else None
 
     def _rolled_out(self, ctx: MethodSigContext) -> FunctionLike:
         runner, signature = get_proper_type(ctx.type), ctx.default_signature

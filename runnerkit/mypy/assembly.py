@@ -26,22 +26,31 @@ from runnerkit_mypy.part import Part
 from typing_extensions import override
 
 from runnerkit.mypy.asked import asked
-from runnerkit.mypy.batches import batches_of
+from runnerkit.mypy.batches import batches_of, fault_of_env
 from runnerkit.mypy.calls import Call, Fault, Value, permissive
 from runnerkit.mypy.chains import Chains, Link, misfits_after_env, misfits_before_env, sink_of, source_of
 from runnerkit.mypy.codes import CONTRACT
 from runnerkit.mypy.derived import RUNNER, Found, completed, misdeclared
+from runnerkit.mypy.fits import said
 from runnerkit.mypy.formats import fault_of_format, histories_of, histories_of_object, is_name
 from runnerkit.mypy.lookups import Lookups
 from runnerkit.mypy.names import NamesPart
-from runnerkit.mypy.options import faults_of_options
+from runnerkit.mypy.options import faults_of_options, mistyped_options
 from runnerkit.mypy.origin import MAKE
 from runnerkit.mypy.part_options import PartOptions
 from runnerkit.mypy.shapes import ANY
 
 _REGISTRY: Final = "runnerkit.registry.Registry"
 _BUILD: Final = f"{_REGISTRY}.build"
-_POSITIONAL: Final = {MAKE: ("env",), _BUILD: ("env",), RUNNER: ("env_id", "seed", "n_envs", "log_level")}
+_EVALUATING: Final = ("runnerkit.evaluation.evaluate", "runnerkit.evaluation.compare")
+"""What builds runners for itself, with the same options."""
+
+_POSITIONAL: Final = {
+    MAKE: ("env",),
+    _BUILD: ("env",),
+    RUNNER: ("env_id", "seed", "n_envs", "log_level"),
+    **dict.fromkeys(_EVALUATING, ("agents", "env", "episodes", "seed")),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +102,7 @@ class AssemblyPart(Part):
 
     def _what(self, fullname: str) -> str | None:
         """Return which of the three ways to build a runner a function is; derived runners are GymRunner."""
-        if fullname in (MAKE, RUNNER):
+        if fullname in _POSITIONAL:
             return fullname
         if fullname.startswith(("builtins.", "typing.")):  # most calls, by far
             return None
@@ -132,12 +141,14 @@ class AssemblyPart(Part):
         if not isinstance(context, CallExpr):
             return Finding([])
         call = Call(context, _POSITIONAL[what], api)
-        env = call.value(_POSITIONAL[what][0])
+        env = call.value("env_id" if what == RUNNER else "env")
         obs, act = (ANY, ANY) if env is None else batches_of(self, env.type)
         file = getattr(api, "tree", None)
         faults = list(self._lookups.faults(context, call, env, file, api))
         faults += self._options.faults(call, env, api, only_built_in=not self._lookups.are_seen(context, call, file))
-        faults += faults_of_options(self, call, api.options)
+        if env is not None and (message := fault_of_env(env.type, said(env.type, api))):
+            faults.append(Fault(env.where, message))
+        faults += [] if what in _EVALUATING else faults_of_options(self, call, api.options)
         pre, found = self._chains.links(call, "preprocessors", api)
         faults += found
         post, found = self._chains.links(call, "postprocessors", api)
@@ -145,6 +156,8 @@ class AssemblyPart(Part):
         faults += self._chains.links(call, "reward_processors", api)[1]
         faults += misfits_after_env(pre or [], obs, api) + misfits_before_env(post or [], act, api)
         faults += self._format_faults(call.value("history"), api)
+        if what not in _EVALUATING and not any(fault.code is CONTRACT for fault in faults):
+            faults += mistyped_options(self, call, api)
         if not call.is_whole:
             return Finding(faults, history=self._histories(call, ANY, ANY, faults, api))
         obs = obs if pre == [] else pre[-1].gives if pre else ANY

@@ -9,11 +9,13 @@ from mypy.nodes import TypeAlias, TypeInfo
 from mypy.types import CallableType, Instance, ProperType, TupleType, Type, UnionType, get_proper_type
 from runnerkit_mypy.part import Part
 
+from runnerkit import _sentences as sentences
 from runnerkit.mypy.fits import fits
-from runnerkit.mypy.shapes import ANY
+from runnerkit.mypy.shapes import ANY, Thing
 
 _ENV_KEY: Final = "runnerkit.keys.EnvKey"
 _ENV: Final = "gymnasium.core.Env"
+_MAY_BE_ENVS: Final = ("builtins.str", "builtins.list", "builtins.tuple")
 _ARRAY: Final = "numpy.ndarray"
 _NDARRAY: Final = "numpy._typing._array_like.NDArray"
 _DTYPE: Final = "numpy.dtype"
@@ -34,6 +36,15 @@ def batches_of(part: Part, env: Type) -> tuple[Type, Type]:
         return ANY, ANY
     obs, act = map_instance_to_supertype(made, symbol.node).args
     return batch_of(part, obs), batch_of(part, act)
+
+
+def fault_of_env(env: Type, given: str) -> str:
+    """Say that it is a class of envs, or a number, or None: what is surely no env; `given` is how it is written."""
+    proper = get_proper_type(env)
+    if isinstance(proper, CallableType) and proper.is_type_obj() and proper.type_object().has_base(_ENV):
+        return sentences.class_for_env(proper.type_object().name)
+    may_be = isinstance(proper, Instance) and any(map(proper.type.has_base, _MAY_BE_ENVS))
+    return sentences.not_an_env(given) if Thing("", proper).is_plain and not may_be else ""
 
 
 def batch_of(part: Part, sample: Type) -> Type:

@@ -6,10 +6,23 @@ arrays fit if their dtypes do.
 
 from __future__ import annotations
 
+from mypy.nodes import Expression
+from mypy.plugin import CheckerPluginInterface
 from mypy.subtypes import is_subtype
 from mypy.type_visitor import TypeTranslator
-from mypy.types import AnyType, Instance, ProperType, Type, TypeAliasType, UninhabitedType, UnionType, get_proper_type
+from mypy.types import (
+    AnyType,
+    Instance,
+    LiteralType,
+    ProperType,
+    Type,
+    TypeAliasType,
+    UninhabitedType,
+    UnionType,
+    get_proper_type,
+)
 from runnerkit_mypy.part import Part
+from runnerkit_mypy.texts import text
 from typing_extensions import override
 
 from runnerkit.mypy.shapes import ANY, open_ended
@@ -47,6 +60,22 @@ def read_by_runner(part: Part, given: Type) -> bool:
 def as_read(part: Part, given: Type) -> Type:
     """Return what comes out of a batch that a runner has read; Any where that is not known."""
     return ANY if is_open(given) or read_by_runner(part, given) else open_ended(given)
+
+
+def type_in(value: Expression, wanted: Type, api: CheckerPluginInterface) -> Type:
+    """Return the type of an expression where a type is wanted: `[1]` is a list of floats where one is."""
+    with api.msg.filter_errors() as errors:  # mypy says by itself what is wrong with the value as such
+        given = api.get_expression_type(value, wanted)
+    return api.get_expression_type(value) if errors.has_new_errors() else given
+
+
+def said(given: Type, api: CheckerPluginInterface) -> str:
+    """Return a value as it is written if it is a literal, else its type."""
+    proper = get_proper_type(given)
+    known = proper.last_known_value if isinstance(proper, Instance) else proper
+    if isinstance(known, LiteralType) and known.fallback.type.fullname.startswith("builtins."):
+        return repr(known.value)
+    return text(given, api.options)
 
 
 class _Shapeless(TypeTranslator):

@@ -10,16 +10,26 @@ from typing import Final
 
 from mypy.nodes import TypeInfo
 from mypy.options import Options
+from mypy.plugin import CheckerPluginInterface
+from mypy.types import NoneType, UnionType
 from runnerkit_mypy.part import Part
 from runnerkit_mypy.texts import text
 
 from runnerkit import _sentences as sentences
 from runnerkit.mypy.calls import Call, Fault
+from runnerkit.mypy.fits import fits, said, type_in
 from runnerkit.mypy.shapes import Thing
 
 _OPTIONS: Final = "runnerkit.typing.RunnerOptions"
 _MORE: Final = frozenset({"seed", "n_envs", "log_level", "history"})
 _NOT_FOR_USERS: Final = frozenset({"env", "env_id", "plugins"})  # known, but not suggested
+_IN_WORDS: Final = {
+    "executor": "a name, an executor, or a function (n_envs, workers) that makes one",
+    "preprocessors": "a list of names and processors",
+    "postprocessors": "a list of names and processors",
+    "reward_processors": "a list of names, functions and processors",
+    "wrappers": "a list of names and functions (env) -> env",
+}
 _PARTS: Final = {"history": sentences.not_a_history, "executor": sentences.not_an_executor}
 
 
@@ -37,3 +47,21 @@ def faults_of_options(part: Part, call: Call, options: Options) -> Iterator[Faul
         value = call.value(name)
         if value is not None and not value.is_string and Thing(name, value.type).is_plain:
             yield Fault(value.where, sentence(text(value.type, options)))
+
+
+def mistyped_options(part: Part, call: Call, api: CheckerPluginInterface) -> Iterator[Fault]:
+    """Yield the options of a call whose values are of another type than `RunnerOptions` declares."""
+    symbol = part.lookup(_OPTIONS)
+    declared = symbol.node.typeddict_type if symbol and isinstance(symbol.node, TypeInfo) else None
+    number = part.instance("builtins.int")
+    if declared is None or number is None:
+        return
+    wanted = {"n_envs": number, "log_level": number, "seed": UnionType([number, NoneType()]), **declared.items}
+    for name in call.names:
+        value = call.value(name)
+        if value is None or name not in wanted:
+            continue
+        given = type_in(value.where, wanted[name], api)
+        if not fits(given, wanted[name]):
+            what = _IN_WORDS.get(name) or text(wanted[name], api.options)
+            yield Fault(value.where, sentences.wrong_option(name, what, said(given, api)))

@@ -10,7 +10,7 @@ from typing import Final
 
 from mypy.nodes import Expression, MypyFile
 from mypy.plugin import CheckerPluginInterface, FunctionContext, Plugin
-from mypy.types import CallableType, FunctionLike, Instance, LiteralType, Type, get_proper_type
+from mypy.types import CallableType, FunctionLike, Instance, Type, get_proper_type
 from runnerkit_mypy.part import Part
 from runnerkit_mypy.texts import text
 from typing_extensions import override
@@ -19,7 +19,7 @@ from runnerkit import _sentences as sentences
 from runnerkit.mypy.asked import USE, Asked, Given, asked, options_in, parts_asked_for
 from runnerkit.mypy.calls import Call, Fault, Value
 from runnerkit.mypy.codes import OPTION
-from runnerkit.mypy.fits import fits
+from runnerkit.mypy.fits import fits, said, type_in
 from runnerkit.mypy.makers import TOLD, Signature, signatures_of, signatures_of_called
 from runnerkit.mypy.names import BUILTIN, KINDS, NamesPart
 from runnerkit.mypy.registries import Registries
@@ -141,14 +141,11 @@ def _faults(
 
 
 def _mistyped(what: str, option: Given, wanted: Type, api: CheckerPluginInterface) -> Iterator[Fault]:
-    with api.msg.filter_errors() as errors:  # mypy says by itself what is wrong with the value as such
-        given = api.get_expression_type(option.value, wanted)
-    if errors.has_new_errors():
-        given = api.get_expression_type(option.value)
+    given = type_in(option.value, wanted, api)
     if fits(given, wanted) or _is_number(given, wanted, api):
         return
     wanted_text = text(wanted, api.options)
-    yield Fault(option.value, sentences.wrong_part_option(what, option.name, wanted_text, _said(given, api)), OPTION)
+    yield Fault(option.value, sentences.wrong_part_option(what, option.name, wanted_text, said(given, api)), OPTION)
 
 
 def _is_number(given: Type, wanted: Type, api: CheckerPluginInterface) -> bool:
@@ -158,11 +155,3 @@ def _is_number(given: Type, wanted: Type, api: CheckerPluginInterface) -> bool:
         return False
     plain = next((plain for base, plain in _NUMBERS.items() if proper.type.has_base(base)), "")
     return bool(plain) and fits(api.named_generic_type(plain, []), wanted)
-
-
-def _said(given: Type, api: CheckerPluginInterface) -> str:
-    proper = get_proper_type(given)
-    known = proper.last_known_value if isinstance(proper, Instance) else proper
-    if isinstance(known, LiteralType) and known.fallback.type.fullname.startswith("builtins."):
-        return repr(known.value)
-    return text(given, api.options)
