@@ -20,6 +20,7 @@ from envs import SampleEnv, exact
 from faulty_envs import Constant, Faults, Fleet, build, raising
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from typing_extensions import override
 
 import runnerkit
 from runnerkit import RandomAgent
@@ -195,6 +196,29 @@ def vector(mode: AutoresetMode) -> Callable[..., Any]:
     return lambda seed=None: SyncVectorEnv([lambda: gymnasium.make("CartPole-v1")] * 2, autoreset_mode=mode)
 
 
+class Brittle(gymnasium.Env[Any, Any]):
+    """Raises in about one of ten steps."""
+
+    observation_space = spaces.Box(-1e9, 1e9, (2,), np.float32)
+    action_space = spaces.Discrete(3)
+
+    @override
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        return np.zeros(2, np.float32), {}
+
+    @override
+    def step(self, action: Any) -> Any:
+        drawn = self.np_random.random()
+        if drawn < 0.1:
+            raise ValueError("broken")
+        return np.array([drawn, action], np.float32), drawn, bool(drawn > 0.9), False, {}
+
+
+def brittle(seed: int | None) -> Brittle:
+    return Brittle()
+
+
 PROCESSED = {
     "preprocessors": ["normalize"],
     "postprocessors": ["clip"],
@@ -207,6 +231,7 @@ KINDS: list[tuple[str, Any, list[dict[str, Any]], dict[str, Any]]] = [
     ("processed", "Pendulum-v1", [{"steps": 205}, {"steps": 201}], PROCESSED),
     ("whole episodes", "CartPole-v1", [{"episodes": 5}, {"episodes": 1}], {}),
     ("no reset", "CartPole-v1", [{"steps": 60}], {"auto_reset": False}),
+    ("made anew", brittle, [{"steps": 40}, {"episodes": 5}], {"on_env_error": "restart", "max_restarts": 999}),
     ("late", vector(AutoresetMode.NEXT_STEP), [{"steps": 30}, {"steps": 31}], {"executor": "auto"}),
     ("vector", vector(AutoresetMode.SAME_STEP), [{"steps": 30}, {"steps": 31}], {"executor": "auto"}),
 ]
