@@ -22,7 +22,6 @@ from runnerkit._cli.options import (
     takes_parts,
 )
 from runnerkit.errors import EnvError, RolloutInterrupted, RunnerKitError
-from runnerkit.keys import Use
 
 if TYPE_CHECKING:
     from runnerkit._cli.reports import Summary
@@ -180,6 +179,7 @@ def rollout(
         from runnerkit._plugins.manager import installed_plugins
         from runnerkit._rollout.gym_runner import GymRunner
         from runnerkit._rollout.parts import find_part
+        from runnerkit.keys import Use
 
         parts.register()
         make_agent = agent_maker(agent_name)

@@ -6,11 +6,9 @@ import warnings
 from typing import TYPE_CHECKING, Final
 
 import click
-import numpy as np
 
 from runnerkit._cli.frame import explained, print_json, results
 from runnerkit._cli.options import PART
-from runnerkit._core.origins import plain
 from runnerkit._core.wording import count
 from runnerkit.errors import ArgumentError
 
@@ -82,6 +80,8 @@ def show(folder: str, episode: int, as_json: bool) -> None:
 
 
 def _shown(runs: StoredRuns, index: int) -> dict[str, object]:
+    from runnerkit._core.origins import plain
+
     row, record, history = runs.rows[index], runs.episodes[index], runs[index]
     run = runs.runs[row.run]
     (columns,) = history.split()
@@ -115,6 +115,8 @@ def _kind_of(column: object) -> str:
         return ", ".join(_kind_of(part) for part in column)
     if isinstance(column, list):
         return f"{len(column)} objects"
+    import numpy as np
+
     array = np.asarray(column)
     return f"{array.dtype} {list(array.shape)}"
 
