@@ -199,8 +199,8 @@ def vector(mode: AutoresetMode) -> Callable[..., Any]:
 class Brittle(gymnasium.Env[Any, Any]):
     """Raises in about one of ten steps."""
 
-    observation_space = spaces.Box(-1e9, 1e9, (2,), np.float32)
-    action_space = spaces.Discrete(3)
+    observation_space: spaces.Space[Any] = spaces.Box(-1e9, 1e9, (2,), np.float32)
+    action_space: spaces.Space[Any] = spaces.Discrete(3)
 
     @override
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
