@@ -24,7 +24,7 @@ from runnerkit.mypy.fits import fits, is_open
 from runnerkit.mypy.shapes import ANY
 
 RUNNER: Final = "runnerkit._rollout.gym_runner.GymRunner"
-_TRANSITION: Final = "runnerkit.records.Transition"
+_TRANSITION: Final = "runnerkit.records.episodes.Transition"
 
 
 class Found(NamedTuple):

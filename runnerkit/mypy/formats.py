@@ -20,7 +20,7 @@ from runnerkit.mypy.shapes import ANY, Thing
 
 USE: Final = "runnerkit.keys.Use"
 _ARRAY_HISTORY: Final = "runnerkit.history.arrays.ArrayHistory"
-_TRANSITION: Final = "runnerkit.records.Transition"
+_TRANSITION: Final = "runnerkit.records.episodes.Transition"
 
 
 def fault_of_format(part: Part, typ: Type, api: CheckerPluginInterface) -> str:
