@@ -120,12 +120,12 @@ def soak(executor: str, episodes: int) -> list[Row]:
             agent = runnerkit.RandomAgent(runner.action_space, seed=0)
             goal = min(episodes, episodes * run // (2 * ROWS))  # two runners per row
             while done < goal:
-                histories: list[Any]
+                histories: list[Any] = []
                 try:
-                    histories = runner.rollout(agent, steps=50)
+                    histories += runner.rollout(agent, steps=50)
                 except EnvError as error:
-                    histories = error.histories
-                done += sum(episode.end_reason != "cut" for history in histories for episode in history.episodes)
+                    histories += error.histories
+                done += sum(int(episode.end_reason != "cut") for history in histories for episode in history.episodes)
                 faults += sum(len(history.faults) for history in histories)
                 del histories
             if run % 2 == 0:

@@ -39,7 +39,7 @@ OWN_PACE: list[dict[str, Any]] = [
 @pytest.fixture(autouse=True, scope="module")
 def _blocks_of_unknown_length_begin_small() -> Any:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("runnerkit._rollout.loop._FIRST_STEPS", 3)
+        patched.setattr("runnerkit._rollout.blocks._FIRST_STEPS", 3)
         yield
 
 

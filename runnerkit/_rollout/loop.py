@@ -13,10 +13,10 @@ from typing import Any, ClassVar, TypeAlias
 
 from runnerkit._core.faults import describe
 from runnerkit._core.interrupts import Interrupt
-from runnerkit._core.memory import fitting, require_bytes
 from runnerkit._core.spaces import Column, Layout, Rows, put_rows
 from runnerkit._rollout.agent_port import AgentPort
 from runnerkit._rollout.assembly import Assembly
+from runnerkit._rollout.blocks import allocate, grow
 from runnerkit._rollout.cursor import Cursor
 from runnerkit._rollout.ends import Ends, TellEnded
 from runnerkit._rollout.env_states import EnvStates
@@ -37,9 +37,6 @@ from runnerkit.records import EndReason, ProgressCallback
 __all__ = ["Process", "Rollout"]
 
 Process: TypeAlias = Callable[[list[Column], Layout, Sequence[int]], list[Column]]
-
-_FIRST_STEPS = 256
-_GROWTH = 1.125  # a block of unknown length grows by so much; a greater factor would touch memory never used
 
 
 class Rollout:
@@ -64,7 +61,7 @@ class Rollout:
         has_others = plan.has_windows or plan.process_transition is not None or not self._takes_windows
         recorder = None if has_others else windows_of(parts.recorder)
         self._windows: Windows | None = None if recorder is None else Windows(parts.layout, plan.limit)
-        self._block = block = self._allocate()
+        self._block = block = allocate(parts, plan, self._windows)
         watch, choose = standing.stopwatch, plan.compute_action
         self._port = AgentPort(agent, choose if watch is None else watch.around_agent(choose), parts, block, at)
         told = progress is not None or tell_ended is not None
@@ -291,7 +288,7 @@ class Rollout:
         at, block, parts, ledger = self._at, self._block, self._parts, self._ledger
         t, active, rows = at.t, at.active, at.rows
         if t == block.steps and not ledger.makes_own:
-            self._grow()
+            grow(block, parts, self._plan)
         row, raw_row = block.at(t), block.raw_row(t + 1)
         actions = self._ask(t, row) if active else ()
         restart = t < self._last_restart and (self._to_start is None or self._to_start >= len(active))
@@ -449,33 +446,6 @@ class Rollout:
         self._at.turn_to(env_indices, self._parts.spec.n_envs)
         if is_asked:
             self._port.tell_active(self._at.active)
-
-    # ---- memory
-
-    def _allocate(self) -> Block:
-        layout, plan = self._parts.layout, self._plan
-        if plan.process_transition is not None:
-            return self._block_of(1, window=True)
-        if self._windows is not None:
-            return self._block_of(self._windows.most)
-        steps = plan.limit
-        if plan.is_open_ended:
-            steps = fitting(min(plan.limit, _FIRST_STEPS), layout.bytes_per_step)
-        require_bytes(layout.bytes_per_step * steps, steps, layout.n_envs)
-        return self._block_of(steps, plan.limit)
-
-    def _block_of(self, steps: int, most: int | None = None, *, window: bool = False) -> Block:
-        block = self._parts.block(steps, most, window=window)
-        block.schedule = self._parts.schedule
-        return block
-
-    def _grow(self) -> None:
-        block = self._block
-        more = min(self._plan.limit, int(block.steps * _GROWTH) + 1) - block.steps
-        more = fitting(more, block.bytes_per_step)
-        require_bytes(block.bytes_per_step * more, more, block.n_envs)
-        block.resize(block.steps + more)
-        self._parts.executor.attach(block)
 
     # ---- who looks on
 

@@ -16,6 +16,7 @@ from typing_extensions import override
 from runnerkit._core.interrupts import Interrupt
 from runnerkit._core.spaces import Rows
 from runnerkit._rollout.assembly import Assembly
+from runnerkit._rollout.blocks import grow
 from runnerkit._rollout.ends import Ends, TellEnded
 from runnerkit._rollout.env_states import EnvStates
 from runnerkit._rollout.ledger import Ledger
@@ -141,7 +142,7 @@ class OwnPaceRollout(Rollout):
         if any(steps_of[i] == block.steps for i in self._ready):  # nobody may write into a block as it grows
             self._take_pending()
             self._paces.rest()
-            self._grow()
+            grow(block, self._parts, self._plan)
             return
         envs, self._ready = sorted(self._ready), []
         actions = self._ask_for(envs)
