@@ -20,6 +20,7 @@ from envs import SampleEnv, exact
 from faulty_envs import Constant, Faults, Fleet, build, raising
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from numpy.typing import NDArray
 from typing_extensions import override
 
 import runnerkit
@@ -31,6 +32,7 @@ from runnerkit.errors import ArgumentError, RolloutError, SpaceError
 from runnerkit.history import ArrayFormat, ArrayHistory, EndedEpisode
 from runnerkit.history.npz import NpzFormat
 from runnerkit.history.npz.convert import convert
+from runnerkit.history.npz.manifest import Manifest
 from runnerkit.records import EndReason
 from runnerkit.testing import SampleEnv as EndlessEnv
 
@@ -303,7 +305,7 @@ def test_what_is_changed_missing_or_elsewhere_is_told(tmp_path: Path) -> None:
     path = tmp_path / "runs"
     record(path)
     listed = CliRunner().invoke(main, ["ls", str(path)])
-    assert (listed.exit_code, "run0-env0-episode0-step0.npz" in listed.stdout) == (0, True)
+    assert (listed.exit_code, "run0-rollout0-env0-episode0-step0.npz" in listed.stdout) == (0, True)
     assert CliRunner().invoke(main, ["verify", str(path)]).exit_code == 0
     runs = runnerkit.load(path)
     told = json.loads(CliRunner().invoke(main, ["ls", str(path), "--json"]).stdout)["episodes"]
@@ -347,7 +349,7 @@ def test_a_damaged_file_is_named_however_it_is_damaged(tmp_path: Path, damage: C
     [
         (1, b'"made_by"', b'"by"', "line 1, is not what"),
         (1, b'"Discrete"', b'"Secret"', "no space is called 'Secret'"),
-        (1, b'{"runnerkit":2', b'{"runnerkit":1', "is of format version 1, but this RunnerKit reads 2"),
+        (1, b'{"runnerkit":3', b'{"runnerkit":1', "is of format version 1, but this RunnerKit reads 3"),
         (2, b'"run":0', b'"run":0.5', r"run is 0\.5"),
         (2, b'"length":', b'"length":1000000000000', "too few for the 1000000000000"),
     ],
@@ -385,6 +387,48 @@ def test_a_full_disk_is_told_and_what_was_written_stays(tmp_path: Path, monkeypa
     runs = runnerkit.load(path)
     assert len(runs) > before
     assert list(runs.faults()) == []
+
+
+def test_on_a_full_disk_the_latest_files_make_room_for_the_lines_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, most = tmp_path / "runs", 12
+    appended = Manifest.append
+
+    def append(self: Manifest, entries: Any) -> None:
+        if len([*path.glob("*.npz")]) > most:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        appended(self, entries)
+
+    monkeypatch.setattr(Manifest, "append", append)
+    with runnerkit.make("CartPole-v1", seed=0, n_envs=2, history=("npz", {"path": path})) as runner:
+        agent = runnerkit.RandomAgent(runner.action_space, seed=0)
+        with pytest.raises(RolloutError, match="No space left on device"):
+            runner.rollout(agent, steps=300)
+    runs = runnerkit.load(path)
+    assert 0 < len(runs) <= most
+    assert [*runs.faults(), *runs.unlisted()] == []
+
+
+def _left(observations: NDArray[np.float32]) -> NDArray[np.int64]:
+    return np.zeros(len(observations), np.int64)
+
+
+def _right(observations: NDArray[np.float32]) -> NDArray[np.int64]:
+    return np.ones(len(observations), np.int64)
+
+
+def test_a_runner_that_goes_back_writes_no_listed_file_again(tmp_path: Path) -> None:
+    with runnerkit.make("CartPole-v1", seed=0, history=("npz", {"path": tmp_path})) as runner:
+        saved = runner.state_dict()
+        for agent in (_left, _right):
+            runner.load_state_dict(saved)
+            runner.rollout(agent, steps=30)
+    runs = runnerkit.load(tmp_path)
+    assert list(runs.faults()) == []
+    assert {int(history.actions[0]) for history in runs} == {0, 1}
+    for index in range(len(runs)):
+        assert CliRunner().invoke(main, ["replay", str(tmp_path), str(index)]).exit_code == 0
 
 
 def test_faults_are_kept_and_told_by_formats_that_do_not_have_them(tmp_path: Path) -> None:
@@ -435,7 +479,7 @@ def test_what_cannot_be_written_is_refused_when_the_runner_is_built(tmp_path: Pa
 
 def test_half_files_of_a_killed_program_are_removed_by_the_next_one(tmp_path: Path) -> None:
     record(tmp_path / "runs", rollouts=1)
-    half = tmp_path / "runs" / "run0-env0-episode9-step0.npz.partial"
+    half = tmp_path / "runs" / "run0-rollout0-env0-episode9-step0.npz.partial"
     half.write_bytes(b"PK")
     record(tmp_path / "runs", rollouts=1)
     assert not half.exists()
@@ -461,7 +505,7 @@ def test_the_commands_show_mend_and_convert(tmp_path: Path) -> None:
     shown = CliRunner().invoke(main, ["show", str(path), "1", "--json"])
     assert json.loads(shown.stdout)["columns"]["observations"] == f"float32 [{runs.episodes[1].length + 1}, 4]"
     assert CliRunner().invoke(main, ["show", str(path), "99"]).exit_code == 2
-    left = path / "run0-env0-episode99-step0.npz"
+    left = path / "run0-rollout0-env0-episode99-step0.npz"
     left.write_bytes(b"PK")
     with (path / "manifest.jsonl").open("a") as manifest:
         manifest.write('{"run":0')
@@ -472,5 +516,6 @@ def test_the_commands_show_mend_and_convert(tmp_path: Path) -> None:
     assert CliRunner().invoke(main, ["verify", str(path), "--mend"]).exit_code == 0
     assert not left.exists()
     assert "keeps histories in memory only" in CliRunner().invoke(main, ["convert", str(path), "--to", "torch"]).output
+    assert "into itself" in CliRunner().invoke(main, ["convert", str(path), "--to", f"npz:path={path}/."]).output
     for history, part in zip(convert(runs, ArrayFormat()), runs, strict=True):
         assert everything(history)[1:3] == everything(part)[1:3]

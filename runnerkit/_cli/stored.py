@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import TYPE_CHECKING, Final
 
@@ -185,6 +186,9 @@ def convert(folder: str, target: str) -> None:
                 f"runnerkit.load({folder!r}) gives them as arrays."
             )
         runs = load(folder)
+        into = getattr(part.thing, "path", None)
+        if isinstance(into, str | os.PathLike) and os.path.realpath(into) == os.path.realpath(folder):
+            raise ArgumentError(f"{folder} cannot be converted into itself. Choose another path.")
         for _ in converted(runs, part.thing):
             pass
         click.echo(f"{count(len(runs), 'episode')} of {folder} written to {target}.", file=out)

@@ -48,7 +48,7 @@ class OpenEpisode:
 
     @property
     def name(self) -> str:
-        """What its file is called, within its run."""
+        """What its file is called, within its rollout."""
         mark = self.mark
         return f"env{self.env_index}-episode{mark.episode_index}-step{mark.steps_before}"
 

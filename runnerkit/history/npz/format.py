@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from runnerkit.errors import ArgumentError
-from runnerkit.history.npz.manifest import Manifest, sync_folder
+from runnerkit.history.npz.manifest import Manifest, cannot_write, sync_folder
 from runnerkit.history.npz.recorder import NpzRecorder
 from runnerkit.history.npz.runs import StoredRun, run_document
 from runnerkit.records import RunSpec
@@ -67,15 +67,17 @@ class NpzFormat:
             path.mkdir(parents=True, exist_ok=True)
             manifest = Manifest(path)
         except OSError as error:
-            raise ArgumentError(f"{path} cannot be written to: {error.strerror}. Choose another path.") from error
+            raise cannot_write(path, error) from error
         try:
             runs = manifest.mend()
             if runs:
                 _check_same(path, runs[-1].document, document)
             manifest.append([document])
             sync_folder(path)
-        except BaseException:
+        except BaseException as error:
             manifest.close()
+            if isinstance(error, OSError):
+                raise cannot_write(path, error) from error
             raise
         return NpzRecorder(manifest, len(runs), StoredRun(spec))
 

@@ -20,10 +20,10 @@ from runnerkit.records import EndReason, EnvFault, Episode
 if os.name == "posix":
     import fcntl
 
-__all__ = ["Manifest", "Contents", "Row", "read", "said_of_torn", "sync_folder"]
+__all__ = ["Manifest", "Contents", "Row", "cannot_write", "read", "said_of_torn", "sync_folder"]
 
 NAME: Final = "manifest.jsonl"
-FILE: Final = re.compile(r"run\d+-env\d+-episode\d+-step\d+\.npz")
+FILE: Final = re.compile(r"run\d+-rollout\d+-env\d+-episode\d+-step\d+\.npz")
 PARTIAL: Final = ".partial"
 
 
@@ -124,7 +124,10 @@ class Manifest:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._file = (folder / NAME).open("ab", buffering=0)
+        try:
+            self._file = (folder / NAME).open("ab", buffering=0)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
         try:
             if os.name == "posix":  # freed by the operating system if the program is killed
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -211,6 +214,11 @@ def take_line(contents: Contents, line: bytes, where: str) -> None:
             f"{where} is of format version {version}, but this RunnerKit reads {VERSION}. Read the folder with the "
             "RunnerKit that wrote it, or choose another folder."
         )
+
+
+def cannot_write(folder: Path, error: OSError) -> ArgumentError:
+    """Return what to raise if nothing can be written to a folder."""
+    return ArgumentError(f"{folder} cannot be written to: {error.strerror}. Choose another path.")
 
 
 def said_of_torn(folder: Path, torn: int) -> str:

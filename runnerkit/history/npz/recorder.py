@@ -8,6 +8,7 @@ of the rollout: the contents and names of their files are synced, and only then 
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import os
@@ -59,6 +60,7 @@ class NpzRecorder:
         self._open: dict[int, OpenEpisode] = {}
         self._large: dict[int, LargeFile] = {}
         self._ended: list[_Ended] = []
+        self._not_listed: list[_Ended] = []
         self._faults: list[EnvFault] = []
         self._all_faults: list[EnvFault] = []
         self._lengths: list[int] = []
@@ -167,7 +169,7 @@ class NpzRecorder:
         return OpenEpisode(self._layout, i, mark)
 
     def _write(self, episode: OpenEpisode, reason: EndReason) -> None:
-        name = f"run{self._run}-{episode.name}.npz"
+        name = self._name_of(episode)
         ended = _Ended(episode.record(reason), name)
         large = self._large.pop(episode.env_index, None)
         if large is None:
@@ -179,11 +181,15 @@ class NpzRecorder:
         self._ended.append(ended)
 
     def _write_part(self, episode: OpenEpisode) -> None:
-        path = self._folder / f"run{self._run}-{episode.name}.npz"
+        path = self._folder / self._name_of(episode)
         large = self._large.setdefault(episode.env_index, LargeFile(path, path.with_name(path.name + PARTIAL)))
         part, nbytes = episode.parts, episode.nbytes
         named = [(name, part, array) for name, array in episode.take_part()]
         self._writer.submit(functools.partial(_write_members, large, named), nbytes)
+
+    def _name_of(self, episode: OpenEpisode) -> str:
+        """Return the name of its file: a runner that goes back to an earlier state may make an episode twice."""
+        return f"run{self._run}-rollout{self._rollout}-{episode.name}.npz"
 
     def _members(self, episode: OpenEpisode) -> list[tuple[str, NDArray[Any]]]:
         try:
@@ -219,10 +225,28 @@ class NpzRecorder:
         self._writer.submit(functools.partial(self._list, ended, faults, self._rollout))
 
     def _list(self, ended: Sequence[_Ended], faults: Sequence[EnvFault], rollout: int) -> None:
-        if ended:
-            sync_files(self._folder, [one.file for one in ended])
-        rows = [Row(self._run, rollout, one.record, one.file, one.sha256).document() for one in ended]
-        self._manifest.append([*rows, *(fault_document(self._run, rollout, fault) for fault in faults)])
+        try:
+            if ended:
+                sync_files(self._folder, [one.file for one in ended])
+            rows = [Row(self._run, rollout, one.record, one.file, one.sha256).document() for one in ended]
+            self._manifest.append([*rows, *(fault_document(self._run, rollout, fault) for fault in faults)])
+        except OSError:
+            self._not_listed = [*ended]
+            raise
+
+    def _list_what_fits(self, ended: list[_Ended], faults: Sequence[EnvFault]) -> None:
+        """List episodes; on a full disk, the files of the latest make room for the lines of the others."""
+        while ended or faults:
+            try:
+                self._list(ended, faults, self._rollout)
+                return
+            except OSError as error:
+                self._not_listed = []
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not ended:
+                    raise
+            ended, latest = ended[: len(ended) // 2], ended[len(ended) // 2 :]
+            for one in latest:
+                (self._folder / one.file).unlink(missing_ok=True)
 
     def _leave(self) -> None:
         """List what is complete of a rollout that broke off, and give up the rows of its running episodes."""
@@ -230,10 +254,10 @@ class NpzRecorder:
         self._writer.drain_quietly()
         for file in large:
             file.discard()
-        ended, faults = [one for one in self._ended if one.sha256], self._faults
-        self._ended, self._faults = [], []
-        if ended or faults:
-            self._list(ended, faults, self._rollout)
+        ended = [one for one in (*self._not_listed, *self._ended) if one.sha256]
+        faults = self._faults
+        self._not_listed, self._ended, self._faults = [], [], []
+        self._list_what_fits(ended, faults)
 
 
 def _write_members(large: LargeFile, members: Sequence[tuple[str, int | None, NDArray[Any]]]) -> None:

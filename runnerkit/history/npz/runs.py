@@ -19,7 +19,7 @@ from runnerkit.records import MadeBy, RunOptions, RunSpec, Seeded, Seeding
 
 __all__ = ["VERSION", "StoredRun", "layout_of", "run_document"]
 
-VERSION: Final = 2
+VERSION: Final = 3
 """The version of the format; another one is refused."""
 
 _SPACES: Final = ("observation", "action", "env_observation", "env_action")
