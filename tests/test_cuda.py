@@ -18,6 +18,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from typing_extensions import override
 
 import runnerkit
+import runnerkit.agents
 
 torch: Any = pytest.importorskip("torch")
 DEVICE = os.environ.get("RUNNERKIT_TEST_DEVICE", "cuda")
@@ -155,3 +156,37 @@ def test_a_simulator_on_the_gpu_gives_the_data_of_one_on_the_cpu() -> None:
     assert found[0][0].next_known.all()
     assert [record.length for record in found[0][1].episodes] == [3, 3, 3, 3]
     assert float(found[0][2].infos[0]["speed"]) == 1.0
+
+
+def network() -> Any:
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(4, 64), torch.nn.Tanh(), torch.nn.Linear(64, 2))
+
+
+@pytest.mark.parametrize("sample", [True, False])
+def test_a_module_on_the_gpu_becomes_an_agent_as_one_on_the_cpu_does(sample: bool) -> None:
+    found = []
+    for device in (DEVICE, "cpu"):
+        with runnerkit.make("CartPole-v1", n_envs=4, seed=4) as runner:
+            agent = runnerkit.agents.from_module(network().to(device), runner.action_space, sample=sample)
+            found.append(runner.rollout(agent, steps=50))
+    for on_device, on_cpu in zip(*found, strict=True):
+        assert on_device.observations.tobytes() == on_cpu.observations.tobytes()
+        if sample:  # whose last bits are those of the device's matrix products
+            np.testing.assert_allclose(on_device.extras["log_prob"], on_cpu.extras["log_prob"], rtol=1e-4)
+
+
+def test_a_fixed_batch_on_the_gpu_gives_the_last_bits_of_lockstep() -> None:
+    model = network().to(DEVICE)
+
+    def act(observations: Any) -> Any:
+        with torch.no_grad():
+            logits = model(torch.as_tensor(observations, device=DEVICE))
+        return logits.argmax(1), {"logit": logits[:, 0]}
+
+    found = []
+    for least in (None, 2):
+        with runnerkit.make("CartPole-v1", n_envs=5, seed=5, executor="threads") as runner:
+            agent = runnerkit.agents.FixedBatch(act, n_envs=5)
+            found.append([columns(history) for history in runner.rollout(agent, steps=60, min_batch=least)])
+    assert found[0] == found[1]
