@@ -93,6 +93,15 @@ def test_what_cannot_be_drawn_is_refused(answer: Any, said: str) -> None:
         runner.rollout(from_module(answer, runner.action_space), steps=2)
 
 
+@pytest.mark.parametrize(
+    ("module", "space", "said"),
+    [(3, spaces.Discrete(2), "a torch module or a function of tensors, not 3"), (abs, spaces.Text(3), "not for Text")],
+)
+def test_what_is_no_module_or_no_space_of_arrays_is_refused(module: Any, space: Any, said: str) -> None:
+    with pytest.raises(ArgumentError, match=said):
+        from_module(module, space)
+
+
 def test_a_model_of_sb3_is_an_agent() -> None:
     sb3 = pytest.importorskip("stable_baselines3")
     for env in ("CartPole-v1", "Pendulum-v1"):

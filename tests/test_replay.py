@@ -175,7 +175,7 @@ def test_what_cannot_be_replayed_is_left_out_with_the_reason() -> None:
     first, second = record("Pendulum-v1", steps=150, n_envs=1)
     replayed = runnerkit.replay(second)
     assert [(episode.episode_index, why[:26]) for episode, why in replayed.left_out] == [
-        (0, "began in an earlier rollou")
+        (0, "began before these histori")
     ]
     assert [episode.episode_index for episode in replayed.episodes] == [1]
     assert not runnerkit.replay([first, second], which=lambda episode: episode.episode_index == 5).episodes
@@ -191,6 +191,7 @@ def test_what_cannot_be_replayed_is_left_out_with_the_reason() -> None:
         (lambda: record(make_vector), {}, "recorded with a vector env"),
         (lambda: record("CartPole-v1"), {"env": "Pendulum-v1"}, "The env has other spaces"),
         (lambda: record("CartPole-v1", history="transitions"), {}, "replay needs histories with columns"),
+        (lambda: "runs", {}, r"Use replay\(runnerkit.load\('runs'\)\)"),
     ],
 )
 def test_what_the_histories_do_not_know_is_asked_for(

@@ -191,7 +191,14 @@ def test_a_state_of_another_runner_is_refused(env: str, options: dict[str, Any],
 
 def test_what_is_no_state_is_refused() -> None:
     with build("CartPole-v1") as runner:
-        for state in ({}, None, {"version": 0}):
+        whole = runner.state_dict()
+        damaged = [
+            {name: found for name, found in whole.items() if name != left_out}
+            for left_out in ("parts", "steps", "restarts", "schedule", "processors", "envs")
+        ]
+        damaged += [{**whole, "envs": []}, {**whole, "steps": "x"}, {**whole, "restarts": None}]
+        damaged += [{**whole, "processors": {}}, {**whole, "envs": [None]}]
+        for state in ({}, None, {"version": 0}, *damaged):
             with pytest.raises(ArgumentError, match="needs what state_dict"):
                 runner.load_state_dict(state)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -139,6 +139,11 @@ def test_nested_observations_come_as_one_batch() -> None:
 def test_fractions_lie_between_0_and_1(gamma: float, lam: float, wrong: str) -> None:
     with pytest.raises(ArgumentError, match=rf"{wrong} must be a number in \[0, 1\]"):
         gae(HISTORIES["CartPole-v1"], gamma, lam, value=critic)
+
+
+def test_a_name_is_no_function_of_values() -> None:
+    with pytest.raises(ArgumentError, match="goes into values="):
+        gae(HISTORIES["CartPole-v1"], value=cast(Any, "value"))
 
 
 def test_a_value_per_action_is_refused() -> None:

@@ -88,7 +88,7 @@ def _identity(blueprint: Blueprint, parts: Assembly) -> dict[str, Any]:
 
 def _check(mine: Mapping[str, Any], state: Mapping[str, Any]) -> None:
     given: object = state  # the value may differ from the annotation
-    if not isinstance(given, Mapping) or state.get("version") != _VERSION or not mine.keys() <= state.keys():
+    if not isinstance(given, Mapping) or state.get("version") != _VERSION or not _is_whole(mine, state):
         raise ArgumentError("load_state_dict needs what state_dict() of this version of RunnerKit returned.")
     for what, own in mine.items():
         saved = state[what]
@@ -105,6 +105,24 @@ def _check(mine: Mapping[str, Any], state: Mapping[str, Any]) -> None:
             f"The state is of a runner whose {what} is {saved!r}, but this one's is {own!r}. Build the runner with the "
             "same."
         )
+
+
+def _is_whole(mine: Mapping[str, Any], state: Mapping[str, Any]) -> bool:
+    """Return whether a state has all that `state_of` writes, so that nothing is found missing halfway."""
+    if not {*mine, "steps", "restarts", "schedule", "processors", "envs"} <= state.keys():
+        return False
+    kinds, envs, numbers = state["processors"], state["envs"], [state["steps"]]
+    for name in ("parts", "restarts", "envs"):
+        if not isinstance(state[name], list):
+            return False
+    numbers += state["restarts"]
+    return (
+        all(type(number) is int and number >= 0 for number in numbers)
+        and len(envs) == len(state["restarts"]) == state["n_envs"]
+        and all(isinstance(env, Mapping) and {"running", "episode_index"} <= env.keys() for env in envs)
+        and isinstance(kinds, Mapping)
+        and all(isinstance(kinds.get(kind), list) for kind in _KINDS)
+    )
 
 
 # ---- envs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from gymnasium import Space, spaces
 
@@ -11,6 +11,8 @@ from runnerkit.agents.protocols import Agent
 from runnerkit.errors import ArgumentError
 
 __all__ = ["from_module", "from_sb3"]
+
+_DRAWN: Final = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Box)
 
 
 def from_module(module: Callable[[Any], Any], action_space: Space[Any], *, sample: bool = True) -> Agent[Any, Any]:
@@ -37,9 +39,18 @@ def from_module(module: Callable[[Any], Any], action_space: Space[Any], *, sampl
             likely action.
 
     Raises:
+        ArgumentError: the module cannot be called, or actions of such a space are no array.
         MissingDependencyError: torch is not installed.
 
     """
+    given: object = module  # the value may differ from the annotation
+    if not callable(given):
+        raise ArgumentError(f"from_module needs a torch module or a function of tensors, not {given!r:.80}.")
+    if not isinstance(action_space, _DRAWN):
+        raise ArgumentError(
+            f"from_module makes agents for the spaces Discrete, MultiDiscrete, MultiBinary and Box, not for "
+            f"{action_space!r:.80}. Write an agent with act(observations)."
+        )
     from runnerkit.agents.torch import ModelAgent, module_policy
 
     start = int(action_space.start) if isinstance(action_space, spaces.Discrete) else 0

@@ -183,6 +183,12 @@ def _ends(history: AnyHistory[Any]) -> NDArray[np.bool_]:
 
 def _values(value: ValueFunction, observations: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Ask for the values of observations with these leading dimensions, as one batch."""
+    asked: object = value  # the value may differ from the annotation
+    if not callable(asked):
+        raise ArgumentError(
+            f"value must be a function of a batch of observations, not {asked!r:.80}. The name of an extra column with "
+            "values goes into values=..., beside value=..., which is asked for those of final observations."
+        )
     count = int(np.prod(shape))
     given: Any = value(_flat(observations, len(shape))) if count else np.zeros(0)
     values = _array(given).astype(np.float64)

@@ -107,7 +107,7 @@ def not_replayable(record: Episode) -> str:
     """Return why an episode cannot be replayed; nothing if it can."""
     if record.continued:
         return (
-            "began in an earlier rollout, so that its first actions are not here. Pass the histories of that rollout, "
+            "began before these histories, so that its first actions are not here. Pass the histories that have them, "
             "too."
         )
     if record.seed is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -131,6 +132,10 @@ def _parts_of(histories: object) -> Iterator[_Part]:
         for k, (record, made_by) in enumerate(zip(histories.episodes, histories.made_by, strict=True)):
             yield _Part(made_by, record, functools.partial(_read, histories, k))
         return
+    if isinstance(histories, str | os.PathLike):
+        raise ArgumentError(
+            f"replay needs histories, not a path. Use replay(runnerkit.load({os.fspath(histories)!r}))."
+        )
     if isinstance(histories, ColumnHistory) or not isinstance(histories, Iterable):
         histories = [histories]
     for history in histories:
