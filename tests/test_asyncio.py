@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import signal
 import threading
@@ -173,6 +174,37 @@ def test_ctrl_c_twice_comes_through_though_an_env_waits_for_ever(min_batch: int 
     with pytest.warns(RuntimeWarning, match="did not end in time"):
         runner.close()
     forget_threads()
+
+
+@pytest.mark.parametrize("seconds", [0.05, 5])
+def test_at_their_own_pace_what_a_signal_handler_raises_comes_through(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runnerkit.executors.waiting.Patience._AFTER_EXCEPTION_S", 0.5)
+
+    def ring(*_: Any) -> None:
+        raise RuntimeError("time is up")
+
+    async def be_rung(env: AsyncEnv) -> None:
+        if (env.episodes, env.steps) == (1, 1):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
+            await asyncio.sleep(seconds)
+
+    hangs = seconds > 1
+    runner = build(Fleet(be_rung), n_envs=N, executor="asyncio")
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        with pytest.raises(RuntimeError, match="time is up") as caught:
+            runner.rollout(HashAgent(runner.action_space), steps=10**5, min_batch=1)
+        steps = [len(history) for history in collected(caught.value)]
+        assert steps[1] == (0 if hangs else 1)
+        if not hangs:
+            assert [len(h) for h in runner.rollout(HashAgent(runner.action_space), steps=2, min_batch=1)] == [2] * N
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        with pytest.warns(RuntimeWarning, match="did not end in time") if hangs else contextlib.nullcontext():
+            runner.close()
+        forget_threads()
 
 
 def test_what_an_async_agent_raises_is_told() -> None:

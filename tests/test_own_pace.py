@@ -207,6 +207,14 @@ def test_a_fault_has_what_each_env_collected(options: dict[str, Any], faults: Fa
         assert [len(history) for history in runner.rollout(lambda x: [1] * len(x), steps=1)] == [1] * 3
 
 
+def test_a_step_counts_that_was_made_before_another_one_failed_in_the_same_wait() -> None:
+    fleet = Fleet({1: Faults(step=raising(OSError("gone"), at_step=1, in_episode=1))})
+    with build(fleet, n_envs=3, executor="serial") as runner, pytest.raises(EnvError, match="Env 1") as caught:
+        runner.rollout(Constant(), steps=40, min_batch=2)
+    assert [len(history) for history in collected(caught.value)] == [1, 0, 0]
+    assert fleet.envs[0].calls("step") == 1
+
+
 def test_an_env_that_hangs_is_left_behind_and_the_others_keep_their_data() -> None:
     go_on = threading.Event()
     fleet = Fleet({1: Faults(step=lambda env: GO_ON if env.steps < 4 else go_on.wait(LONG))})

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
@@ -211,15 +212,18 @@ class _AsyncShare(Share):
 
     # ---- each at its own pace
 
-    def advance(self, calls: Sequence[tuple[_Call, Callable[[], Any]]], least: int) -> list[Outcome]:
-        """Begin these calls, each with what records it, and return what has come of `least` calls, or more."""
+    def advance(self, calls: deque[tuple[_Call, Callable[[], Any]]], least: int) -> None:
+        """Take and begin these calls, each with what records it, and wait until `least` calls or more have ended."""
         self.run(self._advance(calls, least))
+
+    def take_ended(self) -> list[Outcome]:
+        """Return, and forget, what has come of calls. For the caller, while this thread waits."""
         ended, self._ended = self._ended, []
         return ended
 
-    async def _advance(self, calls: Sequence[tuple[_Call, Callable[[], Any]]], least: int) -> None:
-        for call, record in calls:
-            task = asyncio.create_task(self._one(call, record))
+    async def _advance(self, calls: deque[tuple[_Call, Callable[[], Any]]], least: int) -> None:
+        while calls:
+            task = asyncio.create_task(self._one(*calls.popleft()))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         self._wanted = least
@@ -274,7 +278,7 @@ class _AsyncPaces:
 
     def __init__(self, helper: WorkerThread, share: _AsyncShare, patience: Patience) -> None:
         self._helper, self._share, self._patience = helper, share, patience
-        self._new: list[tuple[_Call, Callable[[], Any]]] = []
+        self._new: deque[tuple[_Call, Callable[[], Any]]] = deque()
         self.pending: int = 0
 
     def begin_step(self, env_index: int, at: int, row: int, actions: Rows, /) -> None:
@@ -288,9 +292,14 @@ class _AsyncPaces:
         self.pending += 1
 
     def outcomes(self, least: int, /) -> list[Outcome]:
-        new, self._new = self._new, []
-        self._helper.begin(self._share.advance, new, min(least, self.pending))
-        found: list[Outcome] = self._helper.answer()
+        try:
+            self._helper.begin(self._share.advance, self._new, min(least, self.pending))
+            self._helper.answer()
+        except BaseException:
+            if self._helper.loss is not None:  # nothing will come of what is under way
+                self.pending = 0
+            raise
+        found = self._share.take_ended()  # not before all is heard: Ctrl-C may break a wait off
         self.pending -= len(found)
         return found
 
@@ -303,7 +312,8 @@ class _AsyncPaces:
     def rest(self) -> None:
         if self.pending:
             self._share.is_left = True
-            self._new, self.pending = [], 0
+            self.pending = 0
+            self._new.clear()
 
 
 async def _as_coroutine(awaitable: Awaitable[T]) -> T:

@@ -85,11 +85,12 @@ class SerialPaces:
     def __init__(self, share: Share) -> None:
         self._share = share
         self._todo: deque[tuple[int, Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._found: list[Outcome] = []  # what was not heard of yet: a later call may have failed, or Ctrl-C have come
 
     @property
     def pending(self) -> int:
         """How many calls have begun, and were not heard of."""
-        return len(self._todo)
+        return len(self._todo) + len(self._found)
 
     def begin_step(self, env_index: int, at: int, row: int, actions: Rows, /) -> None:
         """Note a step."""
@@ -101,11 +102,11 @@ class SerialPaces:
 
     def outcomes(self, least: int, /) -> list[Outcome]:
         """Make so many calls."""
-        found: list[Outcome] = []
-        while self._todo and len(found) < least:
+        while self._todo and len(self._found) < least:
             i, function, args = self._todo.popleft()
             answer = function(*args)  # what is raised comes through at once: nothing else is under way
-            found.append(Outcome(i, bool(answer), None, self._share.drain_what_there_is()))
+            self._found.append(Outcome(i, bool(answer), None, self._share.drain_what_there_is()))
+        found, self._found = self._found, []
         return found
 
     def hurry(self, fault: BaseException, /) -> None:
@@ -129,6 +130,7 @@ class ThreadPaces:
         self._calls: dict[int, tuple[Callable[..., Any], tuple[Any, ...]]] = {}
         self._own_todo: deque[int] = deque()
         self._ended: deque[Outcome] = deque()
+        self._found: list[Outcome] = []  # what was not heard of yet: Ctrl-C may have broken off a wait for more
         self._wanted = 1  # so many ended calls wake the caller; without a GIL, each does
         self._wake: SpinQueue[None] = SpinQueue()
         self._wake.may_poll = may_poll
@@ -137,7 +139,7 @@ class ThreadPaces:
     @property
     def pending(self) -> int:
         """How many calls have begun, and were not heard of."""
-        return len(self._calls)
+        return len(self._calls) + len(self._found)
 
     def begin_step(self, env_index: int, at: int, row: int, actions: Rows, /) -> None:
         """Let the thread of an env make a step."""
@@ -172,12 +174,12 @@ class ThreadPaces:
 
     def outcomes(self, least: int, /) -> list[Outcome]:
         """Wait for so many calls to end."""
-        found: list[Outcome] = []
-        least = min(least, self.pending)
+        found, least = self._found, min(least, self.pending)
         while True:
             while self._ended:
                 found += self._heard(self._ended.popleft())
             if len(found) >= least or not self._calls:
+                self._found = []
                 return found
             if self._own_todo:
                 found += self._heard(self._made(self._own_todo.popleft(), self._own))
