@@ -134,13 +134,43 @@ def test_a_reopened_folder_is_appended_to_and_that_of_another_env_is_refused(tmp
     runs = runnerkit.load(path)
     assert len(runs) == 2 * first
     assert_equal(runs[first].observations, runs[0].observations)
-    with pytest.raises(ArgumentError, match="has episodes of another runner: its env_id is CartPole-v1"):
-        record(path, env="Acrobot-v1")
+    other: list[tuple[str, dict[str, Any]]] = [
+        ("its env is CartPole-v1, this one's is Acrobot-v1", {"env": "Acrobot-v1"}),
+        ("its observation space is Box.* this one's is Box", {"preprocessors": ["normalize"]}),
+        ("it had no reward processors, this one has some", {"reward_processors": ["normalize-reward"]}),
+        ("its keep_raw is False, this one's is True", {"keep_raw": True}),
+    ]
+    for said, options in other:
+        with pytest.raises(ArgumentError, match=f"has episodes of another runner: {said}"):
+            record(path, **options)
     with (
         runnerkit.make("CartPole-v1", history=("npz", {"path": path})),
         pytest.raises(ArgumentError, match="Another runner writes to"),
     ):
         record(path)
+
+
+def test_a_folder_stays_where_it_is_when_the_program_goes_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with runnerkit.make("CartPole-v1", seed=0, history=("npz", {"path": "runs"})) as runner:
+        agent = RandomAgent(runner.action_space, seed=0)
+        runner.rollout(agent, steps=30)
+        runs = runnerkit.load("runs")
+        monkeypatch.chdir("elsewhere")
+        (history,) = runner.rollout(agent, steps=30)
+        assert len(history.observations) == 30
+    assert all(len(one.observations) for one in runs)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes with names are of POSIX")
+def test_a_manifest_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "manifest.jsonl")
+    for opened in (lambda: runnerkit.load(tmp_path), lambda: record(tmp_path)):
+        with pytest.raises(ArgumentError, match="is no file"):
+            opened()
 
 
 def test_a_torn_line_is_told_left_out_and_mended(tmp_path: Path) -> None:
@@ -472,8 +502,8 @@ def test_what_cannot_be_written_is_refused_when_the_runner_is_built(tmp_path: Pa
     (tmp_path / "file").write_text("")
     with pytest.raises(ArgumentError, match="cannot be written to"):
         record(tmp_path / "file")
-    for path in ("", 3):
-        with pytest.raises(ArgumentError, match="must be a folder, or None"):
+    for path in ("", 3, "a\0b"):
+        with pytest.raises(ArgumentError, match="must be a folder, not"):
             NpzFormat(cast(Any, path))
 
 

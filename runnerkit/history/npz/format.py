@@ -15,15 +15,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from runnerkit.errors import ArgumentError
-from runnerkit.history.npz.manifest import Manifest, cannot_write, sync_folder
+from runnerkit.history.npz.manifest import Manifest, cannot_write, folder_of, sync_folder
 from runnerkit.history.npz.recorder import NpzRecorder
 from runnerkit.history.npz.runs import StoredRun, run_document
 from runnerkit.records import RunSpec
 
 __all__ = ["NpzFormat"]
 
-_SAME: Final = ("env_id", "spaces", "preprocessed", "postprocessed", "reward_processed")
-"""What must be equal if a run is to be appended."""
+_PARTS: Final = {
+    "preprocessed": "preprocessors",
+    "postprocessed": "postprocessors",
+    "reward_processed": "reward processors",
+}
+"""What a run has or lacks, and what these parts are called."""
 
 
 class NpzFormat:
@@ -47,10 +51,7 @@ class NpzFormat:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        given: object = path  # the value may differ from the annotation
-        if given is not None and (not isinstance(given, str | os.PathLike) or not os.fspath(given)):
-            raise ArgumentError(f"The path of history='npz' must be a folder, or None, not {path!r}.")
-        self.path: Path | None = None if path is None else Path(path)
+        self.path: Path | None = None if path is None else folder_of(path)
 
     def open(self, spec: RunSpec, /) -> NpzRecorder:
         """Create the folder, or go on in it, and return a recorder.
@@ -60,7 +61,7 @@ class NpzFormat:
             ArgumentError: the folder is of another env, or cannot be written to.
 
         """
-        document, path = run_document(spec), self.path or Path(_derived_name(spec))
+        document, path = run_document(spec), self.path or folder_of(_derived_name(spec))
         try:
             if self.path is None:
                 path = _new_folder(path)
@@ -71,7 +72,7 @@ class NpzFormat:
         try:
             runs = manifest.mend()
             if runs:
-                _check_same(path, runs[-1].document, document)
+                _check_same(path, runs[-1], StoredRun(spec), document)
             manifest.append([document])
             sync_folder(path)
         except BaseException as error:
@@ -99,11 +100,23 @@ def _new_folder(path: Path) -> Path:
     raise AssertionError("there is always another number")
 
 
-def _check_same(folder: Path, there: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    for what in (*_SAME, "keep_raw"):
-        before, now = (run["options"][what] if what == "keep_raw" else run[what] for run in (there, new))
-        if before != now:
-            raise ArgumentError(
-                f"{folder} has episodes of another runner: its {what} is {before}, this one's is {now}. "
-                "Choose another path."
-            )
+def _check_same(folder: Path, there: StoredRun, new: StoredRun, new_document: Mapping[str, Any]) -> None:
+    """Refuse to append a run whose episodes have other columns."""
+    difference = _difference(there, new, there.document, new_document)
+    if difference:
+        raise ArgumentError(f"{folder} has episodes of another runner: {difference}. Choose another path.")
+
+
+def _difference(there: StoredRun, new: StoredRun, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return what differs, in words; the documents have every bit of the spaces."""
+    if before["env_id"] != now["env_id"]:
+        return f"its env is {before['env_id']}, this one's is {now['env_id']}"
+    for name in before["spaces"]:
+        if before["spaces"][name] != now["spaces"][name]:
+            spaces = [getattr(run.spec, f"{name}_space") for run in (there, new)]
+            return f"its {name.replace('_', ' ')} space is {spaces[0]}, this one's is {spaces[1]}"
+    for flag, parts in _PARTS.items():
+        if before[flag] != now[flag]:
+            return f"it had {'' if before[flag] else 'no '}{parts}, this one has {'some' if now[flag] else 'none'}"
+    keeps = [run.spec.options.keep_raw for run in (there, new)]
+    return "" if keeps[0] == keeps[1] else f"its keep_raw is {keeps[0]}, this one's is {keeps[1]}"

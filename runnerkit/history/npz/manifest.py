@@ -20,7 +20,7 @@ from runnerkit.records import EndReason, EnvFault, Episode
 if os.name == "posix":
     import fcntl
 
-__all__ = ["Manifest", "Contents", "Row", "cannot_write", "read", "said_of_torn", "sync_folder"]
+__all__ = ["Manifest", "Contents", "Row", "cannot_write", "folder_of", "read", "said_of_torn", "sync_folder"]
 
 NAME: Final = "manifest.jsonl"
 FILE: Final = re.compile(r"run\d+-rollout\d+-env\d+-episode\d+-step\d+\.npz")
@@ -124,6 +124,7 @@ class Manifest:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        _check_file(folder)
         try:
             self._file = (folder / NAME).open("ab", buffering=0)
         except OSError as error:
@@ -184,6 +185,7 @@ def _fault_of(document: Mapping[str, Any]) -> EnvFault:
 def read(folder: Path) -> Contents:
     """Read a manifest. Raises ArgumentError if it is damaged, or none of this format and version."""
     path = folder / NAME
+    _check_file(folder)
     try:
         text = path.read_bytes()
     except OSError as error:
@@ -193,6 +195,13 @@ def read(folder: Path) -> Contents:
     for number, line in enumerate(whole.split(b"\n") if newline else [], 1):
         take_line(contents, line, f"{path}, line {number},")
     return contents
+
+
+def _check_file(folder: Path) -> None:
+    """Refuse a manifest that is no file, such as a pipe: to open it could take for ever."""
+    path = folder / NAME
+    if path.exists() and not path.is_file():
+        raise ArgumentError(f"{folder} is no folder of history='npz': {path} is no file. Choose another path.")
 
 
 def take_line(contents: Contents, line: bytes, where: str) -> None:
@@ -214,6 +223,14 @@ def take_line(contents: Contents, line: bytes, where: str) -> None:
             f"{where} is of format version {version}, but this RunnerKit reads {VERSION}. Read the folder with the "
             "RunnerKit that wrote it, or choose another folder."
         )
+
+
+def folder_of(path: object) -> Path:
+    """Return a path as one that stays where it is when the program changes its current folder."""
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else ""
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise ArgumentError(f"The path of history='npz' must be a folder, not {path!r}.")
+    return Path(text).absolute()
 
 
 def cannot_write(folder: Path, error: OSError) -> ArgumentError:

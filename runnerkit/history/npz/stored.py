@@ -24,7 +24,7 @@ from runnerkit.history.block import Block
 from runnerkit.history.layout import BlockLayout, Mark
 from runnerkit.history.npz.codec import decode
 from runnerkit.history.npz.files import EXTRAS, checksum, joined, objects_of, trees_of
-from runnerkit.history.npz.manifest import FILE, Contents, Manifest, Row, read, said_of_torn
+from runnerkit.history.npz.manifest import FILE, Contents, Manifest, Row, folder_of, read, said_of_torn
 from runnerkit.history.npz.runs import StoredRun
 from runnerkit.records import EndReason, EnvFault, Episode, EpisodeStart, MadeBy, Seeding
 
@@ -284,7 +284,7 @@ def load(path: str | os.PathLike[str]) -> StoredRuns:
     A torn last line, of a program that was killed, is left out, with a warning. Raises ArgumentError if the folder
     is none of this format and version.
     """
-    folder = Path(path)
+    folder = folder_of(path)
     contents = read(folder)
     if contents.torn:
         warnings.warn(said_of_torn(folder, contents.torn), RuntimeWarning, stacklevel=2)
@@ -297,7 +297,7 @@ def mend_folder(path: str | os.PathLike[str]) -> list[str]:
     Returns what was done, in words. Raises ArgumentError if a runner writes to the folder, or if its manifest is
     damaged otherwise.
     """
-    folder = Path(path)
+    folder = folder_of(path)
     read(folder)  # or a manifest would be made in any folder
     manifest = Manifest(folder)
     try:
