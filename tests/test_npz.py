@@ -450,13 +450,17 @@ def _right(observations: NDArray[np.float32]) -> NDArray[np.int64]:
 
 def test_a_runner_that_goes_back_writes_no_listed_file_again(tmp_path: Path) -> None:
     with runnerkit.make("CartPole-v1", seed=0, history=("npz", {"path": tmp_path})) as runner:
+        runner.rollout(_left, steps=5)
         saved = runner.state_dict()
         for agent in (_left, _right):
             runner.load_state_dict(saved)
             runner.rollout(agent, steps=30)
     runs = runnerkit.load(tmp_path)
     assert list(runs.faults()) == []
-    assert {int(history.actions[0]) for history in runs} == {0, 1}
+    assert {int(history.actions[-1]) for history in runs} == {0, 1}
+    replayed = runnerkit.replay(runs)
+    assert (replayed.first, replayed.left_out) == (None, ())
+    assert sum(episode.total_length for episode in replayed.episodes) == 70  # the first 5 steps twice
     for index in range(len(runs)):
         assert CliRunner().invoke(main, ["replay", str(tmp_path), str(index)]).exit_code == 0
 

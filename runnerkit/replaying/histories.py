@@ -7,7 +7,7 @@ import importlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Any, NamedTuple, cast
 
 from gymnasium.vector import VectorEnv
@@ -172,8 +172,14 @@ def _whole(
             runners.append(part.made_by)
         key = runners.index(part.made_by), record.env_index, record.episode_index
         begun = going.get(key, [])
-        if record.continued and sum(one.record.length for one in begun) == record.steps_before:
-            begun.append(part)
+        reached = [*accumulate(one.record.length for one in begun)]
+        if record.continued and record.steps_before in reached:
+            before = begun[: reached.index(record.steps_before) + 1]
+            if len(before) == len(begun):
+                begun.append(part)
+            else:  # the runner went back, and the episode goes on in two ways
+                going[key] = [*before, part]
+                whole.append((key, going[key]))
         elif why := not_replayable(record):
             left_out.append((record, why))
         else:
