@@ -53,6 +53,10 @@ class AsyncEnv(gymnasium.Env[Any, Any]):
         await self.wait()
         self.is_closed = True
 
+    async def count(self, more: int) -> int:
+        await self.wait()
+        return self.episodes + more
+
     async def wait(self) -> None:
         assert asyncio.get_running_loop() is self.loop
         if random.random() < 0.5:
@@ -70,6 +74,14 @@ class Fleet:
         fail = self._fail if len(self.envs) == self._at else None
         self.envs.append(AsyncEnv(SampleEnv(SPACES["float32"], SPACES["Discrete"]), fail))
         return self.envs[-1]
+
+
+class CoroutineEnv(SampleEnv):
+    """Needs to be awaited."""
+
+    @override
+    async def reset(self, **options: Any) -> Any:  # type: ignore[override]
+        return super().reset(**options)
 
 
 class AsyncAgent:
@@ -128,6 +140,18 @@ def test_all_envs_wait_at_the_same_time_and_are_closed() -> None:
     assert runnerkit_threads() == []
 
 
+def test_methods_are_awaited_between_rollouts_and_all_envs_close_at_once() -> None:
+    fleet = Fleet()
+    with build(fleet, n_envs=3, executor="asyncio") as runner:
+        assert runner.call("count", 5) == [5] * 3
+        runner.rollout(HashAgent(runner.action_space), steps=1)
+        assert runner.call("count", more=5, env_indices=[2]) == [6]
+        barrier = asyncio.Barrier(3)
+        for env in fleet.envs:
+            env.wait = barrier.wait  # type: ignore[method-assign, assignment]
+    assert all(env.is_closed for env in fleet.envs)
+
+
 async def _raise(env: AsyncEnv) -> None:
     if (env.episodes, env.steps) == (2, 2):
         raise OSError("gone")
@@ -164,7 +188,7 @@ def test_ctrl_c_twice_comes_through_though_an_env_waits_for_ever(min_batch: int 
         if env.steps == 2:
             for _ in range(2):
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.5)  # both would be one, if nobody heard of the first meanwhile
             await asyncio.sleep(5)
 
     runner = build(Fleet(hang), n_envs=N, executor="asyncio")
@@ -220,6 +244,11 @@ def test_what_an_async_agent_raises_is_told() -> None:
 def test_elsewhere_async_envs_and_agents_are_told_of_the_executor() -> None:
     with build(plain, executor="serial") as runner, pytest.raises(ArgumentError, match="executor='asyncio'"):
         runner.rollout(AsyncAgent(None), steps=1)  # type: ignore[runnerkit-contract]
+    with (
+        build(lambda seed: CoroutineEnv(SPACES["float32"], SPACES["Discrete"]), executor="serial") as runner,
+        pytest.raises(EnvError, match=r"a coroutine .*'asyncio'"),
+    ):
+        runner.rollout(HashAgent(runner.action_space), steps=1)
     with pytest.raises(ArgumentError, match="asyncio' has 1 worker, not 2"):
         build(plain, n_envs=2, executor="asyncio", workers=2)
 

@@ -102,7 +102,7 @@ def test_vector_envs_answer_all_at_once() -> None:
         runner.get_attr("gravity")
 
 
-@pytest.mark.parametrize("envs", [[3], [-1], [0, 0], [True], ["0"], [0.0]])
+@pytest.mark.parametrize("envs", [[3], [-1], [0, 0], [True], ["0"], [0.0], 1])
 def test_envs_that_are_not_there_are_refused(envs: Any) -> None:
     with runnerkit.make(make, n_envs=3, seed=0) as runner, pytest.raises(ArgumentError, match="from 0 to 2"):
         runner.get_attr("level", env_indices=envs)

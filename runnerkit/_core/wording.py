@@ -9,6 +9,7 @@ For example::
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import traceback
@@ -30,6 +31,9 @@ def count(n: int, what: str) -> str:
 
 def result_kind(result: object) -> str:
     """Describe what a function returned: the length of a tuple, else only the type."""
+    if inspect.iscoroutine(result):
+        result.close()  # nobody will await it, which Python would warn of
+        return "a coroutine (use executor='asyncio', which awaits it)"
     return f"a tuple of {len(result)}" if isinstance(result, tuple) else f"a {type(result).__name__}"
 
 

@@ -24,8 +24,8 @@ class CallingRunner(SteppingRunner[ObsT, ActT, HistoryT]):
             runner.call("set_difficulty", 3)                    # of all envs
             runner.call("render", env_indices=[0])
 
-        The method may be one of a wrapper. With "processes", arguments and results are pickled. All envs are called,
-        even if one of them raises.
+        The method may be one of a wrapper. With "processes", arguments and results are pickled; with "asyncio", an
+        `async def` method is awaited. All envs are called, even if one of them raises.
 
         Args:
             name: the name of the method.
@@ -67,10 +67,13 @@ class CallingRunner(SteppingRunner[ObsT, ActT, HistoryT]):
         name: object = call.name  # the value may differ from the annotation
         if not isinstance(name, str) or not name.isidentifier():
             raise ArgumentError(f"{call.kind} needs the name of an attribute, not {name!r}.")
-        envs = list(range(self.n_envs)) if env_indices is None else list(env_indices)
-        wrong = [i for i in envs if not is_index(i, self.n_envs)]
-        if wrong or len(set(envs)) < len(envs):
-            raise ArgumentError(f"env_indices must be different numbers from 0 to {self.n_envs - 1}, not {envs}.")
+        given: object = range(self.n_envs) if env_indices is None else env_indices
+        envs = list(given) if isinstance(given, Iterable) else None
+        if envs is None or not all(is_index(i, self.n_envs) for i in envs) or len(set(envs)) < len(envs):
+            raise ArgumentError(
+                f"env_indices must be a list of different numbers from 0 to {self.n_envs - 1}, not "
+                f"{given if envs is None else envs!r}."
+            )
         with self._working():
             executor = self._parts.executor
             if not isinstance(executor, SupportsEnvCalls):

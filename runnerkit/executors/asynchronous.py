@@ -20,6 +20,7 @@ from runnerkit._core.types import AnyEnv
 from runnerkit.errors import ArgumentError, EnvError
 from runnerkit.executors.calls import Doing, Phase
 from runnerkit.executors.clock import SupportsStep
+from runnerkit.executors.env_calls import EnvCall
 from runnerkit.executors.paces import FAULT_S, Outcome
 from runnerkit.executors.rounds import Answer
 from runnerkit.executors.share import Share
@@ -45,9 +46,9 @@ class AsyncioExecutor(ThreadsExecutor):
 
         runnerkit.make(lambda seed: Remote(), n_envs=1000, executor="asyncio")
 
-    Envs are made and closed on that loop, too; `close` may be `async def`. Plain methods work, but nothing else runs
-    meanwhile. An agent may have `async def act`. Wrappers must hand on what they are to await: most of Gymnasium's do
-    not, so that such an env comes from a function rather than from an id.
+    Envs are made and closed on that loop, too. `close` may be `async def`, and so may methods for `runner.call`. Plain
+    methods work, but nothing else runs meanwhile. An agent may have `async def act`. Wrappers must hand on what they
+    are to await: most of Gymnasium's do not, so that such an env comes from a function rather than from an id.
     """
 
     can_time_out: bool = False
@@ -87,6 +88,8 @@ class _AsyncShare(Share):
         self.is_left: bool = False
         """Whether what is under way is to be given up before anything else is done."""
         self._runner: asyncio.Runner | None = None
+        self._closed: dict[int, BaseException | None] = {}
+        """By env: what `close` raised."""
         self._settled: dict[int, Answer] = {}
         """By env: what came of a call, until it is recorded."""
         self._awaited: dict[int, tuple[int, object]] = {}
@@ -112,18 +115,40 @@ class _AsyncShare(Share):
         return self.run(make())
 
     @override
+    def _ask_env(self, call: EnvCall, env: AnyEnv) -> Any:
+        async def ask() -> Any:
+            answer = call.ask(env)
+            return await answer if call.kind == "call" and inspect.isawaitable(answer) else answer
+
+        return self.run(ask())
+
+    @override
     def _close_env(self, i: int, env: AnyEnv) -> None:
-        async def close() -> None:
-            close_env: Callable[[], Any] = env.close
-            result = close_env()
+        if i not in self._closed:
+            self.run(self._close(i, env))
+        fault = self._closed.pop(i)
+        if fault is not None:
+            raise fault
+
+    async def _close(self, i: int, env: AnyEnv) -> None:
+        close: Callable[[], Any] = env.close
+        try:
+            result = close()
             if inspect.isawaitable(result):
                 await result
+            self._closed[i] = None
+        except BaseException as fault:
+            self._closed[i] = fault
 
-        self.run(close())
+    async def _close_all(self, envs: Sequence[tuple[int, AnyEnv]]) -> None:
+        await asyncio.gather(*[self._close(i, env) for i, env in envs])
 
     @override
     def close(self, *, watched: bool = True) -> None:
+        envs = [(i, self._envs[i]) for i in self.env_indices if i in self._envs]
         try:
+            if envs:
+                self.run(self._close_all(envs))
             super().close(watched=watched)
         finally:
             runner, self._runner = self._runner, None

@@ -298,7 +298,7 @@ class Share:
         for i in env_indices:
             self._call = Phase.CALL, i
             try:
-                answers.append(call.ask(self._envs[i]))
+                answers.append(self._ask_env(call, self._envs[i]))
             except Exception as error:
                 fault = self._after(self._error(i, f"raised in {call}: {describe(error)}"))
                 fault.__cause__ = error
@@ -308,6 +308,9 @@ class Share:
         if faults:
             raise first_fault(faults)
         return answers
+
+    def _ask_env(self, call: EnvCall, env: AnyEnv) -> Any:
+        return call.ask(env)
 
     # ---- episodes
 
