@@ -25,7 +25,8 @@ class LargeFile:
     """
 
     def __init__(self, path: Path, partial: Path) -> None:
-        self.path, self._partial = path, partial
+        self.path: Path = path
+        self._partial = partial
         self._file: BinaryIO | None = None
         self._zip: zipfile.ZipFile | None = None
         self._is_dense: set[str] = set()
