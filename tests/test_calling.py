@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 import gymnasium
@@ -37,6 +39,9 @@ class Course(gymnasium.Wrapper[Any, Any, Any, Any]):
             raise KeyError("too high")
         self.level = min(most, self.level + by)
         return self.env_index, self.level
+
+    def end_process(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
 
     @override
     def step(self, action: Any) -> Any:
@@ -137,3 +142,13 @@ def test_an_executor_that_cannot_ask_is_named() -> None:
         pytest.raises(ArgumentError, match=r"which Plain does not have\. Use 'serial'"),
     ):
         runner.get_attr("level")
+
+
+def test_an_env_whose_process_died_is_made_anew_though_a_question_found_that_out() -> None:
+    with runnerkit.make(make, n_envs=3, seed=0, **EXECUTORS["tolerant"]) as runner:
+        runner.rollout(act, steps=3)
+        with pytest.raises(EnvError, match="killed by SIGKILL"):
+            runner.call("end_process", env_indices=[0])
+        histories = runner.rollout(act, steps=4)
+        assert [len(history.faults) for history in histories] == [1, 0, 0]
+        assert runner.get_attr("level") == [0, 0, 0]

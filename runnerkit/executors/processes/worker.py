@@ -258,6 +258,7 @@ class WorkerHandle:
 
     def _hear(self, seconds: float | None = None) -> Any:
         if self._death_error is not None:
+            self._pending = ""  # nothing will come of a step that was begun although this was known
             raise self._death_error
         if self._is_talking:  # all that followed would be garbled
             raise self._ended_by_us("Ctrl-C, or an exception of a signal handler, broke off a message between the two")
