@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from runnerkit import EndReason, GymRunner, RandomAgent, Transition, stack
+from runnerkit import EndReason, GymRunner, RandomAgent, RunSpec, Transition, stack
 from runnerkit.errors import ArgumentError, MissingDependencyError, SpaceError
 from runnerkit.executors.share import SeedSchedule
+from runnerkit.history import Block
 from runnerkit.typing import MakeEnv
 
 
@@ -641,3 +642,30 @@ def test_a_pickled_history_takes_its_own_rows_along_and_no_others(history: str) 
         )  # fmt: skip
     whole = stack(histories)
     assert exact(pickle.loads(pickle.dumps(whole)).rewards) == exact(whole.rewards)
+
+
+# ---- infos
+
+
+class Lengths:
+    """A format whose histories are numbers."""
+
+    def open(self, spec: RunSpec, /) -> Lengths:
+        return self
+
+    def finish(self, block: Block, /) -> list[int]:
+        return list(block.lengths)
+
+    def close(self) -> None:
+        """Has nothing open."""
+
+
+def test_a_format_without_infos_is_told_of_once_if_infos_are_asked_for() -> None:
+    with sample_runner(history=Lengths(), keep_infos=True) as runner:
+        agent = HashAgent(runner.action_space)
+        with pytest.warns(RuntimeWarning, match="histories of Lengths do not have the infos") as warned:
+            done = [runner.rollout(agent, steps=9) for _ in range(3)]
+        assert done == [[9]] * 3
+    assert [warning.filename for warning in warned] == [__file__]
+    with sample_runner(history=Lengths()) as runner:
+        runner.rollout(HashAgent(runner.action_space), steps=9)

@@ -48,6 +48,8 @@ class EnvStates:
         n = parts.spec.n_envs
         # Workers know the default schedule, but no other; where envs are made anew, all episodes begin after the step.
         self.restarts_in_step: bool = schedule is None and not parts.spec.options.restarts
+        self.told_of_infos: bool = False
+        """Whether the user was told that the histories have no infos."""
         self.untold: list[int] = []
         """Envs whose new episode, begun by `maybe_reset`, the agent has not been told about."""
         self.reset_infos: list[InfoEntry] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runnerkit._core.faults import describe
+from runnerkit._core.wording import warn
 from runnerkit._rollout.assembly import Assembly
 from runnerkit._rollout.cursor import Cursor
 from runnerkit._rollout.env_states import EnvStates
@@ -396,16 +396,23 @@ class Ledger:
             "which returns the history of an env without a step. The histories of this error have None for it."
         )
 
-    def warn_of_lost_faults(self, histories: Sequence[object]) -> None:
-        """Tell of the faults after which envs were made anew, if the histories cannot."""
+    def warn_of_losses(self, histories: Sequence[object]) -> None:
+        """Tell of the faults after which envs were made anew, and once of infos, if the histories do not have them."""
         block = self._block
         if block.faults and not all(hasattr(history, "faults") for history in histories):
             said = "; ".join(f"env {fault.env_index}: {fault.error}" for fault in block.faults)
-            warnings.warn(
+            warn(
                 f"The histories of this rollout do not have its faults, after which envs were made anew: {said}. "
                 "Those of history='arrays' have them, as history.faults.",
                 RuntimeWarning,
-                stacklevel=2,
+            )
+        has_infos = bool(block.log.infos or block.log.reset_infos)
+        if has_infos and not self._standing.told_of_infos and not self._own and not all(map(_has_infos, histories)):
+            self._standing.told_of_infos = True
+            warn(
+                f"The histories of {self._parts.history_title} do not have the infos that keep_infos=True asks for. "
+                "Use history='arrays', which has them as history.infos, or leave keep_infos out.",
+                RuntimeWarning,
             )
 
     def _unrecorded(self, what: str) -> RolloutError:
@@ -425,6 +432,13 @@ class Ledger:
         if log.timings and self._standing.stopwatch is not None:
             self._standing.stopwatch.add(log.timings)
         return log
+
+
+def _has_infos(history: object) -> bool:
+    """Whether a history has infos: as such, or those of each of its transitions, if it has any."""
+    if isinstance(history, list):
+        return all(hasattr(item, "info") for item in history[:1])
+    return hasattr(history, "infos")
 
 
 _FEW = 8  # below, NumPy adds one by one, too

@@ -105,7 +105,7 @@ class Rollout:
         histories = self._finish(EndReason.INTERRUPTED if interrupt.requested else EndReason.CUT)
         try:
             self._standing.warn()
-            self._ledger.warn_of_lost_faults(histories)
+            self._ledger.warn_of_losses(histories)
             self._report()
             missing = missing or self._ledger.missing_histories()
             if missing is not None:

@@ -18,9 +18,10 @@ from runnerkit._rollout.gym_runner import GymRunner
 from runnerkit.errors import ArgumentError, EnvError
 from runnerkit.executors import RunOptions
 from runnerkit.executors.base import MakeExecutor
+from runnerkit.executors.paces import SupportsPaces
 from runnerkit.executors.share import SeedSchedule
 from runnerkit.hooks import Contribution, hookimpl
-from runnerkit.testing.checks import Checks, Fault, check
+from runnerkit.testing.checks import Checks, Fault, Skip, check
 from runnerkit.testing.samples import SPACES, HashAgent, SampleEnv
 from runnerkit.testing.traces import left_behind
 
@@ -94,6 +95,7 @@ class _MakeLogged:
 class _Asked(TypedDict, total=False):
     steps: int
     episodes: int
+    min_batch: int
 
 
 class ExecutorChecks(Checks):
@@ -177,6 +179,20 @@ class ExecutorChecks(Checks):
     def whole_episodes(self) -> None:
         """Check `rollout(episodes=...)`."""
         self._compare("with episodes=4", "float32", {"episodes": 4}, n_envs=3)
+
+    @check("When envs go at their own pace, the histories are those of a serial run.", needs=["without_auto_reset"])
+    def own_pace(self) -> None:
+        """Check `rollout(min_batch=...)`."""
+        executor = self._make(3, None)
+        has_paces = isinstance(executor, SupportsPaces)
+        executor.close()
+        if not has_paces:
+            raise Skip("It has no paces(), so that rollout(min_batch=...) refuses it.")
+        serial = self._recorded("float32", "serial", {"steps": _STEPS}, n_envs=3)
+        for least in (1, 2):
+            found = self._recorded("float32", _NAME, {"steps": _STEPS, "min_batch": least}, n_envs=3)
+            if seen := difference(serial, found, "histories"):
+                raise Fault(f"with min_batch={least}, {seen} ('the first time' is serial, without min_batch)", _LAW)
 
     @check("Its infos are those of serial ones.", needs=["same_bytes"])
     def infos(self) -> None:

@@ -21,6 +21,7 @@ from runnerkit.errors import SpaceError
 from runnerkit.processors import (
     ActionPostprocessor,
     ActionPreprocessor,
+    SupportsEpisodeState,
     SupportsFinalObservations,
     SupportsSetContext,
     SupportsStateDict,
@@ -29,11 +30,12 @@ from runnerkit.testing.checks import Checks, Fault, Skip, check
 from runnerkit.testing.samples import SPACES
 from runnerkit.testing.told import Told, sample_context
 
-__all__ = ["ActionProcessorChecks", "ObservationProcessorChecks", "close_enough"]
+__all__ = ["GO_ON", "ActionProcessorChecks", "ObservationProcessorChecks", "close_enough"]
 
 Processor: TypeAlias = ActionPreprocessor | ActionPostprocessor
 
 _ROWS: Final = 5
+GO_ON: Final = "put all that running episodes depend on into episode_state(), and what outlives them into state_dict()"
 _OWN: Final = "keep what a processor knows in attributes of its own, and return a new object each time it is made"
 
 
@@ -265,6 +267,26 @@ class _ProcessorChecks(Checks):
                         f"without it {row_of(ones, i)!s}",
                         "clear the state of the named envs, and no other",
                     )
+
+    @check(
+        "After load_episode_state(episode_state()) another one goes on with the running episodes.",
+        needs=["begin_episodes_keeps_others", "state"],
+    )
+    def episode_state(self) -> None:
+        """Check that a runner can go on in the middle of episodes."""
+        for name, space in self._accepted.items():
+            one, into, _ = self._bound(space)
+            if not isinstance(one.processor, SupportsEpisodeState):
+                raise Skip("It has no episode_state and load_episode_state, so there is nothing to go on with.")
+            for seed in range(3):
+                one(_batch(into, _ROWS, seed=seed))
+            one.begin_episodes([0])
+            other, _, _ = self._bound(space)
+            other.go_on_from(one)
+            for seed in (8, 9):
+                batch = _batch(into, _ROWS, seed=seed)
+                if seen := difference(exact(one(copy.deepcopy(batch))), exact(other(batch)), "the result"):
+                    raise Fault(f"of the space {name!r}, {seen}", GO_ON)
 
     def _some_steps_on(self, space: Space[Any]) -> tuple[Told, Layout]:
         """Return a processor that has state, some steps on."""

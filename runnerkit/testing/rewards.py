@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from runnerkit._checks.contracts import REWARD_PROCESSOR
 from runnerkit._core.comparing import difference, exact
 from runnerkit.agents import SupportsBeginEpisodes
-from runnerkit.processors import RewardProcessor, SupportsSetContext, SupportsStateDict
+from runnerkit.processors import RewardProcessor, SupportsEpisodeState, SupportsSetContext, SupportsStateDict
 from runnerkit.testing.checks import Checks, Fault, Skip, check
+from runnerkit.testing.processors import GO_ON
 from runnerkit.testing.told import Told, sample_context
 
 __all__ = ["RewardProcessorChecks"]
@@ -123,6 +124,21 @@ class RewardProcessorChecks(Checks):
             )
         if self.run("keeps_envs_apart").ok:
             self._keeps_others(undisturbed)
+
+    @check(
+        "After load_episode_state(episode_state()) another one goes on with the running episodes.",
+        needs=["begin_episodes", "state"],
+    )
+    def episode_state(self) -> None:
+        """Check that a runner can go on in the middle of episodes."""
+        one, other = self._some_steps_on(), self._new()
+        if not isinstance(one.processor, SupportsEpisodeState):
+            raise Skip("It has no episode_state and load_episode_state, so there is nothing to go on with.")
+        one.begin_episodes([0])
+        other.go_on_from(one)
+        for t in (8, 9):
+            if seen := difference(exact(one(_rewards(t))), exact(other(_rewards(t))), "the result"):
+                raise Fault(seen, GO_ON)
 
     def _keeps_others(self, undisturbed: Told) -> None:
         one = self._some_steps_on()

@@ -11,7 +11,7 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
 from runnerkit.agents import SupportsBeginEpisodes, SupportsSetActiveEnvs
-from runnerkit.processors import ProcessorContext, SupportsNoteActions
+from runnerkit.processors import ProcessorContext, SupportsNoteActions, SupportsStateDict
 
 __all__ = ["Told", "sample_context"]
 
@@ -43,6 +43,13 @@ class Told:
     def load(self, other: Told) -> None:
         """Take over what another one has stored."""
         self.processor.load_state_dict(copy.deepcopy(other.processor.state_dict()))
+
+    def go_on_from(self, other: Told) -> None:
+        """Go on where another one is, as runners do that load a state."""
+        if isinstance(other.processor, SupportsStateDict):
+            self.load(other)
+        self.processor.load_episode_state(copy.deepcopy(other.processor.episode_state()))
+        self._begun = set(other._begun)
 
     def _turn_to(self, batch: Any, envs: Sequence[int] | None) -> None:
         active = list(range(_count(batch)) if envs is None else envs)

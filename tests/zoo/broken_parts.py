@@ -15,7 +15,8 @@ from typing_extensions import override
 
 from runnerkit import GymRunner, RunSpec
 from runnerkit.errors import ArgumentError, EnvError, SpaceError
-from runnerkit.executors import EpisodeStart, SerialExecutor
+from runnerkit.executors import EpisodeStart, Outcome, SerialExecutor
+from runnerkit.executors.paces import SerialPaces
 from runnerkit.history import ArrayHistory, Block, EpisodeLog, Rows
 from runnerkit.typing import AnyEnv
 
@@ -180,6 +181,18 @@ class Previous(Double):
     def final_observations(self, observations: Floats, /) -> Any:
         return self(observations)
 
+    def episode_state(self) -> dict[str, Any]:
+        return {"before": [[i, row.tolist()] for i, row in self.before.items()]}
+
+    def load_episode_state(self, state: Mapping[str, Any], /) -> None:
+        self.before = {i: np.array(row, np.float32) for i, row in state["before"]}
+
+
+class StartsAnew(Previous):
+    @override
+    def load_episode_state(self, state: Mapping[str, Any], /) -> None:
+        """Takes each running episode for a new one."""
+
 
 class RowsForEnvs(Previous):
     @override
@@ -259,6 +272,18 @@ class RewardSums:
     def __call__(self, rewards: NDArray[np.float64], /) -> Any:
         self.sums[self.active] += rewards
         return self.sums[self.active]
+
+    def episode_state(self) -> dict[str, Any]:
+        return {"sums": self.sums.tolist()}
+
+    def load_episode_state(self, state: Mapping[str, Any], /) -> None:
+        self.sums = np.array(state["sums"])
+
+
+class HalfTheSums(RewardSums):
+    @override
+    def episode_state(self) -> dict[str, Any]:
+        return {"sums": (self.sums / 2).tolist()}
 
 
 class SumsByRow(RewardSums):
@@ -471,6 +496,20 @@ class LosesInfos(SerialExecutor):
         log = super().drain()
         log.infos = []
         return log
+
+
+class LosesRewardsAtOwnPace(SerialExecutor):
+    class Paces(SerialPaces):
+        @override
+        def outcomes(self, least: int, /) -> list[Outcome]:
+            found = super().outcomes(least)
+            assert self._share._block is not None
+            self._share._block.rewards[...] = 0.0
+            return found
+
+    @override
+    def paces(self) -> SerialPaces:
+        return self.Paces(self)
 
 
 class HidesTheEnv(SerialExecutor):

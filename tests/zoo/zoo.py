@@ -140,6 +140,7 @@ def _specimens() -> Iterator[Specimen]:
     yield Specimen("a processor takes rows for envs", "keeps-envs-apart", _observations(parts.RowsForEnvs))
     yield Specimen("a processor never forgets an episode", "begin-episodes-clears", _observations(parts.NeverForgets))
     yield Specimen("a processor forgets all envs", "begin-episodes-keeps-others", _observations(parts.ForgetsAll))
+    yield Specimen("a processor starts episodes anew", "episode-state", _observations(parts.StartsAnew))
     yield Specimen("final observations become float64", "final-observations", _observations(parts.OtherFinals))
     yield Specimen("a state_dict lacks something", "state", _observations(parts.HalfAState))
     yield Specimen("an action processor leaves the bounds", "announced-space", _actions(parts.DoublesInstead))
@@ -148,6 +149,7 @@ def _specimens() -> Iterator[Specimen]:
     yield Specimen("a reward processor returns one number", "one-number-per-reward", _rewards(parts.OneForAll))
     yield Specimen("a reward processor works in place", "keeps-its-input", _rewards(parts.ScalesInPlace))
     yield Specimen("a reward processor takes rows for envs", "keeps-envs-apart", _rewards(parts.SumsByRow))
+    yield Specimen("a reward processor saves half of its sums", "episode-state", _rewards(parts.HalfTheSums))
     yield Specimen("a reward processor never forgets", "begin-episodes", _rewards(parts.SumsForEver))
 
     yield Specimen("a format has no open", "contract", _format(parts.WithoutOpen))
@@ -170,6 +172,7 @@ def _specimens() -> Iterator[Specimen]:
     yield Specimen("an executor refuses one env", "any-number-of-workers", _executor(parts.NeverAlone))
     yield Specimen("an executor always restarts", "same-bytes", _executor(parts.AlwaysRestarts))
     yield Specimen("an executor loses rewards of few", "without-auto-reset", _executor(parts.LosesRewardsOfFew))
+    yield Specimen("an executor loses rewards at own pace", "own-pace", _executor(parts.LosesRewardsAtOwnPace))
     yield Specimen("an executor loses infos", "infos", _executor(parts.LosesInfos))
     yield Specimen("an executor hides which env failed", "names-the-env-that-fails", _executor(parts.HidesTheEnv))
     yield Specimen(
