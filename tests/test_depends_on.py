@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from gymnasium import spaces
 from typing_extensions import override
 
+from runnerkit.errors import EnvError
 from runnerkit.testing import depends_on
 
 WORDS = {"one", "two", "three", "four", "five", "six"}
@@ -43,6 +45,8 @@ class Depending(gymnasium.Env[Any, Any]):
             "numpy": lambda: float(np.random.random()),
             "spaces": lambda: float(self.action_space.sample()),
             "clock": lambda: time.time() // 1000,
+            "fraction": lambda: time.perf_counter() % 1,
+            "pid": lambda: float(os.getpid()),
             "count": lambda: float(self.count),
             "shared": lambda: float(Depending.shared),
             "hashes": lambda: float(len(next(iter(WORDS)))) + sum(k * len(w) for k, w in enumerate(WORDS)),
@@ -62,6 +66,8 @@ class Depending(gymnasium.Env[Any, Any]):
         ("count", ["earlier episodes"]),
         ("shared", ["earlier envs"]),
         ("hashes", ["the order of hashes"]),
+        ("fraction", ["the clock"]),
+        ("pid", ["the process"]),
     ],
 )
 def test_it_is_named_on_what_an_env_depends(what: str, expected: list[str]) -> None:
@@ -71,3 +77,8 @@ def test_it_is_named_on_what_an_env_depends(what: str, expected: list[str]) -> N
     assert (random.getstate(), time.time) == before
     for one in found:
         assert f"It depends on {one.what}: in call " in str(one)
+
+
+def test_an_env_that_fails_is_no_riddle() -> None:
+    with pytest.raises(EnvError, match="Env 0 could not be checked: KeyError"):
+        depends_on(lambda seed: Depending("nothing that it knows"), steps=20)

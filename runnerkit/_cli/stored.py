@@ -15,6 +15,7 @@ from runnerkit.errors import ArgumentError
 
 if TYPE_CHECKING:
     from runnerkit.history.npz import StoredRuns
+    from runnerkit.records import PartRecord
 
 __all__ = ["convert", "ls", "show", "verify"]
 
@@ -103,9 +104,14 @@ def _shown(runs: StoredRuns, index: int) -> dict[str, object]:
         "extras": {name: _kind_of(column) for name, column in history.extras.items()},
         "infos": len(columns.infos),
         "faults": [fault.error for fault in history.faults],
-        "made by": [f"{part.kind} {part.name} ({part.distribution} {part.version})" for part in run.made_by.parts],
+        "made by": [_maker(part) for part in run.made_by.parts],
         "packages": dict(run.made_by.packages),
     }
+
+
+def _maker(part: PartRecord) -> str:
+    """Return a part, and its package if it has one."""
+    return f"{part.kind} {part.name}" + (f" ({part.distribution} {part.version})" if part.distribution else "")
 
 
 def _kind_of(column: object) -> str:

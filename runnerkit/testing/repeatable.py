@@ -13,9 +13,10 @@ from typing import Any, Final, cast
 import numpy as np
 from typing_extensions import override
 
+from runnerkit._core.faults import describe
 from runnerkit._core.types import AnyEnv, MakeEnv
 from runnerkit._envs.resolve import seed_spaces
-from runnerkit.errors import ArgumentError
+from runnerkit.errors import ArgumentError, EnvError, RunnerKitError
 from runnerkit.testing.elsewhere import HASH_SEEDS, ElsewhereError, call_elsewhere
 from runnerkit.testing.traces import STEPS, Trace, close_quietly, trace, unequal
 
@@ -24,7 +25,7 @@ __all__ = ["Dependence", "depends_on"]
 _SEED: Final = 3
 _OTHER: Final = 11
 _NOW: Final = 1.7e9
-_LATER: Final = 1.8e9
+_LATER: Final = 1.8e9 + 12345.678  # another fraction, too, which is all that some take from the time
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +59,34 @@ def depends_on(make_env: MakeEnv, steps: int = 4 * STEPS) -> list[Dependence]:
     numpy.random and torch (if it is imported), the generators of the env's spaces, the clock, what the env did before,
     and the process with its hash seed.
 
-    Raises ArgumentError if the factory cannot be sent to another process.
+    Raises EnvError if the env fails, and ArgumentError if the factory cannot be sent to another process.
     """
-    plain = _made(make_env, steps, _Conditions())
-    if seen := unequal(plain, _made(make_env, steps, _Conditions())):
+    plain = _here(make_env, steps, _Conditions())
+    if seen := unequal(plain, _here(make_env, steps, _Conditions())):
         is_shared = not unequal(_elsewhere(make_env, steps), _elsewhere(make_env, steps))
         what = "earlier envs" if is_shared else "something else"
         return [Dependence(what, seen, _FIXES[what])]
     found = []
     for what, conditions in _changed():
-        if seen := unequal(plain, _made(make_env, steps, conditions)):
+        if seen := unequal(plain, _here(make_env, steps, conditions)):
             found.append(Dependence(what, seen, _FIXES.get(what, _SEEDED)))
     one, *others = (_elsewhere(make_env, steps, seed) for seed in HASH_SEEDS)
     for what, pair in [*(("the order of hashes", (one, other)) for other in others), ("the process", (plain, one))]:
         if seen := unequal(*pair):
+            if unequal(one, _elsewhere(make_env, steps)):  # with the same hash seed, but another process id
+                what = "the process"
             return [*found, Dependence(what, seen, _FIXES[what])]
     return found
+
+
+def _here(make_env: MakeEnv, steps: int, conditions: _Conditions) -> Trace:
+    """Return what an env does in this process."""
+    try:
+        return _made(make_env, steps, conditions)
+    except RunnerKitError:
+        raise
+    except Exception as error:
+        raise EnvError(f"could not be checked: {describe(error)}", env_index=0) from error
 
 
 _SEEDED: Final = "take every random number from self.np_random, which super().reset(seed=seed) seeds"
@@ -134,7 +147,8 @@ def _made(make_env: MakeEnv, steps: int, conditions: _Conditions) -> Trace:
                     for seed in _generators().values():
                         seed(_SEED)
                     seed_spaces(env, conditions.spaces)
-                return trace(env, _SEED, steps)
+                with _clock(conditions.now + 60):  # the same time, whatever the env did before
+                    return trace(env, _SEED, steps)
             finally:
                 close_quietly(env)
     finally:
