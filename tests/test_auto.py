@@ -404,6 +404,16 @@ class Unsaid(gymnasium.Wrapper[Any, Any, Any, Any]):
     pass
 
 
+SIGN: Any = np.sign
+
+
+def patched() -> Any:
+    env: Any = gymnasium.make("CartPole-v1")
+    step = env.unwrapped.step
+    env.unwrapped.step = lambda action: step(action)
+    return env
+
+
 class SafeEnv(ScriptedEnv):
     metadata: dict[str, Any] = {"render_modes": [], "thread_safe": True}  # noqa: RUF012
 
@@ -420,6 +430,11 @@ class SafeEnv(ScriptedEnv):
         (ScriptedEnv, False),
         (SafeEnv, True),
         (lambda: Unsaid(SafeEnv()), False),
+        (lambda: gymnasium.wrappers.ClipReward(gymnasium.make("CartPole-v1"), 0, 1), True),
+        (lambda: gymnasium.wrappers.TransformReward(gymnasium.make("CartPole-v1"), SIGN), True),
+        (lambda: gymnasium.wrappers.TransformReward(gymnasium.make("CartPole-v1"), lambda reward: reward), False),
+        (lambda: gymnasium.wrappers.TransformObservation(gymnasium.make("CartPole-v1"), lambda x: x, None), False),
+        (patched, False),
     ],
 )
 def test_an_env_is_thread_safe_if_each_layer_of_it_is_known_to_be(make: Callable[[], Any], known: bool) -> None:

@@ -183,7 +183,7 @@ def test_a_flag_of_any_library_is_taken_from_the_first_step_to_the_last(flag: An
 
 
 @every_executor
-@pytest.mark.parametrize("flag", [int, float, lambda ends: np.array([ends]), np.uint8, np.float32])
+@pytest.mark.parametrize("flag", [int, float, lambda ends: [ends], lambda ends: np.array([ends]), np.uint8])
 def test_a_flag_that_can_only_mean_one_thing_is_taken_with_one_warning(flag: Any, executor: dict[str, Any]) -> None:
     with pytest.warns(EnvSpaceWarning, match="Env . returned the flag terminated=.*, which is not a bool") as caught:
         assert_plain(histories(lambda: Odd(flag=flag), **executor))
@@ -195,7 +195,7 @@ def test_a_flag_that_can_only_mean_one_thing_is_taken_with_one_warning(flag: Any
 @every_executor
 @pytest.mark.parametrize(
     "flag",
-    [None, "", "no", 0.5, 2, np.nan, np.zeros(2, np.bool_), np.zeros(0, np.bool_), [], {}],
+    [None, "", "no", [None], 0.5, 2, np.nan, np.zeros(2, np.bool_), np.zeros(0, np.bool_), [], {}],
     ids=lambda flag: repr(flag).replace("\n", ""),
 )
 def test_a_flag_that_may_mean_anything_is_refused_at_the_first_step(flag: Any, executor: dict[str, Any]) -> None:
@@ -230,6 +230,8 @@ def test_a_reward_of_one_entry_is_a_number_from_the_first_step_to_the_last(execu
 
 @every_executor
 def test_a_vector_of_rewards_is_refused_with_its_shape_and_the_wrapper_that_helps(executor: dict[str, Any]) -> None:
+    with pytest.raises(EnvSpaceError, match=r"of shape \(2,\), but a reward must be one number"):
+        histories(lambda: Odd(reward=lambda r: (r, -r)), **executor)
     with pytest.raises(EnvSpaceError, match=r"of shape \(2,\), but a reward must be one number") as caught:
         histories(lambda: Odd(reward=lambda r: np.array([r, -r])), **executor)
     lines = [line for line in str(caught.value).splitlines() if line.startswith("    ")]

@@ -643,6 +643,39 @@ def test_a_fork_of_the_caller_is_told_at_once_and_ends(executor: str, options: s
     assert done == ["True", "True", "True", "True", "4 4 4"]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_in_the_middle_of_a_rollout_is_told_at_once_and_leaves_the_caller_its_data() -> None:
+    done = in_a_process(
+        f"""
+        import os, signal, sys
+        sys.path[:0] = {[str(SUPPORT)]}
+        from faulty_envs import Constant, Fleet, build
+        from runnerkit.errors import RunnerKitError
+
+        class Splits(Constant):
+            child = None
+            def act(self, observations):
+                if self.child is None:
+                    self.child = os.fork()
+                    if not self.child:
+                        signal.alarm(20)  # ends the child if it hangs
+                return super().act(observations)
+
+        threads, processes = dict(executor="threads"), dict(executor="processes", workers=2)
+        for options, more in ((threads, {{}}), (threads, dict(min_batch=1)), (processes, {{}}),
+                              (dict(processes, isolate=True), {{}})):
+            runner, agent = build(Fleet(), n_envs=3, **options), Splits()
+            try:
+                lengths = [len(history) for history in runner.rollout(agent, steps=4, **more)]
+            except RunnerKitError as error:
+                os._exit("Build a runner in each process" not in str(error))
+            print(os.waitpid(agent.child, 0)[1], *lengths, *[len(h) for h in runner.rollout(Constant(), steps=2)])
+            runner.close()
+        """
+    )
+    assert done == ["0 4 4 4 2 2 2"] * 4
+
+
 def test_a_fork_may_end_with_a_runner_that_nobody_closed() -> None:
     done = in_a_process(
         f"""

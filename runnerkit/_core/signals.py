@@ -6,6 +6,7 @@ noted once, so that the runner warns of it, or refused if the runner is strict.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def read_flag(value: Any, name: str, who: str, oddities: Oddities, reward: Any) 
     """Return a flag of one env as a bool; raises SignalError if it is ambiguous. `reward` is what came with it."""
     if isinstance(value, _FLAGS):
         return bool(value)
-    array = np.asarray(value) if isinstance(value, int | float) else as_array(value)
+    array = np.asarray(value) if isinstance(value, int | float) else _as_array(value)
     if array is None or array.size != 1 or not _are_flags(array, reward):
         raise SignalError(f"the flag {name}={short_repr(value)}, but flags must be bools")
     if array.dtype != np.bool_ or array.shape:
@@ -63,7 +64,7 @@ def read_flags(value: Any, n: int, name: str, who: str, oddities: Oddities, rewa
 
 def read_reward(value: Any, who: str, oddities: Oddities) -> float:
     """Return the reward of one env; raises SignalError if it is not one number."""
-    array = as_array(value)
+    array = _as_array(value)
     if array is None or array.dtype.kind not in NUMBERS or not array.size:
         raise SignalError(f"the reward {short_repr(value)}, but a reward must be a number")
     if array.size > 1:
@@ -71,7 +72,7 @@ def read_reward(value: Any, who: str, oddities: Oddities) -> float:
             f"the reward {short_repr(value)} of shape {array.shape}, but a reward must be one number. "
             "A wrapper can make one of them:\n\n"
             "    class OneReward(gymnasium.RewardWrapper):\n"
-            f"        def reward(self, reward): return float(np.dot(reward, {_weights(array.shape)}))\n\n"
+            f"        def reward(self, reward): return float(np.dot(reward, {_weights(array.shape)}))\n"
         )
     if array.shape:
         oddities.note("rewards", who, f"a reward of shape {array.shape}, which is not a plain number")
@@ -87,12 +88,23 @@ def read_rewards(value: Any, n: int, who: str, oddities: Oddities) -> NDArray[An
                 f"rewards must be an array of {n} numbers, not {kind_of(value)}. "
                 "A wrapper can make one number of each row:\n\n"
                 "    class OneReward(gymnasium.vector.VectorRewardWrapper):\n"
-                f"        def rewards(self, rewards): return rewards @ {_weights(array.shape[1:])}\n\n"
+                f"        def rewards(self, rewards): return rewards @ {_weights(array.shape[1:])}\n"
             )
         oddities.note("rewards", who, f"rewards of shape {array.shape} instead of {(n,)}")
         return array.reshape(n)
     if array is None or array.dtype.kind not in NUMBERS or array.shape != (n,):
         raise SignalError(f"rewards must be an array of {n} numbers, not {kind_of(value)}")
+    return array
+
+
+def _as_array(value: Any) -> NDArray[Any] | None:
+    """Read one reward or flag, which may also stand in a list, in a tuple, or in an array of objects."""
+    array = as_array(value)
+    if array is None and type(value) in (list, tuple):
+        with contextlib.suppress(ValueError):  # rows of different lengths
+            array = np.asarray(value)
+    if array is not None and array.dtype == object and array.size == 1:
+        return np.asarray(array.tolist())
     return array
 
 

@@ -15,7 +15,7 @@ import sys
 import traceback
 import warnings
 
-__all__ = ["FIX_ENV", "count", "result_kind", "short_repr", "warn", "where"]
+__all__ = ["FIX_ENV", "count", "result_kind", "short_repr", "warn", "where", "with_fix"]
 
 FIX_ENV = "Fix the env, or wrap it so that it matches its declared spaces"
 """The advice when an env breaks its contract. The name of a suitable wrapper may follow."""
@@ -64,3 +64,8 @@ def warn(message: str, category: type[Warning]) -> None:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
+
+
+def with_fix(what: str, wrappers: str = "") -> str:
+    """Say what to do about an env; lines of code at the end of `what` say it already."""
+    return what.rstrip() if what.endswith("\n") else f"{what}. {FIX_ENV}{wrappers}."

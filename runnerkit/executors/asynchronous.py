@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from runnerkit.errors import ArgumentError, EnvError
 from runnerkit.executors.calls import Doing, Phase
 from runnerkit.executors.clock import SupportsStep
 from runnerkit.executors.env_calls import EnvCall
+from runnerkit.executors.forks import is_fork, require_process
 from runnerkit.executors.paces import FAULT_S, Outcome
 from runnerkit.executors.rounds import Answer
 from runnerkit.executors.share import Share
@@ -74,6 +76,7 @@ class AsyncioExecutor(ThreadsExecutor):
 
     def wait_for(self, awaitable: Awaitable[T], /) -> T:
         """Return what comes of what an agent returned, awaited on the event loop."""
+        self._require_own_process()
         (helper,) = self._helpers
         helper.begin(self._place.run, awaitable)
         result: T = helper.answer()
@@ -302,9 +305,13 @@ class _AsyncPaces:
     """Calls of single envs on the event loop, which runs while the caller waits for outcomes."""
 
     def __init__(self, helper: WorkerThread, share: _AsyncShare, patience: Patience) -> None:
-        self._helper, self._share, self._patience = helper, share, patience
+        self._helper, self._share, self._patience, self._pid = helper, share, patience, os.getpid()
         self._new: deque[tuple[_Call, Callable[[], Any]]] = deque()
-        self.pending: int = 0
+        self._pending = 0
+
+    @property
+    def pending(self) -> int:
+        return 0 if is_fork(self._pid) else self._pending  # a fork waits for none
 
     def begin_step(self, env_index: int, at: int, row: int, actions: Rows, /) -> None:
         self._begin(self._share.begun_step(env_index, at, row, actions))
@@ -314,18 +321,19 @@ class _AsyncPaces:
 
     def _begin(self, call: tuple[_Call, Callable[[], Any]]) -> None:
         self._new.append(call)
-        self.pending += 1
+        self._pending += 1
 
     def outcomes(self, least: int, /) -> list[Outcome]:
+        require_process(self._pid)
         try:
             self._helper.begin(self._share.advance, self._new, min(least, self.pending))
             self._helper.answer()
         except BaseException:
             if self._helper.loss is not None:  # nothing will come of what is under way
-                self.pending = 0
+                self._pending = 0
             raise
         found = self._share.take_ended()  # not before all is heard: Ctrl-C may break a wait off
-        self.pending -= len(found)
+        self._pending -= len(found)
         return found
 
     def hurry(self, fault: BaseException, /) -> None:
@@ -337,7 +345,7 @@ class _AsyncPaces:
     def rest(self) -> None:
         if self.pending:
             self._share.is_left = True
-            self.pending = 0
+            self._pending = 0
             self._new.clear()
 
 

@@ -12,12 +12,14 @@ A lockstep executor steps all active envs and waits for the slowest. Here nobody
 from __future__ import annotations
 
 import copy
+import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from runnerkit._core.spaces import Rows
 from runnerkit.errors import EnvError
+from runnerkit.executors.forks import is_fork, require_process
 from runnerkit.executors.rounds import outcome_of
 from runnerkit.executors.share import Share
 from runnerkit.executors.waiting import Patience, SpinQueue, TooLateError, has_gil
@@ -124,7 +126,7 @@ class ThreadPaces:
     def __init__(self, own: Share, helpers: Sequence[WorkerThread], patience: Patience, *, may_poll: bool) -> None:
         self.is_off: bool = False
         """Whether calls that have not begun are not to begin any more."""
-        self._own, self._patience = own, patience
+        self._own, self._patience, self._pid = own, patience, os.getpid()
         self._helper_of: Mapping[int, WorkerThread] = {i: helper for helper in helpers for i in helper.env_indices}
         self._singles = {i: [i] for i in (*own.env_indices, *self._helper_of)}
         self._calls: dict[int, tuple[Callable[..., Any], tuple[Any, ...]]] = {}
@@ -139,7 +141,7 @@ class ThreadPaces:
     @property
     def pending(self) -> int:
         """How many calls have begun, and were not heard of."""
-        return len(self._calls) + len(self._found)
+        return 0 if is_fork(self._pid) else len(self._calls) + len(self._found)  # a fork waits for none
 
     def begin_step(self, env_index: int, at: int, row: int, actions: Rows, /) -> None:
         """Let the thread of an env make a step."""
@@ -174,6 +176,7 @@ class ThreadPaces:
 
     def outcomes(self, least: int, /) -> list[Outcome]:
         """Wait for so many calls to end."""
+        require_process(self._pid)
         found, least = self._found, min(least, self.pending)
         while True:
             while self._ended:

@@ -17,7 +17,7 @@ from runnerkit._core.seed_states import states
 from runnerkit._core.signals import Oddities, SignalError, read_flag, read_reward
 from runnerkit._core.spaces import Column, Layout, MisfitError, Rows, RowWriter, ScalarRows, StrictRows, Write
 from runnerkit._core.types import AnyEnv
-from runnerkit._core.wording import FIX_ENV, result_kind, warn
+from runnerkit._core.wording import FIX_ENV, result_kind, warn, with_fix
 from runnerkit.errors import EnvError, EnvSpaceError, RunnerKitError
 from runnerkit.executors.calls import Doing, Phase
 from runnerkit.executors.clock import EnvClock, SupportsStep
@@ -462,7 +462,7 @@ class Share:
         if isinstance(error, MisfitError):
             return self._misfit(i, f"returned from step what does not fit its observation space: {error}")
         if isinstance(error, SignalError):
-            return self._error(i, f"returned from step {error}. {FIX_ENV}.", EnvSpaceError)
+            return self._error(i, with_fix(f"returned from step {error}"), EnvSpaceError)
         if result is not _UNPACKED:
             what = "(observation, reward, terminated, truncated, info)"
             return self._misfit(i, f"returned {result_kind(result)} from step, not {what}")

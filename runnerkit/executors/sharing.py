@@ -10,8 +10,9 @@ from typing import Any, Final, Generic, Protocol, TypeAlias
 from typing_extensions import TypeVar
 
 from runnerkit._core.spaces import Rows
-from runnerkit.errors import EnvError, RunnerKitError
+from runnerkit.errors import EnvError
 from runnerkit.executors.env_calls import EnvCall
+from runnerkit.executors.forks import require_process
 from runnerkit.executors.share import Share
 from runnerkit.executors.step_faults import StepFaultsError, first_fault
 from runnerkit.executors.waiting import Patience
@@ -159,6 +160,7 @@ class SharingExecutor(Generic[WorkerT]):
 
         There is an answer for each share; that of one without arguments is None.
         """
+        require_process(self._pid)
         answers: list[Any] = [None] * len(calls)
         faults: list[BaseException] = []
         asked = self._ask(method, calls, faults)
@@ -214,11 +216,7 @@ class SharingExecutor(Generic[WorkerT]):
 
     def _require_own_process(self) -> None:
         """Raise RunnerKitError in a fork of the process that the helpers work for."""
-        if self._is_forked():
-            raise RunnerKitError(
-                f"The workers of this runner belong to process {self._pid}, not to its fork {os.getpid()}. "
-                "Build a runner in each process."
-            )
+        require_process(self._pid)
 
     def _is_forked(self) -> bool:
         return os.getpid() != self._pid

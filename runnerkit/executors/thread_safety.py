@@ -6,8 +6,8 @@ An env says so in its metadata; a wrapper of your own says so in its own::
         metadata = {"render_modes": [], "thread_safe": True}
 
 Gymnasium's MuJoCo, classic control and toy text envs are known to be thread-safe without it, also under Gymnasium's
-own wrappers. All other envs are not. Box2D and pygame keep one state for the whole process, so that envs that use
-them are not thread-safe.
+own wrappers, if these call no function of yours, as TransformReward does. All other envs are not. Box2D and pygame keep
+one state for the whole process, so that envs that use them are not thread-safe.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ __all__ = ["is_thread_safe"]
 _KEY: Final = "thread_safe"
 _SAFE_ENVS: Final = ("gymnasium.envs.mujoco.", "gymnasium.envs.classic_control.", "gymnasium.envs.toy_text.")
 _SAFE_WRAPPERS: Final = "gymnasium.wrappers."
+_KNOWN: Final = ("gymnasium", "numpy")
 
 
 def is_thread_safe(env: AnyEnv) -> bool:
@@ -40,7 +41,18 @@ def is_thread_safe(env: AnyEnv) -> bool:
 
 def _says(layer: object, metadata: object, safe: str | tuple[str, ...]) -> bool:
     said = metadata.get(_KEY) if isinstance(metadata, Mapping) else None
-    return said is True if said is not None else type(layer).__module__.startswith(safe)
+    return said is True if said is not None else type(layer).__module__.startswith(safe) and _calls_only_known(layer)
+
+
+def _calls_only_known(layer: Any) -> bool:
+    """Whether all that a layer calls is Gymnasium's or NumPy's, and not a function passed to it or put into it."""
+    held = [value for value in vars(layer).values() if callable(value) and not isinstance(value, gymnasium.Env)]
+    return all(_is_known(function) for function in [*held, layer.reset, layer.step])
+
+
+def _is_known(function: Any) -> bool:
+    module = getattr(function, "__module__", None) or type(function).__module__
+    return isinstance(module, str) and module.partition(".")[0] in _KNOWN
 
 
 def _wrapper_metadata(wrapper: Any) -> object:

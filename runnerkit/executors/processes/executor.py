@@ -27,6 +27,7 @@ from runnerkit._core.spaces import Rows
 from runnerkit._core.types import AnyEnv
 from runnerkit.errors import ArgumentError, EnvError, MemoryBudgetError, RunnerKitError
 from runnerkit.executors.calls import Doing
+from runnerkit.executors.forks import require_process
 from runnerkit.executors.processes.handover import can_poll
 from runnerkit.executors.processes.shared import Arena, Pool, Region, SharedBlock, arena_bytes, has_objects
 from runnerkit.executors.processes.standins import module_being_loaded
@@ -203,7 +204,7 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
         if block is None or block.region is None:
             return
         self._own.attach(None)
-        for helper in self._helpers:
+        for helper in () if self._is_forked() else self._helpers:
             helper.detach(block.region, keep=self._pool.awaits(block.region))
         block.region.close_file()
         block.region = None
@@ -232,6 +233,7 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
         """
         if self._by_mail:
             return super().step(at, row, actions, active, restart)
+        require_process(self._pid)
         if active is not self._split_for:
             self._split(active)
             self._split_for = active

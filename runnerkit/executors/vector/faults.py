@@ -8,7 +8,7 @@ from typing import Any, Final
 from gymnasium.vector import AsyncVectorEnv
 
 from runnerkit._core.faults import cause_of_death
-from runnerkit._core.wording import FIX_ENV
+from runnerkit._core.wording import with_fix
 from runnerkit.errors import EnvError, EnvSpaceError
 
 __all__ = ["fault", "misfit", "never_rested"]
@@ -28,7 +28,7 @@ def fault(env: Any, what: str, error: Exception, *, after_step: bool = False) ->
 
 def misfit(what: str, *, after_step: bool = False) -> EnvSpaceError:
     """Return the error for something that the env should not have returned."""
-    return EnvSpaceError(f"{what}. {FIX_ENV} (gymnasium.wrappers.vector).", after_step=after_step)
+    return EnvSpaceError(with_fix(what, " (gymnasium.wrappers.vector)"), after_step=after_step)
 
 
 def never_rested() -> EnvSpaceError:
