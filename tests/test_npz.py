@@ -133,6 +133,7 @@ def test_a_reopened_folder_is_appended_to_and_that_of_another_env_is_refused(tmp
     record(path, rollouts=1)
     runs = runnerkit.load(path)
     assert len(runs) == 2 * first
+    assert repr(runs) == f"<StoredRuns {path}: {2 * first} episodes of 2 runs>"
     assert_equal(runs[first].observations, runs[0].observations)
     other: list[tuple[str, dict[str, Any]]] = [
         ("its env is CartPole-v1, this one's is Acrobot-v1", {"env": "Acrobot-v1"}),

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from runnerkit._core.spaces import Column
+from runnerkit._core.wording import count
 from runnerkit.errors import ArgumentError
 from runnerkit.history.arrays import ArrayHistory
 from runnerkit.history.block import Block
@@ -68,6 +69,11 @@ class StoredRuns(Sequence[ArrayHistory[Any, Any]]):
             if fault.episode_index is not None and (run, fault.env_index, fault.episode_index) in last:
                 k = last[run, fault.env_index, fault.episode_index]
                 self._faults.setdefault(k, []).append(fault)
+
+    @override
+    def __repr__(self) -> str:
+        """Say what there is."""
+        return f"<StoredRuns {self.path}: {count(len(self), 'episode')} of {count(len(self.runs), 'run')}>"
 
     @property
     def made_by(self) -> list[MadeBy]:
