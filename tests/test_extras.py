@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from typing_extensions import override
 import runnerkit
 from runnerkit import GymRunner, RandomAgent, gae, stack
 from runnerkit.errors import AgentError, ArgumentError
+from runnerkit.history.block import Block
 from runnerkit.testing import check_agent
 
 Obs = NDArray[np.float32]
@@ -247,3 +249,19 @@ def test_the_kit_takes_agents_with_columns() -> None:
     box = spaces.Box(-1, 1, (4,), np.float32)
     check_agent(Actor, box, spaces.Discrete(2))
     assert RandomAgent(BINARY, seed=0).act(np.zeros((2, 4))).shape == (2,)
+
+
+@pytest.mark.parametrize("min_batch", [None, 1])
+def test_no_block_waits_for_the_garbage_collector(min_batch: int | None) -> None:
+    def act(observations: NDArray[Any]) -> Any:
+        return np.zeros(len(observations), np.int64), {"value": np.zeros(len(observations))}
+
+    with runnerkit.make("CartPole-v1", n_envs=2, seed=0, executor="serial") as runner:
+        gc.collect()
+        gc.disable()
+        before = sum(type(one) is Block for one in gc.get_objects())
+        try:
+            runner.rollout(act, steps=20, min_batch=min_batch, on_episode=lambda ended: None)
+            assert sum(type(one) is Block for one in gc.get_objects()) == before
+        finally:
+            gc.enable()

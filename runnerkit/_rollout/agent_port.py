@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +14,7 @@ from typing_extensions import TypeIs
 from runnerkit._core.answers import split_answer
 from runnerkit._core.faults import describe
 from runnerkit._core.origins import own_name
-from runnerkit._core.spaces import Column, MisfitError
+from runnerkit._core.spaces import Column, Layout, MisfitError
 from runnerkit._rollout.agent_columns import AgentColumns, ColumnMisfitError
 from runnerkit._rollout.assembly import Assembly
 from runnerkit._rollout.cursor import Cursor
@@ -31,11 +33,11 @@ class AgentPort:
         self, agent: object, choose: Callable[[Any], object], parts: Assembly, block: Block, at: Cursor
     ) -> None:
         self._parts, self._block, self._at, self._choose = parts, block, at, choose
-        self.choose: Callable[[Any], object] = self._choose_first
+        # A method of its own would keep the port, and the block with it, until the garbage collector runs.
+        self.choose: Callable[[Any], object] = functools.partial(_choose_first, weakref.ref(self))
         """Returns the agent's actions for a batch. Look it up at each step: the first answer settles what it is."""
         self.follows_rows: bool = True
         """Whether it must know the active envs at each step: until the first answer shows that no columns come."""
-        self._columns: AgentColumns | None = None
         self._who = own_name(agent)
         self.stateful: SupportsBeginEpisodes | None = agent if _begins_episodes(agent) else None
         self.row_aware: SupportsSetActiveEnvs | None = agent if _sets_active_envs(agent) else None
@@ -85,21 +87,16 @@ class AgentPort:
         except Exception as error:
             raise self.error(error) from error
 
-    def _choose_first(self, observations: object) -> object:
+    def settle(self, observations: object) -> object:
         """Find out whether the agent returns extra columns; if it does not, it is called directly from now on."""
-        self.choose = self._choose
-        actions, extras = split_answer(self._parts.layout.action, self._choose(observations))
+        layout, choose = self._parts.layout.action, self._choose
+        self.choose = choose
+        actions, extras = split_answer(layout, choose(observations))
         self.follows_rows = extras is not None or self.rows is not None
         if extras is not None:
-            self._columns = AgentColumns(extras, self._block, self._at)
-            self._columns.put(extras)
-            self.choose = self._choose_with_columns
-        return actions
-
-    def _choose_with_columns(self, observations: object) -> object:
-        assert self._columns is not None
-        actions, extras = split_answer(self._parts.layout.action, self._choose(observations))
-        self._columns.put(extras)
+            columns = AgentColumns(extras, self._block, self._at)
+            columns.put(extras)
+            self.choose = functools.partial(_choose_with_columns, choose, layout, columns)
         return actions
 
     def tell_of_episodes(self) -> None:
@@ -149,6 +146,20 @@ class AgentPort:
 
     def _of(self, error: MisfitError) -> str:
         return "" if error.row is None else f" for env {self._at.active[error.row]}"
+
+
+def _choose_first(port: weakref.ref[AgentPort], observations: object) -> object:
+    found = port()
+    assert found is not None
+    return found.settle(observations)
+
+
+def _choose_with_columns(
+    choose: Callable[[Any], object], layout: Layout, columns: AgentColumns, observations: object
+) -> object:
+    actions, extras = split_answer(layout, choose(observations))
+    columns.put(extras)
+    return actions
 
 
 # Each rollout asks, and `isinstance` with a Protocol takes as long as a step of CartPole.

@@ -74,7 +74,6 @@ class OwnPaceRollout(Rollout):
     ) -> None:
         self._least = min_batch
         self._steps_of = [0] * parts.spec.n_envs  # the next step of each env
-        self._steps_made = 0
         super().__init__(parts, standing, plan, agent, None, progress, tell_ended)
         self._ready: list[int] = []
         self._resetting: set[int] = set()
@@ -93,7 +92,7 @@ class OwnPaceRollout(Rollout):
 
     @override
     def _make_ends(self, tell: Sequence[TellEnded]) -> Ends:
-        return _Arrivals(self._block, self._standing, self._ledger, tell, steps_made=lambda: self._steps_made)
+        return _Arrivals(self._block, self._standing, self._ledger, tell, steps_of=self._steps_of)
 
     # ---- the loop
 
@@ -222,7 +221,6 @@ class OwnPaceRollout(Rollout):
             block.processed_rewards[steps, envs] = parts.process_rewards(rewards, envs)
         for i in envs:
             steps_of[i] += 1
-        self._steps_made += len(envs)
         if self._standing.stopwatch is not None:
             self._standing.stopwatch.count_steps(len(envs))
         going = [i for i in envs if i not in ended]
@@ -357,10 +355,10 @@ class _OwnRows(Ledger):
 class _Arrivals(Ends):
     """Reports episodes as they end, one by one."""
 
-    def __init__(self, *args: Any, steps_made: Callable[[], int]) -> None:
+    def __init__(self, *args: Any, steps_of: Sequence[int]) -> None:
         super().__init__(*args)
-        self._steps_made = steps_made
+        self._steps_of = steps_of
 
     @override
     def _steps(self, row: int) -> int:
-        return self._steps_made()
+        return sum(self._steps_of)
