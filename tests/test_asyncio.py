@@ -231,12 +231,15 @@ def test_at_their_own_pace_what_a_signal_handler_raises_comes_through(
         forget_threads()
 
 
-def test_what_an_async_agent_raises_is_told() -> None:
+@pytest.mark.parametrize(
+    ("fault", "told"), [(ZeroDivisionError, "ZeroDivisionError"), (asyncio.CancelledError, ".*it was cancelled")]
+)
+def test_what_an_async_agent_raises_is_told(fault: type[BaseException], told: str) -> None:
     async def act(observations: NDArray[Any]) -> Any:
         await asyncio.sleep(0)
-        raise ZeroDivisionError
+        raise fault
 
-    told = "raised at step 0 of the rollout: ZeroDivisionError"
+    told = f"raised at step 0 of the rollout: {told}"
     with build(Fleet(), n_envs=N, executor="asyncio") as runner, pytest.raises(AgentError, match=told):
         runner.rollout(act, steps=3)  # type: ignore[runnerkit-contract]
 

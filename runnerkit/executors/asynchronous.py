@@ -79,7 +79,10 @@ class AsyncioExecutor(ThreadsExecutor):
         self._require_own_process()
         (helper,) = self._helpers
         helper.begin(self._place.run, awaitable)
-        result: T = helper.answer()
+        try:
+            result: T = helper.answer()
+        except asyncio.CancelledError as cancelled:  # which no `except Exception` would see
+            raise RuntimeError("it was cancelled (asyncio.CancelledError)") from cancelled
         return result
 
 
