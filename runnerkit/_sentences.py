@@ -156,6 +156,14 @@ def not_a_name_with_options(given: str) -> str:
     return f"A name with options is a pair such as ('frame-stack', {{'k': 4}}), not {given}."
 
 
+def no_name_for_use(given: str) -> str:
+    """Say that `use` was given the part itself."""
+    return (
+        "use() expects the name of a part, as in use('frame-stack', k=4), not the part itself. Instead of use(), make "
+        f"the part with its options: {given}(...)."
+    )
+
+
 def names_unchecked(kind: str, name: str, package: str, group: str) -> str:
     """Say which package keeps a name from being checked, and how that is mended."""
     return (

@@ -8,7 +8,10 @@ from typing import Generic, TypeAlias, final, overload
 
 from typing_extensions import TypeVar
 
+from runnerkit import _sentences as sentences
+from runnerkit._core.origins import own_name
 from runnerkit._core.types import ActT, ObsT
+from runnerkit.errors import ArgumentError
 
 # Not slots=True: CPython 3.11 cannot call EnvKey[...]("CartPole-v1") of a generic class that is frozen and has slots.
 
@@ -75,7 +78,13 @@ def use(part: str | HistoryKey[KeyedHistoryT], /, **options: object) -> Use[Keye
 
     The pair `("parquet", {"compression": "zstd"})` means the same. The options are the keyword arguments of what makes
     the part; `runnerkit plugins parquet` lists them. They are checked when the runner is built.
+
+    Raises:
+        ArgumentError: `part` is no name, but the part itself.
+
     """
+    if not isinstance(part, (str, HistoryKey)):
+        raise ArgumentError(sentences.no_name_for_use(own_name(part)))
     return Use(part.name if isinstance(part, HistoryKey) else part, options)
 
 

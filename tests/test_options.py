@@ -201,6 +201,7 @@ def build_with(**given: Any) -> Callable[[Registry], object]:
         (build_with(preprocessors=("stack", {"k": 4})), "Write preprocessors=[('stack', {'k': 4})]."),
         (build_with(history=("columns", 3)), "A name with options is a pair such as ('frame-stack', {'k': 4}), not"),
         (build_with(history=("columns", {3: 3})), "A name with options is a pair such as"),
+        (lambda _: use(Columns, level=3), "the part with its options: Columns(...)."),  # type: ignore[call-overload]
         (build_with(history=Use(None)), "not Use(name=None, options={})."),  # type: ignore[arg-type]
         (build_with(preprocessors=[Use(["stack"])]), "not Use(name=['stack'], options={})."),  # type: ignore[arg-type]
         (build_with(env=("lake:Small", {"size": 3})), "The options of an env go into env_options={...}, not beside"),

@@ -17,6 +17,7 @@ from typing_extensions import TypeVar, override
 
 from runnerkit import _sentences as sentences
 from runnerkit import hooks
+from runnerkit._core.origins import own_name
 from runnerkit._plugins.asking import offers_of
 from runnerkit._plugins.choice import Choice
 from runnerkit._plugins.declared import declared, from_entry_point, is_same
@@ -121,7 +122,7 @@ class Plugins:
         installed -= {OURS}
         if not isinstance(name, str) or canonical(name) not in installed:
             known = sorted({*installed, *(by_hand for _, by_hand in self._by_hand)})
-            raise UnknownNameError("plugin that can be forgotten", str(name), known)
+            raise UnknownNameError("plugin", name if isinstance(name, str) else own_name(name), known)
         gone = canonical(name)
         self._choice = self._choice.without(gone)
         self._forget(lambda offer: canonical(offer.distribution) == gone)

@@ -29,6 +29,7 @@ ReadHistory: TypeAlias = Callable[[Any], Mapping[str, Any]]
 _COLUMNS: Final = ("observations", "actions", "rewards", "terminated", "truncated", "next_observations")
 _NEEDED: Final = ("observations", "actions", "rewards", "terminated", "truncated")
 _STEPS: Final = 8
+_MANY_STEPS: Final = 50  # three windows, the first of which has 16 steps
 _N_ENVS: Final = 2
 _PLAIN: Final = "float32"
 
@@ -57,12 +58,17 @@ class _Crashing(SampleEnv):
 
 
 def _run(
-    history: Any, make_env: Callable[[int | None], Any], *, executor: str = "serial", rollouts: int = 2
+    history: Any,
+    make_env: Callable[[int | None], Any],
+    *,
+    executor: str = "serial",
+    rollouts: int = 2,
+    steps: int = _STEPS,
 ) -> list[list[Any]]:
     """Return the histories of a few rollouts."""
     with GymRunner(make_env, seed=0, n_envs=_N_ENVS, history=history, executor=executor) as runner:
         agent = HashAgent(runner.action_space)
-        return [list(runner.rollout(agent, steps=_STEPS)) for _ in range(rollouts)]
+        return [list(runner.rollout(agent, steps=steps)) for _ in range(rollouts)]
 
 
 @functools.cache
@@ -144,6 +150,15 @@ class HistoryFormatChecks(Checks):
             for k, (reference, histories) in enumerate(zip(recorded, stored, strict=True)):
                 for i, (one, history) in enumerate(zip(reference, histories, strict=True)):
                     _compare(f"{name}, rollout {k}, env {i}", one, self._columns(history))
+
+    @check("A long rollout, which some formats get in windows, is recorded as a short one is.", needs=["round_trip"])
+    def windows(self) -> None:
+        """Check that no window is lost, and none is taken twice."""
+        make_env = _Sampled(*self._first())
+        recorded, stored = (_run(history, make_env, steps=_MANY_STEPS) for history in ("arrays", self._make()))
+        for k, (reference, histories) in enumerate(zip(recorded, stored, strict=True)):
+            for i, (one, history) in enumerate(zip(reference, histories, strict=True)):
+                _compare(f"rollout {k} of {_MANY_STEPS} steps, env {i}", one, self._columns(history))
 
     def _columns(self, history: Any) -> Mapping[str, Any]:
         if self._read is not None:

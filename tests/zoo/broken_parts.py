@@ -397,6 +397,19 @@ class LosesAStep(Recorder):
         return _Changed(history, rewards=history.rewards[1:])
 
 
+class LosesWindows(Recorder):
+    """Records the last window of a rollout only."""
+
+    def begin(self) -> None:
+        """Has nothing half done."""
+
+    def record(self, block: Block, /) -> None:
+        """Forgets it."""
+
+    def earlier(self, env_index: int, /) -> Block | None:
+        return None
+
+
 class OtherSeeds(Recorder):
     @override
     def history(self, block: Block, i: int) -> Any:

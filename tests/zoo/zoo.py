@@ -159,6 +159,7 @@ def _specimens() -> Iterator[Specimen]:
     yield Specimen("a format loses final observations", "round-trip", _recorder(parts.NextRowAsNext))
     yield Specimen("a format mixes the flags up", "round-trip", _recorder(parts.OneFlag))
     yield Specimen("a format loses a step", "round-trip", _recorder(parts.LosesAStep))
+    yield Specimen("a format loses windows", "windows", _recorder(parts.LosesWindows))
     yield Specimen("a format changes the seeds of episodes", "episodes", _recorder(parts.OtherSeeds))
     yield Specimen("a history has a random id", "function-of-the-run", _recorder(parts.Stamped))
     yield Specimen("a history grows later", "keeps-no-hold-of-histories", _recorder(parts.GrowingList))
