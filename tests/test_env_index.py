@@ -197,3 +197,11 @@ def test_an_executor_that_cannot_be_is_named_with_its_plugin(executor: str, said
 def test_a_factory_whose_first_parameter_is_not_the_seed_is_refused(make: Any) -> None:
     with pytest.raises(ArgumentError, match="first argument of an env factory is the seed"):
         GymRunner(make, n_envs=2)
+
+
+@pytest.mark.parametrize("make", [lambda: None, lambda seed, port: None, lambda *, seed: None])
+def test_a_factory_that_cannot_be_called_with_the_seed_alone_is_refused(make: Any) -> None:
+    with pytest.raises(
+        ArgumentError, match=r"called with the seed, .* has the parameters \(.*Write it as `lambda seed"
+    ):
+        GymRunner(make)

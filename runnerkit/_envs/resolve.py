@@ -103,10 +103,28 @@ def _by_function(env: MakeEnv, options: Mapping[str, Any], n_envs: int) -> EnvMa
             f"Write it as {own_name(env)}(seed, {first})."
         )
     chosen = options_of_called("env_factories", env).checked(f"env factory {own_name(env)!r}", options, complete=False)
-    return told(env, chosen, n_envs)
+    made = told(env, chosen, n_envs)
+    _require_call(env, {**made.facts, **dict.fromkeys(["env_index"] if made.wants_index else [], 0), **chosen})
+    return made
 
 
-def told(make_env: Callable[..., AnyEnv | AnyVectorEnv], options: Mapping[str, Any], n_envs: int) -> EnvMaker:
+def _require_call(make_env: MakeEnv, given: Mapping[str, object]) -> None:
+    """Raise ArgumentError for a function that cannot be called with the seed, and with what it is given by name."""
+    try:
+        signature = inspect.signature(make_env)
+    except (TypeError, ValueError):  # not known of all that are written in C
+        return
+    try:
+        signature.bind(0, **given)
+    except TypeError as error:
+        raise ArgumentError(
+            f"An env factory is called with the seed, as in {own_name(make_env)}(seed), but this one has the "
+            f"parameters {signature}: {error}. Write it as `lambda seed: ...`, and pass the values of others with "
+            "env_options={...}."
+        ) from None
+
+
+def told(make_env: Callable[..., AnyEnv | AnyVectorEnv], options: Mapping[str, Any], n_envs: int) -> _Told:
     """Return a function (seed, env index) -> env that passes `make_env` whatever its signature asks for."""
     return _Told(make_env, dict(options), wanted(make_env, {"n_envs": n_envs}), "env_index" in _named(make_env))
 

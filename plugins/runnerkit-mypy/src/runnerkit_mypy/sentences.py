@@ -18,6 +18,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a question after the closest of the known names, or nothing where none is close."""
     names = list(known)
     close = [other for other in names if other.endswith(f"/{name}")]  # Pong-v5 without its namespace
+    close += [other for other in names if name.endswith(f"_{other}")]  # num_episodes
     close += difflib.get_close_matches(name, names, n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
 
