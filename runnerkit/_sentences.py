@@ -312,7 +312,10 @@ ALLOCATE = "allocate(layout, steps, most, window)"
 REPORT = "report(name)"
 REMAKE = "remake(env_indices)"
 DOING = "doing()"
-OF_EXECUTORS = (RENDER, ALLOCATE, REPORT, REMAKE, DOING)
+CALL_ENVS = "call_envs(call, env_indices)"
+RECALL = "recall(i, known)"
+PACES = "paces()"
+OF_EXECUTORS = (RENDER, ALLOCATE, REPORT, REMAKE, DOING, CALL_ENVS, RECALL, PACES)
 # A function is called by its own name: make_lake(env_id, *, seed, **options).
 MAKE_ENV = "__call__(env_id, *, seed, **options)"
 MAKE_EXECUTOR = "__call__(n_envs, workers)"

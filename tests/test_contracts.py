@@ -615,9 +615,10 @@ def test_a_method_of_a_recorder_that_makes_batches_is_looked_at_before_the_first
         runner_of(history=_Format(Own()))
 
 
-@pytest.mark.parametrize("name", ["renders", "alocate", "reports"])
+@pytest.mark.parametrize("name", ["renders", "alocate", "reports", "call_env", "recal", "pace"])
 def test_a_misspelt_method_of_an_executor_is_refused(name: str) -> None:
-    members = {"render": property(), name: lambda self, *given: None}  # of the base class, it is there no more
+    hidden = dict.fromkeys(["render", "call_envs", "paces"], property())  # of the base class, they are there no more
+    members = {**hidden, name: lambda self, *given: None}
     unfit = type("Mine", (SerialExecutor,), members)
     registry = Registry()
     plugin: Any = ModuleType("by_hand")
