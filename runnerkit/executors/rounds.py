@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from runnerkit.executors.waiting import SpinQueue
 
-__all__ = ["Answer", "Line", "Round", "Shared", "outcome_of"]
+__all__ = ["Answer", "Line", "NO_ROUND", "Round", "Shared", "outcome_of"]
 
 Answer: TypeAlias = "tuple[Any, BaseException | None]"
 """What a call returned, or raised."""
@@ -83,6 +83,10 @@ class Round:
         self._left.pop()
         if not self._left:
             self.ended.put(self)
+
+
+NO_ROUND: Final = Round((), (), heads=0)
+"""Stands for no round. Whoever has heard a round keeps this instead, as its calls may keep a dropped runner alive."""
 
 
 def outcome_of(function: Callable[..., Any], args: tuple[Any, ...]) -> Answer:

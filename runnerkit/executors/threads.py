@@ -22,7 +22,7 @@ from runnerkit._core.types import AnyEnv
 from runnerkit.errors import ArgumentError
 from runnerkit.executors.calls import Doing, limits_of
 from runnerkit.executors.paces import Paces, ThreadPaces
-from runnerkit.executors.rounds import Round
+from runnerkit.executors.rounds import NO_ROUND, Round
 from runnerkit.executors.share import Share
 from runnerkit.executors.sharing import Call, SharingExecutor
 from runnerkit.executors.trial import WAITS
@@ -77,7 +77,7 @@ class ThreadsExecutor(SharingExecutor[WorkerThread]):
         self._limits: dict[int, float] = {}
         self._may_poll: bool = False
         self._cores: int = available_cores()
-        self._round: Round = Round((), (), heads=0)  # the last one
+        self._round: Round = NO_ROUND  # until it is heard
         self._make_env: Callable[[int], AnyEnv] | None = None
         self._options: RunOptions
         self._left: list[WorkerThread] = []  # threads whose env was made anew elsewhere
@@ -364,6 +364,7 @@ class ThreadsExecutor(SharingExecutor[WorkerThread]):
             answers[k], raised = answer
             if raised is not None:
                 faults.append(raised)
+        self._round = NO_ROUND
 
     def _shares(self) -> list[Share]:
         return [self._own, *(helper.share for helper in self._helpers)]

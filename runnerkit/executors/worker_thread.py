@@ -16,7 +16,7 @@ from runnerkit._core.types import AnyEnv
 from runnerkit.errors import EnvTimeoutError, RolloutError
 from runnerkit.executors.calls import Fence, GivenUpError, Phase, slice_of, timed_out
 from runnerkit.executors.clock import SupportsStep
-from runnerkit.executors.rounds import Line, Round, Shared
+from runnerkit.executors.rounds import NO_ROUND, Line, Round, Shared
 from runnerkit.executors.share import Share
 from runnerkit.executors.waiting import Patience, SpinQueue, TooLateError
 from runnerkit.records import EnvFacts
@@ -100,7 +100,7 @@ class WorkerThread:
         self.line: Line = SpinQueue()
         """Where the thread gets its calls."""
         self._work: Shared | None = None  # the last one, as long as it may be under way
-        self._round: Round = Round((), (), heads=0)  # the last one of this thread alone
+        self._round: Round = NO_ROUND  # of this thread alone, until it is heard
         self._closing_faults: list[Exception] = []
         self._closes = threading.Event()
         name = f"runnerkit-envs-{share.env_indices[0]}-{share.env_indices[-1]}"
@@ -164,9 +164,11 @@ class WorkerThread:
 
     def answer(self) -> Any:
         """Wait for the end of the call that was begun, and return or raise what it did."""
-        wait_for(self._round, [self], self._patience)
+        one = self._round
+        wait_for(one, [self], self._patience)
         self.leave()
-        return self._round.result(0)
+        self._round = NO_ROUND
+        return one.result(0)
 
     @property
     def slice(self) -> float | None:
@@ -222,6 +224,8 @@ def wait_for(one: Round, helpers: Sequence[WorkerThread], patience: Patience) ->
     """Wait for the end of a round of these threads. Those that take too long are left behind, which is their answer."""
     try:
         while (seconds := helpers[0].slice) is not None:
+            if None not in one.answers:  # what broke a wait off may have come as the end was heard
+                return
             left = patience.left()
             try:
                 one.ended.take(min(left, seconds))
