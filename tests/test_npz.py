@@ -163,7 +163,8 @@ def test_a_folder_stays_where_it_is_when_the_program_goes_elsewhere(
         monkeypatch.chdir("elsewhere")
         (history,) = runner.rollout(agent, steps=30)
         assert len(history.observations) == 30
-    assert all(len(one.observations) for one in runs)
+    stored: list[Any] = list(runs)
+    assert all(len(one.observations) for one in stored)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes with names are of POSIX")

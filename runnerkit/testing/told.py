@@ -46,7 +46,8 @@ class Told:
 
     def go_on_from(self, other: Told) -> None:
         """Go on where another one is, as runners do that load a state."""
-        if isinstance(other.processor, SupportsStateDict):
+        source: Any = other.processor
+        if isinstance(source, SupportsStateDict):
             self.load(other)
         self.processor.load_episode_state(copy.deepcopy(other.processor.episode_state()))
         self._begun = set(other._begun)
