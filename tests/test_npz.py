@@ -163,8 +163,9 @@ def test_a_folder_stays_where_it_is_when_the_program_goes_elsewhere(
         monkeypatch.chdir("elsewhere")
         (history,) = runner.rollout(agent, steps=30)
         assert len(history.observations) == 30
-    stored: list[Any] = list(runs)
-    assert all(len(one.observations) for one in stored)
+    for stored in runs:
+        assert isinstance(stored, ArrayHistory)
+        assert len(stored.observations)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes with names are of POSIX")
