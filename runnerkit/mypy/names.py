@@ -69,7 +69,7 @@ BUILTIN: Final[Mapping[str, Mapping[str, str]]] = {
     "history_formats": {
         "arrays": "runnerkit.history.arrays:ArrayHistory",
         "torch": "runnerkit.history.torch:TorchHistory",
-        "transitions": "runnerkit.records:Transition",
+        "transitions": "runnerkit.records.episodes:Transition",
         "npz": "runnerkit.history.arrays:ArrayHistory",
     },
     "executors": {

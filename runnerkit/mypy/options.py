@@ -11,7 +11,7 @@ from typing import Final
 from mypy.nodes import TypeInfo
 from mypy.options import Options
 from mypy.plugin import CheckerPluginInterface
-from mypy.types import NoneType, UnionType
+from mypy.types import Instance, NoneType, Type, UnionType, get_proper_type
 from runnerkit_mypy.part import Part
 from runnerkit_mypy.texts import text
 
@@ -62,6 +62,16 @@ def mistyped_options(part: Part, call: Call, api: CheckerPluginInterface) -> Ite
         if value is None or name not in wanted:
             continue
         given = type_in(value.where, wanted[name], api)
-        if not fits(given, wanted[name]):
+        if not fits(given, wanted[name]) and not _is_open(given):
             what = _IN_WORDS.get(name) or text(wanted[name], api.options)
             yield Fault(value.where, sentences.wrong_option(name, what, said(given, api)))
+
+
+def _is_open(given: Type) -> bool:
+    """Whether it is a list of anything, as which a list is read that has another fault in it."""
+    proper = get_proper_type(given)
+    return (
+        isinstance(proper, Instance)
+        and proper.type.fullname == "builtins.list"
+        and all(isinstance(item, Instance) and item.type.fullname == "builtins.object" for item in proper.args)
+    )
