@@ -162,6 +162,7 @@ def test_a_folder_stays_where_it_is_when_the_program_goes_elsewhere(
         runs = runnerkit.load("runs")
         monkeypatch.chdir("elsewhere")
         (history,) = runner.rollout(agent, steps=30)
+        assert isinstance(history, ArrayHistory)
         assert len(history.observations) == 30
     for stored in runs:
         assert isinstance(stored, ArrayHistory)
