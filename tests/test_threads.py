@@ -157,7 +157,7 @@ class CountingFormat(ArrayFormat):
 @pytest.mark.parametrize("executor", ["serial", "threads"])
 def test_a_runner_that_another_thread_closes_first_is_closed(executor: str, monkeypatch: pytest.MonkeyPatch) -> None:
     runner = build(Fleet(), n_envs=2, executor=executor)
-    monkeypatch.setattr(runner, "_busy", ClosedFirst(runner))
+    monkeypatch.setattr(runner._occupancy, "_lock", ClosedFirst(runner))
     with pytest.raises(ClosedError):
         runner.rollout(Constant(), steps=3)
 
@@ -166,7 +166,7 @@ def test_a_runner_that_another_thread_closes_first_is_closed(executor: str, monk
 def test_of_two_threads_that_close_a_runner_one_does(executor: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fleet, history = Fleet(), CountingFormat()
     runner = build(fleet, n_envs=2, executor=executor, history=history)
-    monkeypatch.setattr(runner, "_busy", ClosedFirst(runner))
+    monkeypatch.setattr(runner._occupancy, "_lock", ClosedFirst(runner))
     runner.close()
     assert history.recorder.closed == 1
     assert [env.calls("close") for env in fleet.envs] == [1, 1]
