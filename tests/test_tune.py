@@ -136,9 +136,9 @@ def test_rollouts_are_as_long_as_asked_for_but_shorter_where_envs_are_slow(clock
 
 
 def test_all_built_in_executors_but_auto_take_part_unless_some_are_named() -> None:
-    there = [name for name in Plugins().offers("executors") if name not in ("auto", "serial")]
+    there = [name for name in Plugins().offers("executors") if name not in ("auto", "serial", "asyncio")]
     found = measure("CartPole-v1", constant, n_envs=[2], workers=[2], seconds=0.5)
-    assert {entry.executor for entry in found.measurements} == {"serial", *there}
+    assert {entry.executor for entry in found.measurements} == {"serial", *there}  # asyncio has one worker, as serial
     assert [entry.error for entry in found.measurements] == [None] * len(found.measurements)
     found = measure(EnvKey("CartPole-v1"), constant, n_envs=[2], executors=["serial"], seconds=0.1)
     assert names(found) == [("serial", 1, 2)]
