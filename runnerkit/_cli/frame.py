@@ -14,7 +14,7 @@ from runnerkit._cli.stopping import Stop
 from runnerkit._core.wording import where
 from runnerkit.errors import ArgumentError, RunnerKitError, UnknownNameError
 
-__all__ = ["current_stop", "explained", "print_json", "results"]
+__all__ = ["current_stop", "explained", "print_json", "results", "tell_of_stop"]
 
 
 @contextlib.contextmanager
@@ -46,3 +46,8 @@ def print_json(document: object, out: IO[str]) -> None:
 def current_stop() -> Stop:
     """Return who asked the running command to stop, should there be one."""
     return click.get_current_context().ensure_object(Stop)
+
+
+def tell_of_stop(what: str, out: IO[str]) -> None:
+    """Say by whom the command was stopped, and that results are only of what was `collected` until then."""
+    click.secho(f"Interrupted by {current_stop().cause}: this is what was {what} until then.", file=out, fg="yellow")

@@ -23,8 +23,7 @@ from runnerkit._core.wording import count
 from runnerkit.history.arrays import ArrayHistory, ArrayRecorder
 from runnerkit.history.base import HistoryFormat, Recorder, SupportsWindows, windows_of
 from runnerkit.history.block import Block
-from runnerkit.records import EnvFault, Episode, ExecutorReport, MadeBy, RunSpec
-from runnerkit.timings import Timings
+from runnerkit.records import EnvFault, Episode, ExecutorReport, MadeBy, RunSpec, Timings
 
 __all__ = ["Summary", "Tally"]
 

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Final, Literal, TypedDict, cast
 
 import click
 
-from runnerkit._cli.frame import current_stop, explained, print_json, results
+from runnerkit._cli.frame import current_stop, explained, print_json, results, tell_of_stop
 from runnerkit._cli.options import (
     AGENT,
     AT_LEAST_1,
@@ -260,6 +260,4 @@ def _print_summary(summary: Summary, as_json: bool, out: IO[str]) -> None:
         return
     print_pairs(summary.rows(), out)
     if summary.interrupted:
-        click.secho(
-            f"Interrupted by {current_stop().cause}: this is what was collected until then.", file=out, fg="yellow"
-        )
+        tell_of_stop("collected", out)

@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from runnerkit._cli.frame import current_stop, explained, print_json, results
+from runnerkit._cli.frame import current_stop, explained, print_json, results, tell_of_stop
 from runnerkit._cli.options import AGENT, AT_LEAST_1, PART, Parts, no_progress_option, takes_parts
 
 if TYPE_CHECKING:
@@ -137,6 +137,4 @@ def _print_tuning(summary: TuningSummary, as_json: bool, out: IO[str]) -> None:
     click.echo(file=out)
     print_pairs(summary.rows(), out)
     if summary.tuning.interrupted:
-        click.secho(
-            f"Interrupted by {current_stop().cause}: this is what was measured until then.", file=out, fg="yellow"
-        )
+        tell_of_stop("measured", out)

@@ -72,7 +72,7 @@ class EnvStates:
         self.reset_envs: Callable[..., None] = executor.reset
         if self.stopwatch is not None:
             self.step_envs = self.stopwatch.around_step(self.step_envs)
-            self.reset_envs = self.stopwatch.around_reset(executor.reset)
+            self.reset_envs = self.stopwatch.around_executor(executor.reset)
         self._oddities: dict[str, str] = {}
         self._warned: set[str] = set()
         self._parts = parts

@@ -100,7 +100,7 @@ class OwnPaceRollout(Rollout):
     def _loop(self, interrupt: Interrupt) -> None:
         self._paces = paces = cast(SupportsPaces, self._parts.executor).paces()
         watch = self._standing.stopwatch
-        self._outcomes = paces.outcomes if watch is None else watch.around_outcomes(paces.outcomes)
+        self._outcomes = paces.outcomes if watch is None else watch.around_executor(paces.outcomes)
         self._ready, self._told = list(self._at.active), list(self._at.active)
         self._going = set(self._ready)
         self._order.left = self._to_start or 0

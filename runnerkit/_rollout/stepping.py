@@ -36,8 +36,7 @@ from runnerkit.executors.hanging import WATCH
 from runnerkit.executors.reexecution import Course
 from runnerkit.history.arrays import HistoryT
 from runnerkit.history.ended import EpisodeCallback
-from runnerkit.records import ProgressCallback
-from runnerkit.timings import Timings
+from runnerkit.records import ProgressCallback, Timings
 
 __all__ = ["SteppingRunner"]
 

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from typing_extensions import TypeVar
+from typing_extensions import ParamSpec, TypeVar
 
-from runnerkit._core.interrupts import Interrupt
-from runnerkit.timings import EnvTimings, Timings, WorkerTimings
+from runnerkit.records import EnvTimings, Timings, WorkerTimings
 
 __all__ = ["Stopwatch"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -24,70 +24,40 @@ class Stopwatch:
         self._envs: dict[int, EnvTimings] = {}
         self._steps = 0
 
-    def around_rollout(self, run: Callable[[Interrupt], T]) -> Callable[[Interrupt], T]:
+    def around_rollout(self, run: Callable[P, T]) -> Callable[P, T]:
         """Return what makes a rollout, or a part of it, and measures it."""
+        return _measured(run, self._add_rollout)
 
-        def measured(interrupt: Interrupt) -> T:
-            began = time.perf_counter()
-            try:
-                return run(interrupt)
-            finally:
-                self._seconds += time.perf_counter() - began
-
-        return measured
-
-    def around_agent(self, choose: Callable[[Any], object]) -> Callable[[Any], object]:
+    def around_agent(self, choose: Callable[P, T]) -> Callable[P, T]:
         """Return what asks the agent, and measures it."""
+        return _measured(choose, self._add_agent)
 
-        def measured(observations: Any) -> object:
-            began = time.perf_counter()
-            try:
-                return choose(observations)
-            finally:
-                self._agent += time.perf_counter() - began
-
-        return measured
+    def around_executor(self, call: Callable[P, T]) -> Callable[P, T]:
+        """Return what resets envs, or waits for those that go at their own pace, and measures it."""
+        return _measured(call, self._add_executor)
 
     def around_step(self, step: Callable[..., Sequence[int]]) -> Callable[..., Sequence[int]]:
-        """Return what steps the envs that are active, and measures it."""
+        """Return what steps the envs that are active, measures it and counts the steps."""
+        measured = self.around_executor(step)
 
-        def measured(at: int, row: int, actions: Any, active: Sequence[int], restart: bool) -> Sequence[int]:
-            began = time.perf_counter()
-            try:
-                return step(at, row, actions, active, restart)
-            finally:
-                self._executor += time.perf_counter() - began
-                self._steps += len(active)
+        def counted(at: int, row: int, actions: Any, active: Sequence[int], restart: bool) -> Sequence[int]:
+            self.count_steps(len(active))
+            return measured(at, row, actions, active, restart)
 
-        return measured
-
-    def around_outcomes(self, wait: Callable[[int], Sequence[T]]) -> Callable[[int], Sequence[T]]:
-        """Return what waits for envs that go at their own pace, and measures it; `count_steps` counts their steps."""
-
-        def measured(least: int) -> Sequence[T]:
-            began = time.perf_counter()
-            try:
-                return wait(least)
-            finally:
-                self._executor += time.perf_counter() - began
-
-        return measured
+        return counted
 
     def count_steps(self, n: int) -> None:
         """Count steps."""
         self._steps += n
 
-    def around_reset(self, reset: Callable[..., None]) -> Callable[..., None]:
-        """Return what resets envs, and measures it."""
+    def _add_rollout(self, seconds: float) -> None:
+        self._seconds += seconds
 
-        def measured(row: int, starts: Any) -> None:
-            began = time.perf_counter()
-            try:
-                reset(row, starts)
-            finally:
-                self._executor += time.perf_counter() - began
+    def _add_agent(self, seconds: float) -> None:
+        self._agent += seconds
 
-        return measured
+    def _add_executor(self, seconds: float) -> None:
+        self._executor += seconds
 
     def add(self, measured: Sequence[EnvTimings]) -> None:
         """Add what workers measured of their envs."""
@@ -133,3 +103,16 @@ class Stopwatch:
             wait = max(0.0, self._executor - stepping - resetting) if len(by_worker) > 1 else 0.0
             found.append(WorkerTimings(tuple(env.env_index for env in mine), stepping, resetting, wait))
         return found
+
+
+def _measured(call: Callable[P, T], add: Callable[[float], None]) -> Callable[P, T]:
+    """Return a function that makes a call and adds how long it took."""
+
+    def measured(*args: P.args, **keywords: P.kwargs) -> T:
+        began = time.perf_counter()
+        try:
+            return call(*args, **keywords)
+        finally:
+            add(time.perf_counter() - began)
+
+    return measured

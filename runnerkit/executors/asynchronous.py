@@ -18,12 +18,12 @@ from typing_extensions import TypeVar, override
 
 from runnerkit._core.spaces import Rows
 from runnerkit._core.types import AnyEnv
-from runnerkit.errors import ArgumentError, EnvError
+from runnerkit.errors import ArgumentError
 from runnerkit.executors.calls import Doing, Phase
 from runnerkit.executors.clock import SupportsStep
 from runnerkit.executors.env_calls import EnvCall
 from runnerkit.executors.forks import is_fork, require_process
-from runnerkit.executors.paces import FAULT_S, Outcome
+from runnerkit.executors.paces import Outcome
 from runnerkit.executors.rounds import Answer
 from runnerkit.executors.share import Share
 from runnerkit.executors.threads import ThreadsExecutor
@@ -340,10 +340,7 @@ class _AsyncPaces:
         return found
 
     def hurry(self, fault: BaseException, /) -> None:
-        if isinstance(fault, EnvError):
-            self._patience.limit(FAULT_S)
-        else:
-            self._patience.lose(fault)
+        self._patience.hurry(fault)
 
     def rest(self) -> None:
         if self.pending:

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Any, Protocol
 
-from runnerkit.timings import EnvTimings
+from runnerkit.records import EnvTimings
 
 __all__ = ["EnvClock", "SupportsStep"]
 

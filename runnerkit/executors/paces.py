@@ -15,7 +15,7 @@ import copy
 import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from runnerkit._core.spaces import Rows
 from runnerkit.errors import EnvError
@@ -27,9 +27,7 @@ from runnerkit.executors.worker_thread import WorkerThread
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EpisodeStart
 
-__all__ = ["FAULT_S", "Outcome", "Paces", "SerialPaces", "SupportsPaces", "ThreadPaces"]
-
-FAULT_S: Final = 30.0  # how long the other envs may take to end their step after a fault
+__all__ = ["Outcome", "Paces", "SerialPaces", "SupportsPaces", "ThreadPaces"]
 
 
 class Outcome(NamedTuple):
@@ -222,10 +220,7 @@ class ThreadPaces:
 
     def hurry(self, fault: BaseException, /) -> None:
         """Wait only half a minute from now on, or less."""
-        if isinstance(fault, EnvError):
-            self._patience.limit(FAULT_S)
-        else:
-            self._patience.lose(fault)
+        self._patience.hurry(fault)
 
     def rest(self) -> None:
         """Let go of the threads."""

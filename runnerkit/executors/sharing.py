@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Generic, Protocol, TypeAlias
+from typing import Any, Generic, Protocol, TypeAlias
 
 from typing_extensions import TypeVar
 
@@ -46,8 +46,6 @@ class Worker(Protocol):
         """Wait for the call to end, and return or raise what it did."""
         ...
 
-
-_FAULT_S: Final = 30.0  # how long helpers may take to end their step after a fault of the own share
 
 WorkerT = TypeVar("WorkerT", bound=Worker)
 
@@ -209,10 +207,7 @@ class SharingExecutor(Generic[WorkerT]):
 
     def _own_failed(self, fault: BaseException, /) -> None:
         """Wait for the helpers, since the own share failed, but not for ever: one of their envs may hang."""
-        if isinstance(fault, EnvError):
-            self._patience.limit(_FAULT_S)
-        else:
-            self._patience.lose(fault)
+        self._patience.hurry(fault)
 
     def _require_own_process(self) -> None:
         """Raise RunnerKitError in a fork of the process that the helpers work for."""

@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from runnerkit.errors import EnvError
+
 __all__ = ["Patience", "SpinQueue", "TooLateError", "has_gil"]
 
 T = TypeVar("T")
@@ -45,6 +47,7 @@ class Patience:
 
     _AFTER_CTRL_C_S = 0.5
     _AFTER_EXCEPTION_S = 5.0
+    _AFTER_FAULT_S = 30.0  # of an env, while others end their step
 
     def __init__(self) -> None:
         self.is_limited: bool = False
@@ -54,6 +57,13 @@ class Patience:
     def left(self) -> float:
         """Return the seconds that are left."""
         return max(0.0, self._end - time.monotonic())
+
+    def hurry(self, fault: BaseException) -> None:
+        """Set an end after a fault while others are under way: one of them may hang, too."""
+        if isinstance(fault, EnvError):
+            self.limit(self._AFTER_FAULT_S)
+        else:
+            self.lose(fault)
 
     def lose(self, fault: BaseException) -> None:
         """Set an end, since this fault is to be raised."""

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runnerkit._core.spaces import Column, Layout
-from runnerkit.records import EndReason
-from runnerkit.timings import EnvTimings
+from runnerkit.records import EndReason, EnvTimings
 
 __all__ = ["EpisodeLog", "InfoEntry", "number_of", "reason_of"]
 

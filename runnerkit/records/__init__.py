@@ -22,11 +22,13 @@ from runnerkit.records.runs import (
     RunOptions,
     RunSpec,
 )
+from runnerkit.records.timings import EnvTimings, Timings, WorkerTimings
 
 __all__ = [
     "EndReason",
     "EnvFacts",
     "EnvFault",
+    "EnvTimings",
     "Episode",
     "EpisodeSchedule",
     "EpisodeStart",
@@ -39,5 +41,7 @@ __all__ = [
     "RunSpec",
     "Seeded",
     "Seeding",
+    "Timings",
     "Transition",
+    "WorkerTimings",
 ]

@@ -27,7 +27,6 @@ PUBLIC = {
     "runnerkit.processors": "What stands between the env and the agent",
     "runnerkit.agents": "Agents",
     "runnerkit.records": "The values of a rollout",
-    "runnerkit.timings": "Where the time goes",
     "runnerkit.keys": "Names that carry types",
     "runnerkit.registry": "Contributions by name, and runners made of them",
     "runnerkit.replaying": "Recorded episodes once more",
