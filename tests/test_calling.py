@@ -40,6 +40,9 @@ class Course(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.level = min(most, self.level + by)
         return self.env_index, self.level
 
+    async def ask_somebody(self) -> int:
+        return self.level
+
     def end_process(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -70,6 +73,8 @@ def test_envs_answer_between_rollouts(name: str) -> None:
         with pytest.raises(EnvError, match=r"Env 1 .*raised in call\('raise_level'\): KeyError: 'too high'") as caught:
             runner.call("raise_level", 6)
         assert isinstance(caught.value.__cause__, KeyError)
+        with pytest.raises(EnvError, match=r"call\('ask_somebody'\): .*a coroutine \(use executor='asyncio'"):
+            runner.call("ask_somebody")
         assert runner.get_attr("level") == [10, 2, 10]
         assert runner.get_attr("calls", env_indices=[1]) == [2]
         runner.set_attr("level", 7, env_indices=[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -113,6 +113,7 @@ def test_slices_and_chains_of_tensors_are_tensors() -> None:
         (lambda first, second: concatenate([first[0], second[1]]), r"same envs, not of \[0\] and \[1\]"),
         (lambda first, second: first[0][3], "selects rows that follow each other, which 3 does not"),
         (lambda first, second: first[0][::2], "which slice"),
+        (lambda first, second: transitions(cast(Any, 3)), "transitions needs a history"),
     ],
 )
 def test_what_is_no_row_of_rows_is_refused(choose: Any, said: str) -> None:

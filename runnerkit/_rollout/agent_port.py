@@ -15,6 +15,7 @@ from runnerkit._core.answers import split_answer
 from runnerkit._core.faults import describe
 from runnerkit._core.origins import own_name
 from runnerkit._core.spaces import Column, Layout, MisfitError
+from runnerkit._core.wording import count
 from runnerkit._rollout.agent_columns import AgentColumns, ColumnMisfitError
 from runnerkit._rollout.assembly import Assembly
 from runnerkit._rollout.cursor import Cursor
@@ -131,8 +132,8 @@ class AgentPort:
         if isinstance(error, ColumnMisfitError):
             return AgentError(
                 f"The column {error.name!r} of agent {self._who} does not fit (step {self._at.t} of the rollout, "
-                f"{len(self._at.active)} active envs): {error}. act() must return the same columns at each step, with "
-                "one row per active env."
+                f"{count(len(self._at.active), 'active env')}): {error}. act() must return the same columns at each "
+                "step, with one row per active env."
             )
         if not isinstance(error, MisfitError):
             return AgentError(f"The agent raised at step {self._at.t} of the rollout: {describe(error)}")
@@ -140,7 +141,8 @@ class AgentPort:
         clip = error.row is not None and isinstance(space, Box) and np.issubdtype(space.dtype, np.floating)
         hint = "; postprocessors=['clip'], or ['rescale'], can make others fit" if clip else ""
         return AgentError(
-            f"The agent's actions{self._of(error)} do not fit (step {self._at.t} of the rollout, {n} active envs): "
+            f"The agent's actions{self._of(error)} do not fit (step {self._at.t} of the rollout, "
+            f"{count(n, 'active env')}): "
             f"{error}. act() must return one action of {space} per row (runner.action_space){hint}."
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -9,6 +10,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from typing_extensions import override
 
 from runnerkit._core.types import AnyEnv
+from runnerkit._core.wording import result_kind
 
 __all__ = ["EnvCall", "SupportsEnvCalls"]
 
@@ -30,6 +32,13 @@ class EnvCall:
             return None
         found = env.get_wrapper_attr(self.name)
         return found(*self.args, **self.keywords) if self.kind == "call" else found
+
+    def ask_now(self, env: AnyEnv) -> Any:
+        """Return the env's answer; raises TypeError for a coroutine, which only executor="asyncio" awaits."""
+        answer = self.ask(env)
+        if inspect.iscoroutine(answer):
+            raise TypeError(f"it returned {result_kind(answer)}")
+        return answer
 
     @override
     def __str__(self) -> str:

@@ -310,7 +310,7 @@ class Share:
         return answers
 
     def _ask_env(self, call: EnvCall, env: AnyEnv) -> Any:
-        return call.ask(env)
+        return call.ask_now(env)
 
     # ---- episodes
 

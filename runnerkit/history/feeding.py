@@ -136,6 +136,9 @@ def transitions(
         ArgumentError: lengths or spaces differ, or a vector env did not provide final observations.
 
     """
+    given: object = histories  # the value may differ from the annotation
+    if not isinstance(given, (ColumnHistory, Iterable)):
+        raise ArgumentError(f"transitions needs a history, or the histories of a rollout, not {given!r}.")
     batch = histories if isinstance(histories, ColumnHistory) else stack(histories)
     if not _array(batch.next_known).all():
         raise ArgumentError(
