@@ -11,7 +11,7 @@ import pytest
 from mypy.build import default_data_dir
 from mypy.modulefinder import compute_search_paths
 from mypy.options import Options
-from mypy_project import Project, install
+from mypy_project import STAND_INS, Project, install
 from runnerkit_mypy.config import Config, ConfigError
 
 from runnerkit._plugins import offers as plugins
@@ -42,8 +42,10 @@ ARROW_POINTS = {
 
 
 def known(kind: str, *others: str) -> str:
-    """Return the names that mypy lists: those given, and what this environment has installed."""
-    return f"Known: {', '.join(sorted({*others, *entry_points(group=f'runnerkit.{kind}').names}))}."
+    """Return the names that mypy lists: those given, and what this environment has installed beside the stand-ins."""
+    installed = entry_points(group=f"runnerkit.{kind}")
+    names = {point.name for point in installed if point.dist is None or point.dist.name not in STAND_INS}
+    return f"Known: {', '.join(sorted({*others, *names}))}."
 
 
 PARTS = """

@@ -21,6 +21,12 @@ module = [{skipped}]
 follow_imports = "skip"
 """
 
+STAND_INS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
+    "runnerkit-atari": {"runnerkit.env_factories": {"atari": "x:y"}},
+    "runnerkit-minari": {"runnerkit.history_formats": {"minari": "x:y"}},
+}
+"""Packages with their entry points that mypy finds instead of those installed where the tests run."""
+
 
 class Project:
     """A folder to check. What is not needed of other packages is `skipped`, since mypy is slow to read it::
@@ -38,9 +44,8 @@ class Project:
         for folder in (self.site, self.code):
             folder.mkdir(parents=True)
         self.configure(skipped)
-        # Of packages that are installed where the tests run, these are to be found first.
-        self.install("runnerkit-atari", {"runnerkit.env_factories": {"atari": "x:y"}})
-        self.install("runnerkit-minari", {"runnerkit.history_formats": {"minari": "x:y"}})
+        for name, points in STAND_INS.items():
+            self.install(name, points)
 
     def configure(self, skipped: tuple[str, ...], more: str = "") -> None:
         listed = ", ".join(f'"{module}"' for module in skipped)
