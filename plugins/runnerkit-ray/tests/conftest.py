@@ -1,0 +1,15 @@
+"""One local cluster for all tests of this package: to start one takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from runnerkit_ray.cluster import Cluster, join
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A cluster of this machine alone, whose object store is as small as Ray admits."""
+    with join("local", num_cpus=2, object_store_memory=80 * 2**20) as cluster:
+        yield cluster

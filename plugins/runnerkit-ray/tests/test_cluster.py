@@ -1,0 +1,81 @@
+"""The cluster: started, shared, left, and refused in plain words."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import ray
+import runnerkit_ray.cluster
+from runnerkit_ray.cluster import Cluster, join
+
+from runnerkit.errors import ArgumentError, MissingDependencyError
+
+
+def test_without_ray_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingDependencyError, match="pip install ray"):
+        join()
+
+
+@pytest.mark.parametrize("address", ["ray://10.0.0.1:10001", "10.0.0.1", "head:port", ":6379"])
+def test_an_address_of_another_form_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runnerkit_ray.cluster, "_is_connected", lambda: False)
+    with pytest.raises(ArgumentError, match=r"has an address such as '10\.0\.0\.1:6379'"):
+        join(address)
+
+
+def test_an_address_where_nothing_listens_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runnerkit_ray.cluster, "_is_connected", lambda: False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    with pytest.raises(ArgumentError, match=f"No Ray cluster answers at {address}"):
+        join(address)
+
+
+def test_a_process_is_in_one_cluster_which_all_who_join_share(cluster: Cluster) -> None:
+    with pytest.raises(ArgumentError, match=f"in the Ray cluster at {cluster.address} already"):
+        join("10.0.0.1:6379")
+    for address in (None, "auto", "local", cluster.address):
+        with join(address) as same:
+            assert same.address == cluster.address
+            assert same.is_local
+            assert same.cpus == 2
+        same.leave()  # once more
+    assert ray.is_initialized(), "the first who joined has not left"
+
+
+PROGRAM = """
+import glob, os, signal, sys, tempfile
+from runnerkit_ray.cluster import join
+
+signal.signal(signal.SIGTERM, handler := lambda *_: None)
+with join(sys.argv[1] if len(sys.argv) > 1 else "local") as cluster:
+    assert cluster.is_local == (len(sys.argv) == 1)
+    assert cluster.cpus >= 1
+    print(" ".join(glob.glob(tempfile.gettempdir() + "/rk-ray-*")))
+assert signal.getsignal(signal.SIGTERM) is handler
+"""
+
+
+def test_leaving_gives_the_signal_handler_back_and_leaves_no_process_and_no_file() -> None:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    with subprocess.Popen(
+        [sys.executable, "-Werror", "-c", PROGRAM], env=env, stdout=subprocess.PIPE, text=True
+    ) as one:
+        assert one.stdout is not None
+        folders = one.stdout.read().split()
+    assert one.returncode == 0
+    mine = [folder for folder in folders if not Path(folder).exists()]
+    assert len(mine) == 1, "the folder of the cluster that other tests use is still there"
+    with pytest.raises(subprocess.CalledProcessError):
+        subprocess.run(["pgrep", "-f", mine[0]], check=True)
+
+
+def test_another_process_connects_by_address_and_leaves_the_cluster_as_it_is(cluster: Cluster) -> None:
+    subprocess.run([sys.executable, "-c", PROGRAM, cluster.address], check=True)
+    assert cluster.cpus == 2
