@@ -16,8 +16,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from runnerkit.errors import ArgumentError, MissingDependencyError
 
