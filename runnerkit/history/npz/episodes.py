@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -15,9 +16,28 @@ from runnerkit.history.npz.codec import encode_or_describe, text_of
 from runnerkit.history.npz.files import EXTRAS, objects_of, packed, trees_of
 from runnerkit.records import EndReason, Episode
 
-__all__ = ["OpenEpisode"]
+__all__ = ["Names", "OpenEpisode"]
 
 _PLAIN: Final = ("rewards", "terminated", "truncated")
+
+
+class Names:
+    """What the columns of a layout are called in a file. They are the same for all episodes of a runner.
+
+    Attributes:
+        plain: one number or flag per step.
+        leaves: of columns that are arranged as a space is: (name in the block, leaf, name in the file).
+        finals: those of them that have a final observation, too.
+
+    """
+
+    def __init__(self, layout: BlockLayout) -> None:
+        self.layout: BlockLayout = layout
+        self.plain: tuple[str, ...] = (*_PLAIN, "processed_rewards") if layout.reward_processed else _PLAIN
+        self.leaves: list[tuple[str, int, str]] = [
+            (name, k, f"{name}.{k}") for name, tree in trees_of(layout) for k in range(len(tree.leaves))
+        ]
+        self.finals: list[tuple[str, int, str]] = [leaf for leaf in self.leaves if leaf[0] in ("observations", "raw")]
 
 
 class OpenEpisode:
@@ -31,15 +51,14 @@ class OpenEpisode:
 
     """
 
-    def __init__(self, layout: BlockLayout, env_index: int, mark: Mark) -> None:
-        self._layout, self._trees = layout, trees_of(layout)
-        self._names = (*_PLAIN, "processed_rewards") if layout.reward_processed else _PLAIN
+    def __init__(self, names: Names, env_index: int, mark: Mark) -> None:
+        self._names = names
         self.env_index: int = env_index
         self.mark: Mark = mark
         self.length: int = 0
         self.nbytes: int = 0
         self.parts: int = 0
-        self.columns: dict[str, list[Column]] = {}
+        self.columns: defaultdict[str, list[Column]] = defaultdict(list)
         self._extras: list[str] = []
         self._rewards: list[NDArray[np.float64]] = []
         self._infos: list[tuple[int, Mapping[str, Any]]] = []
@@ -54,22 +73,16 @@ class OpenEpisode:
 
     def add(self, block: Block, start: int, stop: int) -> None:
         """Take rows of a block, which may change later."""
-        i, columns = self.env_index, self.columns
-        for name in self._names:
-            rows = getattr(block, name)[start:stop, i].copy()
-            columns.setdefault(name, []).append(rows)
+        i, columns, names = self.env_index, self.columns, self._names
+        for name in names.plain:
+            columns[name].append(getattr(block, name)[start:stop, i].copy())
         self._rewards.append(columns["rewards"][-1])
-        for name, layout in self._trees:
-            leaves = getattr(block, name)
-            for k in range(len(layout.leaves)):
-                rows = leaves[k][start:stop, i].copy()
-                columns.setdefault(f"{name}.{k}", []).append(rows)
-                self.nbytes += rows.nbytes
-        self._extras = [*block.extras]
-        for name, column in block.extras.items():
-            rows = column[start:stop, i].copy()
-            columns.setdefault(f"{EXTRAS}{name}", []).append(rows)
+        for name, k, column in names.leaves:
+            rows = getattr(block, name)[k][start:stop, i].copy()
+            columns[column].append(rows)
             self.nbytes += rows.nbytes
+        if block.extras:
+            self._add_extras(block, start, stop)
         if block.log.infos:
             infos = [(self.length + row - start, info) for k, row, info in block.log.infos if k == i]
             self._infos += [(t, info) for t, info in infos if self.length <= t < self.length + stop - start]
@@ -80,17 +93,22 @@ class OpenEpisode:
             self._unknown.append(self.length + stop - start - 1)
         self.length += stop - start
 
+    def _add_extras(self, block: Block, start: int, stop: int) -> None:
+        self._extras = [*block.extras]
+        for name, column in block.extras.items():
+            rows = column[start:stop, self.env_index].copy()
+            self.columns[f"{EXTRAS}{name}"].append(rows)
+            self.nbytes += rows.nbytes
+
     def end(self, block: Block, stop: int, final: int | None) -> None:
         """Take the final observation: row `final` of those of the block, or its row `stop`."""
-        for name, layout in self._trees:
-            if name not in ("observations", "raw"):
-                continue
-            finals = block.final_columns if name == "observations" else block.raw_final_columns
-            for k in range(len(layout.leaves)):
-                rows = getattr(block, name)[k][stop : stop + 1, self.env_index]
-                self.columns.setdefault(f"{name}.{k}", []).append(
-                    rows.copy() if final is None else finals[k][final : final + 1]
-                )
+        for name, k, column in self._names.finals:
+            if final is None:
+                rows = getattr(block, name)[k][stop : stop + 1, self.env_index].copy()
+            else:
+                finals = block.final_columns if name == "observations" else block.raw_final_columns
+                rows = finals[k][final : final + 1]
+            self.columns[column].append(rows)
 
     def record(self, end_reason: EndReason) -> Episode:
         """Return the record of the episode."""
@@ -132,19 +150,17 @@ class OpenEpisode:
     @property
     def large_names(self) -> list[str]:
         """The names of the columns whose rows may be large: observations, actions and extra columns."""
-        trees = [f"{name}.{k}" for name, layout in self._trees for k in range(len(layout.leaves))]
-        return trees + [f"{EXTRAS}{name}" for name in self._extras]
+        return [column for _, _, column in self._names.leaves] + [f"{EXTRAS}{name}" for name in self._extras]
 
     def block(self, written: Mapping[str, Sequence[NDArray[Any]]]) -> Block:
         """Return all rows as a block of one env; `written` has the parts that are in a file already."""
-        block = Block(self._layout, self.length)
-        for name in self._names:
+        block = Block(self._names.layout, self.length)
+        for name in self._names.plain:
             getattr(block, name)[:, 0] = _whole(self.columns[name])
-        for name, layout in self._trees:
-            for k, leaf in enumerate(layout.leaves):
-                column = f"{name}.{k}"
-                parts = [objects_of(part) if leaf.is_object else part for part in written.get(column, ())]
-                getattr(block, name)[k][: self.length, 0] = _whole([*parts, *self.columns.get(column, ())])
+        for name, k, column in self._names.leaves:
+            leaf = getattr(block, name)[k]
+            parts = [objects_of(part) if leaf.dtype == object else part for part in written.get(column, ())]
+            leaf[: self.length, 0] = _whole([*parts, *self.columns.get(column, ())])
         for name in self._extras:
             column = f"{EXTRAS}{name}"
             block.extras[name] = _whole([*written.get(column, ()), *self.columns.get(column, ())])[:, None]

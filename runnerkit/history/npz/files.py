@@ -41,10 +41,10 @@ def zipped(members: Members) -> bytes:
     central: list[bytes] = []
     offset = 0
     for name, array in members:
-        entry = f"{name}.npy".encode()
-        header, data = _header(array.dtype.str, array.shape), array.tobytes()
+        entry, header, crc = _before(name, array.dtype.str, array.shape)
+        data = array.tobytes()
         size = len(header) + len(data)
-        crc = zlib.crc32(data, zlib.crc32(header))
+        crc = zlib.crc32(data, crc)
         parts += (_LOCAL.pack(0x04034B50, 20, 0, 0, 0, _DATE, crc, size, size, len(entry), 0), entry, header, data)
         central += (
             _CENTRAL.pack(
@@ -54,11 +54,17 @@ def zipped(members: Members) -> bytes:
         )
         offset += _LOCAL.size + len(entry) + size
     directory = b"".join(central)
-    end = _END.pack(0x06054B50, 0, 0, len(members), len(members), len(directory), offset, 0)
-    return b"".join((*parts, directory, end))
+    parts += (directory, _END.pack(0x06054B50, 0, 0, len(members), len(members), len(directory), offset, 0))
+    return b"".join(parts)
 
 
 @lru_cache(maxsize=4096)
+def _before(name: str, dtype: str, shape: tuple[int, ...]) -> tuple[bytes, bytes, int]:
+    """Return what comes before the data of a member: the name of its entry, its header, and the CRC of the header."""
+    header = _header(dtype, shape)
+    return f"{name}.npy".encode(), header, zlib.crc32(header)
+
+
 def _header(dtype: str, shape: tuple[int, ...]) -> bytes:
     """Return the header of an array in NumPy's format, version 1."""
     text = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape!r}, }}"

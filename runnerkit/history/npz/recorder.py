@@ -24,7 +24,7 @@ from runnerkit.errors import RolloutError, SpaceError
 from runnerkit.history.arrays import ArrayHistory
 from runnerkit.history.block import Block
 from runnerkit.history.layout import Mark, Span
-from runnerkit.history.npz.episodes import OpenEpisode
+from runnerkit.history.npz.episodes import Names, OpenEpisode
 from runnerkit.history.npz.files import zipped
 from runnerkit.history.npz.large import LargeFile
 from runnerkit.history.npz.manifest import PARTIAL, Manifest, Row, fault_document, rows_between
@@ -54,7 +54,7 @@ class NpzRecorder:
 
     def __init__(self, manifest: Manifest, run: int, stored: StoredRun) -> None:
         self._manifest, self._folder, self._run, self._stored = manifest, manifest.folder, run, stored
-        self._layout = layout_of(stored.spec)
+        self._names = Names(layout_of(stored.spec))
         self._writer = Writer()
         self._rollout, self._is_begun = -1, False
         self._open: dict[int, OpenEpisode] = {}
@@ -166,7 +166,7 @@ class NpzRecorder:
         mark = span.mark
         row = self._lengths[i] + mark.row
         mark = Mark(row, mark.episode_index, mark.start, mark.steps_before, mark.return_before)  # replace() is slower
-        return OpenEpisode(self._layout, i, mark)
+        return OpenEpisode(self._names, i, mark)
 
     def _write(self, episode: OpenEpisode, reason: EndReason) -> None:
         name = self._name_of(episode)
