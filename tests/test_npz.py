@@ -6,6 +6,7 @@ import copy
 import errno
 import json
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -442,6 +443,27 @@ def test_on_a_full_disk_the_latest_files_make_room_for_the_lines_of_the_others(
     runs = runnerkit.load(path)
     assert 0 < len(runs) <= most
     assert [*runs.faults(), *runs.unlisted()] == []
+
+
+def test_where_the_size_of_files_is_limited_what_is_complete_is_listed_and_one_sentence_says_so(tmp_path: Path) -> None:
+    path, limits = tmp_path / "runs", resource.getrlimit(resource.RLIMIT_FSIZE)
+    with runnerkit.make("CartPole-v1", seed=0, n_envs=2, history=("npz", {"path": path})) as runner:
+        agent = runnerkit.RandomAgent(runner.action_space, seed=0)
+        begun = (path / "manifest.jsonl").stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (begun + 9000, limits[1]))  # some 25 lines; files have 3 kB
+        try:
+            with pytest.raises(
+                RolloutError, match=r"^history='npz' cannot write to .*: File too large\. All"
+            ) as caught:
+                runner.rollout(agent, steps=1500)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    lengths = [len(history) for history in caught.value.histories if isinstance(history, ArrayHistory)]
+    assert lengths[0] == lengths[1] > 0
+    runs, manifest = runnerkit.load(path), path / "manifest.jsonl"
+    assert manifest.stat().st_size > begun + 9000 - 500  # no line more would have had room
+    assert len(runs) > 15
+    assert list(runs.faults()) == []
 
 
 def _left(observations: NDArray[np.float32]) -> NDArray[np.int64]:

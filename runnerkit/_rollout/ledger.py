@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -282,13 +283,9 @@ class Ledger:
         self._count_all()
         self._standing.note_actions(self._block, self._block.lengths)
         self._carry()
-        try:
+        with self._handing_over():
             if self.windows is not None:
                 self.windows.record(self._block)
-        except Exception as error:
-            raise self._unrecorded(
-                f"{self._parts.history_title} failed to take the rollout: {describe(error)}"
-            ) from error
 
     def begin_window(self, waiting: Sequence[int]) -> None:
         """Go on in the same rows; `waiting` are envs that go on though they are not active."""
@@ -367,10 +364,8 @@ class Ledger:
     def _record(self) -> list[object]:
         """Hand the block to the history format; should that fail, the error has the arrays."""
         block, name = self._block, self._parts.history_title
-        try:
+        with self._handing_over():
             histories = list(self._parts.recorder.finish(block))
-        except Exception as error:
-            raise self._unrecorded(f"{name} failed to take the rollout: {describe(error)}") from error
         if len(histories) != block.n_envs:
             raise self._unrecorded(f"{name} returned {len(histories)} histories for {block.n_envs} envs")
         return histories
@@ -415,10 +410,26 @@ class Ledger:
                 RuntimeWarning,
             )
 
+    @contextlib.contextmanager
+    def _handing_over(self) -> Iterator[None]:
+        """Give what the history format raises the arrays; a RolloutError of its own says already what happened."""
+        try:
+            yield
+        except RolloutError as error:
+            error.histories = self._arrays()
+            raise
+        except Exception as error:
+            raise self._unrecorded(
+                f"{self._parts.history_title} failed to take the rollout: {describe(error)}"
+            ) from error
+
     def _unrecorded(self, what: str) -> RolloutError:
         fault = RolloutError(f"The history format failed. {what}")
-        fault.histories = list(ArrayRecorder().finish(self._block))
+        fault.histories = self._arrays()
         return fault
+
+    def _arrays(self) -> list[object]:
+        return list(ArrayRecorder().finish(self._block))
 
     def abandon(self) -> None:
         """Leave the runner fit for another rollout, and this one behind."""

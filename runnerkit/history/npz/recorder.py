@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
-from runnerkit.errors import RolloutError, SpaceError
+from runnerkit.errors import RolloutError
 from runnerkit.history.arrays import ArrayHistory
 from runnerkit.history.block import Block
 from runnerkit.history.layout import Mark, Span
@@ -38,6 +38,7 @@ __all__ = ["NpzRecorder"]
 _PART: Final = 16 * 2**20  # bytes of a running episode that are kept in memory
 _SECONDS: Final = 0.5  # between two commits
 _EPISODES: Final = 4096  # that share one at the most
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(slots=True)
@@ -71,7 +72,7 @@ class NpzRecorder:
 
     def begin(self) -> None:
         """Begin a rollout."""
-        self._leave()
+        self._guard(self._leave)
         self._is_begun = True
         self._rollout += 1
         self._all_faults = []
@@ -113,7 +114,7 @@ class NpzRecorder:
     def close(self) -> None:
         """Let others write to the folder."""
         try:
-            self._leave()
+            self._guard(self._leave)
             self._writer.close()
         finally:
             self._manifest.close()
@@ -128,8 +129,9 @@ class NpzRecorder:
             with contextlib.suppress(OSError):
                 self._leave()
             raise RolloutError(
-                f"{self._folder} cannot be written to: {error.strerror}. What was written before stays readable; the "
-                "error's histories have the last steps. Free space, or choose another path."
+                f"history='npz' cannot write to {self._folder}: {error.strerror}. All episodes that are listed there "
+                "stay readable; the error's histories have the latest steps. Free space, raise the limit (`ulimit -f`, "
+                "a quota), or choose another path."
             ) from error
 
     def _take(self, block: Block, *, is_last: bool) -> None:
@@ -195,7 +197,7 @@ class NpzRecorder:
         try:
             return episode.members()
         except TypeError as error:
-            raise SpaceError(
+            raise RolloutError(
                 f"history='npz' cannot write an episode of env {episode.env_index}: {error}. Use a preprocessor that "
                 "makes something else of it, or history='arrays'."
             ) from error
@@ -234,19 +236,29 @@ class NpzRecorder:
             self._not_listed = [*ended]
             raise
 
-    def _list_what_fits(self, ended: list[_Ended], faults: Sequence[EnvFault]) -> None:
-        """List episodes; on a full disk, the files of the latest make room for the lines of the others."""
-        while ended or faults:
-            try:
+    def _list_what_fits(self, ended: Sequence[_Ended], faults: Sequence[EnvFault]) -> None:
+        """List episodes, or, if there is no room for the lines of all, those of the first.
+
+        On a full disk the files of the latest make room for the lines of the others. If the manifest reaches the
+        limit for the size of a file, they stay, unlisted.
+        """
+        try:
+            if ended or faults:
                 self._list(ended, faults, self._rollout)
-                return
-            except OSError as error:
-                self._not_listed = []
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not ended:
-                    raise
-            ended, latest = ended[: len(ended) // 2], ended[len(ended) // 2 :]
-            for one in latest:
-                (self._folder / one.file).unlink(missing_ok=True)
+            return
+        except OSError as error:
+            self._not_listed = []
+            number = error.errno
+            if number not in (*_FULL, errno.EFBIG) or not ended or (number == errno.EFBIG and len(ended) == 1):
+                raise
+        half = len(ended) // 2
+        if number == errno.EFBIG:
+            self._list_what_fits(ended[:half], ())
+            self._list_what_fits(ended[half:], faults)
+            return
+        for one in ended[half:]:
+            (self._folder / one.file).unlink(missing_ok=True)
+        self._list_what_fits(ended[:half], faults)
 
     def _leave(self) -> None:
         """List what is complete of a rollout that broke off, and give up the rows of its running episodes."""
