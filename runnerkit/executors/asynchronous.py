@@ -174,7 +174,7 @@ class _AsyncShare(Share):
         finally:
             self._settled.clear()
         if restart and ended:
-            self._begin_again(ended, at, row)
+            self.begin_again(ended, at, row)
         return ended
 
     @override
@@ -183,10 +183,10 @@ class _AsyncShare(Share):
         super().reset(row, starts)
 
     @override
-    def _begin_again(self, env_indices: Sequence[int], at: int, row: int) -> None:
+    def begin_again(self, env_indices: Sequence[int], at: int, row: int) -> None:
         starts = [(i, self._seeds(i, self._episode[i] + 1)) for i in env_indices]
         self.run(self._settle_all([self._reset_call(i, start) for i, start in starts]))
-        super()._begin_again(env_indices, at, row)
+        super().begin_again(env_indices, at, row)
 
     def _step_call(self, i: int, action: Any) -> _Call:
         return i, Phase.STEP, partial(self._envs[i].step, action)

@@ -382,7 +382,7 @@ class Share:
                 raise self._after_others(fault, at, row, actions, active, ended) from fault
             raise fault from error
         if restart and ended:
-            self._begin_again(ended, at, row)
+            self.begin_again(ended, at, row)
         return ended
 
     def _after_others(
@@ -400,7 +400,7 @@ class Share:
                 ended += more.ended
         return StepFaultsError(faults, ended)
 
-    def _begin_again(self, env_indices: Sequence[int], at: int, row: int) -> None:
+    def begin_again(self, env_indices: Sequence[int], at: int, row: int) -> None:
         """Begin the next episode of each; all of them, as other workers would not know of a fault, either."""
         faults: list[EnvError] = []
         for i in env_indices:

@@ -26,14 +26,14 @@ from typing_extensions import override
 from runnerkit._core.faults import describe
 from runnerkit._core.spaces import Column, Rows
 from runnerkit._core.types import AnyEnv
-from runnerkit.errors import EnvError, RunnerKitError
+from runnerkit.errors import RunnerKitError
 from runnerkit.executors.calls import Phase, limits_of
 from runnerkit.executors.clock import SupportsStep
 from runnerkit.executors.env_calls import EnvCall
 from runnerkit.executors.processes.handover import ControlWords, Mail, PeerGoneError, TurnLock
 from runnerkit.executors.processes.shared import Arena, Journal, Region, SharedBlock
 from runnerkit.executors.processes.standins import be_helper
-from runnerkit.executors.processes.surroundings import Surroundings, seed_generators
+from runnerkit.executors.processes.surroundings import Surroundings, load_factory
 from runnerkit.executors.processes.transport import dumps, loads_in_helper, pack
 from runnerkit.executors.recall import Recollection, recall
 from runnerkit.executors.share import Share
@@ -386,18 +386,9 @@ class Helper:
         self._share.prepare(self._loaded(factory, options, surroundings), options)
 
     def _loaded(self, factory: bytes, options: RunOptions, surroundings: Surroundings) -> Callable[[int], AnyEnv]:
-        surroundings.enter()
         self._tells_more = options.keep_infos or options.timings
         self._share.is_timed = bool(limits_of(options))
-        first = self._share.env_indices[0]
-        seed_generators(options.seed, first)  # modules may draw, too, as they are imported
-        try:
-            make_env: Callable[[int], AnyEnv] = loads_in_helper(factory)
-        except Exception as error:
-            what = f"could not be made: its factory cannot be loaded in the helper process: {describe(error)}"
-            raise EnvError(what, env_index=first) from error
-        seed_generators(options.seed, first)
-        return make_env
+        return load_factory(factory, options.seed, surroundings, self._share.env_indices[0])
 
     def _attach(self, ticket: BlockTicket, fd: int) -> None:
         for number in self._blocks.keys() - ticket.known:

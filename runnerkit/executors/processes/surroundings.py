@@ -8,7 +8,7 @@ import os
 import pickle
 import random
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -18,11 +18,12 @@ from gymnasium.envs.registration import EnvSpec
 from typing_extensions import override
 
 from runnerkit._core.faults import describe
-from runnerkit.errors import RunnerKitError
+from runnerkit._core.types import AnyEnv
+from runnerkit.errors import EnvError, RunnerKitError
 from runnerkit.executors.processes.standins import is_helper
 from runnerkit.executors.processes.transport import dumps_for_helper, loads_in_helper
 
-__all__ = ["Surroundings", "environment", "seed_generators"]
+__all__ = ["Surroundings", "environment", "load_factory", "seed_generators"]
 
 # Each worker has a core: libraries that start a thread per core would only be in each other's way.
 _ONE_THREAD: Final = dict.fromkeys(
@@ -81,6 +82,19 @@ class Surroundings:
         decimal.setcontext(self.decimals)
         gymnasium.registry.update({spec.id: spec for spec in pickle.loads(self.plain_ids)})
         gymnasium.registry.update({env_id: _received(env_id, spec) for env_id, spec in self.other_ids})
+
+
+def load_factory(factory: bytes, seed: int, surroundings: Surroundings, first_env: int) -> Callable[[int], AnyEnv]:
+    """Return what makes the envs of this helper, as `dumps_for_helper` sent it, in the caller's surroundings."""
+    surroundings.enter()
+    seed_generators(seed, first_env)  # modules may draw, too, as they are imported
+    try:
+        make_env: Callable[[int], AnyEnv] = loads_in_helper(factory)
+    except Exception as error:
+        what = f"could not be made: its factory cannot be loaded in the helper process: {describe(error)}"
+        raise EnvError(what, env_index=first_env) from error
+    seed_generators(seed, first_env)
+    return make_env
 
 
 def _is_plain(value: object) -> bool:
