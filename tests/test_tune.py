@@ -37,26 +37,28 @@ from runnerkit.tuning import Measurement, Tuning, measure
 
 
 class Clock:
-    """Time that passes only as envs step in the thread that the test is in."""
+    """Time that passes only as envs step in the thread that the first env of their runner lives in."""
 
     def __init__(self, seconds_per_step: float = 0.001) -> None:
         self.now = 0.0
         self.seconds_per_step = seconds_per_step
-        self._home = threading.get_ident()
+        self._home = 0
 
     def perf_counter(self) -> float:
         return self.now
 
     def step(self, env: object) -> object:
-        self.now += self.seconds_per_step * (threading.get_ident() == self._home)
+        self.now += self.seconds_per_step
         return GO_ON
 
     def pass_(self, seconds: float) -> object:
         self.now += seconds
         return GO_ON
 
-    def env(self, seed: int | None = None) -> ScriptedEnv:
-        return ScriptedEnv(faults=Faults(step=self.step))
+    def env(self, seed: int | None = None, env_index: int = 0) -> ScriptedEnv:
+        if env_index == 0:
+            self._home = threading.get_ident()
+        return ScriptedEnv(faults=Faults(step=self.step if threading.get_ident() == self._home else None))
 
 
 @pytest.fixture
