@@ -6,7 +6,7 @@ import contextlib
 import functools
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import faulty_envs
@@ -548,10 +548,14 @@ def test_auto_is_the_default_wherever_runners_are_made() -> None:
             assert runner.executor_report.name == "auto"
 
 
-@pytest.mark.parametrize(("executor", "workers"), [("serial", 1), ("threads", 2)])
-def test_of_executors_that_do_not_tell_the_name_and_the_workers_are_known(executor: str, workers: int) -> None:
+@pytest.mark.parametrize(
+    ("executor", "workers", "shares"), [("serial", 1, ()), ("threads", 2, ((0, 1), (2,))), ("threads", 1, ())]
+)
+def test_of_executors_that_do_not_tell_the_name_the_workers_and_their_envs_are_known(
+    executor: str, workers: int, shares: Sequence[Sequence[int]]
+) -> None:
     with build(Fleet(), n_envs=3, executor=executor, workers=workers) as runner:
-        assert runner.executor_report == ExecutorReport(executor, executor, workers)
+        assert runner.executor_report == ExecutorReport(executor, executor, workers, shares=shares)
 
 
 class Telling(SerialExecutor):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
+import sys
 import time
-from typing import IO, TYPE_CHECKING, Final, Literal, TypedDict, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, TypedDict, cast
 
 import click
 
@@ -21,10 +23,14 @@ from runnerkit._cli.options import (
     no_progress_option,
     takes_parts,
 )
+from runnerkit._core.wording import count
 from runnerkit.errors import EnvError, RolloutInterrupted, RunnerKitError
 
 if TYPE_CHECKING:
     from runnerkit._cli.reports import Summary
+    from runnerkit._rollout.gym_runner import GymRunner
+    from runnerkit.history.ended import EndedEpisode
+    from runnerkit.records import ProgressCallback
 
 __all__ = ["rollout"]
 
@@ -34,6 +40,11 @@ _DEFAULT_STEPS: Final = 1000
 class _Restarts(TypedDict, total=False):
     on_env_error: Literal["raise", "restart"]
     max_restarts: int | tuple[int, int]
+
+
+class _Told(TypedDict, total=False):
+    progress: ProgressCallback | None
+    on_episode: Callable[[EndedEpisode[Any, Any]], object]
 
 
 def _restarts(context: click.Context, parameter: click.Parameter, value: str | None) -> int | tuple[int, int] | None:
@@ -132,6 +143,13 @@ Examples:
 @click.option(
     "--timings", is_flag=True, help="Show where the time went: agent, envs, resets, waiting; and the slowest env."
 )
+@click.option(
+    "--live",
+    "is_live",
+    is_flag=True,
+    help="Show a view of the run while it runs, on stderr: returns, steps/s per worker, faults, time left; lines where "
+    "there is no terminal.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with the records of all episodes.")
 @no_progress_option
 def rollout(
@@ -152,6 +170,7 @@ def rollout(
     fps: int,
     video_folder: str | None,
     timings: bool,
+    is_live: bool,
     as_json: bool,
     no_progress: bool,
 ) -> None:
@@ -164,6 +183,8 @@ def rollout(
     """
     if steps is not None and episodes is not None:
         raise click.UsageError("Give --steps or --episodes, not both.", click.get_current_context())
+    if is_live and no_progress:
+        raise click.UsageError("Give --live or --no-progress, not both.", click.get_current_context())
     if steps is None and episodes is None:
         steps = _DEFAULT_STEPS
     if folder is not None and history != "arrays":
@@ -174,7 +195,6 @@ def rollout(
         from runnerkit._cli import spelling
         from runnerkit._cli.agents import agent_maker
         from runnerkit._cli.reports import Summary, Tally
-        from runnerkit._cli.terminal import progress_bar
         from runnerkit._cli.video import record_best, require_video
         from runnerkit._plugins.manager import installed_plugins
         from runnerkit._rollout.gym_runner import GymRunner
@@ -207,13 +227,12 @@ def rollout(
             **parts.keywords(),
         ) as runner:
             agent = make_agent(runner)
-            with progress_bar(not (as_json or no_progress)) as progress:
+            title = [runner.env_id, agent_name, f"seed {runner.seed}", count(n_envs, "env")]
+            with _shown(runner, title, is_live=is_live, times=timings, is_quiet=as_json or no_progress) as told:
                 began = time.perf_counter()
                 # raised all the same if a helper dies with us, as of a signal to the whole process group
                 with contextlib.suppress(RolloutInterrupted):
-                    runner.rollout(
-                        agent, steps, render, fps, episodes=episodes, progress=progress, on_interrupt="return"
-                    )
+                    runner.rollout(agent, steps, render, fps, episodes=episodes, on_interrupt="return", **told)
                 seconds = time.perf_counter() - began
             fault: RunnerKitError | None = None
             videos: list[str] = []
@@ -250,6 +269,24 @@ def rollout(
                     runner.close()
     if summary.interrupted:
         click.get_current_context().exit(current_stop().code)
+
+
+@contextlib.contextmanager
+def _shown(
+    runner: GymRunner[Any, Any, Any], title: Sequence[str], *, is_live: bool, times: bool, is_quiet: bool
+) -> Iterator[_Told]:
+    """Show how far a rollout is, with a view or a bar, and give what it is to tell."""
+    from runnerkit._cli.terminal import canvas, progress_bar
+
+    if is_live:
+        from runnerkit._cli.live import LiveRun
+
+        with canvas(sys.stderr) as drawn:
+            live = LiveRun(runner, title, drawn, times=times)
+            yield {"progress": live.progress, "on_episode": live.on_episode}
+        return
+    with progress_bar(not is_quiet) as progress:
+        yield {"progress": progress}
 
 
 def _print_summary(summary: Summary, as_json: bool, out: IO[str]) -> None:

@@ -1,7 +1,11 @@
-"""Tables and a progress bar in a terminal, and what stands for them in a pipe. The only module that drives rich."""
+"""Tables, progress bars and live views in a terminal, and what stands for them in a pipe.
+
+No other module drives rich.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,18 +13,25 @@ from typing import IO, Any, Final
 
 from rich import box
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Display
 from rich.table import Table
 from rich.text import Text
 
+from runnerkit._cli.run_view import Line, RunView, duration, fitting
+from runnerkit._cli.sparkline import ASCII, BLOCKS
 from runnerkit._core.wording import count
 from runnerkit.records import Progress, ProgressCallback
 
-__all__ = ["print_options", "print_pairs", "print_records", "progress_bar", "share_bar"]
+__all__ = ["Canvas", "canvas", "print_options", "print_pairs", "print_records", "progress_bar", "share_bar"]
 
 _PIPE_WIDTH: Final = 1000  # columns, where no terminal wraps lines: one row stays one line for grep and awk
 _BAR_WIDTH: Final = 20
+_VIEW_WIDTH: Final = 100  # of a view where there is no terminal
+_NAME_WIDTH: Final = 10
+_FRAME_S: Final = 0.5  # a frame takes a millisecond: more of them could be felt
+_LINE_S: Final = 5.0
 
 
 def print_pairs(pairs: Iterable[tuple[str, str]], out: IO[str]) -> None:
@@ -123,7 +134,7 @@ def _callback(display: Display) -> ProgressCallback:
             task,
             total=progress.total_episodes if counts_episodes else progress.total_steps,
             completed=progress.episodes if counts_episodes else progress.steps,
-            facts=_fitting(_facts(progress), width),
+            facts=fitting(_facts(progress), width),
             refresh=True,
         )
 
@@ -141,23 +152,85 @@ def _facts(progress: Progress) -> list[str]:
     if progress.restarts:
         facts.append(count(progress.restarts, "restart"))
     if progress.seconds_left is not None:
-        facts.append(f"{_duration(progress.seconds_left)} left")
+        facts.append(f"{duration(progress.seconds_left)} left")
     return facts
 
 
-def _duration(seconds: float) -> str:
-    """Return 42 s, 3:07 min or 2:05 h."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes}:{rest:02} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02} h"
+class Canvas:
+    """Where a view of a run is shown again and again: in the same place of a terminal, or line by line in a file.
+
+    Attributes:
+        every: the seconds from one time to the next.
+
+    """
+
+    def __init__(self, console: Console, live: Live | None) -> None:
+        self._console, self._live = console, live
+        self.every: float = _LINE_S if live is None else _FRAME_S
+
+    def show(self, view: RunView) -> None:
+        """Show how far the run is now. Raises OSError if the terminal, or who read the lines, is gone."""
+        if self._live is None:
+            self._write([view.line()])
+        else:
+            size = self._console.size  # terminals change it
+            lines = view.lines(size.width, size.height, self._levels)
+            self._live.update(_drawn(lines), refresh=True)
+
+    def leave(self, view: RunView) -> None:
+        """Show the whole view a last time, for it to stay."""
+        if self._live is not None:
+            self.show(view)
+        else:
+            lines = view.lines(_VIEW_WIDTH, _VIEW_WIDTH, self._levels)
+            self._write(
+                [f"{line.name:{_NAME_WIDTH}}{line.text}".rstrip() if line.name else line.text for line in lines]
+            )
+
+    def _write(self, lines: Iterable[str]) -> None:
+        file = self._console.file
+        for line in lines:
+            print(line, file=file)
+        file.flush()
+
+    @property
+    def _levels(self) -> str:
+        return BLOCKS if self._console.encoding.lower().startswith("utf") else ASCII
 
 
-def _fitting(facts: Sequence[str], width: int) -> str:
-    """Join as many facts as fit: a line that a terminal wraps, or that the ^C does, could not be erased again."""
-    line = facts[0]
-    for fact in facts[1:]:
-        if len(line) + 2 + len(fact) <= width:
-            line = f"{line}  {fact}"
-    return line
+@contextmanager
+def canvas(out: IO[str], *, stays: bool = False) -> Iterator[Canvas]:
+    """Give a canvas as long as the context lasts; what it shows `stays`, or is erased at the end::
+
+    with canvas(sys.stderr) as drawn:
+        drawn.show(view)
+    """
+    console = Console(file=out, markup=False, emoji=False, highlight=False)
+    if not (out.isatty() and console.is_terminal) or console.is_dumb_terminal:
+        yield Canvas(console, None)
+        return
+    live = Live(
+        console=console,
+        auto_refresh=False,  # no thread that takes time from the envs
+        transient=not stays,
+        redirect_stdout=sys.stdout.isatty(),  # what envs print goes above the view, but never out of a pipe
+        vertical_overflow="crop",
+    )
+    live.start()
+    try:
+        yield Canvas(console, live)
+    finally:
+        with contextlib.suppress(OSError):  # the terminal is gone, and with it what there was to restore
+            live.stop()
+
+
+def _drawn(lines: Iterable[Line]) -> Text:
+    text = Text(no_wrap=True, overflow="crop", end="")
+    for k, line in enumerate(lines):
+        text.append("\n" if k else "")
+        if line.name:
+            text.append(f"{line.name:{_NAME_WIDTH}}", "dim")
+        elif k:
+            text.append(" " * _NAME_WIDTH)
+        text.append(line.text, line.style)
+    return text

@@ -7,6 +7,7 @@ import functools
 import os
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final, cast
 
 import gymnasium
@@ -25,7 +26,7 @@ from runnerkit._rollout.env_states import EnvStates
 from runnerkit._rollout.runner import BaseRunner
 from runnerkit.agents import Agent
 from runnerkit.errors import ArgumentError
-from runnerkit.executors.base import SupportsReport
+from runnerkit.executors.base import SupportsReport, SupportsShares
 from runnerkit.history.arrays import HistoryT
 from runnerkit.history.base import SupportsAppend
 from runnerkit.processors import ActionPostprocessor, ActionPreprocessor, RewardProcessor
@@ -91,8 +92,12 @@ class AssembledRunner(BaseRunner[ObsT, ActT, HistoryT]):
         """Which executor steps the envs. For `"auto"`, also what it measured, what it chose, and why."""
         name, executor = self._blueprint.config.executor_name, self._parts.executor
         if isinstance(executor, SupportsReport):
-            return executor.report(name)
-        return ExecutorReport(name, name, executor.workers)
+            report = executor.report(name)
+        else:
+            report = ExecutorReport(name, name, executor.workers)
+        if not report.shares and isinstance(executor, SupportsShares):
+            report = replace(report, shares=executor.shares)
+        return report
 
     @property
     def made_by(self) -> MadeBy:

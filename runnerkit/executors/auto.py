@@ -73,6 +73,11 @@ class AutoExecutor:
         """How many workers step the envs now."""
         return self._now.workers
 
+    @property
+    def shares(self) -> Sequence[Sequence[int]]:
+        """The envs of each thread; empty while, or as, one thread steps all of them."""
+        return () if isinstance(self._now, SerialExecutor) else self._now.shares
+
     def report(self, name: str, /) -> ExecutorReport:
         """Return what was measured and chosen."""
         trial = self._trial

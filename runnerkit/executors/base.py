@@ -19,6 +19,7 @@ __all__ = [
     "SupportsAllocate",
     "SupportsReport",
     "SupportsRestarts",
+    "SupportsShares",
     "SupportsTimeouts",
     "SupportsTuning",
     "SupportsVectorEnvs",
@@ -90,6 +91,16 @@ class SupportsReport(Protocol):
 
     def report(self, name: str, /) -> ExecutorReport:
         """Return a report under the name that the executor was asked for by."""
+        ...
+
+
+@runtime_checkable
+class SupportsShares(Protocol):
+    """An executor that can tell which worker steps which envs."""
+
+    @property
+    def shares(self) -> Sequence[Sequence[int]]:
+        """The envs of each worker that has some now; empty if one has them all."""
         ...
 
 

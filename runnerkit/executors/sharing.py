@@ -133,6 +133,12 @@ class SharingExecutor(Generic[WorkerT]):
         answers: Sequence[Any] = place.answer()
         return answers
 
+    @property
+    def shares(self) -> Sequence[Sequence[int]]:
+        """The envs of each worker that has some; empty if one has them all."""
+        places = tuple(tuple(place) for place in self._places() if place)
+        return places if len(places) > 1 else ()
+
     # ---- inside
 
     def _received(self, answer: Any, row: int, env_indices: Sequence[int], /) -> Sequence[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self, TypeAlias
 
@@ -226,6 +226,7 @@ class ExecutorReport:
         reason: why it was chosen; empty if there was no choice.
         seconds_per_step: the measured seconds for one step of all envs, for each executor that was tried.
         advice: what another executor would probably achieve; empty if this is unknown.
+        shares: for each worker, the envs that it steps; empty if one steps all, or if this is unknown.
 
     """
 
@@ -235,6 +236,7 @@ class ExecutorReport:
     reason: str = ""
     seconds_per_step: Mapping[str, float] = field(default_factory=dict)
     advice: str = ""
+    shares: Sequence[Sequence[int]] = ()
 
 
 @dataclass(frozen=True, slots=True)

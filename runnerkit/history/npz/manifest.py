@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from runnerkit._core.faults import describe
 from runnerkit.errors import ArgumentError
@@ -25,6 +26,7 @@ __all__ = ["Manifest", "Contents", "Row", "cannot_write", "folder_of", "read", "
 NAME: Final = "manifest.jsonl"
 FILE: Final = re.compile(r"run\d+-rollout\d+-env\d+-episode\d+-step\d+\.npz")
 PARTIAL: Final = ".partial"
+_PATIENCE_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ class Manifest:
             raise cannot_write(folder, error) from error
         try:
             if os.name == "posix":  # freed by the operating system if the program is killed
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(self._file)
         except BlockingIOError as error:
             self._file.close()
             raise ArgumentError(f"Another runner writes to {folder}. Close it, or choose another path.") from error
@@ -167,6 +169,20 @@ class Manifest:
     def close(self) -> None:
         """Let others write to the folder."""
         self._file.close()
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Lock a file. Who only asks whether a runner writes to it, see `Following`, has it for a moment."""
+    end = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(_PATIENCE_S / 20)
+        else:
+            return
 
 
 def fault_document(run: int, rollout: int, fault: EnvFault) -> dict[str, Any]:
