@@ -2,9 +2,9 @@
 
 For example::
 
-trace = Trace()
-trace.add(21.0)
-sparkline(trace.values(), width=40)             # ▁▂▂▃▅▇█
+    trace = Trace()
+    trace.add(21.0)
+    sparkline(trace.values(), width=40)             # ▁▂▂▃▅▇█
 """
 
 from __future__ import annotations

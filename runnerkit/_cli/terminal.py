@@ -200,10 +200,12 @@ class Canvas:
 
 @contextmanager
 def canvas(out: IO[str], *, stays: bool = False) -> Iterator[Canvas]:
-    """Give a canvas as long as the context lasts; what it shows `stays`, or is erased at the end::
+    """Give a canvas as long as the context lasts::
 
-    with canvas(sys.stderr) as drawn:
-        drawn.show(view)
+        with canvas(sys.stderr) as drawn:
+            drawn.show(view)
+
+    What it shows `stays`, or is erased at the end.
     """
     console = Console(file=out, markup=False, emoji=False, highlight=False)
     if not (out.isatty() and console.is_terminal) or console.is_dumb_terminal:
