@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -233,6 +234,25 @@ def test_envs_that_are_lost_after_a_state_was_loaded_are_brought_back() -> None:
         again = rolled(runner, 12)
     assert "crashed" in str(uncut[1]["episodes"])
     assert difference(uncut, again) == ""
+
+
+def make_located(seed: int | None = None) -> AnyEnv:
+    env: Any = SampleEnv(SPACES["float32"], spaces.Discrete(3), longest=30)
+    env.pid = os.getpid()
+    return env
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_a_state_is_loaded_though_helpers_died_meanwhile(isolate: bool) -> None:
+    options: Any = {"executor": ("processes", {"isolate": isolate}), "workers": 2, "on_env_error": "restart"}
+    with build(make_located, **options) as runner:
+        rolled(runner, 9)
+        state = runner.state_dict()
+        uncut = rolled(runner, 9)
+        for pid in {*runner.get_attr("pid")} - {os.getpid()}:
+            os.kill(pid, signal.SIGKILL)
+        runner.load_state_dict(state)
+        assert difference(uncut, rolled(runner, 9)) == ""
 
 
 class Counting(gymnasium.Env[Any, Any]):

@@ -194,6 +194,11 @@ class Restarts:
         faults = error if isinstance(error, StepFaultsError) else StepFaultsError([error])
         self._fail_next.update(self._replace(self._block, faults, self._block.raw_row(self._at.t), after_step=True))
 
+    def revive(self, error: StepFaultsError) -> None:
+        """Make the envs anew that failed, or were lost, while no rollout ran: nobody's episode ends by that."""
+        for i in sorted({fault.env_index for fault in error.faults} | error.lost):
+            self._remake(i)
+
     # ---- gaps
 
     def _note_gaps(self) -> None:

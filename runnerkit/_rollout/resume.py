@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from runnerkit._core.comparing import exact
 from runnerkit._core.faults import describe
@@ -17,8 +18,10 @@ from runnerkit._rollout.assembly import Assembly, Blueprint
 from runnerkit._rollout.env_states import EnvState, EnvStates
 from runnerkit.agents import SupportsBeginEpisodes, SupportsSetActiveEnvs
 from runnerkit.errors import ArgumentError, EnvError
+from runnerkit.executors.base import Executor
 from runnerkit.executors.reexecution import Course, re_execute
 from runnerkit.executors.step_faults import StepFaultsError, first_fault
+from runnerkit.history.block import Block
 from runnerkit.history.npz.codec import decode, encode
 from runnerkit.processors.base import (
     SupportsEpisodeState,
@@ -34,6 +37,7 @@ _VERSION: Final = 1
 _KINDS: Final = ("preprocessors", "postprocessors", "reward_processors")
 _TOLD: Final = (SupportsBeginEpisodes, SupportsSetActiveEnvs, SupportsNoteActions)
 """What processors are told from which they make state of running episodes."""
+_NOTE: Final = "It failed as the episode was made once more to load the state of the runner."
 
 
 def state_of(blueprint: Blueprint, parts: Assembly, standing: EnvStates) -> dict[str, Any]:
@@ -177,20 +181,15 @@ def _go_there(
         )
     executor, block = parts.executor, parts.block(1, window=True)
     executor.attach(block)
-    steps = max((course.steps for course in courses.values()), default=0)
-    rewards = np.zeros((steps, block.n_envs))
     try:
         try:
-            for t, ended in re_execute(executor, block, courses):
-                if t:
-                    rewards[t - 1] = block.rewards[block.at(t - 1)]
-                for i in ended:
-                    raise _other(i, saved[i], f"it ended after {t} steps")
+            rewards = _rewards(executor, block, courses, saved)
         except StepFaultsError as faults:
-            raise first_fault(faults.faults) from faults
-        except EnvError as error:
-            error.add_note("It failed as the episode was made once more to load the state of the runner.")
-            raise
+            if standing.restarts is None:
+                raise
+            standing.restarts.revive(faults)  # such as those of a helper that died meanwhile
+            executor.drain()
+            rewards = _rewards(executor, block, courses, saved)
         for i, one in enumerate(saved):
             env = standing.envs[i]
             env.begin(one["episode_index"], EpisodeStart())
@@ -206,6 +205,13 @@ def _go_there(
             standing.put_observations(i, raw, [decode(value) for value in one["observations"] or ()])
         standing.untold = [i for i in courses if saved[i]["untold"]]
         standing.reset_infos = [entry for entry in executor.drain().reset_infos if entry[0] in standing.untold]
+    except StepFaultsError as faults:
+        first = first_fault(faults.faults)
+        first.add_note(_NOTE)
+        raise first from faults
+    except EnvError as error:
+        error.add_note(_NOTE)
+        raise
     finally:
         executor.drain()
         executor.attach(None)
@@ -214,8 +220,21 @@ def _go_there(
     columns = standing.trail.load(courses)
     if standing.restarts is not None:
         for i, course in courses.items():  # to end in the last row, as the actions
-            rewards[:, i] = np.roll(rewards[:, i], steps - course.steps)
+            rewards[:, i] = np.roll(rewards[:, i], len(rewards) - course.steps)
         standing.restarts.load(restarts, courses, columns, rewards)
+
+
+def _rewards(
+    executor: Executor, block: Block, courses: Mapping[int, Course], saved: Sequence[Mapping[str, Any]]
+) -> NDArray[np.float64]:
+    """Make the running episodes once more, and return their rewards, `[T, N]`."""
+    rewards = np.zeros((max((course.steps for course in courses.values()), default=0), block.n_envs))
+    for t, ended in re_execute(executor, block, courses):
+        if t:
+            rewards[t - 1] = block.rewards[block.at(t - 1)]
+        for i in ended:
+            raise _other(i, saved[i], f"it ended after {t} steps")
+    return rewards
 
 
 def _course(saved: Mapping[str, Any]) -> Course:
