@@ -17,6 +17,7 @@ from typing_extensions import TypeVar
 from runnerkit._core.types import ActT, ActT_contra, Answer, AnyEnv, AnyVectorEnv, MakeEnv, ObsT, ObsT_co, TensorLike
 from runnerkit.agents import ActiveRows, Agent, SupportsBeginEpisodes, SupportsSetActiveEnvs, SupportsSetRows
 from runnerkit.executors.base import Executor, MakeExecutor, SupportsAllocate, SupportsReport
+from runnerkit.executors.snapshots import SupportsSnapshot
 from runnerkit.history.arrays import HistoryT
 from runnerkit.history.base import HistoryFormat, Recorder, SupportsAppend, SupportsBatch, SupportsWindows
 from runnerkit.history.ended import EpisodeCallback, SupportsPut
@@ -74,6 +75,7 @@ __all__ = [
     "SupportsSetActiveEnvs",
     "SupportsSetContext",
     "SupportsSetRows",
+    "SupportsSnapshot",
     "SupportsStateDict",
     "TensorLike",
 ]

@@ -255,6 +255,91 @@ def test_a_state_is_loaded_though_helpers_died_meanwhile(isolate: bool) -> None:
         assert difference(uncut, rolled(runner, 9)) == ""
 
 
+class Walk(gymnasium.Env[Any, Any]):
+    """A random walk that says where it stands, and counts its steps in all, also those made once more."""
+
+    forgets = False
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float64)
+        self.action_space = spaces.Discrete(2)
+        self.made = 0
+
+    @override
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.at = self.np_random.normal(size=2)
+        return self.at, {"from": self.at.copy()}
+
+    @override
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.made += 1
+        self.at += (2 * action - 1) * self.np_random.normal(size=2)
+        return (
+            self.at,
+            float(self.at[0]),
+            bool(np.abs(self.at).max() > 4),
+            False,
+            {"norm": float(np.abs(self.at).sum())},
+        )
+
+    def snapshot(self) -> Any:
+        return {"at": self.at.copy(), "random": self.np_random.bit_generator.state}
+
+    def restore(self, snapshot: Any) -> None:
+        self.at = snapshot["at"]
+        if not self.forgets:
+            self.np_random.bit_generator.state = snapshot["random"]
+
+
+def make_walk(seed: int | None = None) -> AnyEnv:
+    return gymnasium.wrappers.TimeLimit(gymnasium.wrappers.OrderEnforcing(Walk()), 15)
+
+
+def walk_on(executor: str, state: str) -> tuple[Any, list[int]]:
+    with build(make_walk, executor=executor, keep_infos=True, preprocessors=["normalize"]) as runner:
+        runner.load_state_dict(json.loads(state))
+        made = runner.get_attr("made")
+        return rolled(runner, 20), made
+
+
+@pytest.mark.parametrize("executor", ["serial", "threads", "processes", "asyncio", "auto"])
+def test_envs_that_have_snapshots_go_on_from_there_without_a_step_made_once_more(executor: str) -> None:
+    with build(make_walk, executor=executor, keep_infos=True, preprocessors=["normalize"]) as runner:
+        rolled(runner, 31)
+        runner.maybe_reset()
+        state = json.dumps(runner.state_dict())
+        uncut = rolled(runner, 20)
+    assert '"actions"' not in state
+    found, made = call_elsewhere(walk_on, executor, state) if executor == "serial" else walk_on(executor, state)
+    assert made == [0, 0, 0]
+    assert difference(uncut, found) == ""
+
+
+def test_snapshots_need_no_seed_but_all_layers_and_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent: Any = HashAgent(spaces.Discrete(2))
+
+    def unseeded() -> Any:
+        return build(make_walk, schedule=lambda i, k: EpisodeStart(), n_envs=1)
+
+    with unseeded() as runner:
+        runner.rollout(agent, steps=3)
+        state = runner.state_dict()
+        (uncut,) = runner.rollout(agent, steps=3)
+    with unseeded() as runner:
+        runner.load_state_dict(state)
+        np.testing.assert_array_equal(runner.rollout(agent, steps=3)[0].observations, uncut.observations)
+        monkeypatch.setattr(Walk, "forgets", True)
+        with pytest.raises(ArgumentError, match=r"its snapshot after restore\(\) is another one"):
+            runner.load_state_dict(state)
+    with build(make_walk, on_env_error="restart") as runner:
+        runner.maybe_reset()
+        assert "actions" in runner.state_dict()["envs"][0]
+    with build(lambda seed: gymnasium.wrappers.RecordEpisodeStatistics(Walk())) as runner:
+        runner.maybe_reset()
+        assert "actions" in runner.state_dict()["envs"][0]  # a wrapper with state of its own
+
+
 class Counting(gymnasium.Env[Any, Any]):
     """Not a function of its seed: it goes on counting."""
 

@@ -1,6 +1,7 @@
 """Where a runner stands, as plain values, and a runner that goes on from there.
 
-A running episode is saved as its seed and its actions: the envs make it once more when it is loaded.
+A running episode is saved as its seed and its actions: the envs make it once more when it is loaded. Envs that have
+snapshots of their own are brought there by these instead.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from numpy.typing import NDArray
 from runnerkit._core.comparing import exact
 from runnerkit._core.faults import describe
 from runnerkit._rollout.assembly import Assembly, Blueprint
-from runnerkit._rollout.env_states import EnvState, EnvStates
+from runnerkit._rollout.env_states import EnvStates
 from runnerkit.agents import SupportsBeginEpisodes, SupportsSetActiveEnvs
 from runnerkit.errors import ArgumentError, EnvError
 from runnerkit.executors.base import Executor
+from runnerkit.executors.env_calls import EnvCall, SupportsEnvCalls
 from runnerkit.executors.reexecution import Course, re_execute
 from runnerkit.executors.step_faults import StepFaultsError, first_fault
 from runnerkit.history.block import Block
@@ -51,7 +53,7 @@ def state_of(blueprint: Blueprint, parts: Assembly, standing: EnvStates) -> dict
         "processors": {
             kind: [_processor_state(part.title, part.thing) for part in getattr(blueprint, kind)] for kind in _KINDS
         },
-        "envs": [_env_state(parts, standing, i, env) for i, env in enumerate(standing.envs)],
+        "envs": _env_states(parts, standing),
     }
 
 
@@ -132,42 +134,64 @@ def _is_whole(mine: Mapping[str, Any], state: Mapping[str, Any]) -> bool:
 # ---- envs
 
 
-def _env_state(parts: Assembly, standing: EnvStates, i: int, env: EnvState) -> dict[str, Any]:
+def _env_states(parts: Assembly, standing: EnvStates) -> list[dict[str, Any]]:
+    running = [i for i, env in enumerate(standing.envs) if env.running]
+    if running and standing.trail is None:
+        raise ArgumentError(
+            f"The state cannot be saved while {_where(standing, running[0])} runs: a vector env cannot be brought back "
+            "into the middle of an episode. Save it after rollout(episodes=...), or use single envs."
+        )
+    # where envs are made anew, lost ones are brought back by their actions, so that these must be known
+    snapshots = {} if standing.restarts is not None else _snapshots(parts, running)
+    return [_env_state(parts, standing, i, snapshots.get(i)) for i in range(len(standing.envs))]
+
+
+def _snapshots(parts: Assembly, env_indices: Sequence[int]) -> dict[int, Sequence[Any] | None]:
+    """Return the snapshots of envs that have them, layer by layer."""
+    executor = parts.executor
+    if not isinstance(executor, SupportsEnvCalls):
+        return {}
+    return dict(zip(env_indices, executor.call_envs(EnvCall("snapshot"), env_indices), strict=True))
+
+
+def _env_state(parts: Assembly, standing: EnvStates, i: int, snapshot: Sequence[Any] | None) -> dict[str, Any]:
     """Return where an env stands."""
+    env, where = standing.envs[i], _where(standing, i)
     found: dict[str, Any] = {"running": env.running, "episode_index": env.episode_index}
     if not env.running:
         return found
-    where = f"episode {env.episode_index} of env {i}"
-    if standing.trail is None:
-        raise ArgumentError(
-            f"The state cannot be saved while {where} runs: a vector env cannot be brought back into the middle of an "
-            "episode. Save it after rollout(episodes=...), or use single envs."
-        )
+    raw, observations = standing.last_observations(i)
+    what = f"An observation of {where}"
+    found |= {
+        "seed": env.start.seed,
+        "options": _encoded(env.start.options, f"The reset options of {where}"),
+        "steps": env.steps,
+        "return": encode(env.return_),
+        "untold": i in standing.untold,
+        "digest": _digest(raw),
+        "observations": [_encoded(value, what) for value in observations] if parts.layout.preprocessed else None,
+    }
+    if snapshot is not None and (env.start.seed is not None or i not in standing.untold):
+        state = [_encoded(layer, f"The snapshot of {where}") for layer in snapshot]
+        return {**found, "snapshot": state, "raw": [_encoded(value, what) for value in raw]}
+    assert standing.trail is not None
     actions = standing.trail.last(i, env.steps)
     if actions is None:
         raise ArgumentError(
             f"The state cannot be saved: {where} has {env.steps} steps, and only 256 MiB of actions are kept. Save it "
-            "earlier, or give the env a time limit (gymnasium.wrappers.TimeLimit)."
+            "earlier, give the env a time limit (gymnasium.wrappers.TimeLimit), or give it the methods of "
+            "runnerkit.typing.SupportsSnapshot."
         )
     if env.start.seed is None:
         raise ArgumentError(
             f"The state cannot be saved while {where} runs: its schedule gave it no seed. Let the schedule return "
             "EpisodeStart(seed=...)."
         )
-    raw, observations = standing.last_observations(i)
-    return {
-        **found,
-        "seed": env.start.seed,
-        "options": _encoded(env.start.options, f"The reset options of {where}"),
-        "steps": env.steps,
-        "return": encode(env.return_),
-        "untold": i in standing.untold,
-        "actions": [_encoded(column, f"An action of {where}") for column in actions],
-        "digest": _digest(raw),
-        "observations": [_encoded(value, f"An observation of {where}") for value in observations]
-        if parts.layout.preprocessed
-        else None,
-    }
+    return {**found, "actions": [_encoded(column, f"An action of {where}") for column in actions]}
+
+
+def _where(standing: EnvStates, i: int) -> str:
+    return f"episode {standing.envs[i].episode_index} of env {i}"
 
 
 def _go_there(
@@ -178,6 +202,12 @@ def _go_there(
     if courses and standing.trail is None:
         raise ArgumentError(
             "The state has running episodes, into which a vector env cannot be brought. Use single envs."
+        )
+    snapshots = {i: saved[i]["snapshot"] for i in courses if "snapshot" in saved[i]}
+    if snapshots and standing.restarts is not None:
+        raise ArgumentError(
+            "The state has snapshots of the envs, but on_env_error='restart' needs the actions of running episodes. "
+            "Load it in a runner without, or save it in one with on_env_error='restart'."
         )
     executor, block = parts.executor, parts.block(1, window=True)
     executor.attach(block)
@@ -198,11 +228,14 @@ def _go_there(
                 continue
             course = courses[i]
             env.begin(course.episode_index, course.start)
-            env.steps, env.return_ = course.steps, decode(one["return"])
+            env.steps, env.return_ = one["steps"], decode(one["return"])
             raw = [column[block.raw_row(course.steps), i] for column in block.raw]
+            if i in snapshots:
+                raw = [decode(value) for value in one["raw"]]
             if _digest(raw) != one["digest"]:
                 raise _other(i, one, "its observation is another one")
             standing.put_observations(i, raw, [decode(value) for value in one["observations"] or ()])
+        _restore(parts, snapshots, saved)
         standing.untold = [i for i in courses if saved[i]["untold"]]
         standing.reset_infos = [entry for entry in executor.drain().reset_infos if entry[0] in standing.untold]
     except StepFaultsError as faults:
@@ -217,7 +250,7 @@ def _go_there(
         executor.attach(None)
     if standing.trail is None:
         return
-    columns = standing.trail.load(courses)
+    columns = standing.trail.load({i: course for i, course in courses.items() if i not in snapshots})
     if standing.restarts is not None:
         for i, course in courses.items():  # to end in the last row, as the actions
             rewards[:, i] = np.roll(rewards[:, i], len(rewards) - course.steps)
@@ -238,9 +271,27 @@ def _rewards(
 
 
 def _course(saved: Mapping[str, Any]) -> Course:
-    actions = [decode(column) for column in saved["actions"]]
     start = EpisodeStart(saved["seed"], decode(saved["options"]))
-    return Course(saved["episode_index"], start, actions, saved["steps"])
+    if "snapshot" in saved:  # no step is made once more
+        return Course(saved["episode_index"], start, (), 0)
+    return Course(saved["episode_index"], start, [decode(column) for column in saved["actions"]], saved["steps"])
+
+
+def _restore(parts: Assembly, snapshots: Mapping[int, Any], saved: Sequence[Mapping[str, Any]]) -> None:
+    """Bring envs to where their snapshots were taken."""
+    if not snapshots:
+        return
+    executor = parts.executor
+    if not isinstance(executor, SupportsEnvCalls):
+        raise ArgumentError(
+            f"The state has snapshots of the envs, which {type(executor).__name__} cannot hand to them. Use 'serial', "
+            "'threads' or 'processes'."
+        )
+    for i, state in snapshots.items():
+        executor.call_envs(EnvCall("restore", args=([decode(layer) for layer in state],)), [i])
+    for i, layers in _snapshots(parts, [*snapshots]).items():
+        if layers is None or exact(layers) != exact([decode(layer) for layer in snapshots[i]]):
+            raise _other(i, saved[i], "its snapshot after restore() is another one")
 
 
 def _other(i: int, saved: Mapping[str, Any], what: str) -> ArgumentError:

@@ -310,7 +310,8 @@ class SteppingRunner(AssembledRunner[ObsT, ActT, HistoryT]):
             runner.rollout(agent, steps=1000)               # the bytes that the first runner would have given
 
         It has the seed of the run, the episode of each env, and the state of processors and of a schedule that has
-        `state_dict`. A running episode is saved as its seed and its actions. The agent saves its state itself.
+        `state_dict`. A running episode is saved as its seed and its actions, or as the snapshot of an env that has
+        one, see `runnerkit.typing.SupportsSnapshot`. The agent saves its state itself.
 
         Raises:
             ArgumentError: a processor has state but no `episode_state`, a value has no plain form, or a vector env is
@@ -325,8 +326,9 @@ class SteppingRunner(AssembledRunner[ObsT, ActT, HistoryT]):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where the runner stood whose `state_dict()` this is; its executor may be another one.
 
-        The envs make their running episodes once more, from seed and actions. If an env does not come where it stood,
-        this is an error. Then, or if a part fails, all envs begin new episodes with the next rollout.
+        The envs make their running episodes once more, from seed and actions, or restore their snapshots. If an env
+        does not come where it stood, this is an error. Then, or if a part fails, all envs begin new episodes with the
+        next rollout.
 
         Raises:
             ArgumentError: the state is of another env, another seed, another number of envs or of other parts; or an

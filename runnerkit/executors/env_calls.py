@@ -1,4 +1,4 @@
-"""What is asked of envs between rollouts: a call of a method, the value of an attribute, or a new one."""
+"""What is asked of envs between rollouts: a call of a method, the value of an attribute or a new one, a snapshot."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from runnerkit._core.types import AnyEnv
 from runnerkit._core.wording import result_kind
+from runnerkit.executors.snapshots import restore, snapshot
 
 __all__ = ["EnvCall", "SupportsEnvCalls"]
 
@@ -19,8 +20,8 @@ __all__ = ["EnvCall", "SupportsEnvCalls"]
 class EnvCall:
     """One question for each of several envs; wrappers are looked at first, from the outside in."""
 
-    kind: Literal["call", "get_attr", "set_attr"]
-    name: str
+    kind: Literal["call", "get_attr", "set_attr", "snapshot", "restore"]
+    name: str = ""
     args: tuple[Any, ...] = ()
     keywords: Mapping[str, Any] = field(default_factory=dict)
 
@@ -30,6 +31,10 @@ class EnvCall:
             if not env.set_wrapper_attr(self.name, *self.args, force=False):
                 raise AttributeError(f"neither {env} nor what it wraps has an attribute {self.name!r}")
             return None
+        if self.kind == "snapshot":
+            return snapshot(env)
+        if self.kind == "restore":
+            return restore(env, *self.args)
         found = env.get_wrapper_attr(self.name)
         return found(*self.args, **self.keywords) if self.kind == "call" else found
 
@@ -42,7 +47,7 @@ class EnvCall:
 
     @override
     def __str__(self) -> str:
-        return f"{self.kind}({self.name!r})"
+        return f"{self.kind}({self.name!r})" if self.name else self.kind
 
 
 @runtime_checkable
