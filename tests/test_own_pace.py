@@ -33,6 +33,7 @@ OWN_PACE: list[dict[str, Any]] = [
     {"executor": "threads"},
     *({"executor": "threads", "workers": workers} for workers in (1, 2, 3)),
     {"executor": "auto"},
+    {"executor": "asyncio"},
 ]
 
 
@@ -284,8 +285,6 @@ class OwnHistory(GymRunner[Any, Any, list[float]]):
         ({}, {"min_batch": 0}, "min_batch must be a whole number from 1 to n_envs, 3, not 0"),
         ({}, {"min_batch": 4}, "from 1 to n_envs, 3, not 4"),
         ({"min_batch": True}, {}, "from 1 to n_envs, 3, not True"),
-        ({"executor": "processes"}, {"min_batch": 1}, "'threads', 'asyncio' or 'serial', not 'processes'"),
-        ({"executor": "processes", "min_batch": 1}, {}, "'threads', 'asyncio' or 'serial', not 'processes'"),
         ({"preprocessors": ["normalize"]}, {"min_batch": 1}, "the running statistics of processor normalize"),
         ({"on_env_error": "restart", "min_batch": 1}, {}, "on_env_error='restart'"),
         ({"render_mode": "rgb_array"}, {"min_batch": 1, "render": True}, "min_batch or render"),

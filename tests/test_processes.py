@@ -464,13 +464,13 @@ def test_ctrl_c_does_not_reach_a_helper_that_starts() -> None:
         from test_processes import Constant, mortal
         from runnerkit.executors.processes import worker
 
-        start = worker._start
+        start = worker.start_helper
         def start_and_interrupt(*arguments):
             process = start(*arguments)
             os.kill(process.pid, signal.SIGINT)
             return process
 
-        worker._start = start_and_interrupt
+        worker.start_helper = start_and_interrupt
         with mortal("never", 0) as runner:
             print(*[len(history) for history in runner.rollout(Constant(), steps=4)])
         """

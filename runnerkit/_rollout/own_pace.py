@@ -43,8 +43,8 @@ def check_own_pace(parts: Assembly, executor: str, processors: Sequence[tuple[st
         )
     if not isinstance(parts.executor, SupportsPaces):
         raise ArgumentError(
-            "min_batch needs an executor that steps each env at its own pace: 'threads', 'asyncio' or 'serial', not "
-            f"{executor!r}."
+            "min_batch needs an executor that steps each env at its own pace: 'processes', 'threads', 'asyncio' or "
+            f"'serial', not {executor!r}."
         )
     if parts.spec.options.restarts:
         raise ArgumentError("min_batch cannot be combined with on_env_error='restart'. Leave one of them out.")

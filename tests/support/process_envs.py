@@ -36,7 +36,13 @@ def crash() -> None:
     ctypes.string_at(0)
 
 
+def fail() -> None:
+    """Raise, and live on."""
+    raise OSError("gone")
+
+
 DEATHS: Final = {"SIGKILL": kill, "exit code 3": leave, "SIGSEGV": crash}
+FAULTS: Final = {**DEATHS, "OSError": fail}
 
 
 class MortalEnv(gymnasium.Env[NDArray[np.float64], np.int64]):
@@ -79,7 +85,7 @@ class MortalEnv(gymnasium.Env[NDArray[np.float64], np.int64]):
         where, index, episode, t = self.place
         reached = where in ("make", "close", "render") or (self.episode, self.t) == (episode, t)
         if what == where and self.index == index and reached:
-            DEATHS[self.death]()
+            FAULTS[self.death]()
 
 
 class Mortals:

@@ -29,7 +29,8 @@ from runnerkit.errors import ArgumentError, EnvError, MemoryBudgetError, RunnerK
 from runnerkit.executors.calls import Doing
 from runnerkit.executors.forks import require_process
 from runnerkit.executors.processes.handover import can_poll
-from runnerkit.executors.processes.shared import Arena, Pool, Region, SharedBlock, arena_bytes, has_objects
+from runnerkit.executors.processes.paces import ProcessPaces
+from runnerkit.executors.processes.shared import Arena, Pool, Region, SharedBlock, arena_bytes, has_objects, put_objects
 from runnerkit.executors.processes.standins import module_being_loaded
 from runnerkit.executors.processes.surroundings import Surroundings
 from runnerkit.executors.processes.transport import dumps_for_helper
@@ -257,6 +258,10 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
             raise self._raised(faults, ended)
         return ended
 
+    def paces(self) -> ProcessPaces:
+        """Return what steps single envs."""
+        return ProcessPaces(self._own, self._helpers, self._patience, by_mail=self._by_mail)
+
     @override
     def render(self, env_indices: Sequence[int], /) -> list[object]:
         """Return what each env renders, drawn where the env lives, one after the other."""
@@ -313,7 +318,8 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
         for fault in faults:
             if isinstance(fault, StepFaultsError) and fault.besides is not None:
                 row, env_indices, objects, log = fault.besides
-                self._put_objects(row, env_indices, objects)
+                assert self._block is not None
+                put_objects(self._block, row, env_indices, objects)
                 if log is not None:
                     self._log.extend(log)
         return super()._raised([self._with_lost(fault) for fault in faults], ended)
@@ -326,7 +332,7 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
         if helper.is_alive:
             return fault
         faults = StepFaultsError([fault], lost={*helper.env_indices} - {fault.env_index})
-        if helper.died_idle:
+        if helper.where.died_idle:
             faults.blameless = {fault.env_index}
             faults.lost |= faults.blameless
         return faults
@@ -379,17 +385,11 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
     def _received(self, answer: Any, row: int, env_indices: Sequence[int], /) -> Sequence[int]:
         ended: Sequence[int]
         ended, objects, log = answer
-        self._put_objects(row, env_indices, objects)
+        assert self._block is not None
+        put_objects(self._block, row, env_indices, objects)
         if log is not None:
             self._log.extend(log)
         return ended
-
-    def _put_objects(self, row: int, env_indices: Sequence[int], objects: list[list[object]]) -> None:
-        assert self._block is not None
-        columns = [column for column in self._block.raw if column.dtype == object]
-        for column, values in zip(columns, objects, strict=True):
-            for i, value in zip(env_indices, values, strict=True):
-                column[row, i] = value
 
     def _with_action(self, fault: BaseException, actions: Rows, env_indices: Sequence[int]) -> BaseException:
         """Add the action to the error of a death: the dead cannot."""

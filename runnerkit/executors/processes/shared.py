@@ -29,7 +29,17 @@ from runnerkit.history.layout import BlockLayout
 from runnerkit.history.log import EpisodeLog, number_of
 from runnerkit.records import EndReason
 
-__all__ = ["Arena", "Journal", "Pool", "Region", "SharedBlock", "arena_bytes", "has_objects", "standard_streams_taken"]
+__all__ = [
+    "Arena",
+    "Journal",
+    "Pool",
+    "Region",
+    "SharedBlock",
+    "arena_bytes",
+    "has_objects",
+    "put_objects",
+    "standard_streams_taken",
+]
 
 _ALIGNED = 64  # a cache line
 
@@ -386,3 +396,11 @@ def arena_bytes(layout: BlockLayout, most: int) -> int:
 def has_objects(layout: Layout) -> bool:
     """Whether some of a space is kept as objects, which no other process can see."""
     return any(leaf.is_object for leaf in layout.leaves)
+
+
+def put_objects(block: Block, row: int, env_indices: Sequence[int], objects: Sequence[Sequence[object]]) -> None:
+    """Write objects that came by mail to a row of raw observations: for each column of objects, one per env."""
+    columns = [column for column in block.raw if column.dtype == object]
+    for column, values in zip(columns, objects, strict=True):
+        for i, value in zip(env_indices, values, strict=True):
+            column[row, i] = value

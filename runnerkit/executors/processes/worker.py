@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import pickle
 import signal
 import socket
@@ -17,41 +16,32 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from runnerkit._core.faults import cause_of_death, describe
 from runnerkit.errors import EnvError, EnvTimeoutError, RolloutError, RunnerKitError
-from runnerkit.executors.calls import Doing, Phase, limits_of, slice_of, timed_out
-from runnerkit.executors.processes import boot
-from runnerkit.executors.processes.handover import ControlWords, Mail, PeerGoneError, TurnLock
-from runnerkit.executors.processes.helper import NO_REWARD_YET, BlockTicket
-from runnerkit.executors.processes.shared import Region, SharedBlock, standard_streams_taken
-from runnerkit.executors.processes.surroundings import environment
+from runnerkit.executors.calls import Doing
+from runnerkit.executors.paces import Outcome
+from runnerkit.executors.processes.handover import CallRing, ControlWords, Mail, PeerGoneError, TurnLock
+from runnerkit.executors.processes.helper import BlockTicket
+from runnerkit.executors.processes.shared import Region, SharedBlock, put_objects, standard_streams_taken
+from runnerkit.executors.processes.starting import start_helper
 from runnerkit.executors.processes.transport import dumps_for_helper, unpack
+from runnerkit.executors.processes.whereabouts import Whereabouts
 from runnerkit.executors.waiting import Patience, TooLateError
 from runnerkit.records import RunOptions
 
 __all__ = ["WorkerHandle"]
 
-_REMAKE_S = 30.0  # how long an env may take to close before it is made anew
 _EXIT_S: Final = 5.0  # how long an interpreter may take to end
 _GO: Final = "go"  # a step of which all is in shared memory; all other calls have the names of methods
 _REATTACH: Final = "reattach"
+_SINGLE: Final = "single"  # calls of single envs, given ahead
 _PREPARING: Final = ("attach", "detach", "activate", _REATTACH)  # begun without waiting for the answer
 # what a step reads and writes: to look them up in their class costs a tenth of a microsecond each
 _COMMAND, _AT, _ROW, _STATUS = ControlWords.COMMAND, ControlWords.AT, ControlWords.ROW, ControlWords.STATUS
 _STEP, _RESTARTING_STEP, _FAULT = ControlWords.STEP, ControlWords.RESTARTING_STEP, ControlWords.FAULT
 _TERM_OF_GROUP_S: Final = 0.05
-
-_DOING: Final = {
-    Phase.MAKE: "was being made",
-    Phase.RESET: "was in reset",
-    Phase.STEP: "was in step",
-    Phase.RENDER: "was in render",
-    Phase.CALL: "was in a call of a method or attribute",
-    Phase.CLOSE: "was in close",
-    Phase.RECALL: "was brought back to where it had been",
-}
+_LATE: Final = "it did not answer soon after the rollout was broken off (a step of an env hangs, or is slow)"
 
 
 class WorkerHandle:
@@ -74,34 +64,26 @@ class WorkerHandle:
         self._n_attached = 0
         self.low: int = low
         self.high: int = high
-        self._n_envs = n_envs
         self._first_ended = ControlWords.FIRST_ARRAY + 2 * n_envs
-        self._active: Sequence[int] = range(low, high)
-        self._rewards: NDArray[np.int64] | None = None
-        """The rewards of the block, as bits: they tell how far a step got."""
-        self._is_open = False
-        self.died_idle: bool = False
-        """Whether the process died while no env was at work, so that none is to blame."""
         self._pending = ""
         """The call that was not answered yet."""
         self._is_talking = False
         """Whether a message is half sent or half received."""
+        self._heard = 0  # the calls that were heard of, if single envs are called
+        self._block: SharedBlock | None = None
         self._death_error: RolloutError | None = None
         self._patience = patience
-        self._limits = _limits(options)
         self._advice = "" if options.restarts else ". Build a new runner to go on"
-        self._slice = slice_of(self._limits)
         n_words = ControlWords.count(n_envs)
         region = Region(n_words * 8)
         self._words: memoryview[int] = region.memory().view(np.int64).data
-        for k in range(ControlWords.FIRST_ARRAY, ControlWords.FIRST_ARRAY + 2 * n_envs):
-            self._words[k] = -1  # no episode yet
-        self._words[ControlWords.ENV] = low
+        self._ring = CallRing(self._words, n_envs)
+        self.where: Whereabouts = Whereabouts(self._words, n_envs, low, high, options)
         with standard_streams_taken(), contextlib.ExitStack() as undo:
             mail, other_mail = map(undo.enter_context, socket.socketpair())
             bell, other_bell = map(undo.enter_context, socket.socketpair())
             fds = [other_mail.fileno(), other_bell.fileno(), region.fd]
-            self._process = undo.enter_context(_start(fds, n_envs, low, high, options.seed))
+            self._process = undo.enter_context(start_helper(fds, n_envs, low, high, options.seed))
             undo.callback(self._process.kill)
             path = pickle.dumps(sys.path)
             with contextlib.suppress(ConnectionError):  # whoever waits for it will notice
@@ -177,17 +159,25 @@ class WorkerHandle:
         """Begin a call."""
         self.settle()
         self.require_life()
+        pickled = self._pickled((name, args))
+        self._words[ControlWords.COMMAND] = ControlWords.CALL
+        if name == "step":
+            self._words[_AT] = args[0]  # type: ignore[call-overload]
+        self._pending = name
+        self._give_with(pickled, fd)
+
+    def _pickled(self, call: tuple[str, tuple[object, ...]]) -> bytes:
         try:
-            pickled = dumps_for_helper((name, args))
+            return dumps_for_helper(call)
         except Exception as error:
             raise RunnerKitError(
                 f"What envs {self.low} to {self.high - 1} are to get cannot be sent to their process: "
                 f"{describe(error)}. executor='threads' keeps everything in one process."
             ) from error
-        self._words[ControlWords.COMMAND] = ControlWords.CALL
-        if name == "step":
-            self._words[_AT] = args[0]  # type: ignore[call-overload]
-        self._pending, self._is_talking = name, True
+
+    def _give_with(self, pickled: bytes, fd: int | None = None) -> None:
+        """Give the helper its turn, and a message with it."""
+        self._is_talking = True
         self._lane.give()
         try:
             self._mail.send_pickled(pickled, fd)
@@ -198,6 +188,99 @@ class WorkerHandle:
     def answer(self) -> Any:
         """Wait for the end of the call that was begun, and return or raise what it did."""
         return self._hear()
+
+    # ---- calls of single envs, given ahead
+
+    @property
+    def under_way(self) -> int:
+        """How many calls of single envs have begun, and were not heard of."""
+        return self._words[ControlWords.GO] - self._heard if self._pending is _SINGLE else 0
+
+    def begin_single(self, kind: int, *numbers: int, by_mail: tuple[str, tuple[object, ...]] | None = None) -> None:
+        """Begin a call of one env, after those that are under way, see `CallRing`."""
+        words = self._words
+        pickled = None if by_mail is None else self._pickled(by_mail)
+        if self._pending is not _SINGLE:
+            self.settle()
+            self.require_life()
+            self._heard = words[ControlWords.GO]
+            words[_COMMAND], self._pending = ControlWords.SINGLE, _SINGLE
+        self._ring.put(words[ControlWords.GO], kind, *numbers)
+        if pickled is None:
+            self._lane.give()
+        else:
+            self._give_with(pickled)
+
+    def turn(self, more: int) -> tuple[TurnLock, int]:
+        """Return what it takes to wait for so many calls more, or for all that are under way."""
+        return self._lane, self._heard + min(more, self.under_way)
+
+    def take_singles(self, found: list[Outcome]) -> None:
+        """Add what has come of calls of single envs, without a wait."""
+        try:
+            while self.under_way and self._lane.came(self._heard + 1):
+                found.append(self._outcome())
+        except PeerGoneError:
+            found.append(self._loss(self._reap()))
+
+    def _outcome(self) -> Outcome:
+        i, status = self._ring.found(self._heard)
+        if not status & CallRing.HAS_MAIL:
+            self._heard += 1
+            return Outcome(i, bool(status), None, None)
+        self._is_talking = True
+        pickled, _ = self._mail.receive()
+        self._heard += 1
+        self._is_talking = False
+        fault, row, objects, log = self._loaded(pickled)
+        if objects:
+            assert self._block is not None
+            put_objects(self._block, row, [i], [[one] for one in objects])
+        return Outcome(i, bool(status & CallRing.ENDED), None if fault is None else unpack(fault), log)
+
+    def look_after(self, found: list[Outcome], *, is_late: bool) -> None:
+        """Add a fault if nothing will come of the calls that are under way; they are forgotten then."""
+        if not self.under_way:
+            return
+        try:
+            if self.where.limits:
+                self._require_in_time()
+            self._lane.require_peer(self._heard + 1)
+            if is_late:
+                found.append(self._loss(self._ended_by_us(_LATE)))
+        except PeerGoneError:
+            found.append(self._loss(self._reap()))
+        except EnvTimeoutError as fault:
+            found.append(self._loss(fault))
+
+    def _loss(self, fault: RolloutError) -> Outcome:
+        i, _ = self._ring.found(self._heard)
+        return Outcome(fault.env_index if isinstance(fault, EnvError) else i, False, fault, None)
+
+    def call_off(self) -> None:
+        """Let calls of single envs that have not begun not begin any more."""
+        if self._pending is _SINGLE:
+            self._words[ControlWords.CALLED_OFF] = self._words[ControlWords.GO]
+
+    def _drop_singles(self, seconds: float | None) -> None:
+        """Wait for the calls of single envs that cannot be called off, and forget what comes of them."""
+        self.call_off()
+        end = math.inf if seconds is None else time.monotonic() + seconds
+        found: list[Outcome] = []
+        while self.under_way:
+            left = self._patience.left() if seconds is None else end - time.monotonic()
+            try:
+                TurnLock.wait_for_any([self.turn(1)], min(left, self.where.slice))
+            except BaseException as fault:  # as in `_hear`
+                self._patience.lose(fault)
+                raise
+            self.take_singles(found)
+            if left <= 0 and seconds is not None and self.under_way:
+                raise TooLateError
+            self.look_after(found, is_late=left <= 0)
+        self._pending = ""
+        if self._death_error is not None:
+            raise self._death_error
 
     def settle(self) -> None:
         """Wait until nothing is under way: Ctrl-C may have left an answer unheard."""
@@ -212,7 +295,7 @@ class WorkerHandle:
 
     def attach(self, block: SharedBlock, region: Region) -> None:
         """Begin to write into a block in that memory."""
-        self._rewards = block.all_rewards.view(np.int64)
+        self._block, self.where.rewards = block, block.all_rewards.view(np.int64)
         number = self._regions.get(region)
         if number is not None:
             self.settle()
@@ -233,7 +316,7 @@ class WorkerHandle:
             )
             self.submit("attach", ticket, fd=region.fd)
             self._regions[region] = number
-        self._active = range(self.low, self.high)
+        self.where.active = range(self.low, self.high)
 
     def knows(self, region: Region) -> bool:
         """Whether the helper has mapped that memory."""
@@ -241,15 +324,15 @@ class WorkerHandle:
 
     def detach(self, region: Region, keep: bool) -> None:
         """Let go of the block; unless its memory is to be kept, so does the helper."""
-        self._rewards = None
+        self._block = self.where.rewards = None
         number = None if keep else self._regions.pop(region, None)
         if number is not None and self.is_alive:
             self.submit("detach", number)
 
     def activate(self, env_indices: Sequence[int]) -> None:
         """Let the next steps be of these envs."""
-        if list(env_indices) != list(self._active):
-            self._active = env_indices
+        if list(env_indices) != list(self.where.active):
+            self.where.active = env_indices
             try:
                 self.submit("activate", list(env_indices))
             except EnvError:
@@ -262,9 +345,11 @@ class WorkerHandle:
             raise self._death_error
         if self._is_talking:  # all that followed would be garbled
             raise self._ended_by_us("Ctrl-C, or an exception of a signal handler, broke off a message between the two")
+        if self._pending is _SINGLE:
+            return self._drop_singles(seconds)
         patience = self._patience
         try:
-            if self._limits:
+            if self.where.limits:
                 self._wait_within_limits(seconds)
             else:
                 self._lane.wait(patience.left() if seconds is None and patience.is_limited else seconds)
@@ -277,18 +362,11 @@ class WorkerHandle:
             if is_fault or self._pending != _REATTACH:
                 self._is_talking = True
                 pickled, _ = self._mail.receive()
-        except PeerGoneError:
-            raise self._reap() from None
-        except TooLateError:
-            if seconds is not None:
+        except BaseException as fault:
+            raised = self._unheard(fault, seconds)
+            if raised is fault:
                 raise
-            why = "it did not answer soon after the rollout was broken off (a step of an env hangs, or is slow)"
-            raise self._ended_by_us(why) from None
-        except EnvTimeoutError:
-            raise
-        except BaseException as fault:  # of a signal handler, as that of Ctrl-C
-            patience.lose(fault)
-            raise
+            raise raised from None
         name, self._pending, self._is_talking = self._pending, "", False
         if pickled is not None:
             answer = self._loaded(pickled)
@@ -298,8 +376,18 @@ class WorkerHandle:
                     {region: number for region, number in self._regions.items() if number != self._n_attached}
                 )
             raise unpack(answer)
-        self._is_open = True
+        self.where.is_open = True
         return answer
+
+    def _unheard(self, fault: BaseException, seconds: float | None) -> BaseException:
+        """Return what to raise for what broke off a wait."""
+        if isinstance(fault, PeerGoneError):
+            return self._reap()
+        if isinstance(fault, TooLateError) and seconds is None:
+            return self._ended_by_us(_LATE)
+        if not isinstance(fault, TooLateError | EnvTimeoutError):  # of a signal handler, as that of Ctrl-C
+            self._patience.lose(fault)
+        return fault
 
     def _wait_within_limits(self, seconds: float | None) -> None:
         """Wait as `TurnLock.wait` does, and look now and then whether an env takes longer than it may."""
@@ -307,33 +395,26 @@ class WorkerHandle:
         while True:
             left = self._patience.left() if seconds is None else max(0.0, end - time.monotonic())
             try:
-                return self._lane.wait(min(left, self._slice))
+                return self._lane.wait(min(left, self.where.slice))
             except TooLateError:
                 self._require_in_time()
-                if left <= self._slice:
+                if left <= self.where.slice:
                     raise
 
     def _require_in_time(self) -> None:
-        words = self._words
-        phase, i, since = words[ControlWords.PHASE], words[ControlWords.ENV], words[ControlWords.SINCE]
-        limit = self._limits.get(phase, math.inf)
-        if not since or time.monotonic_ns() - since <= limit * 1e9:
+        overdue = self.where.overdue()
+        if overdue is None:
             return
+        phase, i = overdue
         self._process.kill()
         self._reap()
         outcome = f"its process ({self._process.pid}, {self._envs.replace('E', 'e', 1)}) was killed"
-        episode_index, seed = self._episode_of(i)
-        self._death_error = timed_out(phase, limit, outcome, env_index=i, episode_index=episode_index, seed=seed)
+        self._death_error = self.where.timed_out(phase, i, outcome)
         raise self._death_error
 
     def call_under_way(self) -> Doing | None:
         """Return which call of an env is under way, for a thread that watches the caller."""
-        words = self._words
-        phase, calls = words[ControlWords.PHASE], words[ControlWords.GO]
-        if phase == Phase.IDLE or phase == Phase.CLOSE or not self.is_alive:
-            return None
-        i = self._stepped_env() if phase == Phase.STEP else words[ControlWords.ENV]
-        return Doing(phase, i, self._episode_of(i)[0], (calls, phase, i))
+        return self.where.doing() if self.is_alive else None
 
     def _loaded(self, pickled: bytearray) -> Any:
         try:
@@ -407,74 +488,5 @@ class WorkerHandle:
             code = self._process.wait()
         if code == -signal.SIGTERM:  # of the whole group, perhaps, as `timeout` and SLURM send it: then ours comes now
             time.sleep(_TERM_OF_GROUP_S)
-        self._death_error = self._error(cause_of_death(code))
+        self._death_error = self.where.death(self._process.pid, cause_of_death(code), self._advice)
         return self._death_error
-
-    def _error(self, how: str) -> EnvError:
-        words = self._words
-        phase, i = words[ControlWords.PHASE], words[ControlWords.ENV]
-        if phase == Phase.STEP:
-            i = self._stepped_env()
-        elif phase == Phase.IDLE and self._is_open and self._active:
-            i, self.died_idle = self._active[0], True
-        episode_index, seed = self._episode_of(i)
-        process = f"its process ({self._process.pid}, envs {self.low} to {self.high - 1}) {how}"
-        if phase == Phase.IDLE and not self._is_open:
-            what = f"could not be made: {process} as it started; what it wrote to stderr says why"
-        else:
-            what = f"{_DOING.get(phase, 'was waiting')} when {process}{self._advice}"
-        return EnvError(
-            what,
-            env_index=i,
-            episode_index=episode_index,
-            seed=seed,
-            after_step=phase in (Phase.RESET, Phase.RENDER, Phase.CALL),
-        )
-
-    def _stepped_env(self) -> int:
-        """Return which env is in its step: the first one without a reward."""
-        if self._rewards is None:
-            return self._words[ControlWords.ENV]
-        row = self._rewards[self._words[ControlWords.AT]]
-        return next((k for k in self._active if row[k] == NO_REWARD_YET), self.high - 1)
-
-    def _episode_of(self, i: int) -> tuple[int | None, int | None]:
-        """Return the index and the seed of the episode that an env is in, where they are known."""
-        first = ControlWords.FIRST_ARRAY + i
-        episode_index, seed = self._words[first], self._words[first + self._n_envs]
-        return None if episode_index < 0 else episode_index, None if seed < 0 else seed
-
-
-def _limits(options: RunOptions) -> dict[int, float]:
-    """Return how long a call may take, by phase."""
-    limits = limits_of(options)
-    if options.restarts:
-        limits[Phase.CLOSE] = _REMAKE_S
-    return limits
-
-
-def _start(fds: Sequence[int], n_envs: int, low: int, high: int, seed: int) -> subprocess.Popen[bytes]:
-    """Start the interpreter that runs this one, with the same flags; its arguments tell what it is for."""
-    numbers = [*fds, os.getpid(), n_envs, low, high]
-    command = [sys.executable, *_flags(), "-P", boot.__file__, *map(str, numbers)]
-    return subprocess.Popen(
-        [*command, f"runnerkit: envs {low} to {high - 1}"],
-        pass_fds=fds,
-        stdin=subprocess.DEVNULL,
-        stdout=_output(1),
-        stderr=_output(2),
-        env=environment(seed),
-    )
-
-
-def _output(fd: int) -> int | None:
-    """Return where a helper's output goes: where this process's does, but nowhere if that is closed."""
-    return None if os.get_inheritable(fd) else subprocess.DEVNULL
-
-
-def _flags() -> list[str]:
-    flags = [f"-W{option}" for option in sys.warnoptions]
-    flags += [f"-X{name}" if value is True else f"-X{name}={value}" for name, value in sys._xoptions.items()]
-    flags += ["-O"] * sys.flags.optimize
-    given = {"-B": sys.flags.dont_write_bytecode, "-E": sys.flags.ignore_environment, "-s": sys.flags.no_user_site}
-    return flags + [flag for flag, is_given in given.items() if is_given]

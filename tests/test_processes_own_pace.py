@@ -1,0 +1,218 @@
+"""`min_batch` with `executor="processes"`: the data are those of lockstep, and faults are told as ever."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from envs import any_space, summary
+from faulty_envs import Constant, build, collected
+from gymnasium import Space
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from process_envs import INDEX, RUN_SEED, SEEDS, Mortals
+from test_own_pace import AGENTS, Uneven
+from typing_extensions import override
+
+from runnerkit import EndReason, EpisodeStart, GymRunner
+from runnerkit.errors import EnvError, EnvTimeoutError, RolloutError, RolloutInterrupted
+
+IN_HELPERS = ("processes", {"isolate": True})
+
+some_rollouts = st.lists(
+    st.tuples(st.sampled_from(["steps", "episodes", "once"]), st.integers(1, 12), st.integers(1, 4)),
+    min_size=2,
+    max_size=5,
+)
+
+
+def by_index(env_index: int, episode_index: int) -> EpisodeStart:
+    """Begin with and without seeds and options, some of which have no room in a number."""
+    k = 10 * env_index + episode_index
+    return [EpisodeStart(k), EpisodeStart(2**64 + k), EpisodeStart(k, {"k": k})][k % 3]
+
+
+@given(
+    observation=any_space(),
+    action=any_space(),
+    rollouts=some_rollouts,
+    agent=st.sampled_from(AGENTS),
+    executor=st.sampled_from(["processes", IN_HELPERS]),
+    workers=st.integers(1, 3),
+    n_envs=st.integers(4, 6),
+    options=st.fixed_dictionaries(
+        {"keep_infos": st.booleans()},
+        optional={"schedule": st.just(by_index), "reward_processors": st.just([np.sign])},
+    ),
+)
+@settings(max_examples=5, deadline=None)  # as each starts processes
+def test_at_their_own_pace_envs_in_processes_give_the_bytes_of_lockstep(
+    observation: Space[Any],
+    action: Space[Any],
+    rollouts: Any,
+    agent: Any,
+    executor: Any,
+    workers: int,
+    n_envs: int,
+    options: Any,
+) -> None:
+    def make(seed: int | None) -> Uneven:
+        return Uneven(observation, action)
+
+    def data(executor: Any, workers: int | None, *, own_pace: bool) -> Any:
+        found = []
+        with GymRunner(make, 5, n_envs=n_envs, executor=executor, workers=workers, **options) as runner:
+            acting = agent(runner.action_space)
+            for kind, number, min_batch in rollouts:
+                runner.auto_reset = kind != "once"
+                limit: dict[str, Any] = {"episodes": number} if kind == "episodes" else {"steps": number}
+                histories = runner.rollout(acting, **limit, min_batch=min_batch if own_pace else None)
+                found += [(summary(one), {k: v.tobytes() for k, v in one.extras.items()}) for one in histories]
+        return found
+
+    assert data(executor, workers, own_pace=True) == data("serial", None, own_pace=False)
+
+
+@pytest.fixture
+def whole() -> Iterator[Any]:
+    with build(Mortals("never", 0), n_envs=4, seed=RUN_SEED, executor="serial") as runner:
+        yield runner.rollout(Constant(2), steps=60)
+
+
+@pytest.mark.parametrize(
+    ("executor", "where", "death"),
+    [
+        ("processes", "step", "SIGKILL"),
+        (IN_HELPERS, "reset", "SIGKILL"),
+        ("processes", "reset", "OSError"),
+        (IN_HELPERS, "step", "OSError"),
+    ],
+    ids=str,
+)
+def test_an_env_that_fails_is_named_and_all_keep_what_they_collected(
+    whole: Any, executor: Any, where: str, death: str
+) -> None:
+    place = (where, 3, 2, 3 if where == "step" else 0, death)
+    workers = 2 if executor == "processes" else 1
+    with build(Mortals(*place), n_envs=4, workers=workers, seed=RUN_SEED, executor=executor) as runner:
+        with pytest.raises(EnvError, match=death) as caught:
+            runner.rollout(Constant(2), steps=60, min_batch=1)
+        error, histories = caught.value, collected(caught.value)
+        assert (error.env_index, error.episode_index, error.seed) == (3, 2, SEEDS.episode_seed(3, 2))
+        assert (error.step, error.action) == ((2, 2) if where == "step" else (None, None))
+        assert len(histories[3]) == (10 if where == "step" else 8)
+        assert histories[3].episodes[-1].end_reason is (EndReason.CRASHED if where == "step" else EndReason.TERMINATED)
+        for history, all_of_it in zip(histories, whole, strict=True):
+            assert (history.observations == all_of_it.observations[: len(history)]).all()
+            assert (history.rewards == all_of_it.rewards[: len(history)]).all()
+        if death == "OSError":
+            assert [len(history) for history in runner.rollout(Constant(2), steps=5, min_batch=2)] == [5] * 4
+
+
+class Sleeping(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Sleeps in one step of one env."""
+
+    def __init__(self, seed: int, seconds: float, *, at_step: int = 6, env_index: int = 3) -> None:
+        super().__init__(Mortals("never", 0)(seed))
+        self._steps, self._seconds = 0, seconds if INDEX[seed] == env_index else 0.0
+        self._at_step = at_step
+
+    @override
+    def step(self, action: Any) -> Any:
+        self._steps += 1
+        if self._steps == self._at_step:
+            time.sleep(self._seconds)
+        return super().step(action)
+
+
+def test_an_env_that_hangs_is_given_up_and_the_others_keep_their_data() -> None:
+    make = lambda seed: Sleeping(seed, 100.0)  # noqa: E731
+    with build(make, n_envs=4, workers=2, seed=RUN_SEED, executor="processes", step_timeout=0.5) as runner:
+        with pytest.raises(EnvTimeoutError, match=r"did not return from step within 0\.5 s") as caught:
+            runner.rollout(Constant(2), steps=10_000, min_batch=1)
+        first, second, third, hung = collected(caught.value)
+    assert (len(hung), hung.episodes[-1].end_reason, caught.value.action) == (5, EndReason.TIMED_OUT, 2)
+    assert min(len(first), len(second)) > 5
+    assert len(third) >= 5
+
+
+def test_nobody_waits_for_a_slow_env_in_another_process() -> None:
+    lengths: list[int] = []
+
+    class Counting(Constant):
+        @override
+        def act(self, observations: Any, /) -> Any:
+            lengths.append(len(observations))
+            return super().act(observations)
+
+    make = lambda seed: Sleeping(seed, 1.0, at_step=1, env_index=1)  # noqa: E731
+    with build(make, n_envs=2, workers=2, seed=RUN_SEED, executor=IN_HELPERS) as runner:
+        histories = runner.rollout(Counting(), steps=20, min_batch=1)
+    assert [len(history) for history in histories] == [20, 20]
+    assert lengths[-19:] == [1] * 19  # of the slow one, after the other was done
+
+
+def press(times: int) -> threading.Timer:
+    """Press Ctrl-C in a moment."""
+
+    def do() -> None:
+        for _ in range(times):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.3)
+
+    timer = threading.Timer(0.4, do)
+    timer.start()
+    return timer
+
+
+def test_after_ctrl_c_each_env_has_what_it_collected_and_a_second_one_leaves_at_once(whole: Any) -> None:
+    make = lambda seed: Sleeping(seed, 1.0, at_step=61)  # noqa: E731
+    with build(make, n_envs=4, workers=2, seed=RUN_SEED, executor="processes") as runner:
+        timer = press(1)
+        with pytest.raises(RolloutInterrupted) as caught:
+            runner.rollout(Constant(2), steps=100_000, min_batch=1)
+        timer.join()
+        for history, all_of_it in zip(collected(caught.value), whole, strict=True):
+            n = min(60, len(history))
+            assert n > 0
+            assert (history.observations[:n] == all_of_it.observations[:n]).all()
+        assert [len(history) for history in runner.rollout(Constant(2), steps=5, min_batch=2)] == [5] * 4
+
+    make = lambda seed: Sleeping(seed, 100.0)  # noqa: E731
+    with build(make, n_envs=4, workers=2, seed=RUN_SEED, executor="processes") as runner:
+        timer = press(2)
+        with pytest.raises(KeyboardInterrupt) as pressed:
+            runner.rollout(Constant(2), steps=100_000, min_batch=1)
+        timer.join()
+        assert not isinstance(pressed.value, RolloutInterrupted)
+        with pytest.raises(RolloutError, match="RunnerKit ended process"):
+            runner.rollout(Constant(2), steps=5)
+
+
+def test_what_does_not_fit_into_the_mail_of_one_side_does_not_stop_both() -> None:
+    space = gymnasium.spaces.Text(600_000, min_length=300_000)
+
+    class Talking(gymnasium.Env[str, str]):
+        observation_space = action_space = space
+
+        @override
+        def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+            return "a" * 300_000, {}
+
+        @override
+        def step(self, action: str) -> Any:
+            return action, 0.0, False, False, {}
+
+    def act(observations: list[str]) -> list[str]:
+        return [chr(ord(text[0]) + 1) * 300_000 for text in observations]
+
+    with build(lambda seed: Talking(), n_envs=4, workers=1, executor=IN_HELPERS) as runner:
+        histories = runner.rollout(act, steps=4, min_batch=3)
+    assert [[text[0] for text in history.observations] for history in histories] == [list("abcd")] * 4
