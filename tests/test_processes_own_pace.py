@@ -197,10 +197,11 @@ def test_after_ctrl_c_each_env_has_what_it_collected_and_a_second_one_leaves_at_
 
 
 def test_what_does_not_fit_into_the_mail_of_one_side_does_not_stop_both() -> None:
-    space = gymnasium.spaces.Text(600_000, min_length=300_000)
+    space: Space[str] = gymnasium.spaces.Text(600_000, min_length=300_000)
 
     class Talking(gymnasium.Env[str, str]):
-        observation_space = action_space = space
+        observation_space: Space[str] = space
+        action_space: Space[str] = space
 
         @override
         def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
