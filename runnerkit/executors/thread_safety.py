@@ -12,6 +12,7 @@ one state for the whole process, so that envs that use them are not thread-safe.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -46,8 +47,21 @@ def _says(layer: object, metadata: object, safe: str | tuple[str, ...]) -> bool:
 
 def _calls_only_known(layer: Any) -> bool:
     """Whether all that a layer calls is Gymnasium's or NumPy's, and not a function passed to it or put into it."""
-    held = [value for value in vars(layer).values() if callable(value) and not isinstance(value, gymnasium.Env)]
+    held = [value for value in _values(layer) if callable(value) and not isinstance(value, gymnasium.Env)]
     return all(_is_known(function) for function in [*held, layer.reset, layer.step])
+
+
+def _values(layer: object) -> list[object]:
+    """Return what an object refers to, and what dicts that it refers to have.
+
+    Not by `vars`: CPython finds attributes much faster as long as nobody has asked an object for its `__dict__`, which
+    makes a step of CartPole a fifth faster.
+    """
+    return [
+        inner
+        for value in gc.get_referents(layer)
+        for inner in (value.values() if isinstance(value, dict) else (value,))
+    ]
 
 
 def _is_known(function: Any) -> bool:
