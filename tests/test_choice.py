@@ -70,6 +70,20 @@ def test_only_what_is_allowed_takes_part(
 
 
 @pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("where", ["RUNNERKIT_PLUGINS", "RUNNERKIT_DISABLE_PLUGINS", "allow", "deny"])
+def test_a_misspelt_distribution_is_told_with_the_closest_one(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    names = ["rk-hoked", "rk-dummy-0", "pluggy", "not-installed-here"]
+    if where.isupper():
+        monkeypatch.setenv(where, " ".join(names))
+    registry = Registry() if where.isupper() else Registry(**{where: names})  # type: ignore[arg-type]
+    with pytest.warns(RuntimeWarning) as told:
+        registry.discover()
+    said = "lists 'rk-hoked', but no distribution of that name is installed. Did you mean 'rk-hooked'?"
+    assert [str(one.message) for one in told] == [f"{where} {said}"]
+    registry.discover()  # once is enough
+
+
+@pytest.mark.usefixtures("folder")
 def test_an_unknown_name_tells_which_plugins_were_not_asked() -> None:
     with pytest.raises(UnknownNameError, match=r"Not asked, as they are not allowed or are disabled: rk-dummy-1\."):
         Registry(deny=["rk-dummy-1"]).build("CartPole-v1", history=use("dummy-1"))

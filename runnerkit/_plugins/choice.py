@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from runnerkit._plugins.metadata import canonical
+from runnerkit._sentences import did_you_mean
 from runnerkit.errors import ArgumentError
 
 __all__ = ["ALLOWED", "DISABLED", "Choice"]
@@ -32,6 +33,17 @@ class Choice:
         """Return this choice without one distribution."""
         return Choice(self.allow, self.deny | {canonical(distribution)})
 
+    def misspelt(self, known: Iterable[str]) -> Iterator[str]:
+        """Yield a sentence about each name that nothing installed has, but that is close to a known distribution."""
+        given = {"allow": self.allow or (), "deny": self.deny}
+        given |= {name: _listed(os.environ.get(name, "")) for name in (ALLOWED, DISABLED)}
+        known = [*known]
+        for where, names in given.items():
+            for name in sorted({*names}.difference(known)):
+                hint = did_you_mean(name, known)
+                if hint and not _is_installed(name):
+                    yield f"{where} lists {name!r}, but no distribution of that name is installed.{hint}"
+
     def admits(self, distribution: str) -> bool:
         """Whether this choice and the environment variables let a distribution take part."""
         name = canonical(distribution)
@@ -42,6 +54,16 @@ class Choice:
             and (allowed is None or name in _listed(allowed))
             and name not in _listed(disabled)
         )
+
+
+def _is_installed(name: str) -> bool:
+    from importlib.metadata import PackageNotFoundError, distribution  # slow to import, and seldom needed
+
+    try:
+        distribution(name)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _listed(text: str) -> set[str]:

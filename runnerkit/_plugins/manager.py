@@ -75,8 +75,10 @@ class Plugins:
         self._by_hand: list[tuple[object, str]] = []
         self._offered: dict[int, list[Contribution[Any]]] = {}
         """The offers of plugins registered by hand, by the plugin's id. Registered plugins stay alive."""
-        self._lost_to_us: list[str] = []
-        """Remarks about our own names, which are complete once all names are known."""
+        self._met: dict[str, None] = {}
+        """The distributions with plugins, also those that may not take part."""
+        self._remarks: list[str] = []
+        """What to warn of once all names are known: names that our own parts keep, and misspelt distributions."""
         self._lock = threading.RLock()
         from importlib.metadata import version  # slow to import, and often not needed
 
@@ -220,9 +222,11 @@ class Plugins:
             for entry in found(self._admits, self._version):
                 offers += self._meet(entry)
             self._keep(offers)
+            self._remarks += self._choice.misspelt(self._met)
         self._warn()
 
     def _admits(self, distribution: str) -> bool:
+        self._met[canonical(distribution)] = None
         if self._choice.admits(distribution):
             return True
         if canonical(distribution) != OURS:
@@ -274,8 +278,8 @@ class Plugins:
         self._problems.append(problem)
 
     def _warn(self) -> None:
-        lost, self._lost_to_us = self._lost_to_us, []
-        for said in lost:
+        remarks, self._remarks = self._remarks, []
+        for said in remarks:
             warnings.warn(said, RuntimeWarning, stacklevel=4)
 
     # ---- what is known
@@ -313,7 +317,7 @@ class Plugins:
             )
             self._note(source.problem(_LOST, PluginError(taken), ((offer.kind, name),)))
             if twin is None and owner is not None and owner.is_built_in:
-                self._lost_to_us.append(taken)
+                self._remarks.append(taken)
         return twin is None
 
     def _clash(self, kind: Kind, name: str) -> Offer[Any] | None:
