@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import functools
 import importlib.metadata
 import json
 import pickle
@@ -23,6 +25,7 @@ import runnerkit
 from runnerkit import Contribution, MadeBy, PartRecord, RandomAgent, Registry, hookimpl, use
 from runnerkit._cli.main import main
 from runnerkit._core import origins
+from runnerkit.executors import ThreadsExecutor
 from runnerkit.history import ArrayHistory
 from runnerkit.history.arrays import ArrayFormat
 from runnerkit.processors import Normalize
@@ -90,6 +93,56 @@ def test_what_has_no_name_is_recorded_by_its_class_or_function_and_where_that_is
     assert (env.name, env.distribution) == (f"{__name__}:make_env", "")
     assert (normalize.name, normalize.distribution) == ("runnerkit.processors.normalize:Normalize", "runnerkit")
     assert (history.name, history.distribution) == (f"{__name__}:Columns", "")
+
+
+class Keeps:
+    """A preprocessor that keeps what it was made with, but not all of it."""
+
+    def __init__(self, low: float, high: float = 1.0, *more: int, secret: str = "", names: Any = ("a", "b")) -> None:
+        self.low, self.high, self.names = low, high, names
+        self.more = more
+
+    def bind(self, space: Any, /) -> Any:
+        return space
+
+    def __call__(self, observations: Any, /) -> Any:
+        return observations
+
+
+@dataclasses.dataclass(slots=True)
+class Declared(Keeps):
+    depth: int
+    width: int = 3
+
+
+class Says(Keeps):
+    def __init__(self) -> None:
+        self.options = {"said": 1}
+
+
+@pytest.mark.parametrize(
+    ("part", "kept"),
+    [
+        (Keeps(-1, secret="x", names=np.arange(2)), {"low": -1, "names": "array([0, 1])"}),
+        (Keeps(0.0, 2.0, 5), {"low": 0.0, "high": 2.0}),
+        (Declared(4), {"depth": 4}),
+        (Says(), {"said": 1}),
+        (Normalize(clip=5), {"clip": 5}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_options_of_an_object_are_those_that_it_keeps(part: Any, kept: dict[str, object]) -> None:
+    with runnerkit.make("CartPole-v1", preprocessors=[part]) as runner:
+        assert runner.made_by.parts[1].options == kept
+
+
+def test_options_of_a_partial_are_its_keywords() -> None:
+    part: Any = functools.partial(ThreadsExecutor)
+    short = functools.partial(gymnasium.wrappers.TimeLimit, max_episode_steps=4)
+    with runnerkit.make("CartPole-v1", executor=part, wrappers=[short]) as runner:
+        (_, wrapper, executor, _) = runner.made_by.parts
+    assert (wrapper.name.rpartition(":")[2], wrapper.options) == ("TimeLimit", {"max_episode_steps": 4})
+    assert executor.name == "runnerkit.executors.threads:ThreadsExecutor"
 
 
 @pytest.mark.parametrize("elsewhere", [{}, {"executor": "processes", "isolate": True}], ids=["here", "in helpers"])

@@ -15,6 +15,7 @@ from typing_extensions import TypeIs, TypeVar
 
 from runnerkit import _sentences as sentences
 from runnerkit._checks.contracts import CONTRACTS, EXECUTOR, is_plain_value
+from runnerkit._core.known_options import function_of, known_options
 from runnerkit._core.origins import distribution_of, module_of, own_name, qualified_name
 from runnerkit._plugins.manager import Plugins
 from runnerkit._plugins.offers import KINDS, Kind
@@ -103,7 +104,9 @@ def _own(kind: Kind, given: object) -> Part[Any]:
         fault = CONTRACTS[kind].look(given).fault
         if fault:
             raise ArgumentError(fault)
-    return Part(thing, name, PartRecord(KINDS[kind], qualified_name(given), *distribution_of(module_of(given))))
+    inner, options = function_of(given), known_options(given)
+    record = PartRecord(KINDS[kind], qualified_name(inner), *distribution_of(module_of(inner)), options)
+    return Part(thing, name, record)
 
 
 def _itself(executor: Executor, n_envs: int, workers: int | None, /) -> Executor:

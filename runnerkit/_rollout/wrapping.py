@@ -11,12 +11,13 @@ import importlib
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import gymnasium
 from gymnasium.vector import VectorEnv
 
 from runnerkit._core.faults import close_after, describe
+from runnerkit._core.known_options import function_of, known_options
 from runnerkit._core.origins import distribution_of, module_of, own_name, qualified_name
 from runnerkit._core.types import AnyEnv, AnyVectorEnv
 from runnerkit._core.wording import short_repr
@@ -86,10 +87,8 @@ def find_wrapper(given: object) -> Wrapper:
             "A wrapper must be a class or a function that takes an env and returns one, or its name, such as "
             f"'gymnasium.wrappers:TimeAwareObservation', not {short_repr(given)}."
         )
-    inner: Any = given.func if isinstance(given, functools.partial) else given
-    return Wrapper(
-        given, _record(qualified_name(inner), inner, given.keywords if isinstance(given, functools.partial) else {})
-    )
+    inner = function_of(given)
+    return Wrapper(given, _record(qualified_name(inner), inner, known_options(given)))
 
 
 def _record(name: str, make: object, options: Mapping[str, object]) -> PartRecord:

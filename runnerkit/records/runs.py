@@ -79,7 +79,8 @@ class PartRecord:
         name: the name under which it is offered. If it was passed as an object, `module:Class`, or `module:function`.
         distribution: the distribution that offers it, or that it is defined in; empty if there is none.
         version: the version of the distribution.
-        options: the options that were given, as they were passed on.
+        options: the options that were given, as they were passed on. Of an object, those that it keeps: its attribute
+            `options`, or arguments of its constructor that are attributes of the same name, unless they are defaults.
 
     """
 
