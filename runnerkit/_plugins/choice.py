@@ -35,7 +35,7 @@ class Choice:
 
     def misspelt(self, known: Iterable[str]) -> Iterator[str]:
         """Yield a sentence about each name that nothing installed has, but that is close to a known distribution."""
-        given = {"allow": self.allow or (), "deny": self.deny}
+        given: dict[str, Iterable[str]] = {"allow": self.allow or (), "deny": self.deny}
         given |= {name: _listed(os.environ.get(name, "")) for name in (ALLOWED, DISABLED)}
         known = [*known]
         for where, names in given.items():
