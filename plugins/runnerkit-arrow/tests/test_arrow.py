@@ -235,3 +235,13 @@ def test_extra_columns_are_in_the_stream(tmp_path: Path) -> None:
         assert np.asarray(episode["extras.value"]).dtype == np.float32
     with runnerkit.make("CartPole-v1", n_envs=2, seed=3, history=ArrowFormat(path, append=True)) as runner:
         assert runner.rollout(valued, steps=5)[0].load().episodes[-1].names[-2:] == ["extras.value", "extras.seen"]
+
+
+def test_processed_rewards_are_in_the_stream_if_there_are_any(tmp_path: Path) -> None:
+    path = tmp_path / "run.arrows"
+    scaled: Any = {"reward_processors": [runnerkit.use("scale", factor=0.5)]}
+    rollouts("CartPole-v1", ArrowFormat(path), 30, 9, **scaled)
+    for episode in load(path).episodes:
+        np.testing.assert_array_equal(episode["processed_reward"], np.asarray(episode["reward"]) / 2)
+    with pytest.raises(ArgumentError, match=r"processed_reward.*this run has"):
+        rollouts("CartPole-v1", ArrowFormat(path, append=True), 3)

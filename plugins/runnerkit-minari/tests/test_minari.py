@@ -19,7 +19,7 @@ from gymnasium import Space, spaces
 from gymnasium.vector import SyncVectorEnv
 from runnerkit_minari import MINARI, MinariFormat, MinariHistory
 
-from runnerkit import EndReason, EpisodeStart, GymRunner, MadeBy, RandomAgent
+from runnerkit import EndReason, EpisodeStart, GymRunner, MadeBy, RandomAgent, use
 from runnerkit._plugins.manager import Plugins
 from runnerkit.errors import ArgumentError, EnvError, RolloutError, SpaceError
 from runnerkit.history import ArrayHistory
@@ -589,6 +589,16 @@ def test_extra_columns_are_infos(data_format: Any) -> None:
         np.testing.assert_array_equal(value[:-1], episode.observations[:-1, 0])
         assert np.isnan(value[-1])
         assert value.dtype == seen.dtype == np.float32
+
+
+@pytest.mark.parametrize("data_format", FORMATS)
+def test_processed_rewards_are_an_info(data_format: Any) -> None:
+    history = MinariFormat("processed-v0", data_format=data_format)
+    with GymRunner(CARTPOLE, seed=5, history=history, reward_processors=[use("scale", factor=0.5)]) as runner:
+        runner.rollout(RandomAgent(runner.action_space, seed=0), steps=13)
+        runner.rollout(RandomAgent(runner.action_space, seed=0), steps=30)
+    for episode in minari.load_dataset("processed-v0"):
+        np.testing.assert_array_equal(episode.infos["processed_rewards"][:-1], episode.rewards / 2)
 
 
 def test_an_episode_keeps_its_extra_columns() -> None:

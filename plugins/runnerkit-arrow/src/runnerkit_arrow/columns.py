@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 from runnerkit import RunSpec
 from runnerkit.errors import ArgumentError, SpaceError
 
-__all__ = ["EXTRAS", "ColumnSpec", "extra_columns", "leaves_of", "space_columns"]
+__all__ = ["EXTRAS", "PROCESSED", "ColumnSpec", "extra_columns", "leaves_of", "space_columns"]
 
 EXTRAS: Final = "extras."
 """What the names of the columns begin with that the agent gave."""
+
+PROCESSED: Final = "processed_reward"
+"""The column of the rewards after reward processors."""
 
 _ARRAYS: Final = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
 _KINDS: Final = "biuf"
@@ -35,13 +38,18 @@ class ColumnSpec:
 
 
 def space_columns(spec: RunSpec) -> list[ColumnSpec]:
-    """Return the columns for the spaces of a run. Raises SpaceError for a sub-space that Arrow cannot hold."""
+    """Return the columns for the spaces of a run, and for processed rewards if there are any.
+
+    Raises SpaceError for a sub-space that Arrow cannot hold.
+    """
     columns = [*_columns(spec.observation_space, "observation", on_last=True)]
     columns += _columns(spec.action_space, "action", on_last=False)
     if spec.preprocessed and spec.options.keep_raw:
         columns += _columns(spec.env_observation_space, "raw_observation", on_last=True)
     if spec.postprocessed:
         columns += _columns(spec.env_action_space, "env_action", on_last=False)
+    if spec.reward_processed:
+        columns.append(ColumnSpec(PROCESSED, "float64", (), on_last=False))
     return columns
 
 

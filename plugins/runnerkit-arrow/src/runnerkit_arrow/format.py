@@ -26,7 +26,7 @@ class ArrowFormat:
     Each row is one step: `env_index`, `episode_index`, `step`, the observation, the action, `reward`, `terminated`
     and `truncated`. After the last step of an episode one more row has its final observation, and no action or reward.
     What is written stays readable if the program is killed. If the agent returns extra columns, they are there as
-    `extras.value`; all rollouts of a stream must have the same.
+    `extras.value`; all rollouts of a stream must have the same. With reward processors there is `processed_reward`.
 
     Args:
         path: of the file; None derives `cartpole-v1-seed0.arrows` in the current folder from env id and run seed.

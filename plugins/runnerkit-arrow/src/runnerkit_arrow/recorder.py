@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from runnerkit import EndReason
 from runnerkit.errors import ArgumentError
 from runnerkit.history import ArrayHistory, Block, EpisodeColumns
-from runnerkit_arrow.columns import EXTRAS, extra_columns, leaves_of
+from runnerkit_arrow.columns import EXTRAS, PROCESSED, extra_columns, leaves_of
 from runnerkit_arrow.history import ArrowHistory
 from runnerkit_arrow.stream import StreamWriter
 
@@ -56,6 +56,7 @@ class ArrowRecorder:
             "episode_index": np.full(rows, record.episode_index),
             "step": np.arange(record.steps_before, record.steps_before + rows),
             "reward": columns.rewards,
+            PROCESSED: columns.processed_rewards,  # written if the run has reward processors
             "terminated": columns.terminated,
             "truncated": columns.truncated,
         }

@@ -95,7 +95,9 @@ class MinariFormat:
         from runnerkit_minari.recorder import MinariRecorder
 
         writer = DatasetWriter(self.dataset_id or _derived_id(spec), spec, self.view, self.data_format, self._about)
-        return MinariRecorder(writer, self.view, keep_incomplete=self.incomplete == "truncate")
+        return MinariRecorder(
+            writer, self.view, keep_incomplete=self.incomplete == "truncate", processed=spec.reward_processed
+        )
 
     def _check(self, spec: RunSpec) -> None:
         if self.view == "env" and spec.preprocessed and not spec.options.keep_raw:

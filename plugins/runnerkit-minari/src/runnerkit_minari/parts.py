@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ __all__ = ["Part", "View", "joined"]
 
 View: TypeAlias = Literal["env", "agent"]
 """Whose observations and actions are recorded: the env's own, or what the agent saw and chose."""
+
+PROCESSED: Final = "processed_rewards"
+"""The info with the rewards after reward processors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,15 @@ class Part:
     extras: Mapping[str, NDArray[Any]]
 
     @classmethod
-    def of(cls, columns: EpisodeColumns[Any, Any, NDArray[np.float64], NDArray[np.bool_]], view: View) -> Part:
-        """Return the columns that are recorded; they are views still."""
+    def of(
+        cls,
+        columns: EpisodeColumns[Any, Any, NDArray[np.float64], NDArray[np.bool_]],
+        view: View,
+        *,
+        processed: bool = False,
+    ) -> Part:
+        """Return the columns that are recorded; they are views still. Rewards that are `processed` are an extra one."""
+        extras = {**columns.extras, PROCESSED: columns.processed_rewards} if processed else columns.extras
         return cls(
             record=columns.record,
             observations=columns.raw_observations if view == "env" else columns.observations,
@@ -41,7 +51,7 @@ class Part:
             rewards=columns.rewards,
             terminated=columns.terminated,
             truncated=columns.truncated,
-            extras=columns.extras,
+            extras=extras,
         )
 
     def owned(self) -> Part:

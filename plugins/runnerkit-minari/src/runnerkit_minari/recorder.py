@@ -17,10 +17,10 @@ __all__ = ["MinariRecorder"]
 class MinariRecorder:
     """Writes the episodes of one runner into its dataset, rollout by rollout, env by env."""
 
-    def __init__(self, writer: DatasetWriter, view: View, *, keep_incomplete: bool) -> None:
+    def __init__(self, writer: DatasetWriter, view: View, *, keep_incomplete: bool, processed: bool) -> None:
         self._writer = writer
         self._view: View = view
-        self._keep_incomplete = keep_incomplete
+        self._keep_incomplete, self._processed = keep_incomplete, processed
         self._held: dict[int, list[Part]] = {}
         """By env index, the parts of the episode that goes on in the next rollout."""
         self._refused = False
@@ -53,7 +53,7 @@ class MinariRecorder:
         """Return the episodes of an env that are over by now, and hold back the one that is not."""
         whole = []
         for columns in history.split():
-            part = Part.of(columns, self._view)
+            part = Part.of(columns, self._view, processed=self._processed)
             before = self._held.pop(env_index, [])
             if before and before[-1].record.episode_index != part.record.episode_index:
                 whole.append(joined(before))  # was given up, as `rollout(episodes=...)` does
