@@ -25,6 +25,7 @@ from runnerkit._cli.rollout import rollout
 from runnerkit._cli.stopping import stoppable
 from runnerkit._cli.stored import convert, ls, show, verify
 from runnerkit._cli.tune import tune
+from runnerkit._cli.videos import video
 from runnerkit._cli.watch import watch
 
 __all__ = ["main"]
@@ -76,3 +77,4 @@ main.add_command(verify)
 main.add_command(replay)
 main.add_command(convert)
 main.add_command(watch)
+main.add_command(video)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -63,49 +62,25 @@ def replay(
 
 
 def _replay(folder: str, episode: int | None, env: str | None, video: str | None) -> Replay:
-    from runnerkit.errors import ArgumentError, MissingDependencyError
+    from runnerkit._cli.stored_episodes import draw_episode, env_of, episode_of
     from runnerkit.history.npz import load
     from runnerkit.replaying import replay as replay_all
 
     runs = load(folder)
     if episode is None:
-        return replay_all(runs, env=_env(env))
-    if episode >= len(runs):
-        raise ArgumentError(f"{folder} has {len(runs)} episodes, 0 to {len(runs) - 1}, and no episode {episode}.")
-    wanted, made_by = runs.episodes[episode], runs.made_by[episode]
-    parts = [
-        history
-        for history, record, by in zip(runs, runs.episodes, runs.made_by, strict=True)
-        if (record.env_index, record.episode_index, by) == (wanted.env_index, wanted.episode_index, made_by)
-    ]
+        return replay_all(runs, env=env_of(env))
+    parts = [runs[k] for k in episode_of(runs, episode).indices]
     if video is not None:
-        try:
-            draw: Any = importlib.import_module("runnerkit_video").record_episode
-        except ImportError as error:
-            raise MissingDependencyError("--video needs a package: pip install runnerkit-video") from error
-        draw(parts, video, env=_env(env))
-    return replay_all(parts, env=_env(env))
-
-
-def _env(text: str | None) -> Any:
-    """Return the env that is meant: a function of a module, or what else a runner takes."""
-    module, colon, name = (text or "").partition(":")
-    if not colon or not name.replace(".", "").isidentifier():
-        return text
-    try:
-        found: Any = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError):  # an env factory's, or Gymnasium's own module:Env-v0
-        return text
-    return found
+        draw_episode(parts, video, env)
+    return replay_all(parts, env=env_of(env))
 
 
 def _check(env: str) -> list[object]:
+    from runnerkit._cli.stored_episodes import env_of
     from runnerkit.replaying import maker
     from runnerkit.testing import depends_on
 
-    return list(depends_on(maker(_env(env))))
+    return list(depends_on(maker(env_of(env))))
 
 
 def _document(replayed: Replay) -> dict[str, Any]:

@@ -10,6 +10,16 @@ For example::
 from __future__ import annotations
 
 from runnerkit.replaying.comparison import AnyEpisode, Divergence, compared
-from runnerkit.replaying.histories import Replay, maker, remade, replay
+from runnerkit.replaying.histories import Replay, StoredEpisode, maker, remade, replay, whole_episodes
 
-__all__ = ["AnyEpisode", "Divergence", "Replay", "compared", "maker", "remade", "replay"]
+__all__ = [
+    "AnyEpisode",
+    "Divergence",
+    "Replay",
+    "StoredEpisode",
+    "compared",
+    "maker",
+    "remade",
+    "replay",
+    "whole_episodes",
+]

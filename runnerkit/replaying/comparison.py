@@ -22,7 +22,7 @@ from runnerkit.history.columns import EpisodeColumns
 from runnerkit.history.layout import BlockLayout
 from runnerkit.records import Episode, EpisodeStart, RunOptions
 
-__all__ = ["AnyEpisode", "Divergence", "compared", "not_replayable", "record_of"]
+__all__ = ["AnyEpisode", "Divergence", "compared", "not_replayable", "record_of", "whole_record"]
 
 AnyEpisode: TypeAlias = EpisodeColumns[Any, Any, NDArray[np.float64], NDArray[np.bool_]]
 """An episode, or its part in one rollout, of `ArrayHistory.split`."""
@@ -117,12 +117,16 @@ def not_replayable(record: Episode) -> str:
 
 def record_of(parts: Sequence[AnyEpisode]) -> Episode:
     """Return the record of an episode as a whole."""
-    first, last = parts[0].record, parts[-1].record
+    return whole_record([part.record for part in parts])
+
+
+def whole_record(parts: Sequence[Episode]) -> Episode:
+    """Return the record of an episode as a whole, of those of its parts."""
     return replace(
-        first,
-        length=sum(part.record.length for part in parts),
-        return_=sum(part.record.return_ for part in parts),
-        end_reason=last.end_reason,
+        parts[0],
+        length=sum(part.length for part in parts),
+        return_=sum(part.return_ for part in parts),
+        end_reason=parts[-1].end_reason,
     )
 
 

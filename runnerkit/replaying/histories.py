@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,9 +27,9 @@ from runnerkit.history.columns import ColumnHistory
 from runnerkit.history.npz import StoredRuns
 from runnerkit.keys import EnvKey
 from runnerkit.records import Episode, MadeBy
-from runnerkit.replaying.comparison import AnyEpisode, Divergence, compared, not_replayable, record_of
+from runnerkit.replaying.comparison import AnyEpisode, Divergence, compared, not_replayable, record_of, whole_record
 
-__all__ = ["Replay", "maker", "remade", "replay"]
+__all__ = ["Replay", "StoredEpisode", "maker", "remade", "replay", "whole_episodes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,18 +120,44 @@ def replay(
 # ---- whose episodes
 
 
+@dataclass(frozen=True, slots=True)
+class StoredEpisode:
+    """A whole episode of a folder: its record, and the histories that have its parts, by their index in the folder."""
+
+    record: Episode
+    indices: tuple[int, ...]
+
+
+def whole_episodes(runs: StoredRuns) -> list[StoredEpisode]:
+    """Return the episodes of a folder that can be replayed, in the order in which they ended::
+
+    for episode in whole_episodes(runs := runnerkit.load("runs")):
+        print(episode.record.total_return, [runs[k] for k in episode.indices])
+    """
+    episodes, _ = _whole(_parts_of(runs), None)
+    found = [
+        StoredEpisode(
+            whole_record([part.record for part in parts]), tuple(part.place for part in parts if part.place is not None)
+        )
+        for parts in episodes
+    ]
+    return sorted(found, key=lambda episode: episode.indices[-1])
+
+
 class _Part(NamedTuple):
     """An episode, or its part in one rollout, which may have to be read first."""
 
     made_by: MadeBy
     record: Episode
     read: Callable[[], AnyEpisode]
+    place: int | None = None
+    """Its index in a folder."""
 
 
 def _parts_of(histories: object) -> Iterator[_Part]:
     if isinstance(histories, StoredRuns):
         for k, (record, made_by) in enumerate(zip(histories.episodes, histories.made_by, strict=True)):
-            yield _Part(made_by, record, functools.partial(_read, histories, k))
+            yield _Part(made_by, record, functools.partial(_read, histories, k), k)
         return
     if isinstance(histories, str | os.PathLike):
         raise ArgumentError(
@@ -213,12 +240,13 @@ def remade(
 ) -> AnyEnv:
     """Make env i as the runner did, unless another env or other options are given.
 
-    With `render_mode`, it can be drawn; a function must make an env that can.
+    With `render_mode`, it can be drawn; a function that takes no `render_mode` must make an env that can.
     """
     options = _options_of(made_by) if env_options is None and env is None else env_options or {}
-    if render_mode is not None and not callable(env) and not (env is None and made_by.is_function):
+    given = env or _recorded_env(made_by)
+    if render_mode is not None and (not callable(given) or _takes_render_mode(given)):
         options = {**options, "render_mode": render_mode}
-    make = resolve_env(cast(Any, env or _recorded_env(made_by)), installed_plugins(), options, made_by.n_envs).make
+    make = resolve_env(cast(Any, given), installed_plugins(), options, made_by.n_envs).make
     if env is None:
         names = [(part.name, dict(part.options)) for part in made_by.parts if part.kind == "wrapper"]
         make = wrapped(make, [find_wrapper(name) for name in names])
@@ -233,6 +261,13 @@ def remade(
     if seed is not None:
         seed_spaces(made, seed)
     return made
+
+
+def _takes_render_mode(function: Callable[..., object]) -> bool:
+    try:
+        return "render_mode" in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # of what has no signature
+        return False
 
 
 def _options_of(made_by: MadeBy) -> Mapping[str, Any]:

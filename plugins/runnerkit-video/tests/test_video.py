@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,12 @@ import gymnasium
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from runnerkit_video import ReplayError, best, every, frames, record_episodes, worst
+from runnerkit_video import ReplayError, best, every, film_strip, frames, record_episodes, worst
+from typing_extensions import override
 
 import runnerkit
 from runnerkit._cli.main import main
-from runnerkit.errors import ArgumentError
+from runnerkit.errors import ArgumentError, RenderError
 from runnerkit.history import ArrayHistory
 
 
@@ -96,7 +99,7 @@ def test_what_cannot_be_replayed_is_refused() -> None:
         record_episodes("CartPole-v1", [later], "unused")
     with pytest.raises(ArgumentError, match="began before these histories"):
         next(frames("CartPole-v1", later.split()[0]))
-    with pytest.raises(ArgumentError, match=r"not an image of shape \[height, width, 3\]"):
+    with pytest.raises(RenderError, match=r"not an image of shape \[height, width, 3\]"):
         next(frames(lambda: gymnasium.make("CartPole-v1", render_mode="rgb_array_list"), rollout()[0].split()[0]))
 
 
@@ -116,3 +119,132 @@ def test_the_command_line_films_the_best_episode_of_a_rollout_whatever_the_histo
     (video,) = found["videos"]
     with av.open(video) as container:
         assert container.streams.video[0].frames == best_return + 1  # one per observation
+
+
+# ---- videos of stored episodes
+
+
+class Drawn(gymnasium.Env[Any, Any]):
+    """Draws in one colour, if it was made for it; its episodes have 3 steps, or 2 of `length` 2."""
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+
+    def __init__(self, render_mode: str | None = None, length: int = 3) -> None:
+        self.observation_space = gymnasium.spaces.Discrete(9)
+        self.action_space = gymnasium.spaces.Discrete(2)
+        self.render_mode, self.length, self.drawn = render_mode, length, 0
+
+    @override
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        self.t = 0
+        return np.int64(0), {}
+
+    @override
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.t += 1
+        return np.int64(self.t), float(action), self.t == self.length, False, {}
+
+    @override
+    def render(self) -> Any:
+        if self.render_mode != "rgb_array":
+            return None
+        self.drawn += 1
+        return np.full((40, 60, 3), 20 * self.t, np.uint8)
+
+
+def make(seed: int | None, render_mode: str | None = None) -> Drawn:
+    return Drawn(render_mode)
+
+
+def make_blind(seed: int | None) -> Drawn:
+    return Drawn()
+
+
+def make_shorter(seed: int | None, render_mode: str | None = None) -> Drawn:
+    return Drawn(render_mode, length=2)
+
+
+def make_broken(seed: int | None, render_mode: str | None = None) -> Drawn:
+    env = Drawn(render_mode)
+    env.render = lambda: 1 / 0  # type: ignore[method-assign]
+    return env
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two runs of the same seed in one folder, of 4 episodes each and one that was cut."""
+    monkeypatch.setitem(sys.modules, "drawing", sys.modules[__name__])
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        with runnerkit.make(make, n_envs=1, seed=0, history=("npz", {"path": tmp_path / "runs"})) as runner:
+            runner.rollout(runnerkit.RandomAgent(runner.action_space, seed=0), steps=13)
+    return tmp_path / "runs"
+
+
+def command(*arguments: str, code: int = 0) -> Any:
+    result = CliRunner().invoke(main, list(arguments))
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_chosen_episodes_of_a_folder_become_files(folder: Path) -> None:
+    asked = ["video", "runs", "--env", "drawing:make", "--best", "2", "--worst", "1", "--last", "1", "--episode", "4"]
+    videos = json.loads(command(*asked, "--json").stdout)["videos"]
+    returns = [episode.return_ for episode in runnerkit.load(folder).episodes if episode.complete]
+    by_reason = {reason: video for video in videos for reason in video["chosen"].split(", ")}
+    assert by_reason["best"]["return"] in sorted(returns)[-2:]
+    assert by_reason["worst"]["return"] == min(returns)
+    assert (by_reason["last"]["episode"], by_reason["chosen"]["episode"]) == (8, 4)
+    assert {video["file"] for video in videos} == {str(path) for path in Path("videos").iterdir()}
+    for video in videos:
+        with av.open(video["file"]) as container:
+            frames_found = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        assert len(frames_found) == video["frames"] == (2 if video["episode"] == 4 else 4)
+        assert frames_found[0].shape == (40, 60, 3)
+
+
+def test_episodes_of_two_runs_of_one_seed_are_not_parts_of_one(folder: Path) -> None:
+    assert "1 episode, 3 steps: all the same" in command("replay", "runs", "6", "--env", "drawing:make").output
+    lines = command("video", "runs", "--env", "drawing:make", "--episode", "6").output.splitlines()
+    assert len(lines) == 2
+    assert lines[1].split()[0] == "6"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--env", "drawing:make_blind"], 1, "The env renders NoneType, not an image of shape [height, width, 3]"),
+        (["--env", "drawing:make_broken"], 1, "The env cannot be drawn: render() raised ZeroDivisionError"),
+        (["--env", "CartPole-v1", "--episode", "0"], 1, "has other spaces than the history"),
+        (["--env", "drawing:make_shorter", "--worst", "1"], 1, "Episode 1 cannot be drawn. Episode 1 of env 0"),
+        (["--episode", "99"], 2, "has 10 episodes, 0 to 9, and no episode 99"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said_in_a_sentence_and_leaves_no_file(
+    folder: Path, arguments: list[str], code: int, said: str
+) -> None:
+    assert said in command("video", "runs", *arguments, code=code).output
+    assert list(Path().glob("videos/*")) == []
+
+
+def test_without_its_package_and_without_whole_episodes_there_is_no_video(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with runnerkit.make(make, n_envs=1, seed=0, history=("npz", {"path": "short"})) as runner:
+        runner.rollout(runnerkit.RandomAgent(runner.action_space, seed=0), steps=2)
+    assert "no whole episode that terminated or was truncated" in command("video", "short", code=2).output
+    monkeypatch.setitem(sys.modules, "runnerkit_video", None)
+    assert "pip install runnerkit-video" in command("video", "runs", code=1).output
+
+
+def test_a_film_strip_has_pictures_from_the_first_to_the_last_observation_and_draws_no_others(folder: Path) -> None:
+    env = Drawn("rgb_array")
+    strip = film_strip([runnerkit.load(folder)[0]], env=lambda: env, pictures=2, height=20)
+    assert strip.startswith(b"\xff\xd8\xff")
+    assert env.drawn == 2
+    with av.open(io.BytesIO(strip)) as container:
+        picture = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert picture.shape == (20, 30 + 2 + 30, 3)
+    assert abs(int(picture[10, 10, 0]) - 0) < 12
+    assert abs(int(picture[10, 50, 0]) - 60) < 12
+    assert len(film_strip([runnerkit.load(folder)[0]], env=lambda: Drawn("rgb_array"), pictures=50)) < 20_000

@@ -13,6 +13,18 @@ from __future__ import annotations
 
 from runnerkit_video.choice import Choose, best, every, worst
 from runnerkit_video.replay import ReplayError, frames
+from runnerkit_video.strip import film_strip
 from runnerkit_video.video import Video, record_episode, record_episodes
 
-__all__ = ["Choose", "ReplayError", "Video", "best", "every", "frames", "record_episode", "record_episodes", "worst"]
+__all__ = [
+    "Choose",
+    "ReplayError",
+    "Video",
+    "best",
+    "every",
+    "film_strip",
+    "frames",
+    "record_episode",
+    "record_episodes",
+    "worst",
+]

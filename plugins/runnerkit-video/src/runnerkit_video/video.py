@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from runnerkit import Episode
 from runnerkit.errors import ArgumentError
 from runnerkit.history import ArrayHistory
-from runnerkit.replaying import remade
 from runnerkit_video.choice import Choose, best
-from runnerkit_video.replay import MakeRendered, drawn, frames
+from runnerkit_video.replay import MakeRendered, closing, drawn, frames, made
 
 __all__ = ["Video", "record_episode", "record_episodes"]
 
@@ -54,6 +53,7 @@ def record_episodes(
 
     Raises:
         ArgumentError: there is no episode to choose from, or an episode cannot be replayed.
+        RenderError: the env cannot be drawn.
         ReplayError: an episode goes another way than it was recorded; what was written of its file is removed.
 
     """
@@ -96,18 +96,16 @@ def record_episode(
         fps: frames per second of the video.
 
     Raises:
-        ArgumentError: the episode cannot be replayed, or the env cannot be drawn.
+        ArgumentError: the episode cannot be replayed.
+        RenderError: the env cannot be drawn.
         ReplayError: it goes another way than it was recorded.
 
     """
     whole = list(histories)
     parts = [part for history in whole for part in history.split()]
-    record, made_by = parts[0].record, whole[0].made_by
-    made = env() if callable(env) else remade(made_by, record.env_index, env, render_mode="rgb_array")
-    try:
-        return Video(Path(path), record, _write(Path(path), drawn(made, *parts), fps))
-    finally:
-        made.close()
+    record = parts[0].record
+    with closing(made(whole[0].made_by, record.env_index, env)) as made_env:
+        return Video(Path(path), record, _write(Path(path), drawn(made_env, *parts), fps))
 
 
 def _write(path: Path, pictures: Iterator[NDArray[np.uint8]], fps: int) -> int:

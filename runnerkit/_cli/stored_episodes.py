@@ -1,0 +1,60 @@
+"""Episodes of a folder for the commands that make them once more: which they are, in which env, and their videos."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from runnerkit.errors import ArgumentError, MissingDependencyError
+from runnerkit.history.arrays import ArrayHistory
+from runnerkit.history.npz import StoredRuns
+from runnerkit.replaying import StoredEpisode, remade, whole_episodes
+
+__all__ = ["draw_episode", "env_of", "episode_of", "video_package"]
+
+
+def episode_of(runs: StoredRuns, index: int) -> StoredEpisode:
+    """Return the whole episode that a history of a folder is of; raises ArgumentError if it cannot be replayed."""
+    if index >= len(runs):
+        raise ArgumentError(f"{runs.path} has {len(runs)} episodes, 0 to {len(runs) - 1}, and no episode {index}.")
+    found = [episode for episode in whole_episodes(runs) if index in episode.indices]
+    if not found:
+        raise ArgumentError(
+            f"Episode {index} of {runs.path} cannot be replayed: it has no seed, or it began before this folder."
+        )
+    return found[0]
+
+
+def env_of(text: str | None) -> Any:
+    """Return the env that is meant: a function of a module, or what else a runner takes."""
+    module, colon, name = (text or "").partition(":")
+    if not colon or not name.replace(".", "").isidentifier():
+        return text
+    try:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError):  # an env factory's, or Gymnasium's own module:Env-v0
+        return text
+    return found
+
+
+def video_package(wanted_by: str) -> Any:
+    """Return the package that makes videos; raises MissingDependencyError if it is not installed."""
+    try:
+        return importlib.import_module("runnerkit_video")
+    except ImportError as error:
+        raise MissingDependencyError(f"{wanted_by} needs a package: pip install runnerkit-video ({error}).") from error
+
+
+def draw_episode(
+    parts: Sequence[ArrayHistory[Any, Any]], path: str | os.PathLike[str], env: str | None, fps: int = 30
+) -> Any:
+    """Write a video of an episode, and return what the package says of it."""
+    given = env_of(env)
+    if callable(given):
+        given = functools.partial(remade, parts[0].made_by, parts[0].episodes[0].env_index, given, None, "rgb_array")
+    return video_package("A video").record_episode(parts, path, env=given, fps=fps)
