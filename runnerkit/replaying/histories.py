@@ -129,10 +129,13 @@ class StoredEpisode:
 
 
 def whole_episodes(runs: StoredRuns) -> list[StoredEpisode]:
-    """Return the episodes of a folder that can be replayed, in the order in which they ended::
+    """Return the episodes of a folder that can be replayed, in the order in which they ended.
 
-    for episode in whole_episodes(runs := runnerkit.load("runs")):
-        print(episode.record.total_return, [runs[k] for k in episode.indices])
+    For example::
+
+        for episode in whole_episodes(runs := runnerkit.load("runs")):
+            print(episode.record.total_return, [runs[k] for k in episode.indices])
+
     """
     episodes, _ = _whole(_parts_of(runs), None)
     found = [

@@ -242,7 +242,7 @@ def test_a_film_strip_has_pictures_from_the_first_to_the_last_observation_and_dr
     strip = film_strip([runnerkit.load(folder)[0]], env=lambda: env, pictures=2, height=20)
     assert strip.startswith(b"\xff\xd8\xff")
     assert env.drawn == 2
-    with av.open(io.BytesIO(strip)) as container:
+    with av.open(io.BytesIO(strip), "r") as container:
         picture = next(container.decode(video=0)).to_ndarray(format="rgb24")
     assert picture.shape == (20, 30 + 2 + 30, 3)
     assert abs(int(picture[10, 10, 0]) - 0) < 12
