@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
@@ -128,6 +129,22 @@ def test_streams_have_the_numbers_of_rollouts(drawn: list[Any]) -> None:
         batches = [batch.extras["noise"].copy() for _, batch in zip(range(5), stream, strict=False)]
     for i in range(3):
         np.testing.assert_array_equal(np.concatenate(batches)[:, i], drawn[i].extras["noise"])
+
+
+def test_formats_that_take_windows_have_the_numbers_of_others(drawn: list[Any], tmp_path: Path) -> None:
+    for history, wanted in zip(play(executor="serial", history=("npz", {"path": tmp_path})), drawn, strict=True):
+        check_where(history)
+        np.testing.assert_array_equal(history.extras["noise"], wanted.extras["noise"])
+
+
+@pytest.mark.parametrize("mode", ["NEXT_STEP", "SAME_STEP"])
+def test_vector_envs_in_windows_are_told_of_the_right_rows(mode: str, tmp_path: Path) -> None:
+    def make(seed: int | None) -> Any:
+        which = gymnasium.vector.AutoresetMode[mode]
+        return gymnasium.vector.SyncVectorEnv([lambda: gymnasium.make("CartPole-v1")] * 3, autoreset_mode=which)
+
+    for history in play(make, history=("npz", {"path": tmp_path})):
+        check_where(history)
 
 
 def test_numbers_are_a_pure_function_of_where_they_are() -> None:

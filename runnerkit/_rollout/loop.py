@@ -236,6 +236,7 @@ class Rollout:
         if self._ends is not None:
             self._ends.turn(self._at.t)
         self._ledger.record_window(starts.waiting, starts.close_gaps)
+        self._port.start_rows(self._standing.envs)
         starts.turn()
         self._ledger.begin_window(starts.waiting)
         windows.turn()
