@@ -19,7 +19,7 @@ from runnerkit.history.log import EpisodeLog
 from runnerkit.history.stacking import concatenate, stack
 from runnerkit.history.transitions import TransitionFormat
 from runnerkit.history.values import Targets, ValueFunction, discounted_returns, gae
-from runnerkit.records import EndReason, Episode, EpisodeStart, RunSpec
+from runnerkit.records import EndReason, EnvFault, Episode, EpisodeStart, RunSpec
 
 __all__ = [
     "ArrayFormat",
@@ -29,6 +29,7 @@ __all__ = [
     "ColumnHistory",
     "EndReason",
     "EndedEpisode",
+    "EnvFault",
     "Episode",
     "EpisodeColumns",
     "EpisodeLog",

@@ -2,4 +2,26 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from runnerkit_ray.agents import RowAgent, SupportsSetWeights
+from runnerkit_ray.cluster import Cluster, join
+from runnerkit_ray.errors import ActorsLostError, PoisonError
+from runnerkit_ray.options import ActorOptions
+from runnerkit_ray.runner import Collected, RayRunner
+from runnerkit_ray.stats import ActorStats, RayStats
+from runnerkit_ray.units import Poisoned, Unit
+
+__all__ = [
+    "ActorOptions",
+    "ActorStats",
+    "ActorsLostError",
+    "Cluster",
+    "Collected",
+    "PoisonError",
+    "Poisoned",
+    "RayRunner",
+    "RayStats",
+    "RowAgent",
+    "SupportsSetWeights",
+    "Unit",
+    "join",
+]

@@ -1,0 +1,90 @@
+"""The history format on the driver, which makes histories of what comes from actors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, cast
+
+from runnerkit import HistoryKey, MadeBy, PartRecord, Use, default_registry
+from runnerkit.errors import ArgumentError, UnknownNameError
+from runnerkit.history import ArrayFormat, Block, HistoryFormat, RunSpec, SupportsWindows
+from runnerkit.typing import PartName
+
+__all__ = ["Histories"]
+
+
+class Histories:
+    """Makes histories of blocks, in any format.
+
+    Args:
+        given: the history format, as `GymRunner` accepts it.
+        spec: what the runner of an actor is, but for all envs.
+
+    """
+
+    def __init__(self, given: PartName | HistoryKey[Any] | HistoryFormat[Any], spec: RunSpec) -> None:
+        chosen, record = _format_of(given)
+        self.spec: RunSpec = replace(spec, made_by=_made_by(spec.made_by, record, spec.n_envs))
+        self.owned: bool = not isinstance(chosen, ArrayFormat)
+        """Whether the format gets memory that it may keep and change."""
+        self._recorder = chosen.open(self.spec)
+
+    def of(self, block: Block) -> list[Any]:
+        """Return one history per env."""
+        if isinstance(self._recorder, SupportsWindows):
+            self._recorder.begin()
+        return list(self._recorder.finish(block))
+
+    def close(self) -> None:
+        """Close what is open, such as files."""
+        self._recorder.close()
+
+
+def _format_of(given: PartName | HistoryKey[Any] | HistoryFormat[Any]) -> tuple[HistoryFormat[Any], PartRecord]:
+    name, options = _named(given)
+    if name is None:
+        return cast("HistoryFormat[Any]", given), PartRecord(
+            "history format", f"{type(given).__module__}:{type(given).__qualname__}"
+        )
+    registry = default_registry
+    offer = registry.history_formats.get(name)
+    if offer is None:
+        registry.discover()
+        offer = registry.history_formats.get(name)
+    if offer is None:
+        raise UnknownNameError("history format", name, registry.history_formats)
+    return offer.make(options), PartRecord("history format", name, offer.distribution, offer.version, _plain(options))
+
+
+def _named(given: object) -> tuple[str | None, Mapping[str, object]]:
+    if isinstance(given, str):
+        return given, {}
+    if isinstance(given, HistoryKey):
+        return given.name, {}
+    if isinstance(given, Use):
+        return given.name, given.options
+    if isinstance(given, tuple):
+        name, options = given
+        return name, options
+    if not callable(getattr(given, "open", None)):
+        raise ArgumentError(f"history must be the name of a history format, or a HistoryFormat object, not {given!r}.")
+    return None, {}
+
+
+def _plain(options: Mapping[str, object]) -> dict[str, object]:
+    """Return options as JSON has them; what it does not have, as text."""
+    loaded: dict[str, object] = json.loads(json.dumps(dict(options), default=str))
+    return loaded
+
+
+def _made_by(made_by: MadeBy, history: PartRecord, n_envs: int) -> MadeBy:
+    """Return what made the data: units on actors, in this format."""
+    try:
+        ours = version("runnerkit-ray")
+    except PackageNotFoundError:  # of a checkout that is not installed
+        ours = ""
+    others = {"history format": history, "executor": PartRecord("executor", "ray actors", "runnerkit-ray", ours)}
+    return replace(made_by, n_envs=n_envs, parts=tuple(others.get(part.kind, part) for part in made_by.parts))

@@ -1,0 +1,336 @@
+"""The actors of a runner: who works on what, who is lost or hangs, and who takes their place.
+
+An actor makes its units in order; the first of them is the one that it works on. If an actor is lost, that unit is held
+responsible, and the others simply go to other actors.
+"""
+
+from __future__ import annotations
+
+import collections
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol, cast
+
+import ray
+from ray.exceptions import RayActorError, RayError, RaySystemError, RayTaskError, TaskCancelledError
+
+from runnerkit.errors import RolloutError
+from runnerkit_ray.actor import Hello
+from runnerkit_ray.data import UnitData
+from runnerkit_ray.errors import ActorsLostError
+from runnerkit_ray.jobs import Done, Failed, GivenUp, Job, Limits, Outcome, Ref
+from runnerkit_ray.stats import ActorStats
+
+__all__ = ["Pool"]
+
+_SLICE: Final = 0.5  # seconds: Ctrl-C comes through at least that often
+_GRACE: Final = 5.0  # seconds for what is sure to come
+_LONGEST_PAUSE: Final = 5.0  # seconds between two tries to start an actor
+
+
+class Handle(Protocol):
+    """The methods of an actor, as the driver sees them."""
+
+    hello: Any
+    play: Any
+    close: Any
+
+
+class _Worker:
+    """An actor, or the one that takes its place after it was lost."""
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+        self.handle: Handle | None = None
+        self.hello: Ref | None = None
+        self.told: Hello | None = None
+        self.queue: collections.deque[tuple[Job, Ref]] = collections.deque()
+        self.since = 0.0
+        """When it began with what it is at."""
+        self.not_before = 0.0
+        """When it may be started again."""
+        self.envs: set[int] = set()
+        self.units = 0
+        self.restarts = 0
+
+    @property
+    def at(self) -> Ref | None:
+        """What it works on."""
+        return self.hello if self.hello is not None else self.queue[0][1] if self.queue else None
+
+    def stats(self) -> ActorStats:
+        told = self.told
+        return ActorStats(
+            rank=self.rank,
+            is_ready=told is not None,
+            pid=None if told is None else told.pid,
+            node=None if told is None else told.node,
+            units=self.units,
+            restarts=self.restarts,
+        )
+
+
+class Pool:
+    """Makes units on actors.
+
+    For example::
+
+        while pool.room():
+            pool.submit(Job(unit, policy))
+        for outcome in pool.wait():
+            ...
+
+    Args:
+        start: makes an actor.
+        n: how many actors there are.
+        n_envs: how many envs the run has.
+        limits: how long is waited, and how often is tried.
+
+    """
+
+    def __init__(self, start: Callable[[], Handle], n: int, n_envs: int, limits: Limits) -> None:
+        self._start, self._n_envs, self._limits = start, n_envs, limits
+        self._workers = [_Worker(rank) for rank in range(n)]
+        self._again: collections.deque[Job] = collections.deque()
+        self._failed_starts = 0  # in a row, of all actors
+        self.restarts = 0
+        """How many actors took the place of others."""
+        self.retries = 0
+        """How many units were begun once more."""
+        self.timeouts = 0
+        """How many actors were ended as a unit, or their start, took too long."""
+        for worker in self._workers:
+            self._begin(worker)
+
+    # ---- what it is at
+
+    @property
+    def in_flight(self) -> int:
+        """How many units are with actors, or wait for another one."""
+        return sum(len(worker.queue) for worker in self._workers) + len(self._again)
+
+    def stats(self) -> tuple[ActorStats, ...]:
+        """Return what each actor did."""
+        return tuple(worker.stats() for worker in self._workers)
+
+    def greet(self) -> Hello:
+        """Wait until the first actor can work, and return what it tells."""
+        while (told := self._workers[0].told) is None:
+            self.wait()
+        return told
+
+    # ---- work
+
+    def room(self) -> bool:
+        """Whether another unit can be submitted."""
+        return not self._again and self._next_worker() is not None
+
+    def submit(self, job: Job) -> None:
+        """Give a unit to the actor that has the least to do, of these to one that knows its env."""
+        worker = self._next_worker(job.unit.env_index)
+        assert worker is not None
+        assert worker.handle is not None
+        if not worker.queue:
+            worker.since = time.monotonic()
+        policy = job.policy
+        worker.queue.append((job, worker.handle.play.remote(job.unit, policy.agent, policy.weights)))
+        worker.envs.add(job.unit.env_index)
+
+    def _next_worker(self, env_index: int = 0) -> _Worker | None:
+        free = [w for w in self._workers if w.told is not None and len(w.queue) < self._limits.in_flight]
+        if not free:
+            return None
+        return min(free, key=lambda w: (len(w.queue), env_index not in w.envs, len(w.envs), w.units))
+
+    def wait(self) -> list[Outcome]:
+        """Wait a moment for what comes next, and return what came of units."""
+        while self._again and self._next_worker() is not None:
+            self.submit(self._again.popleft())
+        now = time.monotonic()
+        for worker in self._workers:
+            if worker.handle is None and worker.not_before <= now:
+                self._begin(worker)
+        refs = {ref: worker for worker in self._workers if (ref := worker.at) is not None}
+        ready: list[Ref] = []
+        if refs:
+            ready, _ = ray.wait(list(refs), num_returns=1, timeout=_SLICE)
+            if ready and len(refs) > 1:
+                ready, _ = ray.wait(list(refs), num_returns=len(refs), timeout=0)
+        else:
+            time.sleep(min(_SLICE, 0.05))
+        outcomes: list[Outcome] = []
+        for ref in ready:
+            outcomes += self._take(refs[ref])
+        outcomes += self._look_at_clocks()
+        return outcomes
+
+    def _take(self, worker: _Worker) -> list[Outcome]:
+        """Take what an actor has finished."""
+        if worker.hello is not None:
+            return self._welcome(worker, worker.hello)
+        job, ref = worker.queue[0]
+        result = _result(ref)
+        if isinstance(result, RayError) and not (job.is_dropped and isinstance(result, TaskCancelledError)):
+            return self._lose(worker, _reason(result))
+        worker.queue.popleft()
+        worker.since = time.monotonic()
+        worker.units += 1
+        return [] if job.is_dropped else [_outcome(job, result)]
+
+    # ---- actors
+
+    def _begin(self, worker: _Worker) -> None:
+        worker.handle = handle = self._start()
+        worker.hello, worker.since = handle.hello.remote(worker.rank % self._n_envs), time.monotonic()
+
+    def _welcome(self, worker: _Worker, hello: Ref) -> list[Outcome]:
+        try:
+            worker.told = cast(Hello, ray.get(hello, timeout=_GRACE))
+        except RayTaskError as error:  # of the env, or of the parts: it would fail each time
+            raise (error.cause if isinstance(error.cause, Exception) else error) from None
+        except RayError as error:
+            return self._lose(worker, _reason(error))
+        worker.hello, self._failed_starts = None, 0
+        worker.envs = {worker.rank % self._n_envs}
+        return []
+
+    def _look_at_clocks(self) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        limits, now = self._limits, time.monotonic()
+        for worker in self._workers:
+            limit = limits.start_timeout if worker.hello is not None else limits.unit_timeout
+            if worker.at is None or limit is None or now - worker.since <= limit:
+                continue
+            if ray.wait([worker.at], timeout=0)[0]:
+                continue  # it came at the last moment
+            self.timeouts += 1
+            outcomes += self._lose(worker, f"it did not answer within {limit:g} s")
+        return outcomes
+
+    def _lose(self, worker: _Worker, reason: str) -> list[Outcome]:
+        """Let another actor take the place of this one, and others make its units."""
+        handle, began = worker.handle, worker.told is not None
+        if handle is not None:
+            _end(handle)
+        queue, worker.queue = worker.queue, collections.deque()
+        worker.handle = worker.hello = worker.told = None
+        worker.envs = set()
+        outcomes = self._sort_out(queue, reason) if began else []
+        self.restarts += 1
+        worker.restarts += 1
+        self._failed_starts = 0 if began else self._failed_starts + 1
+        self._check_restarts(reason, began=began)
+        if not began:
+            pause = min(_LONGEST_PAUSE, 0.1 * 2**self._failed_starts)
+            worker.not_before = time.monotonic() + pause
+        return outcomes
+
+    def _sort_out(self, queue: Iterable[tuple[Job, Ref]], reason: str) -> list[Outcome]:
+        """Find out what a lost actor had finished; what it was at is held responsible."""
+        outcomes: list[Outcome] = []
+        is_found = False
+        for job, ref in queue:
+            result = None if is_found else _result(ref)
+            if is_found or isinstance(result, RayError):
+                was_at_it, is_found = not is_found, True
+                if not job.is_dropped:
+                    outcomes += self._try_again(job, reason if was_at_it else None)
+            elif not job.is_dropped:
+                outcomes.append(_outcome(job, result))
+        return outcomes
+
+    def _try_again(self, job: Job, reason: str | None) -> list[Outcome]:
+        """Let another actor make a unit; `reason` is why its actor was lost, if that was at the unit."""
+        if reason is not None:
+            job.deaths.append(reason)
+            if len(job.deaths) >= self._limits.max_attempts:
+                return [GivenUp(job)]
+            self.retries += 1
+        self._again.append(job)
+        return []
+
+    def _check_restarts(self, reason: str, *, began: bool) -> None:
+        limits = self._limits
+        if not began and self._failed_starts >= limits.max_attempts * len(self._workers):
+            raise ActorsLostError(
+                f"{self._failed_starts} actors in a row were lost as they made the env, the last one because {reason}. "
+                f"Make the env in a plain GymRunner to see why; the cluster has {_resources()} free."
+            )
+        if self.restarts > limits.max_restarts:
+            raise ActorsLostError(
+                f"{self.restarts} actors were lost, and max_restarts={limits.max_restarts} are spent. The last one was "
+                f"lost because {reason}. Raise max_restarts if the machines come and go; otherwise fix the env."
+            )
+
+    # ---- the end
+
+    def drop(self) -> None:
+        """Forget all units. Actors finish what they are at, and do not begin with the others."""
+        self._again.clear()
+        for worker in self._workers:
+            for job, _ in worker.queue:
+                job.is_dropped = True
+            for _, ref in list(worker.queue)[1:]:
+                ray.cancel(ref)
+
+    def close(self) -> None:
+        """Let idle actors close their envs, and end all."""
+        last = []
+        for worker in self._workers:
+            if worker.handle is not None and worker.told is not None and not worker.queue:
+                last.append(worker.handle.close.remote())
+        if last and ray.is_initialized():
+            ray.wait(last, num_returns=len(last), timeout=_GRACE)
+        for worker in self._workers:
+            if worker.handle is not None:
+                _end(worker.handle)
+                worker.handle = None
+            worker.queue.clear()
+        self._again.clear()
+
+
+def _outcome(job: Job, result: object) -> Outcome:
+    return Failed(job, result) if isinstance(result, BaseException) else Done(job, cast(UnitData, result))
+
+
+def _result(ref: Ref) -> object:
+    """Return what a task returned, or the exception of the task; a RayError says that there is neither."""
+    try:
+        return ray.get(ref, timeout=_GRACE)
+    except RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, Exception):
+            return cause
+        if cause is None:  # an exception that cannot be pickled
+            return RolloutError(f"An actor raised what cannot be sent: {error}")
+        return _no_exception(cause)
+    except RayError as error:
+        return error
+
+
+def _no_exception(cause: BaseException) -> RayError:
+    """Return what stands for an actor that left by itself, with sys.exit() for instance."""
+    error: RayError = RaySystemError(f"{type(cause).__name__}: {cause}")  # type: ignore[no-untyped-call]
+    return error
+
+
+def _reason(error: RayError) -> str:
+    """Return what became of an actor, in few words."""
+    if isinstance(error, RayActorError):
+        return f"its process ended ({_first_line(error)})"
+    return f"{type(error).__name__} ({_first_line(error)})"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _resources() -> str:
+    free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+    return f"{free.get('CPU', 0):g} CPUs and {free.get('GPU', 0):g} GPUs"
+
+
+def _end(handle: Any) -> None:
+    if ray.is_initialized():
+        ray.kill(handle, no_restart=True)
