@@ -151,6 +151,8 @@ class NoAct:
     def acts(self, observations: Obs, /) -> Act: ...
 class AsyncAct:
     async def act(self, observations: Obs, /) -> Act: ...
+class AsyncFloats:
+    async def act(self, observations: Obs, /) -> NDArray[np.float64]: ...
 class AsyncUnannotated:
     async def act(self, observations): ...  # type: ignore[no-untyped-def]
 class TwoActs:
@@ -197,6 +199,7 @@ from runnerkit.executors import MakeExecutor
 from runnerkit.processors import Clip, ClipReward, Flatten, Normalize, NormalizeReward
 from runnerkit.typing import ActionPostprocessor, ActionPreprocessor, EnvFactory, HistoryFormat
 runner = make(KEY)
+awaiting = make(KEY, executor="asyncio")
 processed = make(KEY, preprocessors=[ToBytes()])
 Bytes = NDArray[np.uint8]
 """
@@ -298,6 +301,7 @@ FAULTY = {
     "runner.rollout(NoAct())": "Agent NoAct has no method act(observations). Did you mean 'acts'?",
     "runner.rollout(agent=AsyncAct())": f"Agent AsyncAct: act {ASYNC}",
     "runner.rollout(AsyncUnannotated())": f"Agent AsyncUnannotated: act {ASYNC}",
+    "awaiting.rollout(AsyncFloats())": f"Agent AsyncFloats provides NDArray[float64], {TO_ENV}",
     "runner.rollout(TwoActs(), steps=3)": (
         "Agent TwoActs: it is called as act(observations), not act(observations, state, *, key). Change its parameters."
     ),
@@ -409,6 +413,10 @@ RIGHT = """
     make(KEY, reward_processors=["sign", NormalizeReward(), np.sign, np.abs, lambda rewards: rewards * 2])
     runner.rollout(Left(), steps=3)
     runner.rollout(Tensors())
+    awaiting.rollout(AsyncAct())
+    awaiting.rollout(AsyncUnannotated(), steps=3)
+    awaiting.rollout(AsyncAct().act)
+    make(KEY, executor=("asyncio", {})).rollout(AsyncAct())
     runner.rollout(Lists())
     runner.rollout(Loose())
     runner.rollout(Unannotated())

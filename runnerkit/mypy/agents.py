@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from mypy.maptype import map_instance_to_supertype
 from mypy.nodes import CallExpr, Context, Expression, MemberExpr, MypyFile, TypeInfo
@@ -21,6 +22,9 @@ from runnerkit.mypy.fits import fits, read_by_runner
 from runnerkit.mypy.names import NamesPart
 from runnerkit.mypy.origin import built_by
 from runnerkit.mypy.shapes import ANY, Thing
+
+_AWAITS: Final = "asyncio"
+"""The executor that awaits what an agent returns."""
 
 
 class AgentsPart(Part):
@@ -42,34 +46,51 @@ class AgentsPart(Part):
         if not agents or not isinstance(runner, Instance) or not symbol or not isinstance(symbol.node, TypeInfo):
             return signature
         obs, act, _ = map_instance_to_supertype(runner, symbol.node).args
-        message = self._fault(Thing("Agent", ctx.api.get_expression_type(agents[0])), obs, act, ctx)
-        if not message:
-            return signature
-        Fault(agents[0], message).report(ctx.api)
-        return permissive(signature, signature.ret_type)
+        agent = Thing("Agent", ctx.api.get_expression_type(agents[0]))
+        call = sentences.CHOOSE if agent.is_function(sentences.ACT) else sentences.ACT
+        is_awaited = any(way.is_async for way in agent.methods(call)) and self._awaits(ctx)
+        if is_awaited:
+            agent = Thing("Agent", ctx.api.get_expression_type(agents[0]), awaited=call)
+        message = self._fault(agent, call, obs, act, ctx)
+        if message:
+            Fault(agents[0], message).report(ctx.api)
+        return permissive(signature, signature.ret_type) if message or is_awaited else signature
 
-    def _fault(self, agent: Thing, obs: Type, act: Type, ctx: MethodSigContext) -> str:
+    def _awaits(self, ctx: MethodSigContext) -> bool:
+        """Whether the file tells that the runner has the executor that awaits what agents return."""
+        built = self._built(ctx)
+        if built is None:
+            return False
+        call = Call(built, (), ctx.api)
+        executor = call.value("executor")
+        named = call.items("executor") if executor is not None and executor.literal is None else [executor]
+        return bool(named) and named[0] is not None and named[0].literal == _AWAITS
+
+    def _fault(self, agent: Thing, call: str, obs: Type, act: Type, ctx: MethodSigContext) -> str:
         """Say what is wrong with an agent for such observations and actions, or nothing."""
         options = ctx.api.options
-        call = sentences.CHOOSE if agent.is_function(sentences.ACT) else sentences.ACT
         fault = agent.fault(call, optional=sentences.OF_AGENTS)
         ways = [] if fault else agent.methods(call)
         taking = [way for way in ways if fits(obs, way.first)]
         if ways and not taking:
             takes, gives = text(ways[0].first, options), text(obs, options)
             return sentences.takes_otherwise(agent.what, agent.who, takes, self._neighbours(ctx)[0], gives)
-        if taking and not any(self._is_taken(way.result, act) for way in taking):
-            gives, takes = text(taking[0].result, options), text(act, options)
+        if taking and not any(self._is_taken(way.awaited, act) for way in taking):
+            gives, takes = text(taking[0].awaited, options), text(act, options)
             return sentences.gives_otherwise(agent.what, agent.who, gives, self._neighbours(ctx)[1], takes)
         return fault
 
-    def _neighbours(self, ctx: MethodSigContext) -> tuple[str, str]:
-        """Return who is before and after the agent, as far as the file tells how the runner was built."""
+    def _built(self, ctx: MethodSigContext) -> CallExpr | None:
+        """Return the call that built the runner, if the file tells."""
         callee = ctx.context.callee if isinstance(ctx.context, CallExpr) else None
         file = getattr(ctx.api, "tree", None)
         if not isinstance(callee, MemberExpr) or not isinstance(file, MypyFile):
-            return THE_RUNNER, THE_RUNNER
-        built = built_by(callee.expr, file)
+            return None
+        return built_by(callee.expr, file)
+
+    def _neighbours(self, ctx: MethodSigContext) -> tuple[str, str]:
+        """Return who is before and after the agent, as far as the file tells how the runner was built."""
+        built = self._built(ctx)
         if built is None:
             return THE_RUNNER, THE_RUNNER
         call = Call(built, (), ctx.api)

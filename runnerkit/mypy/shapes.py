@@ -75,6 +75,13 @@ class Method:
         return get_proper_type(erase_typevars(self._type.ret_type))
 
     @property
+    def awaited(self) -> ProperType:
+        """What it returns, or what comes of that when it is awaited."""
+        made = self.result
+        is_coroutine = isinstance(made, Instance) and made.type.fullname == "typing.Coroutine"
+        return get_proper_type(made.args[2]) if is_coroutine and isinstance(made, Instance) else made
+
+    @property
     def is_async(self) -> bool:
         """Whether it is a coroutine function, or an async generator function."""
         made = get_proper_type(self._type.ret_type)
@@ -106,13 +113,14 @@ class Method:
 class Thing:
     """Something that is given to RunnerKit: an agent, a processor, a format. `what` says which.
 
-    `may_be_class` where it is only called, as factories are, so that a class or a function will do.
+    `may_be_class` where it is only called, as factories are, so that a class or a function will do. What comes of the
+    call `awaited` is awaited.
     """
 
-    def __init__(self, what: str, typ: Type, *, may_be_class: bool = False) -> None:
+    def __init__(self, what: str, typ: Type, *, may_be_class: bool = False, awaited: str = "") -> None:
         self.what = what
         self._type = _one(open_ended(typ))
-        self._may_be_class = may_be_class
+        self._may_be_class, self._awaited = may_be_class, awaited
 
     @property
     def is_plain(self) -> bool:
@@ -162,7 +170,7 @@ class Thing:
 
     def _misshapen(self, calls: Sequence[str]) -> str:
         for call in calls:
-            if any(way.is_async for way in self._ways(call) or ()):
+            if call != self._awaited and any(way.is_async for way in self._ways(call) or ()):
                 return sentences.async_method(self.what, self.who, _name(self._said(call)))
         for call in calls:
             ways = self._ways(call) or ()
