@@ -21,7 +21,7 @@ from runnerkit._rollout.config import is_count
 from runnerkit._rollout.gym_runner import GymRunner
 from runnerkit.agents import AnyAgent
 from runnerkit.errors import ArgumentError, RolloutError
-from runnerkit.executors.share import SeedSchedule
+from runnerkit.executors.seeds import SeedSchedule
 from runnerkit.history.block import Block
 from runnerkit.keys import EnvKey
 from runnerkit.records import EndReason, Episode, EpisodeStart, RunSpec

@@ -145,6 +145,8 @@ class PlainOptions(TypedDict, total=False):
     step_timeout: float | None
     reset_timeout: float | None
     make_timeout: float | None
+    spare_envs: int
+    repeatable: bool | None
     timings: bool
     on_env_error: Literal["raise", "restart"]
     max_restarts: int | tuple[int, int]

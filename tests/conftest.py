@@ -48,6 +48,6 @@ def pytest_configure(config: pytest.Config) -> None:
 def _no_process_of_the_kit_is_left() -> Iterator[None]:
     """End the processes that the conformance kit keeps waiting, as other modules count those of this one."""
     yield
-    kit = sys.modules.get("runnerkit.testing.elsewhere")
+    kit = sys.modules.get("runnerkit._envs.elsewhere")
     if kit is not None:
         kit.end_processes()

@@ -15,7 +15,7 @@ from typing_extensions import override
 import runnerkit
 from runnerkit.agents import ActiveRows
 from runnerkit.errors import AgentError, ArgumentError
-from runnerkit.executors.share import SeedSchedule
+from runnerkit.executors.seeds import SeedSchedule
 
 EXECUTORS: dict[str, dict[str, Any]] = {
     "serial": {"executor": "serial"},

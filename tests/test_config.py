@@ -38,7 +38,9 @@ def test_every_option_is_explained_where_users_look() -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("option", [{"thread_safe": True}, {"keep_infos": True}, {"strict_spaces": True}], ids=str)
+@pytest.mark.parametrize(
+    "option", [{"thread_safe": True}, {"keep_infos": True}, {"spare_envs": 1, "repeatable": True}], ids=str
+)
 def test_an_option_reaches_executors_and_formats(option: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[RunOptions] = []
     plainly = SerialExecutor.open

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from runnerkit import EndReason, EpisodeStart, GymRunner, RandomAgent
 from runnerkit.errors import ArgumentError, RolloutError
-from runnerkit.executors.share import SeedSchedule
+from runnerkit.executors.seeds import SeedSchedule
 
 
 class Made:

@@ -22,7 +22,7 @@ from typing_extensions import override
 
 from runnerkit import EndReason, GymRunner, RandomAgent, RunSpec, Transition, stack
 from runnerkit.errors import ArgumentError, MissingDependencyError, SpaceError
-from runnerkit.executors.share import SeedSchedule
+from runnerkit.executors.seeds import SeedSchedule
 from runnerkit.history import Block
 from runnerkit.typing import MakeEnv
 

@@ -17,9 +17,9 @@ from typing_extensions import override
 import runnerkit
 from runnerkit import EpisodeStart
 from runnerkit._core.comparing import difference, exact
+from runnerkit._envs.elsewhere import call_elsewhere
 from runnerkit.errors import ArgumentError, EnvError
 from runnerkit.testing import SPACES, HashAgent, SampleEnv
-from runnerkit.testing.elsewhere import call_elsewhere
 from runnerkit.typing import AnyEnv
 
 

@@ -31,7 +31,7 @@ from restless import moving
 from typing_extensions import override
 
 from runnerkit import GymRunner, RandomAgent, Transition
-from runnerkit.executors.share import SeedSchedule
+from runnerkit.executors.seeds import SeedSchedule
 from runnerkit.typing import AnyEnv
 
 Make = Callable[[int | None], AnyEnv]

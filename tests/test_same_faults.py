@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from runnerkit import EpisodeStart, GymRunner, Transition
 from runnerkit.errors import RolloutError, RunnerKitError
-from runnerkit.executors.share import SeedSchedule
+from runnerkit.executors.seeds import SeedSchedule
 from runnerkit.executors.trial import Way
 
 RUN_SEED = 3
@@ -108,7 +108,9 @@ def told(history: Any) -> Any:
     return summary(history), history.faults
 
 
-def run(trial: int, runner_class: type[GymRunner[Any, Any, Any]], executor: str, length: int = 1) -> Any:
+def run(
+    trial: int, runner_class: type[GymRunner[Any, Any, Any]], executor: str, length: int = 1, *, spare_envs: int = 0
+) -> Any:
     """Run a random program of rollouts over randomly failing envs; return all that can be seen of it.
 
     A program of greater `length` has so many times the rollouts and the faults.
@@ -144,6 +146,8 @@ def run(trial: int, runner_class: type[GymRunner[Any, Any, Any]], executor: str,
             executor = "threads"
             del options["plugins"]
             options["workers"] = n
+    if spare_envs:
+        options |= {"spare_envs": spare_envs, "repeatable": True}
     agent = Listener(draw.randint(1, 60 * length))
     seen: list[Any] = []
     index: dict[int | None, int] = {SEEDS.env_seed(i): i for i in range(n)}
@@ -176,6 +180,11 @@ def test_faults_are_the_same_whoever_steps_the_envs(runner_class: type[GymRunner
         serial = run(trial, runner_class, "serial")
         for executor in ("threads", "restless"):
             assert run(trial, runner_class, executor) == serial, f"trial {trial}, {executor}"
+        if trial % 3 == 0:
+            some = random.Random(trial)
+            executor, spare_envs = some.choice(["serial", "threads", "restless"]), some.randint(1, 3)
+            with_spares = run(trial, runner_class, executor, spare_envs=spare_envs)
+            assert with_spares == serial, f"trial {trial}, {executor}, {spare_envs} spares"
         faults += sum(isinstance(entry, tuple) for entry in serial[0])
     assert faults > 5
 
@@ -185,5 +194,6 @@ def test_faults_are_the_same_whoever_steps_the_envs(runner_class: type[GymRunner
 def test_faults_are_the_same_in_other_processes(runner_class: type[GymRunner[Any, Any, Any]]) -> None:
     # Long programs, as each needs processes of its own, which take longer to start than all else.
     for trial in range(6):
-        serial, processes = run(trial, runner_class, "serial", 4), run(trial, runner_class, "processes", 4)
+        serial = run(trial, runner_class, "serial", 4)
+        processes = run(trial, runner_class, "processes", 4, spare_envs=trial % 3)
         assert serial == processes, f"trial {trial}"

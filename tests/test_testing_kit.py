@@ -13,11 +13,11 @@ from gymnasium import spaces
 import runnerkit
 from runnerkit import testing
 from runnerkit._core.comparing import exact
+from runnerkit._envs.elsewhere import HASH_SEEDS, call_elsewhere
 from runnerkit._plugins import builtin
 from runnerkit.errors import ArgumentError, ConformanceError
 from runnerkit.processors import Flatten
 from runnerkit.testing import Outcome, PartOptions
-from runnerkit.testing.elsewhere import HASH_SEEDS, call_elsewhere
 from runnerkit.testing.samples import SPACES
 
 pytestmark = pytest.mark.usefixtures("own_folder")  # formats may write files

@@ -31,7 +31,8 @@ from runnerkit._plugins.manager import Plugins, installed_plugins
 from runnerkit.errors import ClosedError, SpaceError
 from runnerkit.executors import ThreadsExecutor
 from runnerkit.executors.rounds import Line, Round
-from runnerkit.executors.share import SeedSchedule, Share
+from runnerkit.executors.seeds import SeedSchedule
+from runnerkit.executors.share import Share
 from runnerkit.executors.threads import Spreading
 from runnerkit.executors.waiting import SpinQueue
 from runnerkit.executors.worker_thread import WorkerThread

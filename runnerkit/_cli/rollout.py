@@ -106,6 +106,15 @@ Examples:
     type=AT_LEAST_1,
     help="How many workers step them.  [default: what the executor finds best]",
 )
+@click.option(
+    "--spare-envs",
+    metavar="M",
+    type=click.IntRange(min=0),
+    default=0,
+    help="So many spares for each env, in which its next episodes begin while it is stepped: for slow resets. First it "
+    "is checked that ENV is a function of its seed.",
+)
+@click.option("--repeatable", is_flag=True, help="With --spare-envs: leave the check out, as you know that ENV is one.")
 @click.option("--history", metavar=PART, default="arrays", show_default=True, help="The format to record in.")
 @click.option(
     "-o",
@@ -161,6 +170,8 @@ def rollout(
     agent_name: str,
     executor: str,
     workers: int | None,
+    spare_envs: int,
+    repeatable: bool,
     history: str,
     folder: str | None,
     on_env_error: Literal["raise", "restart"],
@@ -220,6 +231,8 @@ def rollout(
             history=cast(Tally, recorded),
             executor=spelling.part(executor, "--executor"),
             workers=workers,
+            spare_envs=spare_envs,
+            repeatable=repeatable or None,
             render_mode="rgb_array" if render else None,
             timings=timings,
             plugins=installed,

@@ -34,11 +34,13 @@ from runnerkit._envs.resolve import EnvMaker, ResolvedEnv, resolve_env, seed_spa
 from runnerkit._plugins.manager import Plugins
 from runnerkit._rollout.claims import Claims
 from runnerkit._rollout.config import RunnerConfig
+from runnerkit._rollout.env_facts import check_envs
 from runnerkit._rollout.ordering import check_order
 from runnerkit._rollout.parts import Part, find_part
+from runnerkit._rollout.spares import check_repeatable, check_takes_spares, with_spares
 from runnerkit._rollout.wrapping import Wrapper, find_wrapper, wrapped
 from runnerkit.agents import SupportsBeginEpisodes
-from runnerkit.errors import ArgumentError, EnvError, PluginError, RolloutError, RunnerKitError, SpaceError
+from runnerkit.errors import ArgumentError, EnvError, PluginError, RolloutError, RunnerKitError
 from runnerkit.executors.base import (
     Executor,
     MakeExecutor,
@@ -48,8 +50,8 @@ from runnerkit.executors.base import (
     SupportsVectorEnvs,
 )
 from runnerkit.executors.hanging import WATCH
+from runnerkit.executors.seeds import SeedSchedule
 from runnerkit.executors.serial import SerialExecutor
-from runnerkit.executors.share import SeedSchedule
 from runnerkit.executors.vector.executor import VectorExecutor
 from runnerkit.history.arrays import ArrayFormat
 from runnerkit.history.base import HistoryFormat, Recorder
@@ -235,8 +237,12 @@ class Blueprint:
                 if isinstance(first, VectorEnv):
                     return self._build_lockstep(first, schedule, claims, instead_of=executor)
                 makes = functools.partial(_first_or_made, [first], make)
+            if self.config.run.spare_envs:
+                makes = with_spares(makes, self.config)
             with WATCH.over(executor):
                 facts = executor.open(makes, self.config.run)
+            if self.config.run.spare_envs:
+                check_repeatable(make_env, self.config, facts)
             return self._fit(facts, schedule, executor, Seeding(), claims)
         except BaseException as error:
             close_after(error, executor.close)
@@ -297,13 +303,22 @@ class Blueprint:
             fault = sentences.lacks_attribute(EXECUTOR.what, type(executor).__name__, "workers", "how many step envs")
         if fault:
             raise PluginError(f"{what}: {fault}")
+        try:
+            self._check_executor(executor)
+        except BaseException as error:  # it may have begun threads
+            close_after(error, executor.close)
+            raise
+        return executor
+
+    def _check_executor(self, executor: Executor) -> None:
+        """Refuse what the executor cannot do."""
         self._check_timeouts(executor)
+        check_takes_spares(executor, self.config)
         if self.config.run.restarts and not isinstance(executor, SupportsRestarts):
             raise ArgumentError(
                 "on_env_error='restart' works with executor='serial', 'threads' and 'processes', but executor="
                 f"{self.config.executor_name!r} cannot make an env anew. Use one of these, or on_env_error='raise'."
             )
-        return executor
 
     def _check_timeouts(self, executor: Executor) -> None:
         """Refuse timeouts where a call of an env cannot be given up."""
@@ -323,6 +338,8 @@ class Blueprint:
             return "on_env_error='restart': it fails as a whole, with the episodes of all its envs"
         if self.config.run.timeouts:
             return " and ".join(self.config.run.timeouts)
+        if self.config.run.spare_envs:
+            return f"spare_envs={self.config.run.spare_envs}: it begins all episodes itself"
         takes = isinstance(executor, SupportsVectorEnvs) and executor.takes_vector_envs
         return None if takes else f"executor={self.config.executor_name!r}"
 
@@ -334,7 +351,7 @@ class Blueprint:
         seeding: Seeding,
         claims: Claims,
     ) -> Assembly:
-        _check_envs(facts)
+        check_envs(facts)
         first = facts[0]
         made_by = self.made_by(first.spec)
         if self.config.lock is not None:
@@ -462,27 +479,6 @@ def _opened(history: HistoryFormat[Any], name: str, spec: RunSpec) -> Recorder[A
             close_after(refusal, recorder.close)  # it may have opened a file
         raise refusal
     return recorder
-
-
-def _check_envs(facts: Sequence[EnvFacts]) -> None:
-    """Each env must be one of its own, and all need equal spaces, as they share the columns of a block."""
-    seen: dict[tuple[int, int], int] = {}
-    for i, fact in enumerate(facts):
-        first = seen.setdefault(fact.identity, i)
-        if first != i:
-            raise EnvError(f"is the very object that is env {first}. The factory must make a new env", env_index=i)
-        for what in ("observation_space", "action_space"):
-            _check_space(i, what, getattr(fact, what), getattr(facts[0], what))
-
-
-def _check_space(i: int, what: str, own: object, first: object) -> None:
-    if not isinstance(own, Space):
-        raise SpaceError(f"Env {i} has no gymnasium Space as its {what}, but {own!r}.")
-    if own != first:
-        raise SpaceError(
-            f"All envs of a runner need the same {what}: that of env {i} is {own}, that of env 0 is {first}. "
-            "Use a runner for each kind of env, or give a Space of your own an __eq__."
-        )
 
 
 def close_dropped(executor: Executor, close_recorder: Callable[[], None], claims: Claims, name: str, pid: int) -> None:

@@ -105,6 +105,12 @@ class RunnerConfig:
         for name in ("step_timeout", "reset_timeout", "make_timeout"):
             check_seconds(given.get(name), name)
         _check_restarts(given)
+        if not is_count(given.get("spare_envs", 0), least=0):
+            raise ArgumentError(
+                f"spare_envs must be a whole number of spares for each env, 0 for none, not {given['spare_envs']!r}."
+            )
+        if given.get("repeatable") not in (True, False, None):
+            raise ArgumentError(f"repeatable must be True, False, or None if unknown, not {given['repeatable']!r}.")
         plain = {name: given.pop(name) for name in _PLAIN & given.keys()}
         run = RunOptions(secrets.randbits(63) if seed is None else int(seed), **plain)
         if given.get("executor", "auto") == "auto":

@@ -168,6 +168,8 @@ class EnvStates:
             raise RolloutError(f"{where} raised {describe(error)}") from error
         if not isinstance(start, EpisodeStart):
             raise RolloutError(f"{where} must return an EpisodeStart(seed, options), not {start!r}.")
+        if start.seed is None and self._parts.spec.options.spare_envs:
+            raise RolloutError(f"{where} returned no seed, which spare_envs needs. Return EpisodeStart(seed=...).")
         try:
             return EpisodeStart(start.seed, copy.deepcopy(start.options))  # it may use its options again
         except Exception as error:

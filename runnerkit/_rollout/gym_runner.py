@@ -86,6 +86,13 @@ class GymRunner(CallingRunner[ObsT, ActT, HistoryT]):
             "threads" with a timeout.
         max_restarts: how often each env may be made anew during the life of the runner, or a pair (each env, all of
             them together). The next fault is raised.
+        spare_envs: how many spare envs each env has, beside it in the same process. While the env is stepped, its next
+            episode begins in a spare, in a thread of its own, and takes over when it ends: for envs whose reset waits,
+            or releases the GIL, for long. The data stay the same. Envs must be functions of their episode's seed,
+            which is checked as the runner is built, and must share nothing, as with "threads". It needs "serial",
+            "threads", "processes" or "auto".
+        repeatable: whether the episodes of the envs are functions of their seed and their actions. None lets
+            `spare_envs` find out, in other processes, in about 1000 steps; True spares that.
         timings: measure where the time goes, for `runner.timings`. It costs about a microsecond per step of an env.
         render_mode: the render mode of the envs: "rgb_array" or "human" for `rollout(render=True)`.
         env_options: more keyword arguments for `gymnasium.make`, or for the factory.

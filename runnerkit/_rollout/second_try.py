@@ -13,8 +13,8 @@ from runnerkit.errors import EnvError
 from runnerkit.executors.base import Executor, SupportsAllocate
 from runnerkit.executors.processes.executor import ProcessesExecutor
 from runnerkit.executors.reexecution import Course, re_execute
+from runnerkit.executors.seeds import SeedSchedule
 from runnerkit.executors.serial import SerialExecutor
-from runnerkit.executors.share import SeedSchedule
 from runnerkit.executors.threads import ThreadsExecutor
 from runnerkit.history.block import Block
 

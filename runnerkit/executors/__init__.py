@@ -16,8 +16,9 @@ from runnerkit._core.cores import share_out
 from runnerkit.executors.auto import AutoExecutor
 from runnerkit.executors.base import Executor, MakeExecutor, SupportsAllocate, SupportsReport
 from runnerkit.executors.paces import Outcome, Paces, SupportsPaces
+from runnerkit.executors.seeds import SeedSchedule
 from runnerkit.executors.serial import SerialExecutor
-from runnerkit.executors.share import SeedSchedule, Share
+from runnerkit.executors.share import Share
 from runnerkit.executors.step_faults import first_fault
 from runnerkit.executors.threads import ThreadsExecutor
 from runnerkit.executors.vector.executor import VectorExecutor

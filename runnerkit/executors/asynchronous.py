@@ -54,6 +54,7 @@ class AsyncioExecutor(ThreadsExecutor):
     """
 
     can_time_out: bool = False
+    takes_spare_envs: bool = False
 
     def __init__(self, n_envs: int, workers: int | None = None) -> None:
         if workers not in (None, 1):

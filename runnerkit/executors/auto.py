@@ -44,6 +44,7 @@ class AutoExecutor:
     """
 
     takes_vector_envs: bool = True
+    takes_spare_envs: bool = True
 
     def __init__(
         self, n_envs: int, workers: int | None = None, *, _make_trial: Callable[[float], Trial] = Trial

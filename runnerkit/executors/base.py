@@ -20,6 +20,7 @@ __all__ = [
     "SupportsReport",
     "SupportsRestarts",
     "SupportsShares",
+    "SupportsSpareEnvs",
     "SupportsTimeouts",
     "SupportsTuning",
     "SupportsVectorEnvs",
@@ -123,6 +124,19 @@ class SupportsRestarts(Protocol):
 
     def remake(self, env_indices: Sequence[int], /) -> Sequence[EnvFacts]:
         """Make these envs anew, and let go of those before."""
+        ...
+
+
+@runtime_checkable
+class SupportsSpareEnvs(Protocol):
+    """An executor whose envs may begin their next episode in a spare env, in a thread of its own: see `spare_envs`.
+
+    All of its envs are in `Share`s, which tell a spare what comes next, and are no coroutines.
+    """
+
+    @property
+    def takes_spare_envs(self) -> bool:
+        """Whether they may."""
         ...
 
 

@@ -12,6 +12,7 @@ from typing_extensions import override
 from runnerkit._core.types import AnyEnv
 from runnerkit._core.wording import result_kind
 from runnerkit.executors.snapshots import restore, snapshot
+from runnerkit.executors.spares import SpareEnv
 
 __all__ = ["EnvCall", "SupportsEnvCalls"]
 
@@ -27,6 +28,8 @@ class EnvCall:
 
     def ask(self, env: AnyEnv) -> Any:
         """Return the env's answer."""
+        if isinstance(env, SpareEnv):
+            return env.ask(self.ask, changes=self.kind in ("call", "set_attr"))
         if self.kind == "set_attr":
             if not env.set_wrapper_attr(self.name, *self.args, force=False):
                 raise AttributeError(f"neither {env} nor what it wraps has an attribute {self.name!r}")

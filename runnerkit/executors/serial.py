@@ -15,6 +15,7 @@ class SerialExecutor(Share):
 
     workers: int = 1
     takes_vector_envs: bool = True
+    takes_spare_envs: bool = True
 
     def __init__(self, n_envs: int, workers: int | None = None) -> None:
         if workers not in (None, 1):

@@ -1,4 +1,4 @@
-"""The lives of envs: seed, reset, step, end. Nothing else calls `env.reset` or `env.step`."""
+"""The lives of envs: seed, reset, step, end. Nothing else but a spare calls `env.reset` or `env.step`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from typing import Any, TypeVar
 
 import gymnasium
 import numpy as np
-from numpy.typing import NDArray
 
 from runnerkit._core.arrays import copied
 from runnerkit._core.faults import close_after, describe
-from runnerkit._core.seed_states import states
 from runnerkit._core.signals import Oddities, SignalError, read_flag, read_reward
 from runnerkit._core.spaces import Column, Layout, MisfitError, Rows, RowWriter, ScalarRows, StrictRows, Write
 from runnerkit._core.types import AnyEnv
@@ -23,59 +21,22 @@ from runnerkit.executors.calls import Doing, Phase
 from runnerkit.executors.clock import EnvClock, SupportsStep
 from runnerkit.executors.env_calls import EnvCall
 from runnerkit.executors.hanging import CloseWatch
+from runnerkit.executors.seeds import SeedSchedule
+from runnerkit.executors.spares import SpareEnv
 from runnerkit.executors.step_faults import StepFaultsError, first_fault
 from runnerkit.executors.thread_safety import is_thread_safe
 from runnerkit.history.block import Block
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, RunOptions
 
-__all__ = ["SeedSchedule", "Share"]
+__all__ = ["Share"]
 
-_CHUNK = 64  # seeds that are drawn at once
 _UNPACKED = object()
 _NO = np.False_  # NumPy has only one, so that flags are mostly compared by identity
 _GOES_ON = (False, False)
 
 
 ShareT = TypeVar("ShareT", bound="Share")
-
-
-class SeedSchedule:
-    """The default schedule: every episode has a seed of its own, drawn from the run's seed::
-
-        SeedSchedule(seed=0)(env_index, episode_index).seed
-
-    The seed, below 2**63, is a pure function of (run seed, env index, episode index), whatever the number of
-    envs, the executor and what was run before. Streams come from NumPy's `SeedSequence` with the env index as
-    spawn key, so that runs and envs share none; `seed + i`, as is usual, would overlap between runs.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self.seed: int = seed
-        self._seeds: dict[int, tuple[int, NDArray[np.uint64]]] = {}  # one chunk per env: (its number, seeds)
-
-    def __call__(self, env_index: int, episode_index: int, /) -> EpisodeStart:
-        """Return the start of that episode."""
-        return EpisodeStart(self.episode_seed(env_index, episode_index))
-
-    def episode_seed(self, env_index: int, episode_index: int) -> int:
-        """Return the seed of that episode."""
-        number, place = divmod(episode_index, _CHUNK)
-        known = self._seeds.get(env_index)
-        if known is None or known[0] != number:
-            known = self._draw(env_index, number)
-        seed: int = known[1].item(place)
-        return seed
-
-    def env_seed(self, env_index: int) -> int:
-        """Return the seed that `make_env` gets for an env, from a stream of its own."""
-        state = np.random.SeedSequence(self.seed, spawn_key=(1, env_index)).generate_state(1, np.uint64)
-        return int(state[0] >> np.uint64(1))
-
-    def _draw(self, env_index: int, number: int) -> tuple[int, NDArray[np.uint64]]:
-        sequence = np.random.SeedSequence(self.seed, spawn_key=(0, env_index))
-        known = self._seeds[env_index] = number, states(sequence, number * _CHUNK, _CHUNK) >> np.uint64(1)
-        return known  # not what is kept, where another thread may have put another chunk: histories ask, too
 
 
 class Share:
@@ -439,9 +400,12 @@ class Share:
     def _reset_env(self, i: int, seed: int | None, options: dict[str, Any] | None) -> Any:
         self._call = Phase.RESET, i
         try:
+            env = self._envs[i]
+            if isinstance(env, SpareEnv):
+                env.episode_index = self._episode[i]
             if i in self._clocks:
-                return self._clocks[i].reset(self._envs[i], seed, options)
-            return self._envs[i].reset(seed=seed, options=options)
+                return self._clocks[i].reset(env, seed, options)
+            return env.reset(seed=seed, options=options)
         finally:
             self._call = None
 

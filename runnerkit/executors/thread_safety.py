@@ -19,6 +19,7 @@ from typing import Any, Final
 import gymnasium
 
 from runnerkit._core.types import AnyEnv
+from runnerkit.executors.spares import SpareEnv
 
 __all__ = ["is_thread_safe"]
 
@@ -32,7 +33,7 @@ def is_thread_safe(env: AnyEnv) -> bool:
     """Return whether an env, with each of its wrappers, is known to be thread-safe as long as it does not render."""
     if env.render_mode is not None:
         return False
-    layer: Any = env
+    layer: Any = env.env if isinstance(env, SpareEnv) else env
     while isinstance(layer, gymnasium.Wrapper):
         if not _says(layer, _wrapper_metadata(layer), _SAFE_WRAPPERS):
             return False

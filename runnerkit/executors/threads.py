@@ -59,6 +59,7 @@ class ThreadsExecutor(SharingExecutor[WorkerThread]):
     """
 
     can_time_out: bool = True
+    takes_spare_envs: bool = True
 
     def __init__(
         self, n_envs: int, workers: int | None = None, *, _make_share: Callable[[Sequence[int]], Share] = Share

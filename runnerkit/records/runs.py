@@ -38,6 +38,8 @@ class RunOptions:
         reset_timeout: the same for a reset.
         make_timeout: the same for making the env.
         on_env_error: whether an env that fails ends the rollout ("raise"), or is made anew ("restart").
+        spare_envs: how many spares each env has, in which its next episodes begin while it is stepped.
+        repeatable: whether episodes are functions of their seed and their actions; None if unknown.
         timings: whether it is measured where the time goes.
         max_restarts: how often an env may be made anew, and optionally how often all of them together.
 
@@ -53,6 +55,8 @@ class RunOptions:
     step_timeout: float | None = None
     reset_timeout: float | None = None
     make_timeout: float | None = None
+    spare_envs: int = 0
+    repeatable: bool | None = None
     timings: bool = False
     on_env_error: Literal["raise", "restart"] = "raise"
     max_restarts: int | tuple[int, int] = 10

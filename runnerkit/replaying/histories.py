@@ -21,7 +21,7 @@ from runnerkit._envs.resolve import EnvMaker, resolve_env, seed_spaces
 from runnerkit._plugins.manager import installed_plugins
 from runnerkit._rollout.wrapping import find_wrapper, wrapped
 from runnerkit.errors import ArgumentError
-from runnerkit.executors.share import SeedSchedule
+from runnerkit.executors.seeds import SeedSchedule
 from runnerkit.history.arrays import ArrayHistory
 from runnerkit.history.columns import ColumnHistory
 from runnerkit.history.npz import StoredRuns

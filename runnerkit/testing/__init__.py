@@ -24,6 +24,7 @@ from gymnasium import Space
 
 from runnerkit._core.origins import own_name
 from runnerkit._core.types import AnyVectorEnv, MakeEnv
+from runnerkit._envs.repeatable import Dependence, depends_on
 from runnerkit.agents import Agent, RandomAgent
 from runnerkit.errors import ArgumentError
 from runnerkit.executors.base import MakeExecutor
@@ -37,7 +38,6 @@ from runnerkit.testing.executors import ExecutorChecks
 from runnerkit.testing.formats import HistoryFormatChecks, ReadHistory
 from runnerkit.testing.plugins import IMPORT_SECONDS, PartOptions, plugin_checks
 from runnerkit.testing.processors import ActionProcessorChecks, ObservationProcessorChecks
-from runnerkit.testing.repeatable import Dependence, depends_on
 from runnerkit.testing.report import CheckResult, Outcome, Report
 from runnerkit.testing.rewards import RewardProcessorChecks
 from runnerkit.testing.runners import MakeAgent, RunnerChecks

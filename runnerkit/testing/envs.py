@@ -18,15 +18,9 @@ from runnerkit._core.comparing import difference, exact
 from runnerkit._core.faults import describe
 from runnerkit._core.spaces import Layout, MisfitError
 from runnerkit._core.types import AnyEnv, AnyVectorEnv, MakeEnv
+from runnerkit._envs.elsewhere import HASH_SEEDS, ElsewhereError, call_elsewhere, dumps
 from runnerkit._envs.resolve import wanted
-from runnerkit._plugins.manager import installed_plugins
-from runnerkit._rollout.gym_runner import GymRunner
-from runnerkit.errors import UnknownNameError
-from runnerkit.hooks import EnvFactory
-from runnerkit.testing.checks import Check, Checks, Fault, Skip, check
-from runnerkit.testing.elsewhere import HASH_SEEDS, ElsewhereError, call_elsewhere, dumps
-from runnerkit.testing.samples import HashAgent
-from runnerkit.testing.traces import (
+from runnerkit._envs.traces import (
     STEPS,
     Trace,
     close_quietly,
@@ -37,6 +31,12 @@ from runnerkit.testing.traces import (
     traced,
     unequal,
 )
+from runnerkit._plugins.manager import installed_plugins
+from runnerkit._rollout.gym_runner import GymRunner
+from runnerkit.errors import UnknownNameError
+from runnerkit.hooks import EnvFactory
+from runnerkit.testing.checks import Check, Checks, Fault, Skip, check
+from runnerkit.testing.samples import HashAgent
 from runnerkit.testing.vector_envs import VectorEnvChecks
 
 __all__ = ["EnvChecks", "FactoryChecks", "factory_checks", "known_envs"]

@@ -13,17 +13,17 @@ from typing_extensions import override
 from runnerkit._checks.contracts import CONTRACTS, EXECUTOR
 from runnerkit._core.comparing import difference, exact
 from runnerkit._core.faults import describe
+from runnerkit._envs.traces import left_behind
 from runnerkit._plugins.manager import Plugins
 from runnerkit._rollout.gym_runner import GymRunner
 from runnerkit.errors import ArgumentError, EnvError
 from runnerkit.executors import RunOptions
 from runnerkit.executors.base import MakeExecutor
 from runnerkit.executors.paces import SupportsPaces
-from runnerkit.executors.share import SeedSchedule
+from runnerkit.executors.seeds import SeedSchedule
 from runnerkit.hooks import Contribution, hookimpl
 from runnerkit.testing.checks import Checks, Fault, Skip, check
 from runnerkit.testing.samples import SPACES, HashAgent, SampleEnv
-from runnerkit.testing.traces import left_behind
 
 __all__ = ["ExecutorChecks"]
 

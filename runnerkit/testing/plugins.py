@@ -18,6 +18,7 @@ from typing import Any, Final
 from gymnasium import Space
 
 from runnerkit._core.faults import describe
+from runnerkit._envs.elsewhere import ElsewhereError, call_elsewhere
 from runnerkit._plugins.choice import Choice
 from runnerkit._plugins.declared import is_same
 from runnerkit._plugins.manager import Plugins
@@ -25,7 +26,6 @@ from runnerkit._plugins.offers import KINDS, Kind, Offer
 from runnerkit.errors import ArgumentError, MissingDependencyError, PluginError, RunnerKitError
 from runnerkit.registry import Registry
 from runnerkit.testing.checks import Check, Checks, Fault, Skip, check
-from runnerkit.testing.elsewhere import ElsewhereError, call_elsewhere
 from runnerkit.testing.envs import factory_checks
 from runnerkit.testing.executors import ExecutorChecks
 from runnerkit.testing.formats import HistoryFormatChecks, ReadHistory

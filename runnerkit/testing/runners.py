@@ -7,8 +7,8 @@ from typing import Any, Final, TypeAlias
 
 from runnerkit._core.comparing import difference, exact
 from runnerkit._core.faults import describe
+from runnerkit._envs.traces import left_behind
 from runnerkit.testing.checks import Checks, Fault, check
-from runnerkit.testing.traces import left_behind
 from runnerkit.typing import Runner
 
 __all__ = ["MakeAgent", "RunnerChecks"]

@@ -14,10 +14,10 @@ from runnerkit._core.comparing import difference, exact, row_of
 from runnerkit._core.faults import describe
 from runnerkit._core.spaces import Layout, MisfitError
 from runnerkit._core.types import AnyVectorEnv
+from runnerkit._envs.traces import left_behind
 from runnerkit._rollout.gym_runner import GymRunner
 from runnerkit.testing.checks import Checks, Fault, Skip, check
 from runnerkit.testing.samples import HashAgent
-from runnerkit.testing.traces import left_behind
 
 __all__ = ["VectorEnvChecks"]
 

@@ -69,6 +69,14 @@ class SlowReset(Timed):
         time.sleep(1e-3)
 
 
+class FreeReset(SlowReset):
+    """What `SlowReset` would be if nobody had to wait for its resets."""
+
+    @override
+    def spend_reset(self) -> None:
+        pass
+
+
 class Waiting(Timed):
     """Steps wait for an exponential time, of 4 milliseconds on average."""
 
@@ -77,5 +85,5 @@ class Waiting(Timed):
         time.sleep(self.np_random.exponential(4e-3))
 
 
-for _name in ("Uneven", "SlowReset", "Waiting"):
+for _name in ("Uneven", "SlowReset", "FreeReset", "Waiting"):
     gymnasium.register(f"{_name}-v0", f"{__name__}:{_name}", disable_env_checker=True, order_enforce=False)

@@ -68,10 +68,11 @@ CELLS = [
     Cell("Acrobot-v1", 8, "mlp", micros=33),
     Cell("CartPole-v1", 64, vector=True, micros=1),
 ]
+SLOW_RESET = "bench_envs:SlowReset-v0"
 SHORT = [Cell("CartPole-v1", n, chunk=k, micros=8) for n in (1, 8) for k in (1, 4, 16)]
 ODD = [
     Cell("bench_envs:Uneven-v0", 8, micros=220),
-    Cell("bench_envs:SlowReset-v0", 8, micros=1500),
+    Cell(SLOW_RESET, 8, micros=1500),
     Cell("bench_envs:Waiting-v0", 8, micros=4200),
     Cell("ALE/Pong-v5", 8, "cnn", micros=900),
 ]

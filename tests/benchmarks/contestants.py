@@ -18,7 +18,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from cells import Cell, Kind, Policy, make_policy
+from cells import SLOW_RESET, Cell, Kind, Policy, make_policy
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 from runnerkit import GymRunner, stack
@@ -53,6 +53,8 @@ class Contestant:
     """The executor of RunnerKit that it is."""
     kind: Kind = "single"
     """What cells it is for."""
+    env_id: str | None = None
+    """The only env that it is for; None if it is for all."""
 
     def is_offered(self) -> bool:
         """Whether this installation has it."""
@@ -98,11 +100,13 @@ def bare_loop(job: Job, policy: Policy) -> Iterator[Run]:
             env.close()
 
 
-def runnerkit(**options: Any) -> Open:
+def runnerkit(*, instead: str | None = None, **options: Any) -> Open:
+    """Open a runner; of the env `instead` of that of the cell, to see what could be had."""
+
     @contextmanager
     def open_runner(job: Job, policy: Policy) -> Iterator[Run]:
         cell = job.cell
-        env: Any = (lambda seed: native_vector_env(cell)) if cell.vector else cell.env_id
+        env: Any = (lambda seed: native_vector_env(cell)) if cell.vector else instead or cell.env_id
         with GymRunner(env, seed=0, n_envs=cell.n_envs, workers=job.workers, **options) as runner:
             runner.maybe_reset()
             yield lambda: timed(lambda: runner.rollout(policy, job.steps))
@@ -293,6 +297,9 @@ def _loop_along(line: Any, job: Job) -> None:
             return
 
 
+_SPARE: dict[str, Any] = {"spare_envs": 1, "repeatable": True}
+_FREE: dict[str, Any] = {"instead": "bench_envs:FreeReset-v0"}
+
 BASELINES = [
     Contestant("bare loop", bare_loop),
     Contestant("bare VectorEnv loop", bare_vector_loop, kind="vector"),
@@ -305,6 +312,14 @@ OWN = [
     *(
         Contestant(f"RunnerKit {executor}", runnerkit(executor=executor), overhead=overhead, executor=executor)
         for executor, overhead in [("serial", 1.0), ("threads", 10.0), ("auto", 1.0), ("processes", 0.0)]
+    ),
+    *(
+        Contestant(f"RunnerKit {executor}, {what}", runnerkit(executor=executor, **options), env_id=SLOW_RESET)
+        for what, options in [
+            ("spare envs", _SPARE),
+            ("if resets took no time", _FREE),
+        ]
+        for executor in ("threads", "processes")
     ),
     Contestant("RunnerKit over it", runnerkit(), ["runnerkit.executors.vector.executor"], kind="vector"),
     Contestant("RunnerKit rollout", in_short_rollouts(rollouts), overhead=20, kind="short"),

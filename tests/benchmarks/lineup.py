@@ -17,6 +17,7 @@ def offered(cell: Cell, names: Sequence[str] = ()) -> list[Contestant]:
     `names` are parts of names to choose the others by.
     """
     able = [one for one in LINEUP.values() if one.kind == cell.kind and one.is_offered()]
+    able = [one for one in able if one.env_id in (None, cell.env_id)]
     wanted = [LIMIT.name, *names] if names else [""]
     chosen = [one for one in able[1:] if any(name.lower() in one.name.lower() for name in wanted)]
     return [able[0], *chosen]

@@ -14,7 +14,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from runnerkit.executors.share import SeedSchedule
+from runnerkit.executors.seeds import SeedSchedule
 
 RUN_SEED: Final = 5
 SEEDS: Final = SeedSchedule(RUN_SEED)

@@ -69,6 +69,7 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
     """
 
     can_time_out: bool = True
+    takes_spare_envs: bool = True
 
     def __init__(self, n_envs: int, workers: int | None = None, *, isolate: bool = False) -> None:
         if not hasattr(socket, "send_fds"):

@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, Final
 
-from typing_extensions import override
+from typing_extensions import TypeVar, override
 
 from runnerkit._core.faults import describe
 from runnerkit.executors.processes.standins import Travelled, install, is_importable, loading, note
 from runnerkit.executors.step_faults import StepFaultsError
 
-__all__ = ["PackedError", "PackedFaults", "dumps", "dumps_for_helper", "loads_in_helper", "pack", "unpack"]
+__all__ = ["PackedError", "PackedFaults", "dumps", "dumps_for_helper", "loads_in_helper", "pack", "twin", "unpack"]
+
+T = TypeVar("T")
 
 _cloudpickle: Final[Any] = importlib.import_module("cloudpickle")  # it has no types
 _registering: Final = threading.RLock()  # what cloudpickle sends by value is the same for the whole process
@@ -41,6 +43,22 @@ def dumps_for_helper(thing: object) -> bytes:
         finally:
             packer.forget()
         return file.getvalue()
+
+
+def twin(function: T) -> T:
+    """Return a copy that shares nothing with a function or an object, not even the globals of a function's module."""
+    name = getattr(function, "__module__", None) if isinstance(function, FunctionType) else None
+    with _registering:
+        module = sys.modules.get(name or "")
+        registers = module is not None and name not in _cloudpickle.list_registry_pickle_by_value()
+        if registers:
+            _cloudpickle.register_pickle_by_value(module)
+        try:
+            copied: T = pickle.loads(dumps(function))
+        finally:
+            if registers:
+                _cloudpickle.unregister_pickle_by_value(module)
+    return copied
 
 
 def loads_in_helper(pickled: bytes | bytearray) -> Any:

@@ -31,7 +31,7 @@ from runnerkit._core.wording import result_kind
 from runnerkit.errors import ArgumentError, EnvError
 from runnerkit.executors.env_calls import EnvCall
 from runnerkit.executors.hanging import CloseWatch
-from runnerkit.executors.share import SeedSchedule
+from runnerkit.executors.seeds import SeedSchedule
 from runnerkit.executors.vector.actions import Actions
 from runnerkit.executors.vector.faults import fault, misfit, never_rested
 from runnerkit.executors.vector.seeding import Resets

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from runnerkit._core.types import AnyVectorEnv
-from runnerkit.executors.share import SeedSchedule
+from runnerkit.executors.seeds import SeedSchedule
 from runnerkit.records import EpisodeStart, Seeded
 
 __all__ = ["Resets"]

@@ -16,7 +16,7 @@ from gymnasium import Space
 
 from runnerkit._core.comparing import difference, exact
 from runnerkit._core.types import AnyEnv
-from runnerkit.testing.elsewhere import process_ids
+from runnerkit._envs.elsewhere import process_ids
 
 __all__ = ["STEPS", "Trace", "close_quietly", "left_behind", "stepped", "switching_often", "trace", "traced", "unequal"]
 
@@ -29,28 +29,30 @@ Trace: TypeAlias = list[dict[str, Any]]
 _PATIENCE: Final = 1.0
 
 
-def stepped(env: AnyEnv, seed: int, steps: int = STEPS) -> Iterator[dict[str, Any]]:
+def stepped(env: AnyEnv, seed: int, steps: int = STEPS, *, infos: bool = False) -> Iterator[dict[str, Any]]:
     """Step an env and yield what it returns, as it is; episodes are reset with seeds that follow from `seed`.
 
-    Actions are drawn from the action space; which ones follows from `seed`, too.
+    Infos are left out, unless they are asked for. Actions are drawn from the action space; which ones follows from
+    `seed`, too.
     """
     actions: Space[Any] = copy.deepcopy(env.action_space)
     actions.seed(seed)
-    observation, _ = env.reset(seed=seed)
-    yield {"observation": observation}
+    observation, info = env.reset(seed=seed)
+    yield {"observation": observation, **({"info": info} if infos else {})}
     episode = 0
     for _ in range(steps):
-        observation, reward, terminated, truncated, _ = env.step(actions.sample())
-        yield {"observation": observation, "reward": reward, "terminated": terminated, "truncated": truncated}
+        observation, reward, terminated, truncated, info = env.step(actions.sample())
+        row = {"observation": observation, "reward": reward, "terminated": terminated, "truncated": truncated}
+        yield {**row, **({"info": info} if infos else {})}
         if terminated or truncated:
             episode += 1
-            observation, _ = env.reset(seed=seed + episode)
-            yield {"observation": observation}
+            observation, info = env.reset(seed=seed + episode)
+            yield {"observation": observation, **({"info": info} if infos else {})}
 
 
-def trace(env: AnyEnv, seed: int, steps: int = STEPS) -> Trace:
+def trace(env: AnyEnv, seed: int, steps: int = STEPS, *, infos: bool = False) -> Trace:
     """Step an env and return what it returned."""
-    return [exact(row) for row in stepped(env, seed, steps)]
+    return [exact(row) for row in stepped(env, seed, steps, infos=infos)]
 
 
 def traced(make_env: Callable[[int | None], AnyEnv], seed: int, steps: int = STEPS) -> Trace:

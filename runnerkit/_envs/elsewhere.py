@@ -7,6 +7,7 @@ costs milliseconds, and finds a process in which nothing has happened yet.
 from __future__ import annotations
 
 import atexit
+import functools
 import importlib
 import os
 import pickle
@@ -50,7 +51,8 @@ class _Zygote:
     def __init__(self, hash_seed: int) -> None:
         path = os.pathsep.join(filter(None, sys.path))
         environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": path}
-        code = "from runnerkit.testing.elsewhere import serve; serve()"
+        # with imports that children then need not make
+        code = "import gymnasium, runnerkit.registry; from runnerkit._envs.elsewhere import serve; serve()"
         self._process = subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=subprocess.PIPE,
@@ -92,7 +94,7 @@ _zygotes: Final[dict[tuple[int, int], _Zygote]] = {}
 _starting: Final = threading.Lock()
 
 
-def call_elsewhere(function: Callable[..., T], *arguments: Any, hash_seed: int = 1) -> T:
+def call_elsewhere(function: Callable[..., T], *arguments: Any, hash_seed: int = 1, **keywords: Any) -> T:
     """Return what a function returns in another process, in which strings have other hashes.
 
     Raises ElsewhereError if it cannot be sent there, raises there, or ends the process.
@@ -102,7 +104,7 @@ def call_elsewhere(function: Callable[..., T], *arguments: Any, hash_seed: int =
             key = os.getpid(), seed  # a forked child has none of its parent's
             if key not in _zygotes:
                 _zygotes[key] = _Zygote(seed)
-    result: T = _zygotes[os.getpid(), hash_seed].call(function, arguments)
+    result: T = _zygotes[os.getpid(), hash_seed].call(functools.partial(function, **keywords), arguments)
     return result
 
 
@@ -123,10 +125,6 @@ def process_ids() -> frozenset[int]:
 
 def serve() -> None:
     """Answer calls until the input ends."""
-    import gymnasium  # noqa: F401  (so that children need not)
-
-    import runnerkit.registry  # noqa: F401
-
     stdin, stdout = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what envs print is no answer
     while (message := _read(stdin)) is not None:

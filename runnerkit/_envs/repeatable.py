@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 import numpy as np
 from typing_extensions import override
 
 from runnerkit._core.faults import describe
 from runnerkit._core.types import AnyEnv, MakeEnv
+from runnerkit._envs.elsewhere import HASH_SEEDS, ElsewhereError, call_elsewhere
 from runnerkit._envs.resolve import seed_spaces
+from runnerkit._envs.traces import STEPS, Trace, close_quietly, switching_often, trace, unequal
 from runnerkit.errors import ArgumentError, EnvError, RunnerKitError
-from runnerkit.testing.elsewhere import HASH_SEEDS, ElsewhereError, call_elsewhere
-from runnerkit.testing.traces import STEPS, Trace, close_quietly, trace, unequal
 
-__all__ = ["Dependence", "depends_on"]
+__all__ = ["Dependence", "depends_on", "depends_on_apart"]
 
 _SEED: Final = 3
 _OTHER: Final = 11
@@ -61,19 +63,51 @@ def depends_on(make_env: MakeEnv, steps: int = 4 * STEPS) -> list[Dependence]:
 
     Raises EnvError if the env fails, and ArgumentError if the factory cannot be sent to another process.
     """
-    plain = _here(make_env, steps, _Conditions())
-    if seen := unequal(plain, _here(make_env, steps, _Conditions())):
-        is_shared = not unequal(_elsewhere(make_env, steps), _elsewhere(make_env, steps))
-        what = "earlier envs" if is_shared else "something else"
-        return [Dependence(what, seen, _FIXES[what])]
+    return _dependences(_in_one_process(_here, make_env, steps), make_env, steps)
+
+
+def depends_on_apart(make_env: MakeEnv, steps: int = 4 * STEPS, *, infos: bool = False) -> list[Dependence]:
+    """Return the same, but make no env and touch nothing in this process; with `infos`, these are compared, too.
+
+    Here it is also found if an env depends on others that are at work at the same time, in another thread.
+
+    Raises ArgumentError if the factory cannot be sent to another process, or the env fails there.
+    """
+    follow = functools.partial(_made, infos=infos)
+    try:
+        here = call_elsewhere(_in_one_process, follow, make_env, steps, beside=True)
+    except ElsewhereError as error:
+        raise ArgumentError(f"The env cannot be checked in another process: {error}") from error
+    return _dependences(here, make_env, steps, infos=infos)
+
+
+_Findings: TypeAlias = "tuple[Trace, str, list[Dependence]]"
+"""What an env does, where it did something else the second time, and on what it depends within one process."""
+
+
+def _in_one_process(follow: _Follow, make_env: MakeEnv, steps: int, *, beside: bool = False) -> _Findings:
+    """Return what is found in this process; with `beside`, also with other envs at work beside."""
+    plain = follow(make_env, steps, _Conditions())
+    if seen := unequal(plain, follow(make_env, steps, _Conditions())):
+        return plain, seen, []
     found = []
-    for what, conditions in _changed():
-        if seen := unequal(plain, _here(make_env, steps, conditions)):
+    for what, conditions in _changed(beside=beside):
+        if seen := unequal(plain, follow(make_env, steps, conditions)):
             found.append(Dependence(what, seen, _FIXES.get(what, _SEEDED)))
-    one, *others = (_elsewhere(make_env, steps, seed) for seed in HASH_SEEDS)
+    return plain, "", found
+
+
+def _dependences(here: _Findings, make_env: MakeEnv, steps: int, *, infos: bool = False) -> list[Dependence]:
+    """Return what was found in one process, and what is found by a look at others."""
+    plain, seen, found = here
+    elsewhere = functools.partial(_elsewhere, make_env, steps, infos=infos)
+    if seen:
+        what = "earlier envs" if not unequal(elsewhere(), elsewhere()) else "something else"
+        return [Dependence(what, seen, _FIXES[what])]
+    one, *others = (elsewhere(hash_seed=seed) for seed in HASH_SEEDS)
     for what, pair in [*(("the order of hashes", (one, other)) for other in others), ("the process", (plain, one))]:
         if seen := unequal(*pair):
-            if unequal(one, _elsewhere(make_env, steps)):  # with the same hash seed, but another process id
+            if unequal(one, elsewhere()):  # with the same hash seed, but another process id
                 what = "the process"
             return [*found, Dependence(what, seen, _FIXES[what])]
     return found
@@ -94,6 +128,7 @@ _FIXES: Final = {
     "its spaces' generators": "draw from self.np_random, or seed the spaces in reset()",
     "the clock": "count steps, and take no number from the time",
     "earlier episodes": "set everything that an episode changes anew in reset()",
+    "envs at work at the same time": "let envs share nothing that one of them changes",
     "earlier envs": "keep what changes in attributes of the env, not in its class or module",
     "the order of hashes": "sort sets before they are used, and do not use hash()",
     "the process": "let nothing depend on the process id, on id(), or on what was imported",
@@ -111,26 +146,34 @@ class _Conditions:
     now: float = _NOW
     before: bool = False
     """Whether the env makes other episodes first."""
+    beside: bool = False
+    """Whether another env makes episodes at the same time, in another thread."""
 
 
-def _changed() -> Iterator[tuple[str, _Conditions]]:
+_Follow: TypeAlias = Callable[[MakeEnv, int, _Conditions], Trace]
+"""Returns what a new env does in so many steps."""
+
+
+def _changed(*, beside: bool) -> Iterator[tuple[str, _Conditions]]:
     """Yield conditions in which one thing is changed, and what that is."""
     for name in _generators():
         yield f"the global generator of {name}", _Conditions({name: _OTHER})
     yield "its spaces' generators", _Conditions(spaces=_OTHER)
     yield "the clock", _Conditions(now=_LATER)
     yield "earlier episodes", _Conditions(before=True)
+    if beside:
+        yield "envs at work at the same time", _Conditions(beside=True)
 
 
-def _elsewhere(make_env: MakeEnv, steps: int, hash_seed: int = HASH_SEEDS[0]) -> Trace:
+def _elsewhere(make_env: MakeEnv, steps: int, hash_seed: int = HASH_SEEDS[0], *, infos: bool = False) -> Trace:
     """Return what an env does in a process in which nothing has happened yet."""
     try:
-        return call_elsewhere(_made, make_env, steps, _Conditions(), hash_seed=hash_seed)
+        return call_elsewhere(_made, make_env, steps, _Conditions(), infos=infos, hash_seed=hash_seed)
     except ElsewhereError as error:
         raise ArgumentError(f"The env cannot be checked in another process: {error}") from error
 
 
-def _made(make_env: MakeEnv, steps: int, conditions: _Conditions) -> Trace:
+def _made(make_env: MakeEnv, steps: int, conditions: _Conditions, *, infos: bool = False) -> Trace:
     """Return what a new env does; the global generators are left as they were."""
     kept = random.getstate(), np.random.get_state(legacy=False)
     torch: Any = sys.modules.get("torch")
@@ -147,8 +190,9 @@ def _made(make_env: MakeEnv, steps: int, conditions: _Conditions) -> Trace:
                     for seed in _generators().values():
                         seed(_SEED)
                     seed_spaces(env, conditions.spaces)
-                with _clock(conditions.now + 60):  # the same time, whatever the env did before
-                    return trace(env, _SEED, steps)
+                beside = _at_work(make_env, steps) if conditions.beside else contextlib.nullcontext()
+                with _clock(conditions.now + 60), beside:  # the same time, whatever the env did before
+                    return trace(env, _SEED, steps, infos=infos)
             finally:
                 close_quietly(env)
     finally:
@@ -156,6 +200,27 @@ def _made(make_env: MakeEnv, steps: int, conditions: _Conditions) -> Trace:
         np.random.set_state(kept[1])
         if torch is not None:
             torch.set_rng_state(torch_state)
+
+
+@contextlib.contextmanager
+def _at_work(make_env: MakeEnv, steps: int) -> Iterator[None]:
+    """Let another env make other episodes in another thread. What it raises is none of this check."""
+    env = cast(AnyEnv, make_env(_SEED))
+    is_over = threading.Event()
+
+    def work() -> None:
+        while not is_over.is_set():
+            trace(env, _OTHER, steps)
+
+    thread = threading.Thread(target=work)
+    with switching_often():
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
+            close_quietly(env)
 
 
 def _generators() -> dict[str, Callable[[int], object]]:
