@@ -62,9 +62,10 @@ class AgentsPart(Part):
         if built is None:
             return False
         call = Call(built, (), ctx.api)
-        executor = call.value("executor")
-        named = call.items("executor") if executor is not None and executor.literal is None else [executor]
-        return bool(named) and named[0] is not None and named[0].literal == _AWAITS
+        executor, parts = call.value("executor"), call.items("executor")
+        if parts:  # the name, and its options
+            executor = parts[0]
+        return executor is not None and executor.literal == _AWAITS
 
     def _fault(self, agent: Thing, call: str, obs: Type, act: Type, ctx: MethodSigContext) -> str:
         """Say what is wrong with an agent for such observations and actions, or nothing."""
