@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from runnerkit.registry import default_registry as default_registry
     from runnerkit.registry import make as make
     from runnerkit.replaying import replay as replay
+    from runnerkit.reporting import report as report
 
 _HOMES = {
     "_rollout.gym_runner": ["GymRunner"],
@@ -75,6 +76,7 @@ _HOMES = {
     ],
     "registry": ["Registry", "default_registry", "make"],
     "replaying": ["replay"],
+    "reporting": ["report"],
 }
 _IMPORTING = RLock()
 """One thread at a time: of two that import a package and a module of it, CPython may give one a half of it."""

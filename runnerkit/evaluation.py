@@ -25,6 +25,7 @@ from runnerkit.executors.seeds import SeedSchedule
 from runnerkit.history.block import Block
 from runnerkit.keys import EnvKey
 from runnerkit.records import EndReason, Episode, EpisodeStart, RunSpec
+from runnerkit.statistics import Interval, mean_interval
 from runnerkit.typing import RunnerOptions
 
 __all__ = ["AgentMaker", "Comparison", "Difference", "Evaluation", "Interval", "compare", "evaluate"]
@@ -32,10 +33,6 @@ __all__ = ["AgentMaker", "Comparison", "Difference", "Evaluation", "Interval", "
 AgentMaker: TypeAlias = Callable[[GymRunner[Any, Any, Any]], AnyAgent]
 """A function that returns the agent for a runner, for example from `runner.action_space`."""
 
-Interval: TypeAlias = tuple[float, float]
-"""The lower and the upper bound."""
-
-_RESAMPLES: Final = 10_000
 _CHUNK: Final = 128  # steps per rollout: so many rows are in memory at a time
 
 
@@ -94,7 +91,7 @@ class Evaluation:
 
         One episode gives none: it does not say how far returns scatter.
         """
-        return _interval(self.returns, confidence)
+        return mean_interval(self.returns, confidence)
 
     def to_json(self) -> dict[str, object]:
         """Return everything as a dict for JSON."""
@@ -133,7 +130,7 @@ class Difference:
 
     def interval(self, confidence: float = 0.95) -> Interval | None:
         """Return the percentile bootstrap interval of the mean difference; None for one episode."""
-        return _interval(self.differences, confidence)
+        return mean_interval(self.differences, confidence)
 
 
 @dataclass(frozen=True)
@@ -288,14 +285,3 @@ def _rollouts(runner: GymRunner[Any, Any, list[Episode]], agent: AnyAgent) -> It
 
 def _listed(interval: Interval | None) -> list[float] | None:
     return None if interval is None else list(interval)
-
-
-def _interval(values: NDArray[np.float64], confidence: float) -> Interval | None:
-    if not 0 < confidence < 1:
-        raise ArgumentError(f"confidence must be a number between 0 and 1, not {confidence!r}.")
-    if len(values) < 2:
-        return None
-    chosen = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(values[chosen].mean(axis=1), [tail, 1 - tail])
-    return float(low), float(high)

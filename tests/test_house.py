@@ -15,9 +15,9 @@ CORE = "runnerkit"
 
 # From the bottom to the top: a wing imports from itself and from those before it.
 WINGS = (
-    *("_sentences", "records", "errors", "_core", "keys", "history", "_checks", "agents", "processors"),
+    *("_sentences", "records", "errors", "_core", "keys", "statistics", "history", "_checks", "agents", "processors"),
     *("executors", "hooks", "typing", "_plugins", "_envs", "_rollout", "registry", "replaying", "evaluation"),
-    *("testing", "tuning", "_cli", "__main__"),
+    *("testing", "tuning", "reporting", "_cli", "__main__"),
 )
 
 

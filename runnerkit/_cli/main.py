@@ -21,6 +21,7 @@ from runnerkit._cli.authors import check, new
 from runnerkit._cli.evaluate import evaluate
 from runnerkit._cli.provenance import lock, plugins, why
 from runnerkit._cli.replay import replay
+from runnerkit._cli.report import report
 from runnerkit._cli.rollout import rollout
 from runnerkit._cli.stopping import stoppable
 from runnerkit._cli.stored import convert, ls, show, verify
@@ -75,6 +76,7 @@ main.add_command(ls)
 main.add_command(show)
 main.add_command(verify)
 main.add_command(replay)
+main.add_command(report)
 main.add_command(convert)
 main.add_command(watch)
 main.add_command(video)

@@ -31,6 +31,8 @@ PUBLIC = {
     "runnerkit.registry": "Contributions by name, and runners made of them",
     "runnerkit.replaying": "Recorded episodes once more",
     "runnerkit.evaluation": "How good an agent is",
+    "runnerkit.reporting": "Pages about runs",
+    "runnerkit.statistics": "How certain scores are, and whether they differ",
     "runnerkit.testing": "The conformance kit",
     "runnerkit.tuning": "Which executor is the fastest",
     "runnerkit.mypy": "The mypy plugin",

@@ -1,0 +1,63 @@
+"""`runnerkit report`: one page about stored runs."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from runnerkit._cli.frame import explained
+from runnerkit._cli.options import AT_LEAST_1
+
+__all__ = ["report"]
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  runnerkit rollout CartPole-v1 --episodes 200 -o runs
+  runnerkit report runs -o report.html
+  runnerkit report old=runs/0 old=runs/1 new=runs/2 new=runs/3
+"""
+)
+@click.argument("runs", metavar="[NAME=]DIR...", nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--output",
+    "path",
+    metavar="FILE",
+    default="report.html",
+    show_default=True,
+    type=click.Path(dir_okay=False),
+    help="Where the page is written.",
+)
+@click.option("--title", metavar="TEXT", help="The title of the page.")
+@click.option(
+    "--last",
+    metavar="K",
+    type=AT_LEAST_1,
+    default=100,
+    show_default=True,
+    help="Scores are of the last K complete episodes of each run.",
+)
+def report(runs: tuple[str, ...], path: str, title: str | None, last: int) -> None:
+    """Write one page about each DIR, side by side: a folder that `rollout -o DIR` or `--history npz` wrote.
+
+    The page needs no network and no other file. Runs with the same NAME are training runs of one method with other
+    seeds: they are drawn as one curve with its confidence band, and methods are compared by their runs.
+    """
+    with explained():
+        from runnerkit.reporting import report as write
+
+        click.echo(f"{write(_named(runs), path, title=title, last=last)} is there.")
+
+
+def _named(runs: tuple[str, ...]) -> dict[str, list[str]]:
+    """Return folders by name: what was typed, unless NAME= stands before it."""
+    found: dict[str, list[str]] = {}
+    for text in runs:
+        name, equals, folder = text.partition("=")
+        if not equals or not name or os.path.exists(text):
+            name, folder = text, text
+        found.setdefault(name, []).append(folder)
+    return found
