@@ -85,7 +85,7 @@ def curve_chart(
     parts += [_dots(plot, part) for part in dots]
     parts += [polyline(plot, line.curve.x, line.curve.y, line.series) for line in lines]
     parts.append(tag("g", class_="cursor", hidden=""))
-    ends = ", ".join(f"{line.name} ends at {number(line.curve.y[-1])}" for line in lines)
+    ends = ", ".join(f"{line.name} ends at {number(float(line.curve.y[-1]))}" for line in lines)
     picture = plot.picture(*parts, label=f"{title}. {said} {ends}.")
     reading = tag(
         "div",
@@ -98,7 +98,7 @@ def curve_chart(
         data_curves=json.dumps(_data(lines, plot, x_label, y_name), separators=(",", ":"), allow_nan=False),
     )
     rows = [
-        [line.name, number(line.curve.x[k]), *_at(line.curve, k)]
+        [line.name, number(float(line.curve.x[k])), *_at(line.curve, k)]
         for line in lines
         for k in evenly(len(line.curve.x), _TABLE_ROWS)
     ]
