@@ -183,6 +183,13 @@ def test_the_summary_says_what_was_run_and_what_came_of_it() -> None:
     assert result.stderr == ""
 
 
+def test_spare_envs_change_no_episode() -> None:
+    asked = ["CartPole-v1", "--steps", "100", "--seed", "3"]
+    assert rollout(*asked, "--spare-envs", "2", "--repeatable")["episodes"] == rollout(*asked)["episodes"]
+    normalized = [*asked, "--wrapper", "gymnasium.wrappers:NormalizeObservation", "--spare-envs", "1"]
+    assert "depends on earlier episodes" in run("rollout", *normalized, code=2).stderr.replace("\n", " ")
+
+
 def test_envs_that_fail_are_made_anew_if_asked_for_and_the_summary_tells_of_it(workplace: Path) -> None:
     (workplace / "brittle.py").write_text(textwrap.dedent(BRITTLE))
     asked = ["rollout", "CartPole-v1", "--steps", "30", "--seed", "0", "--wrapper", "brittle:Brittle"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import time
 from typing import Any
@@ -406,6 +407,23 @@ class Sharing(Counting):
         return np.array(Sharing.begun, np.float32), 0.0, bool(self.np_random.random() < 0.3), False, {}
 
 
+class OfOneThread(Scaled):
+    """Begins in a data base that only the thread that opened it may use."""
+
+    def __init__(self) -> None:
+        super().__init__(SPACES["float32"], SPACES["Discrete"])
+        self.levels = sqlite3.connect(":memory:")
+
+    @override
+    def reset(self, **options: Any) -> Any:
+        self.levels.execute("SELECT 1")
+        return super().reset(**options)
+
+    @override
+    def close(self) -> None:
+        self.levels.close()
+
+
 def plain_env(seed: int | None) -> ScriptedEnv:
     return ScriptedEnv()
 
@@ -424,6 +442,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
         r"this one is none\. It depends on earlier episodes: .* Fix: .* pass repeatable=True",
     ),
     "envs that share": (lambda seed: Sharing(), {}, "depends on envs at work at the same time"),
+    "an env of one thread": (lambda seed: OfOneThread(), {}, "the thread that resets it: it raised ProgrammingError"),
     "one of a list": ([lambda seed: gymnasium.make("CartPole-v1"), NORMALIZED], {}, "earlier episodes"),
     "told so": (plain_env, {"repeatable": False}, "repeatable=False says that it is none"),
     "cannot be sent": (FACTORY, {}, r"cannot be checked in another process.* pass repeatable=True"),
@@ -472,7 +491,8 @@ def test_an_env_is_checked_where_it_touches_nothing() -> None:
         return gymnasium.make("CartPole-v1")
 
     end_processes()
-    with build(make, n_envs=1, spare_envs=1, keep_infos=True):
+    wrappers = [gymnasium.wrappers.RecordEpisodeStatistics]
+    with build(make, n_envs=1, spare_envs=1, keep_infos=True, wrappers=wrappers):
         assert len(made) == 2  # here; the check has copies
     assert not process_ids()
     assert depends_on_apart(scaled, infos=True) == []

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import functools
 import random
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias, cast
 
+import gymnasium
 import numpy as np
 from typing_extensions import override
 
@@ -69,7 +72,7 @@ def depends_on(make_env: MakeEnv, steps: int = 4 * STEPS) -> list[Dependence]:
 def depends_on_apart(make_env: MakeEnv, steps: int = 4 * STEPS, *, infos: bool = False) -> list[Dependence]:
     """Return the same, but make no env and touch nothing in this process; with `infos`, these are compared, too.
 
-    Here it is also found if an env depends on others that are at work at the same time, in another thread.
+    Here it is also found if an env depends on others that are at work at the same time, or on the thread of its resets.
 
     Raises ArgumentError if the factory cannot be sent to another process, or the env fails there.
     """
@@ -86,13 +89,19 @@ _Findings: TypeAlias = "tuple[Trace, str, list[Dependence]]"
 
 
 def _in_one_process(follow: _Follow, make_env: MakeEnv, steps: int, *, beside: bool = False) -> _Findings:
-    """Return what is found in this process; with `beside`, also with other envs at work beside."""
+    """Return what is found in this process; with `beside`, also in several threads."""
     plain = follow(make_env, steps, _Conditions())
     if seen := unequal(plain, follow(make_env, steps, _Conditions())):
         return plain, seen, []
     found = []
     for what, conditions in _changed(beside=beside):
-        if seen := unequal(plain, follow(make_env, steps, conditions)):
+        try:
+            seen = unequal(plain, follow(make_env, steps, conditions))
+        except Exception as error:
+            if not conditions.threads:
+                raise
+            seen = f"it raised {describe(error)}"
+        if seen:
             found.append(Dependence(what, seen, _FIXES.get(what, _SEEDED)))
     return plain, "", found
 
@@ -129,6 +138,7 @@ _FIXES: Final = {
     "the clock": "count steps, and take no number from the time",
     "earlier episodes": "set everything that an episode changes anew in reset()",
     "envs at work at the same time": "let envs share nothing that one of them changes",
+    "the thread that resets it": "let it hold nothing that must stay in one thread",
     "earlier envs": "keep what changes in attributes of the env, not in its class or module",
     "the order of hashes": "sort sets before they are used, and do not use hash()",
     "the process": "let nothing depend on the process id, on id(), or on what was imported",
@@ -146,8 +156,8 @@ class _Conditions:
     now: float = _NOW
     before: bool = False
     """Whether the env makes other episodes first."""
-    beside: bool = False
-    """Whether another env makes episodes at the same time, in another thread."""
+    threads: Literal["", "beside", "resets"] = ""
+    """Whether another thread steps another env at the same time, or resets this one."""
 
 
 _Follow: TypeAlias = Callable[[MakeEnv, int, _Conditions], Trace]
@@ -162,7 +172,8 @@ def _changed(*, beside: bool) -> Iterator[tuple[str, _Conditions]]:
     yield "the clock", _Conditions(now=_LATER)
     yield "earlier episodes", _Conditions(before=True)
     if beside:
-        yield "envs at work at the same time", _Conditions(beside=True)
+        yield "envs at work at the same time", _Conditions(threads="beside")
+        yield "the thread that resets it", _Conditions(threads="resets")
 
 
 def _elsewhere(make_env: MakeEnv, steps: int, hash_seed: int = HASH_SEEDS[0], *, infos: bool = False) -> Trace:
@@ -190,9 +201,10 @@ def _made(make_env: MakeEnv, steps: int, conditions: _Conditions, *, infos: bool
                     for seed in _generators().values():
                         seed(_SEED)
                     seed_spaces(env, conditions.spaces)
-                beside = _at_work(make_env, steps) if conditions.beside else contextlib.nullcontext()
+                beside = _at_work(make_env, steps) if conditions.threads == "beside" else contextlib.nullcontext()
+                seen = _ResetApart(env) if conditions.threads == "resets" else env
                 with _clock(conditions.now + 60), beside:  # the same time, whatever the env did before
-                    return trace(env, _SEED, steps, infos=infos)
+                    return trace(seen, _SEED, steps, infos=infos)
             finally:
                 close_quietly(env)
     finally:
@@ -204,23 +216,34 @@ def _made(make_env: MakeEnv, steps: int, conditions: _Conditions, *, infos: bool
 
 @contextlib.contextmanager
 def _at_work(make_env: MakeEnv, steps: int) -> Iterator[None]:
-    """Let another env make other episodes in another thread. What it raises is none of this check."""
+    """Let another env make other episodes in another thread; what it raises there is raised at the end."""
     env = cast(AnyEnv, make_env(_SEED))
     is_over = threading.Event()
 
     def work() -> None:
+        _looks.set([0])
         while not is_over.is_set():
             trace(env, _OTHER, steps)
 
-    thread = threading.Thread(target=work)
-    with switching_often():
-        thread.start()
+    with switching_often(), ThreadPoolExecutor(1) as other:
+        at_work = other.submit(work)
         try:
             yield
         finally:
             is_over.set()
-            thread.join()
+            at_work.exception()
             close_quietly(env)
+    at_work.result()
+
+
+class _ResetApart(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Resets an env in another thread than that of its steps."""
+
+    @override
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        reset = functools.partial(self.env.reset, seed=seed, options=options)
+        with ThreadPoolExecutor(1) as other:
+            return other.submit(contextvars.copy_context().run, reset).result()
 
 
 def _generators() -> dict[str, Callable[[int], object]]:
@@ -232,18 +255,21 @@ def _generators() -> dict[str, Callable[[int], object]]:
     return found
 
 
+_looks: Final[contextvars.ContextVar[list[int]]] = contextvars.ContextVar("looks")
+"""How often an env has looked at the clock; each thread of the check has its own count."""
 _CLOCKS: Final = ("time", "monotonic", "perf_counter", "process_time")
 
 
 @contextlib.contextmanager
 def _clock(now: float) -> Iterator[None]:
     """Let Python's clocks begin at a given time, and go on by a millisecond with each look at one of them."""
-    looks = 0
+    own = [0]
+    token = _looks.set(own)
 
     def seconds() -> float:
-        nonlocal looks
-        looks += 1
-        return now + looks / 1000
+        looks = _looks.get(own)  # threads of the env itself have no count
+        looks[0] += 1
+        return now + looks[0] / 1000
 
     kept = {name: getattr(time, name) for clock in _CLOCKS for name in (clock, f"{clock}_ns")}
     try:
@@ -253,3 +279,4 @@ def _clock(now: float) -> Iterator[None]:
     finally:
         for name, function in kept.items():
             setattr(time, name, function)
+        _looks.reset(token)
