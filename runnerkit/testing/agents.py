@@ -6,19 +6,24 @@ import copy
 from collections.abc import Callable
 from typing import Any, Final
 
+import numpy as np
 from gymnasium import Space
+from numpy.typing import NDArray
 
 from runnerkit._checks.contracts import AGENT
 from runnerkit._core.answers import split_answer
+from runnerkit._core.arrays import without_tensors
 from runnerkit._core.batches import BatchReader
 from runnerkit._core.comparing import difference, exact, row_of
 from runnerkit._core.spaces import Layout, MisfitError
 from runnerkit.agents import ActiveRows, Agent, SupportsBeginEpisodes, SupportsSetActiveEnvs, SupportsSetRows
 from runnerkit.testing.checks import Checks, Fault, Skip, check
+from runnerkit.testing.processors import close_enough
 
 __all__ = ["AgentChecks"]
 
 _ROWS: Final = 4
+_NO_EXTRAS: Final = "It returns actions only, without extra columns."
 
 
 class AgentChecks(Checks):
@@ -121,6 +126,51 @@ class AgentChecks(Checks):
                 raise Fault(
                     f"{seen} ('the second time' is alone)", "compute with axis=1 and later axes, in evaluation mode"
                 )
+
+    @check("Extra columns have a row per env, and the same names, dtypes and shapes at each step.", needs=["actions"])
+    def extra_columns(self) -> None:
+        """Check what it returns beside its actions."""
+        kinds: dict[str, Any] | None = None
+        for n in (1, 2, _ROWS):
+            agent = self._begun(n)
+            for t in range(3):
+                found = self._extras(agent, self._samples(n, seed=t))
+                for name, column in found.items():
+                    if column.ndim == 0 or len(column) != n or column.dtype == object:
+                        shown = f"{column.dtype} of shape {column.shape}"
+                        raise Fault(
+                            f"of {n} rows, the column {name!r} is {shown}", "return an array [n, ...] of numbers"
+                        )
+                kind = {name: (str(column.dtype), column.shape[1:]) for name, column in found.items()}
+                if kinds is not None and kind != kinds:
+                    raise Fault(f"first there was {kinds}, then {kind}", "return the same columns at each step")
+                kinds = kind
+        if not kinds:
+            raise Skip(_NO_EXTRAS)
+
+    @check(
+        "The extra columns of a row depend on that row only.",
+        needs=["function_of_its_seed", "no_shared_state", "extra_columns"],
+    )
+    def extra_columns_row_independence(self) -> None:
+        """Check that what is recorded of an env does not depend on others, unless actions are drawn."""
+        samples = self._samples(_ROWS)
+        together = self._extras(self._begun(_ROWS), samples)
+        if not together:
+            raise Skip(_NO_EXTRAS)
+        self._skip_if_it_draws()
+        for i, sample in enumerate(samples):
+            alone = self._extras(self._begun(1), [sample])
+            for name, column in together.items():
+                if not close_enough(column[i], alone[name][0]):
+                    raise Fault(
+                        f"row {i} of the column {name!r} is {column[i]!s}, alone it is {alone[name][0]!s}",
+                        "compute with axis=1 and later axes, in evaluation mode",
+                    )
+
+    def _extras(self, agent: Agent[Any, Any], samples: list[Any]) -> dict[str, NDArray[Any]]:
+        _, extras = split_answer(self._actions, agent.act(self._batch(samples)))
+        return {name: np.asarray(without_tensors(column)) for name, column in (extras or {}).items()}
 
     def _skip_if_it_draws(self) -> None:
         agent = self._begun(_ROWS)

@@ -620,6 +620,18 @@ class BatchAgent(Sign):
         return (observations[:, 0] > observations[:, 0].mean()).astype(np.int64)
 
 
+class BatchValues(Sign):
+    @override
+    def act(self, observations: Floats, /) -> Any:
+        return super().act(observations), {"value": observations[:, 0] - observations[:, 0].mean()}
+
+
+class OneValue(Sign):
+    @override
+    def act(self, observations: Floats, /) -> Any:
+        return super().act(observations), {"value": np.float32(0)}
+
+
 class Alternating(Sign):
     """Has state, and clears it: nothing is wrong with it."""
 

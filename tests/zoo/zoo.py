@@ -188,6 +188,8 @@ def _specimens() -> Iterator[Specimen]:
     yield Specimen("agents count steps in their class", "no-shared-state", _agent(parts.ClassSteps))
     yield Specimen("an agent overwrites its observations", "keeps-its-input", _agent(parts.SpoilsObservations))
     yield Specimen("an agent compares rows", "row-independence", _agent(parts.BatchAgent))
+    yield Specimen("an agent compares rows in a column", "extra-columns-row-independence", _agent(parts.BatchValues))
+    yield Specimen("an agent returns one value for all", "extra-columns", _agent(parts.OneValue))
     yield Specimen("an agent never clears its state", "begin-episodes-clears", _agent(parts.NeverClears))
     yield Specimen("an agent clears the state of all envs", "begin-episodes-keeps-others", _agent(parts.ClearsAll))
 
