@@ -349,10 +349,18 @@ def forwards(who: str, discrete: bool) -> str:
     chosen = "model(torch.from_numpy(observations))"
     return (
         f"Agent {who} is a torch module, and RunnerKit cannot know how its outputs become actions. "
-        "Pass a function that says so, for example:\n"
+        "Pass runnerkit.agents.from_module(model, runner.action_space), or a function that says so, for example:\n"
         "    @torch.no_grad()\n"
         "    def act(observations):\n"
         f"        return {f'{chosen}.argmax(dim=1)' if discrete else chosen}"
+    )
+
+
+def has_forward(who: str) -> str:
+    """Say how to make an agent of what has a method `forward`, but is no torch module."""
+    return (
+        f"Agent {who} has no method {ACT}, but forward. Pass runnerkit.agents.from_module(model.forward, "
+        "runner.action_space) if that takes and returns tensors, or a function of observations that returns actions."
     )
 
 

@@ -543,6 +543,15 @@ def test_a_model_that_predicts_is_refused_with_lines_that_make_an_agent_of_it() 
         assert len(runner.rollout(lines_in(says, Model()), steps=2)[0]) == 2
 
 
+def test_what_only_goes_forward_is_told_how_it_becomes_an_agent() -> None:
+    class Network:
+        def forward(self, observations: Any) -> Any:
+            return observations
+
+    says = refusal(Network(), runner_of())
+    assert says.startswith("Agent Network has no method act(observations), but forward. Pass runnerkit.agents.from_mod")
+
+
 @pytest.mark.parametrize(("action", "n"), [(DISCRETE, 2), (spaces.Box(-np.inf, np.inf, (2,), np.float32), 2)])
 def test_a_torch_module_is_refused_with_lines_that_make_an_agent_of_it(action: Space[Any], n: int) -> None:
     nn = pytest.importorskip("torch").nn

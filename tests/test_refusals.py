@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import sys
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Sized
@@ -544,6 +545,7 @@ def test_an_unknown_argument_of_rollout_is_answered_with_the_one_that_was_meant(
     ("env", "says"),
     [
         ("envpool_:Pong-v5", r"Importing envpool_ failed"),
+        ("veector:CartPole-v1", r"Did you mean 'vector:CartPole-v1'\?"),
         (
             "CartPol-v1",
             r"Did you mean 'CartPole-v1'\?.* Known: CartPole-v1, .* and \d+ more \(gymnasium.pprint_registry",
@@ -559,6 +561,28 @@ def test_an_unknown_env_is_answered_with_the_nearest_names(env: str, says: str) 
     with pytest.raises(UnknownNameError, match=says) as caught:
         runnerkit.make(env)
     assert len(str(caught.value)) < 700
+
+
+class Exits:
+    """A part that ends the program, in whichever way it is asked."""
+
+    def __call__(self, *given: object) -> Any:
+        sys.exit(3)
+
+    bind = open = __call__
+
+
+@pytest.mark.parametrize(
+    ("part", "says"),
+    [
+        ({"executor": lambda n_envs, workers: sys.exit(3)}, r"executor .*lambda.* could not be made: SystemExit: 3"),
+        ({"history": Exits()}, r"History format .*Exits failed to open: SystemExit: 3"),
+        ({"preprocessors": [Exits()]}, r"preprocessor .*Exits raised in bind.*SystemExit: 3"),
+    ],
+)
+def test_a_part_that_ends_the_program_while_a_runner_is_built_is_named_instead(part: Any, says: str) -> None:
+    with pytest.raises(PluginError, match=says):
+        runnerkit.make("CartPole-v1", **part)
 
 
 @pytest.mark.parametrize("family", ["atari", "envpool"])

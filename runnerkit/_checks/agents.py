@@ -57,6 +57,8 @@ class AgentGate:
             raise ArgumentError(sentences.predicts(who))
         if is_module:
             raise ArgumentError(sentences.forwards(who, isinstance(self._action, spaces.Discrete)))
+        if callable(getattr(agent, "forward", None)) and not callable(agent):
+            raise ArgumentError(sentences.has_forward(who))
 
 
 def _is_torch_module(given: object) -> bool:

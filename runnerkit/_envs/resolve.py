@@ -8,6 +8,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
@@ -305,7 +306,9 @@ def require_known(env_id: str, plugins: Plugins) -> EnvSpec:
         why = f"Importing {module} failed: {type(error).__name__}: {error}. {_hint(name, plugins)}"
         package = comes_with("env_factories", module)
         hint = f"{package} {plugins.left_out('env_factories', module)}".rstrip() if package else why
-        raise UnknownNameError("env", env_id, registry.keys(), hint) from error
+        families = get_close_matches(module, plugins.offers("env_factories"), n=1)
+        known = [*registry.keys(), *(f"{family}:{name}" for family in families)]
+        raise UnknownNameError("env", env_id, known, hint) from error
     if spec := _spec(name):
         return spec
     _register_namespaces(["ALE" if _is_atari(name) else name.partition("/")[0]])

@@ -296,7 +296,7 @@ class Blueprint:
             executor = self.executor.thing(self.config.n_envs, self.config.workers)
         except RunnerKitError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a part must not end the program
             raise PluginError(f"{what} could not be made: {describe(error)}") from error
         fault = EXECUTOR.look(executor).fault
         if not fault and not hasattr(executor, "workers"):
@@ -463,7 +463,7 @@ def _asked(call: Callable[[], T], what: str) -> T:
         return call()
     except RunnerKitError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a part must not end the program
         raise PluginError(f"{what}: {describe(error)}") from error
 
 

@@ -203,7 +203,7 @@ def _bind(name: str, facts: Facts, bind: Callable[[Space[Any]], object], space: 
         bound = bind(space)
     except SpaceError as error:
         raise SpaceError(f"{kind} {name} does not fit: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a part must not end the program
         raise PluginError(f"{kind} {name} raised in bind({space}): {type(error).__name__}: {error}") from error
     if not isinstance(bound, Space):
         given = "None" if bound is None else type(bound).__name__
