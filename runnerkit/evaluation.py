@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Unpack
 
 from runnerkit._core.cores import available_cores
-from runnerkit._core.types import MakeEnv
+from runnerkit._core.types import ActT, Answer, AnyMakeEnv, ObsT
 from runnerkit._plugins.manager import Plugins
 from runnerkit._rollout.config import is_count
 from runnerkit._rollout.gym_runner import GymRunner
-from runnerkit.agents import AnyAgent
+from runnerkit.agents import Agent, AnyAgent
 from runnerkit.errors import ArgumentError, RolloutError
 from runnerkit.executors.seeds import SeedSchedule
 from runnerkit.history.block import Block
@@ -156,9 +156,33 @@ class Comparison:
         }
 
 
+@overload
+def evaluate(
+    agent: Agent[ObsT, Answer[ActT]] | Callable[[ObsT], Answer[ActT]] | None,
+    env: EnvKey[ObsT, ActT],
+    episodes: int = 20,
+    seed: int = 0,
+    *,
+    make_agent: AgentMaker | None = None,
+    n_envs: int | None = None,
+    plugins: Plugins | None = None,
+    **options: Unpack[RunnerOptions],
+) -> Evaluation: ...
+@overload
 def evaluate(
     agent: AnyAgent | None,
-    env: str | EnvKey[Any, Any] | MakeEnv,
+    env: str | AnyMakeEnv,
+    episodes: int = 20,
+    seed: int = 0,
+    *,
+    make_agent: AgentMaker | None = None,
+    n_envs: int | None = None,
+    plugins: Plugins | None = None,
+    **options: Unpack[RunnerOptions],
+) -> Evaluation: ...
+def evaluate(
+    agent: AnyAgent | None,
+    env: str | EnvKey[Any, Any] | AnyMakeEnv,
     episodes: int = 20,
     seed: int = 0,
     *,
@@ -176,7 +200,7 @@ def evaluate(
 
     Args:
         agent: anything with `act(observations)`, or a function of observations; None, if `make_agent` makes it.
-        env: as for `runnerkit.make`.
+        env: as for `runnerkit.make`. With an EnvKey, type checkers compare the agent with its types.
         episodes: how many.
         seed: of the evaluation; episode k begins with its k-th seed.
         make_agent: makes the agent for the runner, for agents that need its spaces.
@@ -222,7 +246,7 @@ def evaluate(
 
 def compare(
     agents: Mapping[str, AnyAgent],
-    env: str | EnvKey[Any, Any] | MakeEnv,
+    env: str | EnvKey[Any, Any] | AnyMakeEnv,
     episodes: int = 20,
     seed: int = 0,
     *,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from typing_extensions import TypeVar, Unpack
 
-from runnerkit._core.types import ActArrayT, ActT, MakeEnv, ObsArrayT, ObsT
+from runnerkit._core.types import ActArrayT, ActT, AnyMakeEnv, ObsArrayT, ObsT
 from runnerkit._plugins.choice import Choice
 from runnerkit._plugins.manager import Once, Plugins, installed_plugins
 from runnerkit._plugins.offers import (
@@ -201,7 +201,7 @@ class Registry:
     @overload
     def build(
         self,
-        env: str | MakeEnv | Sequence[MakeEnv],
+        env: str | AnyMakeEnv | Sequence[AnyMakeEnv],
         *,
         history: Literal["arrays"] = "arrays",
         seed: int | None = None,
@@ -237,7 +237,7 @@ class Registry:
     @overload
     def build(
         self,
-        env: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
+        env: str | EnvKey[Any, Any] | AnyMakeEnv | Sequence[AnyMakeEnv],
         *,
         history: Literal["transitions"],
         seed: int | None = None,
@@ -248,7 +248,7 @@ class Registry:
     @overload
     def build(
         self,
-        env: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
+        env: str | EnvKey[Any, Any] | AnyMakeEnv | Sequence[AnyMakeEnv],
         *,
         history: Literal["torch"],
         seed: int | None = None,
@@ -259,7 +259,7 @@ class Registry:
     @overload
     def build(
         self,
-        env: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
+        env: str | EnvKey[Any, Any] | AnyMakeEnv | Sequence[AnyMakeEnv],
         *,
         history: HistoryKey[H] | Use[H] | HistoryFormat[H],
         seed: int | None = None,
@@ -281,7 +281,7 @@ class Registry:
     @overload
     def build(
         self,
-        env: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
+        env: str | EnvKey[Any, Any] | AnyMakeEnv | Sequence[AnyMakeEnv],
         *,
         history: str | tuple[str, Mapping[str, object]],
         seed: int | None = None,
@@ -292,7 +292,7 @@ class Registry:
     @explains_wrong_calls("make (Registry.build)", "an env id such as 'CartPole-v1', or a function (seed) -> env")
     def build(
         self,
-        env: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
+        env: str | EnvKey[Any, Any] | AnyMakeEnv | Sequence[AnyMakeEnv],
         *,
         history: PartName | HistoryKey[Any] | HistoryFormat[Any] = "arrays",
         seed: int | None = None,

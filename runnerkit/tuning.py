@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from runnerkit._core.cores import available_cores
-from runnerkit._core.types import AnyEnv, MakeEnv
+from runnerkit._core.types import AnyEnv, AnyMakeEnv
 from runnerkit._core.wording import count
 from runnerkit._plugins.manager import Plugins, installed_plugins
 from runnerkit._rollout.config import Named, is_count
@@ -115,7 +115,7 @@ class Tuning:
 
 
 def measure(
-    env: str | EnvKey[Any, Any] | MakeEnv,
+    env: str | EnvKey[Any, Any] | AnyMakeEnv,
     make_agent: AgentMaker,
     *,
     n_envs: Sequence[int] = (8,),

@@ -14,7 +14,20 @@ from typing import Any, Literal, Protocol, TypedDict
 
 from typing_extensions import TypeVar
 
-from runnerkit._core.types import ActT, ActT_contra, Answer, AnyEnv, AnyVectorEnv, MakeEnv, ObsT, ObsT_co, TensorLike
+from runnerkit._core.types import (
+    ActT,
+    ActT_contra,
+    Answer,
+    AnyEnv,
+    AnyMakeEnv,
+    AnyVectorEnv,
+    MakeEnv,
+    MakeIndexedEnv,
+    MakeSizedEnv,
+    ObsT,
+    ObsT_co,
+    TensorLike,
+)
 from runnerkit.agents import ActiveRows, Agent, SupportsBeginEpisodes, SupportsSetActiveEnvs, SupportsSetRows
 from runnerkit.executors.base import Executor, MakeExecutor, SupportsAllocate, SupportsReport
 from runnerkit.executors.snapshots import SupportsSnapshot
@@ -44,6 +57,7 @@ __all__ = [
     "Agent",
     "Answer",
     "AnyEnv",
+    "AnyMakeEnv",
     "AnyVectorEnv",
     "EnvFactory",
     "EpisodeCallback",
@@ -52,6 +66,8 @@ __all__ = [
     "HistoryFormat",
     "HistoryT",
     "MakeEnv",
+    "MakeIndexedEnv",
+    "MakeSizedEnv",
     "ObsT",
     "PartName",
     "PlainOptions",

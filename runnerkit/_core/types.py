@@ -17,7 +17,10 @@ __all__ = [
     "Answer",
     "AnyEnv",
     "AnyVectorEnv",
+    "AnyMakeEnv",
     "MakeEnv",
+    "MakeIndexedEnv",
+    "MakeSizedEnv",
     "ObsArrayT",
     "ObsT",
     "ObsT_co",
@@ -56,6 +59,26 @@ MakeEnv: TypeAlias = Callable[[int | None], AnyEnv | AnyVectorEnv]
 
 A `gymnasium.vector.VectorEnv` is made once, and must have as many envs as the runner.
 """
+
+
+class MakeIndexedEnv(Protocol):
+    """Makes env `env_index`, the first of which is 0; an own port or folder is chosen by it."""
+
+    def __call__(self, seed: int | None, /, *, env_index: int) -> AnyEnv | AnyVectorEnv:
+        """Return an env."""
+        ...
+
+
+class MakeSizedEnv(Protocol):
+    """Makes an env for a runner of `n_envs`, a vector env for instance."""
+
+    def __call__(self, seed: int | None, /, *, n_envs: int) -> AnyEnv | AnyVectorEnv:
+        """Return an env."""
+        ...
+
+
+AnyMakeEnv: TypeAlias = MakeEnv | MakeIndexedEnv | MakeSizedEnv
+"""Makes an env, and is told as much of the runner as its parameters ask for."""
 
 
 class TensorLike(Protocol):

@@ -19,7 +19,7 @@ from typing_extensions import override
 from runnerkit import _sentences as sentences
 from runnerkit._core.faults import describe
 from runnerkit._core.origins import distribution_of, module_of, own_name, qualified_name
-from runnerkit._core.types import AnyEnv, AnyVectorEnv, MakeEnv
+from runnerkit._core.types import AnyEnv, AnyMakeEnv, AnyVectorEnv, MakeEnv
 from runnerkit._plugins.manager import Plugins, comes_with
 from runnerkit._plugins.offers import KINDS, options_of_called
 from runnerkit._plugins.options import Options, Typed, options_of
@@ -67,7 +67,7 @@ class ResolvedEnv(NamedTuple):
 
 
 def resolve_env(
-    env: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
+    env: str | EnvKey[Any, Any] | AnyMakeEnv | Sequence[AnyMakeEnv],
     plugins: Plugins,
     options: Mapping[str, Any],
     n_envs: int = 1,
@@ -91,7 +91,7 @@ def resolve_env(
     return ResolvedEnv(own_name(env), _by_function(cast(MakeEnv, env), options, n_envs), function=env)
 
 
-def _by_function(env: MakeEnv, options: Mapping[str, Any], n_envs: int) -> EnvMaker:
+def _by_function(env: AnyMakeEnv, options: Mapping[str, Any], n_envs: int) -> EnvMaker:
     given: object = env
     if isinstance(given, type) and issubclass(given, gymnasium.Env):
         raise ArgumentError(sentences.class_for_env(given.__name__))
@@ -109,7 +109,7 @@ def _by_function(env: MakeEnv, options: Mapping[str, Any], n_envs: int) -> EnvMa
     return made
 
 
-def _require_call(make_env: MakeEnv, given: Mapping[str, object]) -> None:
+def _require_call(make_env: AnyMakeEnv, given: Mapping[str, object]) -> None:
     """Raise ArgumentError for a function that cannot be called with the seed, and with what it is given by name."""
     try:
         signature = inspect.signature(make_env)

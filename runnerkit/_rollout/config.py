@@ -15,7 +15,7 @@ import numpy as np
 from typing_extensions import TypeVar, Unpack
 
 from runnerkit import _sentences as sentences
-from runnerkit._core.types import AnyEnv, MakeEnv
+from runnerkit._core.types import AnyEnv, AnyMakeEnv
 from runnerkit._rollout.parts import name_of
 from runnerkit.errors import ArgumentError
 from runnerkit.executors.base import Executor, MakeExecutor
@@ -52,7 +52,7 @@ class RunnerConfig:
     `RunOptions` and an entry of `PlainOptions`; a part is a field here and an entry of `RunnerOptions`.
     """
 
-    env: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv]
+    env: str | EnvKey[Any, Any] | AnyMakeEnv | Sequence[AnyMakeEnv]
     n_envs: int
     history: Named[HistoryKey[Any] | HistoryFormat[Any]]
     log_level: int
@@ -73,7 +73,7 @@ class RunnerConfig:
     @classmethod
     def of(
         cls,
-        env: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
+        env: str | EnvKey[Any, Any] | AnyMakeEnv | Sequence[AnyMakeEnv],
         seed: int | None,
         n_envs: int,
         log_level: int,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from typing_extensions import TypeVar, Unpack
 
-from runnerkit._core.types import ActArrayT, ActT, MakeEnv, ObsArrayT, ObsT
+from runnerkit._core.types import ActArrayT, ActT, AnyMakeEnv, ObsArrayT, ObsT
 from runnerkit._plugins.manager import Plugins, installed_plugins
 from runnerkit._rollout.calling import CallingRunner
 from runnerkit._rollout.config import RunnerConfig
@@ -174,7 +174,7 @@ class GymRunner(CallingRunner[ObsT, ActT, HistoryT]):
     @overload
     def __init__(
         self: GymRunner[Any, Any, ArrayHistory[Any, Any]],
-        env_id: str | MakeEnv | Sequence[MakeEnv],
+        env_id: str | AnyMakeEnv | Sequence[AnyMakeEnv],
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -213,7 +213,7 @@ class GymRunner(CallingRunner[ObsT, ActT, HistoryT]):
     @overload
     def __init__(
         self: GymRunner[Any, Any, list[Transition[Any, Any]]],
-        env_id: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
+        env_id: str | EnvKey[Any, Any] | AnyMakeEnv | Sequence[AnyMakeEnv],
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -225,7 +225,7 @@ class GymRunner(CallingRunner[ObsT, ActT, HistoryT]):
     @overload
     def __init__(
         self: GymRunner[Any, Any, TorchHistory[Any, Any]],
-        env_id: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
+        env_id: str | EnvKey[Any, Any] | AnyMakeEnv | Sequence[AnyMakeEnv],
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -237,7 +237,7 @@ class GymRunner(CallingRunner[ObsT, ActT, HistoryT]):
     @overload
     def __init__(
         self: GymRunner[Any, Any, H],
-        env_id: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
+        env_id: str | EnvKey[Any, Any] | AnyMakeEnv | Sequence[AnyMakeEnv],
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -261,7 +261,7 @@ class GymRunner(CallingRunner[ObsT, ActT, HistoryT]):
     @overload
     def __init__(
         self: GymRunner[Any, Any, object],
-        env_id: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
+        env_id: str | EnvKey[Any, Any] | AnyMakeEnv | Sequence[AnyMakeEnv],
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -273,7 +273,7 @@ class GymRunner(CallingRunner[ObsT, ActT, HistoryT]):
     @overload
     def __init__(
         self,
-        env_id: str | EnvKey[ObsT, ActT] | MakeEnv | Sequence[MakeEnv],
+        env_id: str | EnvKey[ObsT, ActT] | AnyMakeEnv | Sequence[AnyMakeEnv],
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -288,7 +288,7 @@ class GymRunner(CallingRunner[ObsT, ActT, HistoryT]):
     ) -> None: ...
     def __init__(
         self,
-        env_id: str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv],
+        env_id: str | EnvKey[Any, Any] | AnyMakeEnv | Sequence[AnyMakeEnv],
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,

@@ -15,7 +15,7 @@ from gymnasium.vector import VectorEnv
 from typing_extensions import override
 
 from runnerkit._core.faults import describe
-from runnerkit._core.types import AnyEnv, MakeEnv
+from runnerkit._core.types import AnyEnv, AnyMakeEnv, MakeEnv
 from runnerkit._core.wording import count
 from runnerkit._envs.resolve import EnvMaker, resolve_env, seed_spaces
 from runnerkit._plugins.manager import installed_plugins
@@ -73,7 +73,7 @@ class Replay:
 def replay(
     histories: ColumnHistory[Any, Any, Any, Any] | Iterable[object],
     *,
-    env: str | EnvKey[Any, Any] | MakeEnv | None = None,
+    env: str | EnvKey[Any, Any] | AnyMakeEnv | None = None,
     env_options: Mapping[str, Any] | None = None,
     which: Callable[[Episode], bool] | None = None,
 ) -> Replay:
@@ -221,7 +221,7 @@ def _whole(
 # ---- the env
 
 
-def maker(env: str | EnvKey[Any, Any] | MakeEnv) -> Callable[[int | None], AnyEnv]:
+def maker(env: str | EnvKey[Any, Any] | AnyMakeEnv) -> Callable[[int | None], AnyEnv]:
     """Return a function (seed) -> env that makes an env as a runner would; it can be sent to other processes."""
     return functools.partial(_made, resolve_env(env, installed_plugins(), {}).make)
 
@@ -278,7 +278,7 @@ def _options_of(made_by: MadeBy) -> Mapping[str, Any]:
     return by_kind.get("env factory", by_kind.get("env", {}))
 
 
-def _recorded_env(made_by: MadeBy) -> str | MakeEnv:
+def _recorded_env(made_by: MadeBy) -> str | AnyMakeEnv:
     """Return the id, or the function, that the runner got as its env."""
     if not made_by.env_id:
         raise ArgumentError("The histories do not know how their envs were made. Pass env=, as the runner got it.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
@@ -87,6 +88,20 @@ def agents_of_the_wrong_batch_type() -> None:
     runner.rollout(NoAct())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     runner.rollout(WrongAction().act)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     runner.rollout(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def agents_of_the_wrong_batch_type_that_are_evaluated() -> None:
+    runnerkit.evaluate(WrongAction(), CARTPOLE)  # type: ignore[arg-type]  # pyright: ignore
+    runnerkit.evaluate(WrongObservation(), CARTPOLE)  # type: ignore[arg-type]  # pyright: ignore
+    runnerkit.evaluate(NoAct(), CARTPOLE)  # type: ignore[call-overload]  # pyright: ignore
+
+
+def make_named(seed: int | None, name: str) -> gymnasium.Env[Obs, np.int64]:
+    raise NotImplementedError
+
+
+def factories_of_the_wrong_shape() -> None:
+    runnerkit.make(make_named)  # type: ignore[arg-type]  # pyright: ignore
 
 
 def histories_of_the_wrong_type() -> list[ArrayHistory[Act, Act]]:

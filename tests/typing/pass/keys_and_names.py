@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 import runnerkit
 from runnerkit import Contribution, EnvKey, GymRunner, HistoryKey, Registry, Transition
+from runnerkit.evaluation import Evaluation
 from runnerkit.history.arrays import ArrayFormat, ArrayHistory
 from runnerkit.history.torch import TorchHistory
 from runnerkit.typing import Agent, Runner, SupportsRollout
@@ -64,6 +65,28 @@ def keys_carry_the_types_of_batches() -> None:
         runner.rollout(ListLeft(), steps=3)
         runner.rollout(Left().act, steps=3)
         runner.rollout(lambda observations: np.zeros(len(observations), np.int64), steps=3)
+
+
+def make_indexed(seed: int | None, env_index: int) -> gymnasium.Env[Any, Any]:
+    return make_cartpole(seed)
+
+
+def make_vector(seed: int | None, *, n_envs: int) -> gymnasium.vector.VectorEnv[Any, Any, Any]:
+    return gymnasium.make_vec("CartPole-v1", n_envs)
+
+
+def factories_may_ask_for_what_a_runner_knows() -> None:
+    runnerkit.make(make_indexed, n_envs=2).close()
+    runnerkit.make([make_indexed, make_cartpole], n_envs=2).close()
+    GymRunner(make_vector, 0, 2).close()
+
+
+def agents_are_evaluated_with_keys_names_and_factories() -> None:
+    for agent in (Left(), TensorLeft(), Left().act):
+        assert_type(runnerkit.evaluate(agent, CARTPOLE, episodes=1, n_envs=1), Evaluation)
+    runnerkit.evaluate(Left(), "CartPole-v1", episodes=1)
+    runnerkit.evaluate(Left(), make_indexed, episodes=1)
+    runnerkit.evaluate(Stick(), BLACKJACK, episodes=1)
 
 
 def types_may_be_said_where_things_are_made() -> None:
