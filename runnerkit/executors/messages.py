@@ -145,13 +145,16 @@ class MessageExecutor(SharingExecutor[WorkerT]):
 
     def attach(self, block: Block | None, /) -> None:
         """Write into this block from now on; None lets go of the last one."""
-        self._split_for = ()
-        if block is not None and block is not self._block:
-            self._require_own_process()
-            self._patience.regain()
-            self._log = EpisodeLog(block.layout.raw)
+        before, self._block, self._split_for = self._block, block, ()
+        if block is None or block is before:
+            return
+        self._require_own_process()
+        self._patience.regain()
+        self._log = EpisodeLog(block.layout.raw)
+        try:
             self._all("attach_window", self._for_all(block.layout))
-        self._block = block
+        except StepFaultsError:  # a worker is dead, which the next step says, too: then it is replaced
+            return
 
     def drain(self) -> EpisodeLog:
         """Return what was logged since the last call."""

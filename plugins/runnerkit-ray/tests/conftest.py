@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from runnerkit_ray.cluster import Cluster, join
+from runnerkit_ray.cluster import Cluster, join, keep_to_this_machine
+
+keep_to_this_machine()  # before a module of tests imports Ray
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from typing import Any, Final, Self
 
 from runnerkit.errors import ArgumentError, MissingDependencyError
 
-__all__ = ["Cluster", "join", "require_ray"]
+__all__ = ["Cluster", "join", "keep_to_this_machine", "require_ray"]
 
 _LOOPBACK: Final = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """With "0", all sockets are of the loopback interface, on Linux, too; else Ray replaces 127.0.0.1."""
@@ -47,6 +47,16 @@ def require_ray() -> None:
     """Raise MissingDependencyError if Ray is not installed."""
     if find_spec("ray") is None:
         raise MissingDependencyError("runnerkit-ray needs Ray, which is not installed. Install it: pip install ray")
+
+
+def keep_to_this_machine() -> None:
+    """Let Ray, unless it is imported already, listen on the loopback interface only, and tell nobody that it is used.
+
+    `join` does so before it starts a cluster. A program that imports Ray earlier calls this before.
+    """
+    if "ray" not in sys.modules:  # else it would disagree with its own processes
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
 
 
 class Cluster:
@@ -175,7 +185,7 @@ class _Membership:
         return here
 
     def _start(self, num_cpus: int | None, object_store_memory: int | None, log_to_driver: bool) -> None:
-        _set_environment()
+        keep_to_this_machine()
         import ray
 
         with contextlib.ExitStack() as undo:
@@ -195,7 +205,7 @@ class _Membership:
 
     def _connect(self, address: str, log_to_driver: bool) -> None:
         if address != "auto" and _listens_to_this_machine_only(*_require_answer(address)):
-            _set_environment()
+            keep_to_this_machine()
             if os.environ.get(_LOOPBACK) != "0":
                 raise ArgumentError(
                     f"The Ray cluster at {address} listens on the loopback interface only, and Ray was imported for "
@@ -230,12 +240,6 @@ def _address() -> str:
     import ray
 
     return str(ray.get_runtime_context().gcs_address)
-
-
-def _set_environment() -> None:
-    if "ray" not in sys.modules:  # else it would disagree with its own processes
-        for name, value in _ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
 
 
 def _require_answer(address: str) -> tuple[str, int]:

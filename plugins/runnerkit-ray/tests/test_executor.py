@@ -1,0 +1,155 @@
+"""The ray executor: serial's bytes, faults that name the env and the actor, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import runnerkit_ray.executor
+from runnerkit_ray.cluster import Cluster
+from runnerkit_ray.executor import RayExecutor
+from typing_extensions import override
+
+import runnerkit
+from runnerkit.errors import ArgumentError, EnvError, EnvTimeoutError, RolloutInterrupted
+from runnerkit.executors import SeedSchedule
+from runnerkit.records import EndReason
+from runnerkit.testing import check_executor
+from runnerkit.testing.samples import SPACES, HashAgent, SampleEnv
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+class Fragile(SampleEnv):
+    """Does something bad in its sixth step, unless it is one of the others."""
+
+    def __init__(self, worst: str) -> None:
+        super().__init__(SPACES["float32"], SPACES["Discrete"])
+        self._worst = worst
+        self._seen = 0
+
+    @override
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self._seen += 1
+        if self._seen == 6:
+            if self._worst == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self._worst == "hang":
+                time.sleep(600)
+            if self._worst == "raise":
+                raise RuntimeError("crashed on purpose")
+        return super().step(action)
+
+
+class Makes:
+    """Makes the envs of a runner with seed 0; each does its worst once."""
+
+    def __init__(self, folder: Path, *worst: str) -> None:
+        self._folder = folder
+        self._worst = {SeedSchedule(0).env_seed(i): what for i, what in enumerate(worst)}
+
+    def __call__(self, seed: int | None) -> SampleEnv:
+        assert seed is not None
+        done = self._folder / str(seed)
+        worst = "" if done.exists() else self._worst[seed]
+        done.touch()
+        return Fragile(worst)
+
+
+def actors() -> set[int]:
+    """Return the processes of actors with envs."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"ray::EnvActor" in path.read_bytes():
+                found.add(int(path.parent.name))
+        except OSError:  # it has just ended
+            continue
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _no_actor_is_left() -> Iterator[None]:
+    yield
+    end = time.monotonic() + 10
+    while actors() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not actors()
+
+
+def test_it_has_the_bytes_of_the_serial_executor() -> None:
+    # one actor, where the kit lets it choose: to start one takes a second
+    check_executor(lambda n_envs, workers: RayExecutor(n_envs, workers or 1)).raise_for_failures()
+
+
+def test_the_death_of_an_actor_names_env_and_process_and_comes_with_what_was_collected(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    make = Makes(tmp_path, "", "die", "")
+    with runnerkit.make(make, n_envs=3, seed=0, executor=("ray", {"address": cluster.address}), workers=2) as runner:
+        assert cluster.address in runner.executor_report.reason
+        with pytest.raises(
+            EnvError, match=r"did not return from step.*: its actor \(process \d+ on .*\) died"
+        ) as caught:
+            runner.rollout(HashAgent(runner.action_space), steps=20)
+        error = caught.value
+        assert error.env_index == 0
+        assert "or another one of envs 0 to 1" in str(error)
+        assert error.step is not None
+        assert [history.episodes[-1].end_reason for history in error.histories].count(EndReason.CRASHED) == 1  # type: ignore[attr-defined]
+        with pytest.raises(EnvError, match="has no actor any more"):
+            runner.rollout(HashAgent(runner.action_space), steps=20)
+
+
+def test_envs_that_die_or_hang_are_made_anew_in_another_actor(tmp_path: Path) -> None:
+    found = []
+    for executor, worst in (("ray", ("die", "hang")), ("serial", ("raise", "raise"))):
+        (tmp_path / executor).mkdir()
+        make, timeout = Makes(tmp_path / executor, *worst), 1.0 if executor == "ray" else None
+        with runnerkit.make(
+            make, n_envs=2, seed=0, executor=executor, on_env_error="restart", step_timeout=timeout
+        ) as runner:
+            found.append(runner.rollout(HashAgent(runner.action_space), steps=30))
+    reasons = {fault.end_reason for history in found[0] for fault in history.faults}
+    assert reasons == {EndReason.CRASHED, EndReason.TIMED_OUT}
+    for one, other in zip(*found, strict=True):
+        assert one.observations.tobytes() == other.observations.tobytes()
+        assert one.rewards.tobytes() == other.rewards.tobytes()
+        assert [(e.seed, e.length) for e in one.episodes] == [(e.seed, e.length) for e in other.episodes]
+
+
+def test_an_env_that_hangs_is_given_up_in_time_or_at_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        runnerkit.make(Makes(tmp_path, "hang"), seed=0, executor="ray", step_timeout=0.5) as runner,
+        pytest.raises(EnvTimeoutError, match=r"step_timeout.*its actor .* was killed"),
+    ):
+        runner.rollout(HashAgent(runner.action_space), steps=20)
+    monkeypatch.setattr(runnerkit_ray.executor, "_SETTLE_S", 0.5)
+    other = tmp_path / "other"
+    other.mkdir()
+    runner = runnerkit.make(Makes(other, "hang"), seed=0, executor="ray")
+    begin = time.monotonic()
+    for seconds in (1.0, 1.5):
+        threading.Timer(seconds, os.kill, [os.getpid(), signal.SIGINT]).start()
+    with pytest.raises((RolloutInterrupted, KeyboardInterrupt)):
+        runner.rollout(HashAgent(runner.action_space), steps=20)
+    with pytest.warns(RuntimeWarning, match="Env 0 did not answer in time as the runner closed"):
+        runner.close()
+    assert time.monotonic() - begin < 15
+    assert ray.is_initialized(), "the cluster is that of the tests"
+
+
+def test_what_cannot_be_sent_or_shared_out_is_refused(tmp_path: Path) -> None:
+    make, lock = Makes(tmp_path, ""), threading.Lock()
+    vars(make)["lock"] = lock
+    with pytest.raises(ArgumentError, match="cannot be pickled"):
+        runnerkit.make(make, executor="ray")
+    with pytest.raises(ArgumentError, match="has an actor for each env"):
+        runnerkit.make("CartPole-v1", n_envs=3, executor="ray", workers=2, step_timeout=1)
