@@ -126,7 +126,8 @@ def private_imports(tree: ast.Module) -> list[str]:
             names += [alias.name for alias in node.names if alias.name.split(".")[0] == CORE]
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == CORE:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names if alias.name[0] == "_")]
-    public = {CORE, *(f"{CORE}.{home}" for home in HOMES), f"{CORE}.history.torch"}  # torch is imported by it alone
+    apart = {f"{CORE}.history.torch", f"{CORE}.executors.messages"}  # homes whose imports not everyone wants
+    public = {CORE, *(f"{CORE}.{home}" for home in HOMES), *apart}
     return [name for name in names if name not in public]
 
 

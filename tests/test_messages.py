@@ -2,72 +2,63 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from envs import SPACES, HashAgent, SampleEnv, summary
 from typing_extensions import override
 
-import runnerkit
-from runnerkit.executors import share_out
-from runnerkit.executors.messages import FarShare, MessageExecutor
-from runnerkit.executors.processes.transport import dumps, pack, unpack
-from runnerkit.records import EnvFacts, RunOptions
+from runnerkit import GymRunner
+from runnerkit.executors import RunOptions
+from runnerkit.executors.messages import FarWorker, LostError, MessageExecutor, MessageHandle, Patience, share
 from runnerkit.testing import check_executor
-from runnerkit.typing import AnyEnv
 
 
-class Pen:
+@pytest.fixture(autouse=True)
+def _stays_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(share, "be_helper", lambda: None)  # the workers here have no process of their own
+
+
+class Pen(MessageHandle):
     """A worker that gets and gives nothing but bytes."""
 
-    def __init__(self, env_indices: Sequence[int]) -> None:
-        self.env_indices = list(env_indices)
-        self._share = FarShare(env_indices)
-        self._letter = b""
+    def __init__(self, env_indices: Sequence[int], options: RunOptions, patience: Patience) -> None:
+        super().__init__(env_indices, options, patience)
+        self._worker: FarWorker | None = FarWorker(*self.far)
+        self._letters: list[bytes] = []
+        self._answer = b""
 
-    def submit(self, method: str, /, *args: Any) -> None:
-        self._letter = dumps((method, args))
+    @override
+    def send(self, letter: bytes, /) -> None:
+        self._letters.append(letter)
 
-    def answer(self) -> Any:
-        method, args = pickle.loads(self._letter)
-        try:
-            letter = dumps((getattr(self._share, method)(*args), None))
-        except Exception as error:
-            letter = dumps((None, pack(error)))
-        answer, fault = pickle.loads(letter)
-        if fault is not None:
-            raise unpack(fault)
-        return answer
+    @override
+    def receive(self, seconds: float, /) -> bytes:
+        if self._worker is None:
+            raise LostError("on purpose")
+        self._answer = self._worker.call(self._letters.pop()) if self._letters else self._answer
+        if b"die on purpose" in self._answer:
+            self._worker = None
+        return self.receive(seconds) if self._worker is None else self._answer
+
+    @override
+    def kill(self) -> None:
+        self._worker = None
+
+    @override
+    def place(self, envs: str, /) -> str:
+        return f"pen ({envs})"
 
 
 class Pens(MessageExecutor[Pen]):
     """Steps envs by letter."""
 
-    def __init__(self, n_envs: int, workers: int | None = None, /) -> None:
-        super().__init__()
-        self._helpers = [Pen(place) for place in share_out(n_envs, workers or 2)]
-        self.workers = len(self._helpers)
+    name = "pens"
 
-    def open(self, make_env: Callable[[int], AnyEnv], options: RunOptions, /) -> list[EnvFacts]:
-        self._begin(options)
-        try:
-            return [fact for facts in self._all("open", self._for_all(make_env, options))[1:] for fact in facts]
-        except BaseException:
-            self.close()
-            raise
-
-    def remake(self, env_indices: Sequence[int], /) -> list[EnvFacts]:
-        facts = []
-        for i in env_indices:
-            pen = next(pen for pen in self._helpers if i in pen.env_indices)
-            pen.submit("remake", [i])
-            facts += pen.answer()
-        return facts
-
-    def close(self) -> None:
-        self._all("close", self._for_all())
+    @override
+    def start(self, env_indices: Sequence[int], options: RunOptions, patience: Patience, /) -> Pen:
+        return Pen(env_indices, options, patience)
 
 
 def test_an_executor_of_messages_has_the_bytes_of_the_serial_one() -> None:
@@ -83,7 +74,7 @@ class Failing(SampleEnv):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self.seen += 1
         if self.seen % 7 == 5:
-            raise RuntimeError("crashed on purpose")
+            raise RuntimeError("crashed on purpose" if self.seen % 2 else "die on purpose")
         return super().step(action)
 
 
@@ -94,7 +85,7 @@ def test_envs_that_fail_are_made_anew_by_message_as_in_one_process(space: str) -
 
     found = []
     for executor in ("serial", Pens):
-        with runnerkit.GymRunner(
+        with GymRunner(
             make, 3, 3, executor=executor, on_env_error="restart", max_restarts=99, keep_infos=True
         ) as runner:
             agent = HashAgent(runner.action_space)

@@ -24,6 +24,7 @@ PUBLIC = {
     "runnerkit.history": "What a rollout returns, and how to write a format",
     "runnerkit.history.torch": "The same as torch tensors",
     "runnerkit.executors": "How envs are stepped, and how to write an executor",
+    "runnerkit.executors.messages": "The same where workers share no memory",
     "runnerkit.processors": "What stands between the env and the agent",
     "runnerkit.agents": "Agents",
     "runnerkit.records": "The values of a rollout",

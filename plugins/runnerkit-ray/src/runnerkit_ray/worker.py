@@ -1,258 +1,91 @@
-"""An actor with envs as the caller sees it: it is started, asked, waited for, and ended."""
+"""An actor with envs, and its handle: letters go there and back as Ray's objects."""
 
 from __future__ import annotations
 
 import math
-import pickle
+import os
 import re
-import sys
-import time
-import warnings
 from collections.abc import Sequence
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError, RayActorError, RayError
+from ray.exceptions import GetTimeoutError, RayError
+from typing_extensions import override
 
-from runnerkit.errors import EnvError, RolloutError, RunnerKitError
-from runnerkit.executors.calls import Doing, Phase, limits_of, timed_out
-from runnerkit.executors.messages import Given
-from runnerkit.executors.processes.transport import dumps_for_helper, unpack
-from runnerkit.executors.share import SeedSchedule
-from runnerkit.executors.waiting import Patience
-from runnerkit.records import RunOptions
-from runnerkit_ray.env_actor import EnvActor
+from runnerkit.executors import RunOptions
+from runnerkit.executors.messages import FarWorker, LostError, MessageHandle, Patience, TooLateError
 
-__all__ = ["ActorWorker"]
+__all__ = ["ActorHandleOfEnvs", "EnvActor"]
 
 _END_S: Final = 5.0  # how long Ray may take to end an actor
-_PHASES: Final = {
-    "open": Phase.MAKE,
-    "remake": Phase.MAKE,
-    "reset": Phase.RESET,
-    "begin_again": Phase.RESET,
-    "step": Phase.STEP,
-    "render": Phase.RENDER,
-    "call_envs": Phase.CALL,
-}
-_DID_NOT: Final = {
-    Phase.MAKE: "could not be made",
-    Phase.RESET: "did not return from reset",
-    Phase.STEP: "did not return from step",
-    Phase.RENDER: "did not return from render",
-    Phase.CALL: "did not return from a call of a method or attribute",
-}
 
 
-class ActorWorker:
-    """The actor of some envs. Its calls wait for each other, so that one may begin before the last one has ended."""
+class EnvActor:
+    """What runs on the nodes of a cluster: a share of the envs of a runner, which is asked by letter."""
+
+    def __init__(self, env_indices: Sequence[int], path: Sequence[str]) -> None:
+        self._worker = FarWorker(env_indices, path)
+
+    @ray.method
+    def call(self, letter: bytes) -> bytes:
+        """Answer a letter."""
+        return self._worker.call(letter)
+
+    @ray.method
+    def where(self) -> tuple[int, str]:
+        """Return the process, and the address of the node."""
+        return os.getpid(), str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+
+
+class ActorHandleOfEnvs(MessageHandle):
+    """The actor of some envs, as the caller sees it."""
 
     def __init__(self, env_indices: Sequence[int], options: RunOptions, patience: Patience, *, num_cpus: float) -> None:
-        self.env_indices: Sequence[int] = env_indices
-        self._patience = patience
-        self._limits = limits_of(options)
-        self._advice = "" if options.restarts else ". Build a new runner to go on"
-        self._seeds = SeedSchedule(options.seed)
-        self._episodes: dict[int, tuple[int, int | None]] = {}
-        """For each env, the index and the seed of its episode."""
-        self._pending = ""
-        self._asked: Sequence[int] = env_indices
-        self._began = 0.0
-        self._calls = 0
-        self._death_error: RolloutError | None = None
+        super().__init__(env_indices, options, patience)
         self._is_gone = False
         self._answer: ray.ObjectRef[bytes]
         make = ray.remote(num_cpus=num_cpus, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD")(EnvActor)
-        self._actor = make.remote(list(env_indices), sys.path)
+        self._actor = make.remote(*self.far)
         self._where = self._actor.where.remote()
 
-    @property
-    def is_alive(self) -> bool:
-        """Whether the actor was alive when it was last needed."""
-        return self._death_error is None
-
-    # ---- calls
-
-    def call(self, method: str, /, *args: Any) -> Any:
-        """Call a method of the share, and wait for its answer."""
-        self.submit(method, *args)
-        return self.answer()
-
-    def submit(self, method: str, /, *args: Any) -> None:
-        """Begin a call of a method of the share."""
-        self._require_life()
-        try:
-            letter = dumps_for_helper((method, args))
-        except Exception as error:
-            raise RunnerKitError(
-                f"What {self._envs} are to get cannot be sent to their actor: {type(error).__name__}: {error}. "
-                "executor='threads' keeps everything in one process."
-            ) from error
-        self._note(method, args)
+    @override
+    def send(self, letter: bytes, /) -> None:
+        _require_cluster()
         self._answer = self._actor.call.remote(letter)
 
-    def _note(self, method: str, args: tuple[Any, ...]) -> None:
-        """Note what the actor is busy with from now on, in case that it dies of it."""
-        self._pending, self._began, self._calls, self._asked = (
-            method,
-            time.monotonic(),
-            self._calls + 1,
-            self.env_indices,
-        )
-        if method == "reset":
-            self._asked = list(args[1])
-            self._episodes.update({i: (index, start.seed) for i, (index, start) in args[1].items()})
-        elif method == "step":
-            self._asked = args[3]
-        elif method == "begin_again":
-            self._asked = args[2]
-            for i in self._asked:
-                index = self._episodes[i][0] + 1
-                self._episodes[i] = index, self._seeds.episode_seed(i, index)
-
-    def answer(self) -> Any:
-        """Wait for the call to end, and return or raise what it did."""
-        self._require_life()
-        letter = self._letter()
-        self._pending = ""
+    @override
+    def receive(self, seconds: float, /) -> bytes:
+        _require_cluster()
         try:
-            answer, fault = pickle.loads(letter)
-        except Exception as error:
-            raise RunnerKitError(
-                f"What {self._envs} gave cannot be loaded in the calling process: {type(error).__name__}: {error}. "
-                "executor='threads' keeps everything in one process."
-            ) from error
-        if fault is not None:
-            raise unpack(fault)
-        if isinstance(answer, Given) and answer.log is not None:
-            for i, _, index in answer.log.last():
-                self._episodes[i] = index, self._seeds.episode_seed(i, index)
+            answer: bytes = ray.get(self._answer, timeout=None if seconds == math.inf else seconds)
+        except GetTimeoutError as error:
+            raise TooLateError from error
+        except RayError as error:
+            raise LostError(_cause(error)) from error
         return answer
 
-    def _letter(self) -> bytes:
-        limit = self._limits.get(_PHASES.get(self._pending, Phase.IDLE), math.inf)
-        while True:
-            left = min(self._patience.left(), self._began + limit - time.monotonic())
-            try:
-                letter: bytes = ray.get(self._answer, timeout=None if left == math.inf else max(0.0, left))
-            except GetTimeoutError:
-                if time.monotonic() - self._began > limit:
-                    raise self._timed_out(limit) from None
-                if self._patience.left() <= 0:
-                    why = "it did not answer soon after the rollout was broken off (a step of an env hangs, or is slow)"
-                    raise self._ended_by_us(why) from None
-            except RayActorError as error:
-                raise self._died(error) from error
-            except RayError as error:
-                raise RunnerKitError(f"Ray lost an answer of {self._envs}: {_cause(error)}") from error
-            except BaseException as fault:  # of a signal handler, as that of Ctrl-C
-                self._patience.lose(fault)
-                raise
-            else:
-                return letter
-
-    def call_under_way(self) -> Doing | None:
-        """Return which call of an env is under way, for a thread that watches the caller."""
-        phase = _PHASES.get(self._pending)
-        if phase is None or not self.is_alive:
-            return None
-        i = self._asked[0]
-        return Doing(phase, i, self._episodes.get(i, (None, None))[0], self._calls)
-
-    # ---- the end
-
-    def begin_to_close(self, end: float) -> None:
-        """Let the actor close its envs as soon as what is under way is done; until `end`, else it is killed."""
-        if not self.is_alive or not ray.is_initialized():
-            return
-        if self._pending and not ray.wait([self._answer], timeout=max(0.0, end - time.monotonic()))[0]:
-            self._give_up("did not answer in time as the runner closed")
-            return
-        self.submit("close")
-
-    def end(self, end: float) -> None:
-        """Wait for the actor to close its envs, and end it; raise what went wrong."""
-        if not self.is_alive or not ray.is_initialized():
-            return
-        try:
-            if self._pending and not ray.wait([self._answer], timeout=max(0.0, end - time.monotonic()))[0]:
-                self._give_up("did not close in time")
-            elif self._pending:
-                self.answer()
-        finally:
-            self.kill()
-
+    @override
     def kill(self) -> None:
-        """End the actor, whatever it is doing, and wait until it is gone."""
-        if not ray.is_initialized() or self._is_gone:
+        if self._is_gone or not ray.is_initialized():
             return
         self._is_gone = True
         ray.kill(cast("ActorHandle[EnvActor]", self._actor), no_restart=True)
         ray.wait([self._actor.call.remote(b"")], timeout=_END_S)  # there is an answer, an error, once it is gone
 
-    def _give_up(self, why: str) -> None:
-        i = self._asked[0]
-        self._ended_by_us(f"env {i} {why}")
-        warnings.warn(f"Env {i} {why}; its {self._place} was killed.", RuntimeWarning, stacklevel=2)
-
-    # ---- what is said of it
-
-    @property
-    def _envs(self) -> str:
-        first, last = self.env_indices[0], self.env_indices[-1]
-        return f"env {first}" if first == last else f"envs {first} to {last}"
-
-    @property
-    def _place(self) -> str:
+    @override
+    def place(self, envs: str, /) -> str:
         try:
             pid, node = ray.get(self._where, timeout=0)
         except RayError:  # it died before it could tell
-            return f"actor ({self._envs})"
-        return f"actor (process {pid} on {node}, {self._envs})"
+            return f"actor ({envs})"
+        return f"actor (process {pid} on {node}, {envs})"
 
-    def _require_life(self) -> None:
-        """Raise what the actor died of, should it have done so."""
-        if self._death_error is None and not ray.is_initialized():
-            self._death_error = RolloutError("The Ray cluster was left (ray.shutdown()) while the runner was open.")
-        earlier = self._death_error
-        if isinstance(earlier, EnvError):
-            what = f"has no actor any more: it ended earlier, with this error: {earlier}"
-            raise EnvError(what, env_index=earlier.env_index) from earlier
-        if earlier is not None:
-            raise RolloutError(f"{self._envs.capitalize()} cannot be stepped any more. {earlier}") from earlier
 
-    def _timed_out(self, limit: float) -> EnvError:
-        phase, i = _PHASES[self._pending], self._asked[0]
-        index, seed = self._episodes.get(i, (None, None))
-        outcome = f"its {self._place} was killed"
-        self.kill()
-        error = timed_out(phase, limit, outcome, env_index=i, episode_index=index, seed=seed)
-        self._death_error = error
-        return error
-
-    def _ended_by_us(self, why: str) -> RolloutError:
-        """Kill the actor, and return what is to be said: no env is to blame for that."""
-        self._death_error = RolloutError(f"RunnerKit ended the {self._place}: {why}. Build a new runner to go on.")
-        self.kill()
-        return self._death_error
-
-    def _died(self, error: RayActorError) -> EnvError:
-        """Take note of the death of the actor, and return what is to be said of it."""
-        phase, i = _PHASES.get(self._pending, Phase.IDLE), self._asked[0]
-        index, seed = self._episodes.get(i, (None, None))
-        what = _DID_NOT.get(phase, "did not answer")
-        others = "" if len(self._asked) == 1 else f", or another one of envs {self._asked[0]} to {self._asked[-1]}"
-        died = EnvError(
-            f"{what}{others}: its {self._place} died: {_cause(error)}{self._advice}",
-            env_index=i,
-            episode_index=index,
-            seed=seed,
-            after_step=phase in (Phase.RESET, Phase.RENDER, Phase.CALL),
-        )
-        self._death_error = died
-        self.kill()  # if it was only out of reach
-        return died
+def _require_cluster() -> None:
+    """Raise LostError outside of the cluster: Ray would start another one."""
+    if not ray.is_initialized():
+        raise LostError("this process left the Ray cluster (ray.shutdown()) while the runner was open")
 
 
 def _cause(error: RayError) -> str:

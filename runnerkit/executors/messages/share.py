@@ -1,24 +1,26 @@
-"""Executors whose workers share no memory with the caller: all that envs give comes in what the workers answer."""
+"""A worker that shares no memory with the caller: all that its envs give is in what it answers."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
-
-from typing_extensions import TypeVar, override
 
 from runnerkit._core.spaces import Column, Rows
 from runnerkit._core.types import AnyEnv
 from runnerkit.executors.env_calls import EnvCall
+from runnerkit.executors.processes.standins import be_helper
+from runnerkit.executors.processes.surroundings import Surroundings, load_factory
+from runnerkit.executors.processes.transport import dumps, loads_in_helper, pack
 from runnerkit.executors.share import Share
-from runnerkit.executors.sharing import Call, SharingExecutor, Worker
 from runnerkit.executors.step_faults import StepFaultsError
 from runnerkit.history.block import Block
 from runnerkit.history.layout import BlockLayout
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EnvFacts, EpisodeStart, RunOptions
 
-__all__ = ["FarShare", "Given", "MessageExecutor"]
+__all__ = ["FarWorker", "FarShare", "Given"]
 
 
 class Given(NamedTuple):
@@ -127,87 +129,38 @@ class FarShare:
         return Given(at, row, env_indices, ended, observations, [column[0, env_indices] for column in signals], log)
 
 
-WorkerT = TypeVar("WorkerT", bound=Worker)
+class FarWorker:
+    """The far side of a `MessageHandle`, in a process of its own: it makes envs, and answers letters with letters::
 
+        worker = FarWorker(env_indices, path)       # what MessageHandle.far says
+        while True:
+            send(worker.call(receive()))
 
-class MessageExecutor(SharingExecutor[WorkerT]):
-    """Steps envs through workers that each have a `FarShare`; the calling thread has no env.
+    Letters are pickled. What only the caller can import, as the functions of a script, travels with them.
 
-    A subclass fills `_helpers` in `open`, and adds `close`. A worker sends the calls of `Worker.submit` on to its
-    share, by the name of the method.
+    Args:
+        env_indices: its envs.
+        path: the caller's `sys.path`; what it can import, this process can, too, if it is there.
+
     """
 
-    def __init__(self) -> None:
-        super().__init__(Share(()))
-        self._block: Block | None = None
-        self._log: EpisodeLog
-        self._measures: bool = False
+    def __init__(self, env_indices: Sequence[int], path: Sequence[str]) -> None:
+        be_helper()
+        sys.path += [folder for folder in path if folder not in sys.path]
+        self._first = env_indices[0]
+        self._share = FarShare(env_indices)
 
-    def attach(self, block: Block | None, /) -> None:
-        """Write into this block from now on; None lets go of the last one."""
-        before, self._block, self._split_for = self._block, block, ()
-        if block is None or block is before:
-            return
-        self._require_own_process()
-        self._patience.regain()
-        self._log = EpisodeLog(block.layout.raw)
+    def call(self, letter: bytes, /) -> bytes:
+        """Do what the letter says, and return a letter that tells what it returned, or raised."""
         try:
-            self._all("attach_window", self._for_all(block.layout))
-        except StepFaultsError:  # a worker is dead, which the next step says, too: then it is replaced
-            return
+            name, args = loads_in_helper(letter)
+            method: Callable[..., object] = self._open if name == "open" else getattr(self._share, name)
+            answer: tuple[object, object] = method(*args), None
+            return dumps(answer)
+        except BaseException as fault:
+            return dumps((None, pack(fault)))
 
-    def drain(self) -> EpisodeLog:
-        """Return what was logged since the last call."""
-        assert self._block is not None
-        log, self._log = self._log, EpisodeLog(self._block.layout.raw)
-        if self._measures:
-            for more in self._all("drain", self._for_all())[1:]:
-                log.extend(more)
-        return log
-
-    # ---- inside
-
-    def _begin(self, options: RunOptions) -> None:
-        """Take note of the options that the run has."""
-        self._tolerant, self._measures = options.restarts, options.timings
-
-    def _for_all(self, *args: Any) -> list[Call]:
-        """Return the calls of `_all` for all workers with the same arguments."""
-        return [None, *[args] * len(self._helpers)]
-
-    @override
-    def _places(self) -> list[Sequence[int]]:
-        return [(), *(helper.env_indices for helper in self._helpers)]
-
-    @override
-    def _received(self, answer: Given, row: int, env_indices: Sequence[int], /) -> Sequence[int]:
-        block = self._block
-        assert block is not None
-        for column, values in zip(block.raw, answer.observations, strict=True):
-            _put(column, answer.row, answer.env_indices, values)
-        if answer.at >= 0:
-            for column, values in zip((block.rewards, block.terminated, block.truncated), answer.signals, strict=True):
-                column[answer.at, answer.env_indices] = values
-        if answer.log is not None:
-            self._log.extend(answer.log)
-        return answer.ended
-
-    @override
-    def _ended(self, answers: Sequence[Any], calls: Sequence[Call], /) -> list[int]:
-        found = [answer for answer in answers if isinstance(answer, Given)]
-        return [i for answer in found for i in self._received(answer, answer.row, answer.env_indices)]
-
-    @override
-    def _raised(self, faults: Sequence[BaseException], ended: Sequence[int], /) -> BaseException:
-        for fault in faults:
-            if isinstance(fault, StepFaultsError) and isinstance(fault.besides, Given):
-                self._received(fault.besides, fault.besides.row, fault.besides.env_indices)
-        return super()._raised(faults, ended)
-
-
-def _put(column: Column, row: int, env_indices: Sequence[int], values: Column) -> None:
-    if column.dtype != object:
-        column[row, env_indices] = values
-        return
-    for i, value in zip(env_indices, values, strict=True):  # each a thing of its own, be it an array
-        column[row, i] = value
+    def _open(self, factory: bytes, options: RunOptions, surroundings: Surroundings) -> list[EnvFacts]:
+        facts = self._share.open(load_factory(factory, options.seed, surroundings, self._first), options)
+        # processes of two machines may have the same number, and their envs the same address
+        return [replace(fact, identity=(-1 - self._first, fact.identity[1])) for fact in facts]
