@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 import ray
-import runnerkit_ray.executor
 from runnerkit_ray.cluster import Cluster
 from runnerkit_ray.executor import RayExecutor
 from typing_extensions import override
 
 import runnerkit
+import runnerkit.executors.messages.executor
 from runnerkit.errors import ArgumentError, EnvError, EnvTimeoutError, RolloutInterrupted
 from runnerkit.executors import SeedSchedule
 from runnerkit.records import EndReason
@@ -104,7 +104,7 @@ def test_the_death_of_an_actor_names_env_and_process_and_comes_with_what_was_col
         assert "or another one of envs 0 to 1" in str(error)
         assert error.step is not None
         assert [history.episodes[-1].end_reason for history in error.histories].count(EndReason.CRASHED) == 1  # type: ignore[attr-defined]
-        with pytest.raises(EnvError, match="has no actor any more"):
+        with pytest.raises(EnvError, match="has no worker any more"):
             runner.rollout(HashAgent(runner.action_space), steps=20)
 
 
@@ -112,7 +112,7 @@ def test_envs_that_die_or_hang_are_made_anew_in_another_actor(tmp_path: Path) ->
     found = []
     for executor, worst in (("ray", ("die", "hang")), ("serial", ("raise", "raise"))):
         (tmp_path / executor).mkdir()
-        make, timeout = Makes(tmp_path / executor, *worst), 1.0 if executor == "ray" else None
+        make, timeout = Makes(tmp_path / executor, *worst), 3.0 if executor == "ray" else None
         with runnerkit.make(
             make, n_envs=2, seed=0, executor=executor, on_env_error="restart", step_timeout=timeout
         ) as runner:
@@ -131,7 +131,7 @@ def test_an_env_that_hangs_is_given_up_in_time_or_at_ctrl_c(tmp_path: Path, monk
         pytest.raises(EnvTimeoutError, match=r"step_timeout.*its actor .* was killed"),
     ):
         runner.rollout(HashAgent(runner.action_space), steps=20)
-    monkeypatch.setattr(runnerkit_ray.executor, "_SETTLE_S", 0.5)
+    monkeypatch.setattr(runnerkit.executors.messages.executor, "_SETTLE_S", 0.5)
     other = tmp_path / "other"
     other.mkdir()
     runner = runnerkit.make(Makes(other, "hang"), seed=0, executor="ray")
@@ -151,5 +151,5 @@ def test_what_cannot_be_sent_or_shared_out_is_refused(tmp_path: Path) -> None:
     vars(make)["lock"] = lock
     with pytest.raises(ArgumentError, match="cannot be pickled"):
         runnerkit.make(make, executor="ray")
-    with pytest.raises(ArgumentError, match="has an actor for each env"):
+    with pytest.raises(ArgumentError, match="has a worker for each env"):
         runnerkit.make("CartPole-v1", n_envs=3, executor="ray", workers=2, step_timeout=1)
