@@ -197,7 +197,7 @@ def measure() -> Costs:
         weights, puts = np.zeros(40_000_000, np.uint8), []
         for _ in range(5):
             begin = time.process_time()
-            ray.put(weights)
+            _ = ray.put(weights)
             puts.append(time.process_time() - begin)
         unit = driver(1, 200)
         return Costs(unit, max(0.0, driver(1_000_000, 10) - unit) / 11, min(puts) / 40)

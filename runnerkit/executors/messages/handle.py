@@ -15,7 +15,7 @@ from runnerkit.errors import EnvError, RolloutError, RunnerKitError
 from runnerkit.executors.calls import Doing, Phase, limits_of, timed_out
 from runnerkit.executors.messages.share import Given
 from runnerkit.executors.processes.transport import dumps_for_helper, unpack
-from runnerkit.executors.share import SeedSchedule
+from runnerkit.executors.seeds import SeedSchedule
 from runnerkit.executors.waiting import Patience, TooLateError
 from runnerkit.records import RunOptions
 
