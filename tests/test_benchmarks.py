@@ -117,9 +117,16 @@ def test_the_json_has_every_time_with_its_machine_date_and_versions(measured: tu
 def test_the_chart_has_a_bar_for_each_ratio_of_the_table(measured: tuple[Path, str]) -> None:
     chart = measured[0] / "r.svg"
     bests = [cell.split(" ")[0] for name, cells in rows(measured[1]).items() if "(" in cells[0] for cell in cells]
-    bars = [element for element in ET.parse(chart).getroot().iter() if element.tag.endswith("}rect")]
+    bars = [element for element in ET.parse(chart).getroot().iter() if element.get("class", "").startswith("bar ")]
     assert len(bars) == len(bests) == 8
     assert set(bests) <= set(texts(chart))
+
+
+def test_charts_have_the_colours_of_the_report_in_light_and_in_dark(measured: tuple[Path, str]) -> None:
+    style = next(element for element in ET.parse(measured[0] / "r.svg").getroot() if element.tag.endswith("}style"))
+    palette = (ROOT / "runnerkit" / "reporting" / "palette.css").read_text()
+    assert palette in (style.text or "")
+    assert "prefers-color-scheme: dark" in palette
 
 
 def test_tables_and_charts_are_made_again_from_the_json_without_measuring(measured: tuple[Path, str]) -> None:

@@ -28,6 +28,7 @@ from runnerkit._cli.main import main
 from runnerkit._cli.run_view import RunView
 from runnerkit._cli.sparkline import ASCII, BLOCKS, Trace, sparkline
 from runnerkit.history.npz.following import Following
+from runnerkit.history.npz.manifest import Manifest
 from runnerkit.records import EndReason, Episode
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs pseudo-terminals and locks")
@@ -315,8 +316,8 @@ def test_who_watches_keeps_no_runner_from_beginning(folder: Path) -> None:
     asking = threading.Thread(target=ask)
     asking.start()
     try:
-        for _ in range(20):
-            rolled(folder).close()
+        for _ in range(30):
+            Manifest(folder).close()
     finally:
         stop.set()
         asking.join()

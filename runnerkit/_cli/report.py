@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
 from runnerkit._cli.frame import explained
 from runnerkit._cli.options import AT_LEAST_1
+
+if TYPE_CHECKING:
+    from runnerkit.reporting import Thumbnails
 
 __all__ = ["report"]
 
@@ -40,7 +44,14 @@ Examples:
     show_default=True,
     help="Scores are of the last K complete episodes of each run.",
 )
-def report(runs: tuple[str, ...], path: str, title: str | None, last: int) -> None:
+@click.option(
+    "--thumbnails",
+    "has_pictures",
+    is_flag=True,
+    help="Show pictures of the best, the worst and the last episode of each DIR, which is made once more for that. It "
+    "needs runnerkit-video.",
+)
+def report(runs: tuple[str, ...], path: str, title: str | None, last: int, has_pictures: bool) -> None:
     """Write one page about each DIR, side by side: a folder that `rollout -o DIR` or `--history npz` wrote.
 
     The page needs no network and no other file. Runs with the same NAME are training runs of one method with other
@@ -49,7 +60,20 @@ def report(runs: tuple[str, ...], path: str, title: str | None, last: int) -> No
     with explained():
         from runnerkit.reporting import report as write
 
-        click.echo(f"{write(_named(runs), path, title=title, last=last)} is there.")
+        named = _named(runs)
+        thumbnails = _pictures(named) if has_pictures else None
+        click.echo(f"{write(named, path, title=title, last=last, thumbnails=thumbnails)} is there.")
+
+
+def _pictures(named: dict[str, list[str]]) -> Thumbnails:
+    from runnerkit._cli.own_plugins import import_from_current_directory
+    from runnerkit._cli.thumbnails import thumbnails_of
+
+    import_from_current_directory()  # where envs may be
+    pictures, missing = thumbnails_of(named)
+    for why in missing:
+        click.echo(why, err=True)
+    return pictures
 
 
 def _named(runs: tuple[str, ...]) -> dict[str, list[str]]:

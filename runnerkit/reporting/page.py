@@ -57,7 +57,7 @@ def _head(title: str) -> Markup:
         tag("meta", name="color-scheme", content="light dark"),
         tag("link", rel="icon", href="data:,"),
         tag("title", title),
-        tag("style", Markup(_asset("style.css"))),
+        tag("style", Markup(_asset("palette.css") + _asset("style.css"))),
     )
 
 

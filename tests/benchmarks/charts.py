@@ -1,62 +1,80 @@
-"""Results as SVG, in colours that can be read on white and on black, as nobody knows what is behind the chart."""
+"""Results as SVG, in the colours and the letters of `runnerkit report`: light or dark, as the reader likes it."""
 
 from __future__ import annotations
 
 import math
-import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from importlib import resources
+from typing import Final
 
 from results import CellResult, Results
 from tables import conditions, is_ours, label
 
-TEXT, LINE = "#7d8590", "#7d859066"
-THEIRS = "#8b949e"
-OURS = ["#2f81f7", "#1a9c74", "#b5651d", "#a05ad6"]
-PANEL = 190
-FONT = "system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif"
+from runnerkit.reporting.markup import Markup, joined, tag
+
+THEIRS: Final = 7
+"""The grey of the palette."""
+OURS: Final = (0, 2, 1, 3)
+PANEL: Final = 190
+MARGIN: Final = 16
+STYLE: Final = """
+svg { color-scheme: light dark; }
+text {
+  font: 12px system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; fill: var(--soft);
+}
+.title { font-weight: 600; fill: var(--ink); }
+.ours { font-weight: 600; }
+.small { font-size: 11px; }
+.off { font-style: italic; }
+.end { text-anchor: end; }
+.middle { text-anchor: middle; }
+.paper { fill: var(--panel); stroke: var(--hair); }
+.grid { stroke: var(--hair); }
+.axis { stroke: var(--soft); stroke-opacity: .5; }
+.one { stroke: var(--soft); stroke-dasharray: 3 3; }
+.line { fill: none; stroke: var(--c); stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
+.d1 { stroke-dasharray: 7 4; }
+.d2 { stroke-dasharray: 2 4; }
+.d3 { stroke-dasharray: 9 3 2 3; }
+.bar, .dot, text.ours { fill: var(--c); }
+.bar.s7 { fill-opacity: .7; }
+.s0 { --c: var(--c0); }
+.s1 { --c: var(--c1); }
+.s2 { --c: var(--c2); }
+.s3 { --c: var(--c3); }
+.s7 { --c: var(--c7); }
+"""
 
 
 class Picture:
     """An SVG under construction."""
 
     def __init__(self, width: float, height: float, title: str) -> None:
-        self._root = ET.Element(
-            "svg",
-            {
-                "xmlns": "http://www.w3.org/2000/svg",
-                "viewBox": f"0 0 {width:g} {height:g}",
-                "width": f"{width:g}",
-                "height": f"{height:g}",
-                "role": "img",
-                "font-family": FONT,
-                "font-size": "12",
-                "stroke": "none",
-            },
-        )
-        ET.SubElement(self._root, "title").text = title
+        self._size, self._title = (width + 2 * MARGIN, height + 2 * MARGIN), title
+        self._parts: list[Markup] = []
 
-    def add(self, tag: str, text: str | None = None, **attributes: Any) -> None:
-        """Add an element; numbers are written short, and `_` in names stands for `-`."""
-        given = {
-            key.replace("_", "-"): f"{value:.5g}" if isinstance(value, float) else str(value)
-            for key, value in attributes.items()
-        }
-        ET.SubElement(self._root, tag, given).text = text
+    def add(self, name: str, *children: str, **attributes: str | float | None) -> None:
+        """Add an element, as `tag` makes it."""
+        self._parts.append(tag(name, *children, **attributes))
 
-    def text(self, x: float, y: float, text: str, colour: str = TEXT, anchor: str = "start", **attributes: Any) -> None:
-        self.add("text", text, x=float(x), y=float(y), fill=colour, text_anchor=anchor, **attributes)
+    def text(self, x: float, y: float, text: str, class_: str | None = None) -> None:
+        self.add("text", text, x=float(x), y=float(y), class_=class_)
 
-    def line(self, x1: float, y1: float, x2: float, y2: float, colour: str = LINE, **attributes: Any) -> None:
-        self.add("line", x1=float(x1), y1=float(y1), x2=float(x2), y2=float(y2), stroke=colour, **attributes)
+    def line(self, x1: float, y1: float, x2: float, y2: float, class_: str) -> None:
+        self.add("line", x1=float(x1), y1=float(y1), x2=float(x2), y2=float(y2), class_=class_)
 
     def render(self) -> str:
-        ET.indent(self._root)
-        return ET.tostring(self._root, encoding="unicode") + "\n"
+        width, height = self._size
+        paper = tag("rect", class_="paper", x=0.5, y=0.5, width=width - 1.0, height=height - 1.0, rx=8)
+        palette = resources.files("runnerkit.reporting").joinpath("palette.css").read_text("utf-8")
+        drawn = tag("g", "\n", joined(self._parts, "\n"), "\n", transform=f"translate({MARGIN} {MARGIN})")
+        parts = [tag("title", self._title), tag("style", Markup(palette + STYLE)), paper, drawn]
+        attributes = {"xmlns": "http://www.w3.org/2000/svg", "viewBox": f"0 0 {width:g} {height:g}", "role": "img"}
+        return tag("svg", "\n", joined(parts, "\n"), "\n", width=width, height=height, **attributes) + "\n"
 
 
-def colour_of(name: str) -> str:
-    return OURS[0] if is_ours(name) else THEIRS
+def class_of(name: str) -> str:
+    return f"s{OURS[0] if is_ours(name) else THEIRS}"
 
 
 # ---- bars
@@ -76,33 +94,35 @@ def bars(results: Results) -> str:
     for line in range(down):
         top = line * deep + 44
         for at, name in enumerate(names):
-            weight = {"font_weight": "bold"} if is_ours(name) else {}
-            picture.text(left - 12, top + at * row + 12, name, _named_colour(name), "end", **weight)
+            picture.text(left - 12, top + at * row + 12, name, f"end {_named(name)}")
         for k in range(line * across, min(len(cells), (line + 1) * across)):
             x = left + k % across * panel
-            picture.text(x, top - 22, cells[k].cell.title, font_weight="bold")
+            picture.text(x, top - 22, cells[k].cell.title, "title")
             for at, name in enumerate(names):
                 if (k, name) in ratios:
                     _bar(picture, x, top + at * row, per_unit, name, ratios[k, name])
-            picture.line(x, top - 4, x, top + len(names) * row)
+            picture.line(x, top - 4, x, top + len(names) * row, "axis")
             one = x + per_unit
-            picture.line(one, top - 4, one, top + len(names) * row, TEXT, stroke_dasharray="3 3")
-            picture.text(one, top - 8, "1.0", anchor="middle", font_size=10)
+            picture.line(one, top - 4, one, top + len(names) * row, "one")
+            picture.text(one, top - 8, "1.0", "middle small")
     picture.text(left, down * deep + 12, "Times as fast as the bare loop, which is the line at 1.0 and keeps nothing.")
-    picture.text(left, down * deep + 28, f"Longer is better. {conditions(results).partition(';')[0]}.", font_size=11)
+    picture.text(left, down * deep + 28, f"Longer is better. {conditions(results).partition(';')[0]}.", "small")
     return picture.render()
 
 
 def _bar(picture: Picture, x: float, y: float, per_unit: float, name: str, ratio: float | None) -> None:
     if ratio is None:
-        picture.text(x + 4, y + 12, "failed", font_size=11, font_style="italic")
+        picture.text(x + 4, y + 12, "failed", "small off")
         return
-    picture.add("rect", x=float(x), y=float(y + 2), width=ratio * per_unit, height=13, fill=colour_of(name), rx=2)
-    picture.text(x + PANEL - 24, y + 12, f"{ratio:.2f}", _named_colour(name), "end", font_size=11)
+    picture.add(
+        "rect", x=float(x), y=float(y + 2), width=ratio * per_unit, height=13, class_=f"bar {class_of(name)}", rx=2
+    )
+    picture.text(x + PANEL - 24, y + 12, f"{ratio:.2f}", f"end small {_named(name)}")
 
 
-def _named_colour(name: str) -> str:
-    return colour_of(name) if is_ours(name) else TEXT
+def _named(name: str) -> str:
+    """Return the classes of a name, or a number, of a contestant."""
+    return f"ours {class_of(name)}" if is_ours(name) else "theirs"
 
 
 def _bests(cell: CellResult) -> dict[str, float | None]:
@@ -115,16 +135,14 @@ def _bests(cell: CellResult) -> dict[str, float | None]:
 def curves(results: Results) -> str:
     """Return the line charts: the median ratio to the bare loop over numbers of envs, and of workers."""
     panels = [*_over_envs(results.over_envs), *_over_workers(results.over_workers)]
-    wide, high, across = 480, 330, 2
+    wide, high, across = 480, 340, 2
     picture = Picture(
         wide * across, high * math.ceil(len(panels) / across) + 24, "Rollout speed over numbers of envs and workers"
     )
     names = list(dict.fromkeys(name for _, _, lines in panels for name in lines))
     for k, (title, axis, lines) in enumerate(panels):
         _panel(picture, wide * (k % across) + 45, high * (k // across) + 40, title, axis, lines, _styles(names))
-    picture.text(
-        45, high * math.ceil(len(panels) / across) + 12, conditions(results).partition(";")[0] + ".", font_size=11
-    )
+    picture.text(45, high * math.ceil(len(panels) / across) + 12, conditions(results).partition(";")[0] + ".", "small")
     return picture.render()
 
 
@@ -154,19 +172,16 @@ def _lines(results: Sequence[CellResult], number: Callable[[CellResult, int | No
     return lines
 
 
-def _styles(names: Sequence[str]) -> dict[str, dict[str, str]]:
+def _styles(names: Sequence[str]) -> dict[str, str]:
     """Give each of ours a colour, each of theirs a dash."""
     ours = [name for name in names if is_ours(name)]
     theirs = [name for name in names if not is_ours(name)]
-    styles = {name: {"stroke": OURS[k % len(OURS)], "stroke_width": "2.5"} for k, name in enumerate(ours)}
-    dashes = ["6 3", "2 3", "8 3 2 3", "1 4"]
-    for k, name in enumerate(theirs):
-        styles[name] = {"stroke": THEIRS, "stroke_width": "2", "stroke_dasharray": dashes[k % len(dashes)]}
-    return styles
+    styles = {name: f"s{OURS[k % len(OURS)]}" for k, name in enumerate(ours)}
+    return styles | {name: f"s{THEIRS} d{1 + k % 3}" for k, name in enumerate(theirs)}
 
 
 def _panel(
-    picture: Picture, left: float, top: float, title: str, axis: str, lines: Lines, styles: Mapping[str, dict[str, str]]
+    picture: Picture, left: float, top: float, title: str, axis: str, lines: Lines, styles: Mapping[str, str]
 ) -> None:
     wide, high = 400, 200
     numbers = sorted({number for points in lines.values() for number, _ in points}) or [1.0]
@@ -176,22 +191,20 @@ def _panel(
     def place(number: float, ratio: float) -> tuple[float, float]:
         return left + (math.log2(number) - low) / span * wide, top + high * (1 - ratio / highest)
 
-    picture.text(left, top - 14, title, font_weight="bold")
+    picture.text(left, top - 14, title, "title")
     for tick in [k / 2 for k in range(int(highest * 2) + 1)]:
         _, y = place(numbers[0], tick)
-        picture.line(
-            left, y, left + wide, y, *([TEXT] if tick == 1 else []), stroke_dasharray="3 3" if tick == 1 else "none"
-        )
-        picture.text(left - 6, y + 4, f"{tick:g}", anchor="end", font_size=11)
+        picture.line(left, y, left + wide, y, "one" if tick == 1 else "grid")
+        picture.text(left - 6, y + 4, f"{tick:g}", "end small")
     for number in numbers:
-        picture.text(place(number, 0)[0], top + high + 16, f"{number:g}", anchor="middle", font_size=11)
-    picture.text(left + wide, top + high + 32, axis, anchor="end", font_size=11)
+        picture.text(place(number, 0)[0], top + high + 16, f"{number:g}", "middle small")
+    picture.text(left + wide, top + high + 32, axis, "end small")
     for at, (name, points) in enumerate(lines.items()):
         style = styles[name]
-        path = " L ".join(f"{x:.1f} {y:.1f}" for x, y in (place(*point) for point in points))
-        picture.add("path", d=f"M {path}", fill="none", stroke_linejoin="round", **style)
+        path = "L".join(f"{x:.1f} {y:.1f}" for x, y in (place(*point) for point in points))
+        picture.add("path", d=f"M{path}", class_=f"line {style}")
         for x, y in (place(*point) for point in points):
-            picture.add("circle", cx=x, cy=y, r=2.5, fill=style["stroke"])
-        x, y = left + at % 2 * 200, top + high + 36 + at // 2 * 14
-        picture.line(x, y - 4, x + 22, y - 4, style["stroke"], **{k: v for k, v in style.items() if k != "stroke"})
-        picture.text(x + 28, y, name, style["stroke"] if is_ours(name) else TEXT, font_size=11)
+            picture.add("circle", cx=x, cy=y, r=2.5, class_=f"dot {style}")
+        x, y = left + at % 2 * 200, top + high + 48 + at // 2 * 14
+        picture.line(x, y - 4, x + 22, y - 4, f"line {style}")
+        picture.text(x + 28, y, name, f"small ours {style}" if is_ours(name) else "small")

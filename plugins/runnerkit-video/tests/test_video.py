@@ -197,7 +197,7 @@ def test_chosen_episodes_of_a_folder_become_files(folder: Path) -> None:
     assert (by_reason["last"]["episode"], by_reason["chosen"]["episode"]) == (8, 4)
     assert {video["file"] for video in videos} == {str(path) for path in Path("videos").iterdir()}
     for video in videos:
-        with av.open(video["file"]) as container:
+        with av.open(str(video["file"]), "r") as container:
             frames_found = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
         assert len(frames_found) == video["frames"] == (2 if video["episode"] == 4 else 4)
         assert frames_found[0].shape == (40, 60, 3)
@@ -248,3 +248,15 @@ def test_a_film_strip_has_pictures_from_the_first_to_the_last_observation_and_dr
     assert abs(int(picture[10, 10, 0]) - 0) < 12
     assert abs(int(picture[10, 50, 0]) - 60) < 12
     assert len(film_strip([runnerkit.load(folder)[0]], env=lambda: Drawn("rgb_array"), pictures=50)) < 20_000
+
+
+def test_a_report_shows_the_best_the_worst_and_the_last_episode(folder: Path) -> None:
+    for name, made in (("seen", make), ("blind", make_blind)):
+        with runnerkit.make(made, n_envs=1, seed=0, history=("npz", {"path": name})) as runner:
+            runner.rollout(runnerkit.RandomAgent(runner.action_space, seed=0), episodes=4)
+    done = command("report", "seen", "dark=blind", "runs", "--thumbnails", "-o", "page.html")
+    assert "No pictures of blind. The env renders NoneType" in done.stderr
+    assert "episodes of runs: another run in the same folder has episodes of the same numbers" in done.stderr
+    page = Path("page.html").read_text()
+    assert 2 <= page.count('class="picture"') <= 3  # the last one may be the best, or the worst
+    assert "data:image/jpeg;base64," in page
