@@ -97,10 +97,7 @@ def improvement_interval(
     if max((len(part) for pair in strata for part in pair), default=0) < 2:
         return None
     rng = np.random.default_rng(0)
-    found = [
-        np.mean([probability_of_improvement(rng.choice(a, len(a)), rng.choice(b, len(b))) for a, b in strata])
-        for _ in range(resamples)
-    ]
+    found = np.mean([_improvements(scores, baseline, resamples, rng) for scores, baseline in strata], axis=0)
     low, high = np.quantile(found, [tail, 1 - tail])
     return float(low), float(high)
 
@@ -190,6 +187,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
         least = max(least, min(1.0, p_values[k] * (len(p_values) - rank)))
         corrected[k] = least
     return corrected
+
+
+def _improvements(
+    scores: NDArray[np.float64], baseline: NDArray[np.float64], resamples: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return the probabilities of improvement of scores drawn anew, float64 `[resamples]`."""
+    n, m = len(scores), len(baseline)
+    if n * m > _AT_ONCE:
+        drawn = (probability_of_improvement(rng.choice(scores, n), rng.choice(baseline, m)) for _ in range(resamples))
+        return np.fromiter(drawn, np.float64, resamples)
+    # Each pair of scores is compared once, and counts for as often as both are drawn.
+    wins = (scores[:, None] > baseline) + 0.5 * (scores[:, None] == baseline)
+    ours, theirs = (rng.multinomial(k, np.full(k, 1 / k), resamples) for k in (n, m))
+    return np.asarray(((ours @ wins) * theirs).sum(axis=1) / (n * m))
 
 
 def _tail(confidence: float) -> float:

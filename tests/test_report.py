@@ -22,8 +22,10 @@ import runnerkit
 from runnerkit import EndReason, Episode, RandomAgent
 from runnerkit._cli.main import main
 from runnerkit.errors import ArgumentError
+from runnerkit.records import EnvTimings, Timings
 from runnerkit.reporting import Thumbnails
 from runnerkit.reporting.runs import gathered
+from runnerkit.reporting.stored_timings import keep_timings, kept_timings
 
 EVIL = "<script>alert(1)</script>"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
@@ -39,15 +41,22 @@ class Records:
         ]
 
 
-class Brittle(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """An env whose fifth step fails, with a text that is no text for HTML."""
+def brittle(seed: int | None) -> gymnasium.Env[Any, Any]:
+    return Brittle(gymnasium.make("CartPole-v1"))
 
-    steps = 0
+
+class Brittle(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """An env whose fifth step fails in every third episode, with a text that is no text for HTML."""
+
+    @override
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        self.left = 5 if seed is not None and seed % 3 == 0 else -1
+        return self.env.reset(seed=seed, options=options)
 
     @override
     def step(self, action: Any) -> Any:
-        self.steps += 1
-        if self.steps == 5:
+        self.left -= 1
+        if self.left == 0:
             raise RuntimeError(f"{EVIL} \x00 \ud800 & so on")
         return self.env.step(action)
 
@@ -105,7 +114,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with runs, and a report of them by the command line."""
     folder = tmp_path_factory.mktemp("stored")
     for arguments in (
-        f"rollout CartPole-v1 --n-envs 2 --episodes 12 --seed 1 -o {folder}/my-runs",
+        f"rollout CartPole-v1 --n-envs 2 --episodes 12 --seed 1 -o {folder}/my-runs --timings",
         f"report {folder}/my-runs -o {folder}/report.html",
     ):
         done = CliRunner().invoke(main, arguments.split())
@@ -135,6 +144,18 @@ def test_the_page_says_what_made_the_data(stored: Path) -> None:
         f"numpy {np.__version__}",
     ):
         assert part in text
+
+
+def test_times_of_all_runs_of_a_folder_are_shown_together(stored: Path, tmp_path: Path) -> None:
+    assert f"Where the time went: {stored}/my-runs" in words((stored / "report.html").read_text("utf-8"))
+    timings = Timings(2.0, 3, 0.5, 0.5, 0.0, 0.0, 1.0, (), (EnvTimings(1, (1, 2), 3, 0.25, 1, 0.0),))
+    for _ in range(2):
+        keep_timings(tmp_path, timings)
+    (found,) = kept_timings(tmp_path)
+    assert found == Timings(4.0, 6, 1.0, 1.0, 0.0, 0.0, 2.0, (), (EnvTimings(1, (1, 2), 6, 0.5, 2, 0.0),))
+    (tmp_path / "timings.jsonl").write_text('{"seconds"')
+    with pytest.raises(ArgumentError, match=r"timings\.jsonl cannot be read"):
+        kept_timings(tmp_path)
 
 
 def test_the_page_is_one_file_that_asks_for_nothing(stored: Path) -> None:
@@ -191,16 +212,13 @@ def test_runs_of_several_runners_are_not_mixed_up() -> None:
 
 
 def test_faults_are_listed_and_times_are_split(tmp_path: Path) -> None:
-    def brittle(seed: int | None) -> gymnasium.Env[Any, Any]:
-        return Brittle(gymnasium.make("CartPole-v1"))
-
     with runnerkit.make(brittle, n_envs=2, seed=0, on_env_error="restart", timings=True) as runner:
-        histories = runner.rollout(RandomAgent(runner.action_space, seed=0), steps=20)
+        histories = runner.rollout(RandomAgent(runner.action_space, seed=0), steps=100)
         page = page_of(histories, tmp_path, timings=runner.timings)
     text = words(page)
     n = len(histories[0].faults) + len(histories[1].faults)
     assert n > 2
-    assert f"{n} envs failed and were made anew" in text
+    assert f"{n} faults. After each, the env was made anew" in text
     assert "crashed" in text
     assert "Where the time went" in text
     assert "env.step" in text

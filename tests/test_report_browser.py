@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_report import EVIL, PNG, Records, rollouts
+from test_report import EVIL, PNG, Records, brittle
 
 import runnerkit
+from runnerkit import RandomAgent
 
 pytest.importorskip("websockets", reason="the browser is driven with websockets, which is not installed")
 from browser import Browser, Page, chromium
@@ -30,7 +31,8 @@ def browser() -> Iterator[Browser]:
 def one(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The address of a report of one run, in which data try to be scripts."""
     path = tmp_path_factory.mktemp("one") / "report.html"
-    histories = rollouts([150])
+    with runnerkit.make(brittle, n_envs=2, seed=0, on_env_error="restart", max_restarts=100) as runner:
+        histories = runner.rollout(RandomAgent(runner.action_space, seed=0), steps=150)
     runnerkit.report(histories, path, title=f"{EVIL}<img src=x onerror=alert(2)>", thumbnails={(0, 0): PNG})
     return path.as_uri()
 
@@ -120,7 +122,8 @@ def test_arrow_keys_read_the_curves(three: str, browser: Browser) -> None:
 
 def test_what_data_say_does_not_run(one: str, browser: Browser) -> None:
     with browser.open(one) as page:
-        assert EVIL in page.ask("document.querySelector('h1').textContent")
+        for where in ("h1", ".error"):
+            assert EVIL in page.ask(f"document.querySelector('{where}').textContent")
         assert page.ask("document.querySelectorAll('script').length") == 1
         assert not [event for event in page.events if event["method"] == "Page.javascriptDialogOpening"]
         page.ask(

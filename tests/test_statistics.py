@@ -89,8 +89,11 @@ def test_the_interval_of_an_improvement_is_stratified_by_env() -> None:
     rng = np.random.default_rng(1)
     better, worse = rng.normal(1, 1, 50), rng.normal(0, 1, 50)
     low, high = improvement_interval([(better, worse)]) or (0.0, 0.0)
-    assert 0.6 < low < probability_of_improvement(better, worse) < high < 0.9
+    assert 0.6 < low < probability_of_improvement(better, worse) < high < 0.95
     assert improvement_interval([([1.0], [2.0])]) is None
+    many = rng.normal(0.5, 1, (2, 1600))  # more pairs than are compared at once
+    low, high = improvement_interval([(many[0], many[1])], resamples=100) or (0.0, 0.0)
+    assert 0.45 < low < probability_of_improvement(many[0], many[1]) < high < 0.55
 
 
 def test_one_score_has_no_interval() -> None:

@@ -150,7 +150,10 @@ Examples:
     help="Write a video of the episode with the highest return to DIR, by replaying it. It needs runnerkit-video.",
 )
 @click.option(
-    "--timings", is_flag=True, help="Show where the time went: agent, envs, resets, waiting; and the slowest env."
+    "--timings",
+    is_flag=True,
+    help="Show where the time went: agent, envs, resets, waiting; and the slowest env. With "
+    "-o, `runnerkit report` shows it, too.",
 )
 @click.option(
     "--live",
@@ -275,6 +278,10 @@ def rollout(
             )
             # before the runner closes, so that an env that fails to close does not take the results with it
             _print_summary(summary, as_json, out)
+            if folder is not None and summary.timings is not None:
+                from runnerkit.reporting.stored_timings import keep_timings
+
+                keep_timings(folder, summary.timings)
             if fault is not None:
                 raise fault
             if summary.interrupted:

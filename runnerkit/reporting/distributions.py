@@ -48,7 +48,7 @@ class Sample:
 
 def sampled(run: Run, kind: Kind) -> list[Sample]:
     """Return rows of each leaf of a run's observations or actions, evenly spread over the run."""
-    lengths = _lengths(run.histories)
+    lengths = run.history_lengths
     if not lengths:
         return []
     chosen = _spread(len(lengths), _MOST_FILES if run.folder else _MOST_ROWS)
@@ -66,10 +66,6 @@ def sampled(run: Run, kind: Kind) -> list[Sample]:
 
 def _sample(path: str, leaf: Leaf, rows: Sequence[NDArray[Any]], total: int) -> Sample:
     return Sample(path, leaf, np.concatenate(rows) if rows else np.zeros((0, *leaf.shape), leaf.dtype), total)
-
-
-def _lengths(histories: Sequence[Any]) -> list[int]:
-    return [len(history) for history in histories]
 
 
 def _spread(n: int, most: int) -> list[int]:

@@ -22,6 +22,7 @@ from runnerkit.evaluation import Evaluation
 from runnerkit.history.columns import ColumnHistory
 from runnerkit.history.npz import StoredRuns, load
 from runnerkit.records import EndReason, EnvFault, Episode, MadeBy, Timings
+from runnerkit.reporting.stored_timings import kept_timings
 
 __all__ = ["MOST", "UNFINISHED", "Run", "Source", "SupportsEpisodes", "gathered", "is_drawable"]
 
@@ -82,6 +83,7 @@ class Run:
         numbers: for each episode, its number for `runnerkit replay`.
         folder: the folder, as it was written; empty for histories in memory.
         histories: what columns can be read from, if anything.
+        history_lengths: how many rows each of them has.
         faults: the envs that failed and were made anew.
         made_by: the runners, each once.
         timings: where the time went, if that is known.
@@ -97,6 +99,7 @@ class Run:
     numbers: Sequence[int]
     folder: str = ""
     histories: Sequence[Any] = ()
+    history_lengths: Sequence[int] = ()
     faults: Sequence[EnvFault] = ()
     made_by: Sequence[MadeBy] = ()
     timings: Sequence[Timings] = field(default=())
@@ -169,6 +172,7 @@ def _histories(source: object) -> Iterator[SupportsEpisodes]:
 
 def _of_folder(name: str, group: str, stored: StoredRuns, folder: str, timings: Sequence[Timings]) -> list[Run]:
     envs = [_env_of(run.made_by, run.spec.env_id) for run in stored.runs]
+    kept = kept_timings(stored.path) if len(set(envs)) < 2 else []  # they do not say of which runner they are
     runs = []
     for env in dict.fromkeys(envs) or ["no env"]:
         chosen = [k for k, row in enumerate(stored.rows) if envs[row.run] == env]
@@ -182,9 +186,10 @@ def _of_folder(name: str, group: str, stored: StoredRuns, folder: str, timings: 
             **_ordered(parts),
             folder=folder,
             histories=_Chosen(stored, chosen),
-            faults=stored.env_faults if is_only else _faults_in(stored, chosen),
+            history_lengths=[stored.episodes[k].length for k in chosen],
+            faults=stored.env_faults if is_only or not stored.env_faults else _faults_in(stored, chosen),
             made_by=[made.made_by for made, of in zip(stored.runs, envs, strict=True) if of == env],
-            timings=timings,
+            timings=timings or kept,
         )
         runs.append(run)
     return runs
@@ -219,12 +224,14 @@ def _of_histories(
     for env, mine in (by_env or {"no env": []}).items():
         made_by = [made for history in mine if isinstance(made := getattr(history, "made_by", None), MadeBy)]
         title = name if len(by_env) < 2 else f"{name} ({env})"
+        columns = [history for history in mine if isinstance(history, ColumnHistory)]
         run = Run(
             name=title,
             group=group,
             env=env,
             **_ordered(list(_parts(mine))),
-            histories=[history for history in mine if isinstance(history, ColumnHistory)],
+            histories=columns,
+            history_lengths=[len(history) for history in columns],
             faults=list(_faults(mine)),
             made_by=_each_once(made_by),
             timings=timings,

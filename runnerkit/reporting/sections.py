@@ -295,9 +295,7 @@ def faults(runs: Sequence[Run]) -> Markup | None:
                 copied(command, "command", is_code=True) if command else NOTHING,
             ]
             body.append(tag("tr", *(tag("td", cell) for cell in cells)))
-    said = (
-        f"{count(total, 'env')} failed and {'was' if total == 1 else 'were'} made anew; no step of another env is lost."
-    )
+    said = f"{count(total, 'fault')}. After each, the env was made anew; no step of another env is lost."
     if shown < total:
         said += f" The first {shown} are listed."
     head = tag("tr", *(tag("th", name, scope="col") for name in columns))
