@@ -112,7 +112,7 @@ class _Lane:
         self._starts = _Starts(recipe, env_index)
         options: dict[str, Any] = {"executor": "serial", **recipe.options, "schedule": self._starts}
         env = _env_of(recipe, env_index)
-        self.runner: GymRunner[Any, Any, Block] = GymRunner(env, recipe.seed, history=self.blocks, **options)
+        self.runner: GymRunner[Any, Any, _Whole] = GymRunner(env, recipe.seed, history=self.blocks, **options)
         try:
             for kind in ("preprocessors", "postprocessors", "reward_processors"):
                 for processor in getattr(self.runner, kind):
@@ -125,7 +125,7 @@ class _Lane:
         self._starts.turn_to(unit.first)
         told = placed(agent, self._recipe.seed, self._recipe.n_envs, unit.env_index, self._starts.shift)
         try:
-            (block,) = self.runner.rollout(cast(Any, told), episodes=unit.episodes)
+            (whole,) = self.runner.rollout(cast(Any, told), episodes=unit.episodes)
         except RolloutError as error:
             error.histories = []  # blocks of an unfinished unit, which is no unit
             if isinstance(error, EnvError):
@@ -133,7 +133,7 @@ class _Lane:
                 if error.episode_index is not None:
                     error.episode_index += self._starts.shift
             raise
-        return data_of(block, unit, self._starts.shift, own_schedule=self._recipe.schedule is not None)
+        return data_of(whole.block, unit, self._starts.shift, own_schedule=self._recipe.schedule is not None)
 
 
 class _Starts:
@@ -155,8 +155,17 @@ class _Starts:
         return self._schedule(self._env_index, episode_index + self.shift)
 
 
+class _Whole:
+    """A history that is a block, with all that it has."""
+
+    def __init__(self, block: Block) -> None:
+        self.block: Block = block
+        self.faults: object = block.faults
+        self.infos: object = block.log.infos
+
+
 class _Blocks:
-    """A history format whose histories are the blocks themselves."""
+    """A history format whose histories are the blocks themselves, for the format of the driver."""
 
     spec: RunSpec
 
@@ -164,8 +173,8 @@ class _Blocks:
         self.spec = spec
         return self
 
-    def finish(self, block: Block, /) -> list[Block]:
-        return [block]
+    def finish(self, block: Block, /) -> list[_Whole]:
+        return [_Whole(block)]
 
     def close(self) -> None:
         """Nothing is open."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import shutil
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -302,7 +304,10 @@ def _end(folder: str) -> None:
     import ray
 
     processes = _processes_of(folder)
-    ray.shutdown()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # Ray forgets its processes before they have ended
+        ray.shutdown()
+        gc.collect()
     end = time.monotonic() + _GONE_S
     while left := processes & _alive():
         if time.monotonic() > end:

@@ -184,15 +184,23 @@ class Pool:
         worker.hello, worker.since = handle.hello.remote(worker.rank % self._n_envs), time.monotonic()
 
     def _welcome(self, worker: _Worker, hello: Ref) -> list[Outcome]:
-        try:
-            worker.told = cast(Hello, ray.get(hello, timeout=_GRACE))
-        except RayTaskError as error:  # of the env, or of the parts: it would fail each time
-            raise (error.cause if isinstance(error.cause, Exception) else error) from None
-        except RayError as error:
-            return self._lose(worker, _reason(error))
+        result = _result(hello)
+        if isinstance(result, RayError):
+            return self._lose(worker, _reason(result))
+        if isinstance(result, BaseException):  # of the env, or of the parts: nobody is to blame but they
+            self._dismiss(worker)
+            raise result
+        worker.told = cast(Hello, result)
         worker.hello, self._failed_starts = None, 0
         worker.envs = {worker.rank % self._n_envs}
         return []
+
+    def _dismiss(self, worker: _Worker) -> None:
+        """End an actor; another one will begin in its place."""
+        if worker.handle is not None:
+            _end(worker.handle)
+        worker.handle = worker.hello = worker.told = None
+        worker.queue, worker.envs = collections.deque(), set()
 
     def _look_at_clocks(self) -> list[Outcome]:
         outcomes: list[Outcome] = []
@@ -209,12 +217,8 @@ class Pool:
 
     def _lose(self, worker: _Worker, reason: str) -> list[Outcome]:
         """Let another actor take the place of this one, and others make its units."""
-        handle, began = worker.handle, worker.told is not None
-        if handle is not None:
-            _end(handle)
-        queue, worker.queue = worker.queue, collections.deque()
-        worker.handle = worker.hello = worker.told = None
-        worker.envs = set()
+        began, queue = worker.told is not None, worker.queue
+        self._dismiss(worker)
         outcomes = self._sort_out(queue, reason) if began else []
         self.restarts += 1
         worker.restarts += 1
@@ -300,12 +304,19 @@ def _result(ref: Ref) -> object:
     except RayTaskError as error:
         cause = error.cause
         if isinstance(cause, Exception):
-            return cause
+            return _with_traceback(cause, error)
         if cause is None:  # an exception that cannot be pickled
             return RolloutError(f"An actor raised what cannot be sent: {error}")
         return _no_exception(cause)
     except RayError as error:
         return error
+
+
+def _with_traceback(cause: Exception, error: RayTaskError) -> Exception:
+    """Let an exception of an actor show where it was raised there."""
+    if cause.__cause__ is None and cause is not error:
+        cause.__cause__ = error
+    return cause
 
 
 def _no_exception(cause: BaseException) -> RayError:

@@ -92,7 +92,8 @@ class RayRunner(Generic[ObsT, ActT, HistoryT]):
             enough for any number of actors, if all envs are alike.
         actors: how many actors there are. Each has a process of its own.
         history: the history format, as for `runnerkit.make`. It works on the driver, so that files are written there.
-        episodes_per_unit: how many episodes a unit has. A unit costs about a millisecond; let it take fifty or more.
+        episodes_per_unit: how many episodes a unit has. A unit costs a few milliseconds beside its steps, so give
+            it a hundred or more to do.
         in_flight: how many units are with each actor: one to make, the others so that it never waits.
         window: how many units may be under way, or wait for an earlier one, if they come in order. The default is
             2 * actors * in_flight. So many units must fit into the object store.
