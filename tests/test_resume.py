@@ -237,7 +237,7 @@ def test_envs_that_are_lost_after_a_state_was_loaded_are_brought_back() -> None:
 
 
 def make_located(seed: int | None = None) -> AnyEnv:
-    env = SampleEnv(SPACES["float32"], spaces.Discrete(3), longest=30)
+    env: AnyEnv = SampleEnv(SPACES["float32"], spaces.Discrete(3), longest=30)
     env.__dict__["pid"] = os.getpid()
     return env
 
