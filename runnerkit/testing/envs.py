@@ -37,6 +37,7 @@ from runnerkit.errors import UnknownNameError
 from runnerkit.hooks import EnvFactory
 from runnerkit.testing.checks import Check, Checks, Fault, Skip, check
 from runnerkit.testing.samples import HashAgent
+from runnerkit.testing.snapshots import check_snapshots
 from runnerkit.testing.vector_envs import VectorEnvChecks
 
 __all__ = ["EnvChecks", "FactoryChecks", "factory_checks", "known_envs"]
@@ -208,6 +209,11 @@ class EnvChecks(Checks):
         env = self._make(0)
         close_quietly(env)
         return env.metadata.get("thread_safe") is False
+
+    @check("After restore(snapshot()), another env goes on as this one does.", needs=_GOOD)
+    def snapshots(self) -> None:
+        """Check the snapshots that runner.state_dict() takes."""
+        check_snapshots(self._make, _SEEDS[0])
 
     # ---- elsewhere
 

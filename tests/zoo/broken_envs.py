@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import random
 import threading
@@ -46,6 +47,36 @@ class Walk(gymnasium.Env[Any, Any]):
 
     def observation(self) -> Any:
         return self.at.copy()
+
+
+class Drifting(Walk):
+    """A walk with noise, which says where it stands: nothing is wrong with it."""
+
+    @override
+    def step(self, action: Any) -> Step:
+        return super().step(action + self.np_random.uniform(-1, 1, 2).astype(np.float32))
+
+    def snapshot(self) -> Any:
+        return [self.at.copy(), self.t, self.np_random.bit_generator.state]
+
+    def restore(self, snapshot: Any) -> None:
+        self.at, self.t, self.np_random.bit_generator.state = snapshot
+
+
+class ForgetsItsGenerator(Drifting):
+    @override
+    def restore(self, snapshot: Any) -> None:
+        self.at, self.t, _ = snapshot
+
+
+class KeepsAnObject(Drifting):
+    @override
+    def snapshot(self) -> Any:
+        return [*super().snapshot()[:2], copy.deepcopy(self.np_random)]
+
+    @override
+    def restore(self, snapshot: Any) -> None:
+        self.at, self.t, self.np_random = snapshot
 
 
 class FourTuple(Walk):

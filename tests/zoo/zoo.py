@@ -106,6 +106,8 @@ def _specimens() -> Iterator[Specimen]:
     yield Specimen("an env returns one buffer", "keeps-no-hold-of-observations", _env(envs.OneBuffer))
     yield Specimen("envs share a counter in their class", "no-shared-state", _env(envs.ClassState))
     yield Specimen("envs share an array in their module", "threads", _env(envs.ModuleScratch))
+    yield Specimen("an env forgets its generator", "snapshots", _env(envs.ForgetsItsGenerator))
+    yield Specimen("a snapshot has an object", "snapshots", _env(envs.KeepsAnObject))
     yield Specimen("a factory holds a lock", "pickles", lambda: testing.check_env(envs.Locked()))
     yield Specimen("an env goes by the hash of a string", "other-processes", _env(envs.HashOfText))
     yield Specimen("an env goes by the process id", "other-processes", _env(envs.ProcessId))
@@ -217,6 +219,7 @@ ZOO = tuple(_specimens())
 
 GOOD: dict[str, Callable[[], Report]] = {
     "env": _env(envs.Walk),
+    "an env with snapshots": _env(envs.Drifting),
     "vector env": _vector(envs.WalkVector),
     "observation processor": _observations(parts.Double),
     "observation processor with state": _observations(parts.Previous),
