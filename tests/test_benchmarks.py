@@ -266,3 +266,16 @@ def test_the_page_on_speed_shows_the_results_that_are_kept(tmp_path: Path) -> No
     for name in ("results.svg", "results-scaling.svg"):
         assert (tmp_path / name).read_text() == RESULTS.with_name(name).read_text()
         assert f"tests/benchmarks/{name}" in page.read_text()
+
+
+def test_the_timeline_of_a_step_tells_what_each_process_does(tmp_path: Path) -> None:
+    picture = tmp_path / "step.svg"
+    arguments = ["CartPole-v1:2", "--steps", "20", "--min-batch", "1", "--svg", str(picture)]
+    script = SCRIPT.with_name("timeline.py")
+    done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = [line.split() for line in done.stdout.splitlines() if line.startswith(("caller", "helper 1"))]
+    assert [len(words) for words in told] == [5, 6, 2, 3]  # the parts of the time, then the bars
+    assert all(abs(sum(float(part.rstrip("%")) for part in words[-4:]) - 100) < 1 for words in told[:2])
+    assert set(told[2][-1]) <= set("a#r.")
+    assert ET.parse(picture).getroot().tag.endswith("svg")

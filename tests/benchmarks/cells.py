@@ -69,11 +69,13 @@ CELLS = [
     Cell("CartPole-v1", 64, vector=True, micros=1),
 ]
 SLOW_RESET = "bench_envs:SlowReset-v0"
+UNEVEN = "bench_envs:Uneven-v0"
+WAITING = "bench_envs:Waiting-v0"
 SHORT = [Cell("CartPole-v1", n, chunk=k, micros=8) for n in (1, 8) for k in (1, 4, 16)]
 ODD = [
-    Cell("bench_envs:Uneven-v0", 8, micros=220),
+    Cell(UNEVEN, 8, micros=220),
     Cell(SLOW_RESET, 8, micros=1500),
-    Cell("bench_envs:Waiting-v0", 8, micros=4200),
+    Cell(WAITING, 8, micros=4200),
     Cell("ALE/Pong-v5", 8, "cnn", micros=900),
 ]
 """Envs that are hard to step together: see `bench_envs`."""

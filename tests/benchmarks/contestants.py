@@ -18,7 +18,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from cells import SLOW_RESET, Cell, Kind, Policy, make_policy
+from cells import SLOW_RESET, UNEVEN, WAITING, Cell, Kind, Policy, make_policy
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 from runnerkit import GymRunner, stack
@@ -320,6 +320,14 @@ OWN = [
             ("if resets took no time", _FREE),
         ]
         for executor in ("threads", "processes")
+    ),
+    *(
+        Contestant(f"RunnerKit {title}, min_batch=1", runnerkit(executor=executor, min_batch=1), env_id=env_id)
+        for title, executor, env_id in [
+            ("threads", "threads", WAITING),
+            ("processes", "processes", UNEVEN),
+            ("processes, isolated", ("processes", {"isolate": True}), UNEVEN),
+        ]
     ),
     Contestant("RunnerKit over it", runnerkit(), ["runnerkit.executors.vector.executor"], kind="vector"),
     Contestant("RunnerKit rollout", in_short_rollouts(rollouts), overhead=20, kind="short"),
