@@ -115,6 +115,19 @@ Examples:
     "is checked that ENV is a function of its seed.",
 )
 @click.option("--repeatable", is_flag=True, help="With --spare-envs: leave the check out, as you know that ENV is one.")
+@click.option(
+    "--ray",
+    "ray_address",
+    metavar="ADDRESS|local",
+    help="Step the envs on a Ray cluster, the one at HOST:PORT or one that is started on this machine: whole episodes "
+    "with --episodes, else all envs in step. It needs runnerkit-ray.",
+)
+@click.option(
+    "--actors",
+    metavar="N",
+    type=AT_LEAST_1,
+    help="With --ray: how many actors.  [default: as many as the cluster has CPUs]",
+)
 @click.option("--history", metavar=PART, default="arrays", show_default=True, help="The format to record in.")
 @click.option(
     "-o",
@@ -175,6 +188,8 @@ def rollout(
     workers: int | None,
     spare_envs: int,
     repeatable: bool,
+    ray_address: str | None,
+    actors: int | None,
     history: str,
     folder: str | None,
     on_env_error: Literal["raise", "restart"],
@@ -199,6 +214,10 @@ def rollout(
         raise click.UsageError("Give --steps or --episodes, not both.", click.get_current_context())
     if is_live and no_progress:
         raise click.UsageError("Give --live or --no-progress, not both.", click.get_current_context())
+    if ray_address is None and actors is not None:
+        raise click.UsageError("--actors are those of --ray ADDRESS, which is missing.", click.get_current_context())
+    if ray_address is not None and (executor != "auto" or workers is not None):
+        raise click.UsageError("Give --ray and --actors, or --executor and --workers.", click.get_current_context())
     if steps is None and episodes is None:
         steps = _DEFAULT_STEPS
     if folder is not None and history != "arrays":
@@ -208,6 +227,13 @@ def rollout(
     with explained(), results(as_json) as out:
         from runnerkit._cli import spelling
         from runnerkit._cli.agents import agent_maker
+        from runnerkit._cli.ray import (
+            agent_for_actors,
+            executor_of,
+            require_ray,
+            require_whole_episodes,
+            whole_episodes_on_ray,
+        )
         from runnerkit._cli.reports import Summary, Tally
         from runnerkit._cli.video import record_best, require_video
         from runnerkit._plugins.manager import installed_plugins
@@ -220,6 +246,8 @@ def rollout(
         installed = installed_plugins()
         if video_folder is not None:
             require_video()
+        if ray_address is not None:
+            require_ray()
         count_in = functools.partial(Tally, keeps=video_folder is not None)
         chosen = spelling.part(history, "--history") if folder is None else Use("npz", {"path": folder})
         recorded = find_part("history_formats", chosen, installed).around(count_in)
@@ -227,21 +255,40 @@ def rollout(
         restarts: _Restarts = {"on_env_error": on_env_error}
         if max_restarts is not None:
             restarts["max_restarts"] = max_restarts
-        with GymRunner(
-            env,
-            seed,
-            n_envs,
-            history=cast(Tally, recorded),
-            executor=spelling.part(executor, "--executor"),
-            workers=workers,
-            spare_envs=spare_envs,
-            repeatable=repeatable or None,
-            render_mode="rgb_array" if render else None,
-            timings=timings,
-            plugins=installed,
-            **restarts,
-            **parts.keywords(),
-        ) as runner:
+        runner: GymRunner[Any, Any, Any]
+        if ray_address is not None and episodes is not None:
+            refused = {"--render": render, "--live": is_live, "--timings": timings, "--lock": parts.lock is not None}
+            refused["--spare-envs"] = spare_envs > 0
+            require_whole_episodes([option for option, is_given in refused.items() if is_given])
+            make_agent = agent_for_actors(agent_name, make_agent)
+            runner = whole_episodes_on_ray(
+                env,
+                seed,
+                n_envs,
+                address=ray_address,
+                actors=actors,
+                history=cast(Tally, recorded),
+                on_env_error=on_env_error,
+                max_restarts=max_restarts,
+                parts=parts.keywords(),
+            )
+        else:
+            runner = GymRunner(
+                env,
+                seed,
+                n_envs,
+                history=cast(Tally, recorded),
+                executor=spelling.part(executor, "--executor") if ray_address is None else executor_of(ray_address),
+                workers=workers if ray_address is None else actors,
+                spare_envs=spare_envs,
+                repeatable=repeatable or None,
+                render_mode="rgb_array" if render else None,
+                timings=timings,
+                plugins=installed,
+                **restarts,
+                **parts.keywords(),
+            )
+        with runner:
             agent = make_agent(runner)
             title = [runner.env_id, agent_name, f"seed {runner.seed}", count(n_envs, "env")]
             with _shown(runner, title, is_live=is_live, times=timings, is_quiet=as_json or no_progress) as told:

@@ -44,6 +44,9 @@ class Histories:
 
 
 def _format_of(given: PartName | HistoryKey[Any] | HistoryFormat[Any]) -> tuple[HistoryFormat[Any], PartRecord]:
+    record: object = getattr(given, "record", None)
+    if isinstance(record, PartRecord):  # a part that was found already, as the command line does
+        return cast("HistoryFormat[Any]", getattr(given, "thing", None)), record
     name, options = _named(given)
     if name is None:
         return cast("HistoryFormat[Any]", given), PartRecord(
