@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 import os
 import random
 import signal
@@ -19,6 +20,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium import spaces
+from gymnasium.vector.utils import batch_space, iterate
 from numpy.typing import NDArray
 from runnerkit_ray import ActorsLostError, Cluster, Collected, PoisonError, RayRunner, RowAgent
 from runnerkit_ray.units import Plan, Unit
@@ -29,7 +32,7 @@ from runnerkit.errors import ArgumentError, ClosedError, EnvError
 from runnerkit.executors import SeedSchedule
 from runnerkit.history import ArrayHistory, EpisodeStart
 from runnerkit.processors import Normalize
-from runnerkit.typing import SupportsRollout
+from runnerkit.typing import ActiveRows, SupportsRollout
 
 pytestmark = pytest.mark.usefixtures("cluster")
 SHARED: Any = {"num_cpus": 0}
@@ -311,13 +314,6 @@ def test_weights_can_change_in_the_middle_and_each_unit_says_which_it_had() -> N
         assert mine[:4] == reference[one.version][one.unit.first][:4]
 
 
-def test_units_come_as_they_are_made_unless_order_is_asked_for() -> None:
-    with runner_of(slow, 2, episodes_per_unit=2) as made:
-        found = list(made.collect(12, Thresholds(), ordered=False))
-        assert sorted(one.unit.index for one in found) == list(range(12))
-        assert_same([one.history for one in sorted(found, key=lambda one: one.unit.first)], one_process(walk), 24)
-
-
 def test_a_runner_goes_on_after_a_loop_was_left_and_from_a_state_in_another_one() -> None:
     histories, reference = [], one_process(walk)
     with runner_of(walk, 2) as made:
@@ -328,7 +324,7 @@ def test_a_runner_goes_on_after_a_loop_was_left_and_from_a_state_in_another_one(
                 break
         assert made.state_dict() == state
         histories += [one.history for one in made.collect(3)]
-        state = made.state_dict()
+        state = json.loads(json.dumps(made.state_dict()))
     with runner_of(walk) as other:
         other.load_state_dict(state)
         histories += [one.history for one in other.collect(4, Thresholds())]
@@ -349,6 +345,29 @@ def test_a_plan_splits_what_is_left_of_a_unit() -> None:
     again.load(plan.state())
     assert again.state() == plan.state()
     assert again.take() == Unit(0, 0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Discrete(3, start=-1),
+        spaces.Box(-1.0, 1.0, (2,), np.float32),
+        spaces.Dict(a=spaces.Discrete(2), b=spaces.Tuple([spaces.MultiBinary(3), spaces.Text(4)])),
+    ],
+    ids=lambda space: type(space).__name__,
+)
+def test_a_row_agent_acts_for_a_row_alike_whatever_the_others_are(space: spaces.Space[Any]) -> None:
+    def drawn(envs: list[int]) -> list[Any]:
+        agent, rows = RowAgent(space), ActiveRows(0, 3)
+        agent.set_rows(rows)
+        for i in envs:
+            rows.begin(i, 5, 0)
+        rows.turn_to(envs, 2)
+        actions = list(iterate(batch_space(space, len(envs)), agent.act(None)))
+        assert all(action in space for action in actions)
+        return actions
+
+    assert repr(drawn([0, 1, 2])[2]) == repr(drawn([2])[0])
 
 
 # ---- limits
