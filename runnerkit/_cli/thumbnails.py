@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from runnerkit._cli.stored_episodes import video_package
 from runnerkit._cli.videos import choose
@@ -14,6 +15,9 @@ from runnerkit.replaying import StoredEpisode, whole_episodes
 from runnerkit.reporting import EpisodeKey
 
 __all__ = ["thumbnails_of"]
+
+_PICTURES: Final = 4
+_HEIGHT: Final = 120  # pixels
 
 
 def thumbnails_of(named: Mapping[str, Sequence[str]]) -> tuple[dict[EpisodeKey, bytes], list[str]]:
@@ -32,7 +36,9 @@ def thumbnails_of(named: Mapping[str, Sequence[str]]) -> tuple[dict[EpisodeKey, 
                 chosen, ambiguous = _chosen(runs)
                 for episode in chosen:
                     env_index, episode_index = _numbers(episode)
-                    pictures[of, env_index, episode_index] = strip([runs[place] for place in episode.indices])
+                    pictures[of, env_index, episode_index] = strip(
+                        [runs[place] for place in episode.indices], pictures=_PICTURES, height=_HEIGHT
+                    )
             except RunnerKitError as error:
                 missing.append(f"No pictures of {folder}. {error}")
                 continue
