@@ -255,6 +255,26 @@ def test_a_state_is_loaded_though_helpers_died_meanwhile(isolate: bool) -> None:
         assert difference(uncut, rolled(runner, 9)) == ""
 
 
+def test_a_state_is_saved_though_a_helper_died_meanwhile() -> None:
+    with build(make_located, executor="processes", workers=2) as runner:
+        rolled(runner, 9)
+        for pid in {*runner.get_attr("pid")} - {os.getpid()}:
+            os.kill(pid, signal.SIGKILL)
+        state = runner.state_dict()
+    with build(make_located) as runner:
+        uncut = [rolled(runner, 9), rolled(runner, 9)][1]
+        runner.load_state_dict(state)
+        assert difference(uncut, rolled(runner, 9)) == ""
+
+
+def test_a_snapshot_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with build(make_walk) as runner:
+        runner.maybe_reset()
+        monkeypatch.setattr(Walk, "snapshot", lambda self: 1 / 0)
+        with pytest.raises(EnvError, match="raised in snapshot: ZeroDivisionError"):
+            runner.state_dict()
+
+
 class Walk(gymnasium.Env[Any, Any]):
     """A random walk that says where it stands, and counts its steps in all, also those made once more."""
 

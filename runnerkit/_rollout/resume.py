@@ -151,7 +151,13 @@ def _snapshots(parts: Assembly, env_indices: Sequence[int]) -> dict[int, Sequenc
     executor = parts.executor
     if not isinstance(executor, SupportsEnvCalls):
         return {}
-    return dict(zip(env_indices, executor.call_envs(EnvCall("snapshot"), env_indices), strict=True))
+    try:
+        snapshots = executor.call_envs(EnvCall("snapshot"), env_indices)
+    except EnvError as error:
+        if error.__cause__ is None or isinstance(error.__cause__, EnvError):
+            return {}  # a process has died, so that nobody can be asked; the actions are here
+        raise
+    return dict(zip(env_indices, snapshots, strict=True))
 
 
 def _env_state(parts: Assembly, standing: EnvStates, i: int, snapshot: Sequence[Any] | None) -> dict[str, Any]:
