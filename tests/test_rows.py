@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from typing import Any, cast
 
 import gymnasium
@@ -15,6 +16,7 @@ from typing_extensions import override
 import runnerkit
 from runnerkit import EndReason, concatenate, stack, transitions
 from runnerkit.errors import ArgumentError
+from runnerkit.history.rows import totals
 
 
 class Counter(gymnasium.Env[Any, Any]):
@@ -249,3 +251,11 @@ def test_torchrl_takes_transitions() -> None:
     assert len(buffer) == 60
     np.testing.assert_array_equal(buffer[:]["next", "observation"], batch.next_observations)
     np.testing.assert_array_equal(buffer[:]["next", "done"][:, 0], batch.done)
+
+
+def test_totals_are_to_the_last_bit_those_of_each_column_alone() -> None:
+    random = np.random.default_rng(0)
+    for steps, n_envs in itertools.product((1, 2, 7, 8, 9, 127, 300), (1, 2, 8, 9)):
+        rewards = random.normal(size=(steps + 1, n_envs)) * 10.0 ** random.integers(-8, 8, (steps + 1, n_envs))
+        alone = [float(rewards[:steps, i].sum()) for i in range(n_envs)]
+        assert totals(rewards[:steps]) == alone

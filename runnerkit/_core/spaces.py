@@ -112,6 +112,8 @@ class Layout:
         """Whether the space is itself a leaf, so that a sample is the value of its only column."""
         self.is_array: bool = self.is_single and not found[0].is_object
         """Whether a batch is one array."""
+        self.kept_sizes: tuple[int, ...] = tuple(1 if leaf.is_object else leaf.nbytes for leaf in found)
+        """How long one sample of each leaf is, in a list of objects or in bytes."""
 
     @property
     def nbytes(self) -> int:

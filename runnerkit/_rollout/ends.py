@@ -79,7 +79,7 @@ class Ends:
         self._rested = {}  # as those of envs that are left out are over
         for i, running in self._running.items():
             self._rested[i] = running.rests - (running.mark.row > t)  # one that is yet to come
-            self._running[i] = replace(running, mark=replace(running.mark, row=running.mark.row - t))
+            self._running[i] = replace(running, mark=running.mark._replace(row=running.mark.row - t))
 
     def collect(self, t: int, env_indices: Sequence[int], failed: Mapping[int, EndReason] = NONE_FAILED) -> None:
         """Note the episodes that ended in step t; those of envs that failed in it, with the step before."""

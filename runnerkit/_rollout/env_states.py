@@ -224,6 +224,8 @@ class EnvStates:
 
     def warn(self) -> None:
         """Warn of what was noted, once of each kind."""
+        if not self._oddities:
+            return
         for kind, what in self._oddities.items():
             if kind not in self._warned:
                 warn(f"{what}. It is recorded as it is. {FIX_ENV}; strict_spaces=True refuses it.", EnvSpaceWarning)

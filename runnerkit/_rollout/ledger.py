@@ -22,6 +22,7 @@ from runnerkit.history.base import SupportsWindows, windows_of
 from runnerkit.history.block import Block
 from runnerkit.history.layout import Mark
 from runnerkit.history.log import EpisodeLog
+from runnerkit.history.rows import totals
 from runnerkit.history.transitions import transition
 from runnerkit.records import EndReason, EpisodeStart
 
@@ -65,7 +66,8 @@ class Ledger:
 
         What began after observation `upto` did so in a step that a fault broke off, and never was.
         """
-        new = self.note(self._drained(), upto)
+        log = self._drained()
+        new = [] if log.has_no_news else self.note(log, upto)
         if self._own is not None and self._faulty_row is not None:
             return
         block = self._block
@@ -209,8 +211,9 @@ class Ledger:
         if standing.vector is not None:
             block.seeding = standing.vector.seeding
         standing.steps += t * block.n_envs
-        self._count_all()
-        standing.note_actions(block, block.lengths)
+        self._count_window(t)
+        if standing.trail is not None:
+            standing.trail.add_rows(block.env_actions, t, max([env.steps for env in standing.envs]))
 
     def open_next_window(self) -> None:
         """Go on where the last window ended, in the same block."""
@@ -359,7 +362,16 @@ class Ledger:
                 steps, return_ = mark.steps_before, self._bases.get(i, mark.return_before)
                 rewards = self.with_earlier(i, rewards)
             envs[i].steps = steps + length - row
-            envs[i].return_ = return_ + _sum(rewards)
+            envs[i].return_ = return_ + float(np.add.reduce(rewards))
+
+    def _count_window(self, t: int) -> None:
+        """Count as `_count_all` does, where all envs made t steps in a window that is not carried on."""
+        block, envs = self._block, self._standing.envs
+        for env, total in zip(envs, totals(block.rewards[:t]), strict=True):
+            env.steps += t
+            env.return_ += total
+        for i, row, _ in block.log.last():
+            envs[i].steps, envs[i].return_ = t - row, float(np.add.reduce(block.rewards[row:t, i]))
 
     def _record(self) -> list[object]:
         """Hand the block to the history format; should that fail, the error has the arrays."""
@@ -450,14 +462,6 @@ def _has_infos(history: object) -> bool:
     if isinstance(history, list):
         return all(hasattr(item, "info") for item in history[:1])
     return hasattr(history, "infos")
-
-
-_FEW = 8  # below, NumPy adds one by one, too
-
-
-def _sum(rewards: NDArray[np.float64]) -> float:
-    """Return the sum, to the last bit; NumPy's takes longer than a short rollout should."""
-    return sum(rewards.tolist()) if len(rewards) < _FEW else float(rewards.sum())
 
 
 def attach(error: BaseException, histories: list[object]) -> None:

@@ -6,6 +6,7 @@ episode at once, some vector envs a step late.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from types import EllipsisType
@@ -100,7 +101,8 @@ class Rollout:
 
     def run(self, interrupt: Interrupt) -> list[object]:
         """Return one history per env; `interrupt.requested` says whether Ctrl-C ended the rollout early."""
-        self._advance(interrupt, starts=True)
+        with self.watched():
+            self._advance(interrupt, starts=True)
         missing = None if interrupt.stops else self._missing_episodes()
         histories = self._finish(EndReason.INTERRUPTED if interrupt.requested else EndReason.CUT)
         try:
@@ -148,7 +150,6 @@ class Rollout:
 
     def _advance(self, interrupt: Interrupt, *, starts: bool) -> None:
         """Make the steps. What is raised has the histories; after Ctrl-C, `interrupt.requested` is set."""
-        WATCH.begin(self._parts.executor, self._where)
         try:
             if starts:
                 self._parts.executor.attach(self._block)
@@ -170,8 +171,10 @@ class Rollout:
         except BaseException as error:  # sys.exit() in an env, or what a signal handler raised
             self._hand_along(error)
             raise
-        finally:
-            WATCH.end(self._parts.executor)
+
+    def watched(self) -> contextlib.AbstractContextManager[None]:
+        """Watch the envs while they are at work."""
+        return WATCH.over(self._parts.executor, self._where)
 
     def _where(self) -> str:
         before = 0 if self._windows is None else self._windows.before

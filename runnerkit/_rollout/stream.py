@@ -58,12 +58,13 @@ def batches(
             next_window: Callable[[Interrupt], Block | None] = rollout.next_window
             if watch is not None:
                 next_window = watch.around_rollout(next_window)
-            while (block := next_window(interrupt)) is not None:
-                batch = recorder.batch(block)
-                interrupt.is_paused = True
-                yield batch
-                interrupt.is_paused = False
-                batch.expire()
+            with rollout.watched():
+                while (block := next_window(interrupt)) is not None:
+                    batch = recorder.batch(block)
+                    interrupt.is_paused = True
+                    yield batch
+                    interrupt.is_paused = False
+                    batch.expire()
             raise RolloutInterrupted(rollout.cut_window())
         except RolloutError as error:
             if interrupt.requested:  # that, too, may not be lost

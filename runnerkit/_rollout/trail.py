@@ -37,7 +37,11 @@ class Trail:
         rows, needed = max(lengths), max(steps)
         if min(lengths) < rows:
             self._add_ragged(columns, lengths, steps)
-            return
+        else:
+            self.add_rows(columns, rows, needed)
+
+    def add_rows(self, columns: Sequence[Column], rows: int, needed: int) -> None:
+        """Take that many rows of all envs; the longest of their running episodes has `needed` steps now."""
         new = min(rows, needed)
         if new == needed:
             self._end = 0  # nothing is needed of what came before

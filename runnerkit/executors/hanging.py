@@ -127,9 +127,9 @@ class HangWatch:
         self._thread: threading.Thread | None = None
 
     @contextlib.contextmanager
-    def over(self, executor: object) -> Iterator[None]:
-        """Watch an executor in a `with` statement."""
-        self.begin(executor)
+    def over(self, executor: object, where: Callable[[], str] = str) -> Iterator[None]:
+        """Watch an executor in a `with` statement; see `begin`."""
+        self.begin(executor, where)
         try:
             yield
         finally:

@@ -6,13 +6,13 @@ use its arrays without a copy. Every rollout has its own block, so histories nev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Generic, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypeVar
 
 from runnerkit._core.spaces import Column, Layout
 from runnerkit.history import compaction, extras
@@ -21,6 +21,32 @@ from runnerkit.history.log import EpisodeLog, reason_of
 from runnerkit.records import EndReason, EnvFault, Episode, EpisodeSchedule, EpisodeStart, MadeBy, Seeding
 
 __all__ = ["Block"]
+
+T = TypeVar("T")
+
+
+class _worked_out(Generic[T]):
+    """A property of a block that is worked out of its log once, and kept with that log.
+
+    `cached_property` would keep it in the `__dict__` of the block, after which CPython finds all its attributes slowly.
+    """
+
+    def __init__(self, work_out: Callable[[Any], T]) -> None:
+        self.__doc__ = work_out.__doc__
+        self._work_out, self._name = work_out, work_out.__name__
+
+    @overload
+    def __get__(self, block: None, kind: type | None = None) -> Self: ...
+    @overload
+    def __get__(self, block: Block, kind: type | None = None) -> T: ...
+    def __get__(self, block: Block | None, kind: type | None = None) -> Self | T:
+        if block is None:
+            return self
+        known = block.log.worked_out
+        if self._name not in known:
+            known[self._name] = self._work_out(block)
+        found: T = known[self._name]
+        return found
 
 
 class Block:
@@ -161,23 +187,31 @@ class Block:
             self.resize(steps)
 
     def rewind(self, t: int) -> None:
-        """Let observation t be the first one, and forget what led to it: the same arrays serve the next steps."""
-        pairs = [(self.observations, self.row(t))]
+        """Let observation t be the first one, and forget what led to it: the same arrays serve the next steps.
+
+        All envs go on: of each episode that ended, the log has the one that follows.
+        """
+        row = self.row(t)
+        for column in self.observations:
+            column[0] = column[row]
         if self.raw is not self.observations:
-            pairs.append((self.raw, self.raw_row(t)))
-        for columns, row in pairs:
-            for column in columns:
+            row = self.raw_row(t)
+            for column in self.raw:
                 column[0] = column[row]
-        self.forget_steps()
+        if self.log.is_empty:  # so that no flag is set
+            self._forget_log()
+        else:
+            self.forget_steps()
 
     def forget_steps(self) -> None:
         """Forget all steps, so that the same arrays serve the next ones. Observations stay as they are."""
         self.terminated[:], self.truncated[:] = False, False
         self.given.clear()
-        mine = vars(self)
-        for name in _CACHED:  # a batch in which no episode ended was read, too
-            mine.pop(name, None)
+        self._forget_log()
+
+    def _forget_log(self) -> None:
         if self.log.is_empty:
+            self.log.worked_out.clear()  # a batch in which no episode ended was read, too
             return
         self.log = EpisodeLog(self.layout.observation)
         if self.raw_log is not None:
@@ -205,7 +239,7 @@ class Block:
                 _put_last(part.raw, self.raw_log.finals(self.layout.raw, entry))
         part.clear_raw()
         part.env_indices, part.lengths, part.tails = [self.env_indices[i]], [stop - start], [record.end_reason]
-        part.first_marks = {0: replace(mark, row=0)}
+        part.first_marks = {0: mark._replace(row=0)}
         if (i, stop) in self.log.unknown:
             part.log.unknown = [(0, stop - start)]
         part.log.infos = [(0, row - start, info) for k, row, info in self.log.infos if k == i and start <= row < stop]
@@ -291,17 +325,17 @@ class Block:
             return self.schedule(env_index, episode_index)
         return given or EpisodeStart()
 
-    @cached_property
+    @_worked_out
     def begun(self) -> NDArray[np.int64]:
         """The episodes that began after the first rows: `EpisodeLog.table`, int64 `[n, 4]`."""
         return self.log.table()
 
-    @cached_property
+    @_worked_out
     def final_columns(self) -> list[Column]:
         """For each row of `begun`, the final observation of the episode before: `[n, *shape]` per leaf."""
         return self.log.finals(self.layout.observation)
 
-    @cached_property
+    @_worked_out
     def raw_final_columns(self) -> list[Column]:
         """The same before preprocessors; empty if they are not kept."""
         if not self.layout.preprocessed:
@@ -323,7 +357,7 @@ class Block:
         """The rows of `begun` after an episode with steps, env by env."""
         return self._ends if len(self.log) else _NONE
 
-    @cached_property
+    @_worked_out
     def _ends(self) -> NDArray[np.int64]:
         envs, rows = self.begun[:, 0], self.begun[:, 1]
         lengths = np.array(self.lengths)
@@ -376,7 +410,7 @@ class Block:
         """Return the records of an env's episodes, in order."""
         return [self._episode(env_index, span) for span in self.spans(env_index)]
 
-    @cached_property
+    @_worked_out
     def has_broken_off(self) -> bool:
         """Whether an episode ended within the rollout, but without a flag."""
         return bool(self.begun[:, 3].any())
@@ -412,4 +446,3 @@ def _put_last(columns: Sequence[Column], finals: Sequence[Column]) -> None:
 
 
 _NONE: Final[NDArray[np.int64]] = np.zeros(0, np.int64)
-_CACHED: Final = frozenset(name for name, value in vars(Block).items() if isinstance(value, cached_property))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, Final, Generic, NoReturn, Self, TypeAlias, cast
 
 import numpy as np
@@ -87,6 +86,9 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT, ExtraT]):
         self._block = block
         self._index = index
         self._length = length
+        # No cached_property: it would have CPython find all attributes slowly, of each batch of a stream.
+        self._episodes: list[Episode] | None = None
+        self._next: list[Column] | None = None
 
     def __len__(self) -> int:
         return self._length
@@ -131,27 +133,32 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT, ExtraT]):
     @property
     def observations(self) -> ObsT:
         """What the agent saw: `[T, *shape]`, of the observation space's dtype and nested as the space is."""
-        return cast(ObsT, self._present(self._block.layout.observation, self._rows(self._block.observations)))
+        found: ObsT = self._read(self._block.layout.observation, self._block.observations)
+        return found
 
     @property
     def actions(self) -> ActT:
         """What the agent chose: `[T, *shape]`, of the dtype of `runner.action_space` and nested as the space is."""
-        return cast(ActT, self._present(self._block.layout.action, self._rows(self._block.actions)))
+        found: ActT = self._read(self._block.layout.action, self._block.actions)
+        return found
 
     @property
     def env_actions(self) -> ActT:
         """What the env got: `[T, *shape]`. Without postprocessors, this is `actions`."""
-        return cast(ActT, self._present(self._block.layout.env_action, self._rows(self._block.env_actions)))
+        found: ActT = self._read(self._block.layout.env_action, self._block.env_actions)
+        return found
 
     @property
     def rewards(self) -> RewardsT:
         """The rewards of the env, float64 `[T]`."""
-        return cast(RewardsT, self._array(self._block.rewards[: self._length, self._index]))
+        found: RewardsT = self._array(self._block.rewards[: self._length, self._index])
+        return found
 
     @property
     def processed_rewards(self) -> RewardsT:
         """The rewards after reward processors, float64 `[T]`: what a learner learns from. Without them, `rewards`."""
-        return cast(RewardsT, self._array(self._block.processed_rewards[: self._length, self._index]))
+        found: RewardsT = self._array(self._block.processed_rewards[: self._length, self._index])
+        return found
 
     @property
     def extras(self) -> Mapping[str, ExtraT]:
@@ -172,32 +179,38 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT, ExtraT]):
     @property
     def terminated(self) -> FlagsT:
         """Whether the env reached a terminal state in this step, bool `[T]`."""
-        return cast(FlagsT, self._array(self._block.terminated[: self._length, self._index]))
+        found: FlagsT = self._array(self._block.terminated[: self._length, self._index])
+        return found
 
     @property
     def truncated(self) -> FlagsT:
         """Whether the env cut the episode short in this step, bool `[T]`."""
-        return cast(FlagsT, self._array(self._block.truncated[: self._length, self._index]))
+        found: FlagsT = self._array(self._block.truncated[: self._length, self._index])
+        return found
 
     @property
     def done(self) -> FlagsT:
         """Whether the env ended the episode in this step, for either reason, bool `[T]`."""
         block = self._block
         ended = block.terminated[: self._length, self._index] | block.truncated[: self._length, self._index]
-        return cast(FlagsT, self._array(ended))
+        found: FlagsT = self._array(ended)
+        return found
 
     @property
     def starts(self) -> FlagsT:
         """Whether an episode begins with this row, bool `[T]`: recurrent learners clear their state there."""
-        return cast(FlagsT, self._array(starts_of(self._block, self._length)[:, self._index]))
+        found: FlagsT = self._array(starts_of(self._block, self._length)[:, self._index])
+        return found
 
-    @cached_property
+    @property
     def next_observations(self) -> ObsT:
         """The observation after each step, `[T, *shape]`; at the end of an episode it is the final observation.
 
         The array is made on first use. It needs memory of its own only if an episode ended before the last row.
         """
-        return cast(ObsT, self._present(self._block.layout.observation, self._next_columns))
+        layout, columns = self._block.layout.observation, self._next_columns
+        found: ObsT = self._array(columns[0]) if layout.is_array else self._present(layout, columns)
+        return found
 
     @property
     def next_known(self) -> FlagsT:
@@ -206,7 +219,8 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT, ExtraT]):
         Such a vector env does not provide final observations (see `seeding`). In their place, floats are NaN, other
         numbers are 0 and objects are None. `bootstrap` is False there, so a truncated episode has no value target.
         """
-        return cast(FlagsT, self._array(self._next_known))
+        found: FlagsT = self._array(self._next_known)
+        return found
 
     @property
     def seeding(self) -> Seeding:
@@ -230,14 +244,17 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT, ExtraT]):
         """
         if not self._has_raw:
             return None
-        return cast(ObsT, self._present(self._block.layout.raw, self._rows(self._block.raw)))
+        found: ObsT = self._read(self._block.layout.raw, self._block.raw)
+        return found
 
     # ---- episodes
 
-    @cached_property
+    @property
     def episodes(self) -> list[Episode]:
         """The records of the episodes in these rows, in order. A stacked history has them env by env."""
-        return [episode for i in self._env_indices for episode in self._block.episodes(i)]
+        if self._episodes is None:
+            self._episodes = [episode for i in self._env_indices for episode in self._block.episodes(i)]
+        return self._episodes
 
     @property
     def episodes_array(self) -> NDArray[np.void]:
@@ -293,7 +310,8 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT, ExtraT]):
         They are the rows of a truncation, and the last rows of episodes that the rollout cut or that a fault ended.
         Rows whose next observation is unknown (see `next_known`) are not among them.
         """
-        return cast(FlagsT, self._array(self._bootstrap))
+        found: FlagsT = self._array(self._bootstrap)
+        return found
 
     @property
     def last_observations(self) -> ObsT:
@@ -312,11 +330,12 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT, ExtraT]):
 
     def expire(self) -> None:
         """Let go of the arrays, which now serve the next batch of a stream."""
-        self.__dict__ = {"_block": _OVER, "_index": self._index, "_length": self._length}
+        self._block, self._episodes, self._next = _OVER, None, None
 
     def as_column(self, array: NDArray[Any]) -> RewardsT:
         """Return your own array, such as advantages, in the form of this history's columns: an array or a tensor."""
-        return cast(RewardsT, self._array(array))
+        found: RewardsT = self._array(array)
+        return found
 
     # ---- inside
 
@@ -324,7 +343,7 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT, ExtraT]):
         """Return an array in the form that this kind of history has: the array itself, or a tensor."""
         raise NotImplementedError
 
-    def _present(self, layout: Layout, columns: Sequence[Column]) -> object:
+    def _present(self, layout: Layout, columns: Sequence[Column]) -> Any:
         if layout.is_array:
             return self._array(columns[0])
         values = [
@@ -332,8 +351,12 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT, ExtraT]):
         ]
         return layout.join(values)
 
-    def _rows(self, columns: Sequence[Column]) -> list[Column]:
-        return [column[: self._length, self._index] for column in columns]
+    def _read(self, layout: Layout, columns: Sequence[Column]) -> Any:
+        """Return the rows of columns in the form that this kind of history has."""
+        length, index = self._length, self._index
+        if layout.is_array:  # the usual case, for batches that are read every few steps
+            return self._array(columns[0][:length, index])
+        return self._present(layout, [column[:length, index] for column in columns])
 
     @property
     def _env_indices(self) -> Sequence[int]:
@@ -351,8 +374,13 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT, ExtraT]):
     def _of(self, env_index: int) -> Self:
         return type(self)(self._block, env_index, self._length)
 
-    @cached_property
+    @property
     def _next_columns(self) -> list[Column]:
+        if self._next is None:
+            self._next = self._shifted()
+        return self._next
+
+    def _shifted(self) -> list[Column]:
         shifted = [column[1 : self._length + 1, self._index] for column in self._block.observations]
         block = self._block
         which = block.ends_of(self._index) if isinstance(self._index, int) else block.ends
@@ -438,7 +466,7 @@ class _Over:
         )
 
 
-_OVER: Final = _Over()
+_OVER: Final[Any] = _Over()
 
 
 def _closed(

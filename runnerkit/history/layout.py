@@ -59,8 +59,7 @@ class BlockLayout:
         return size * self.n_envs
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """Where an episode begins in an env's rows, or where a continued one goes on.
 
     Attributes:

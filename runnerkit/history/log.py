@@ -52,20 +52,22 @@ class EpisodeLog:
             one of the next episode.
         oddities: how envs broke their own contract without losing data: kind -> description.
         timings: how long the calls of envs took since the last log, if that is measured.
+        worked_out: what a block has worked out of this log, until there is more in it.
 
     """
 
-    __slots__ = ("_begun", "_finals", "_sizes", "infos", "oddities", "reset_infos", "timings", "unknown")
+    __slots__ = ("_begun", "_finals", "_sizes", "infos", "oddities", "reset_infos", "timings", "unknown", "worked_out")
 
     def __init__(self, layout: Layout) -> None:
         self._begun: array[int] = array("i")  # env index, first row, episode index, end reason; and again
         self._finals: list[Any] = [[] if leaf.is_object else bytearray() for leaf in layout.leaves]
-        self._sizes: list[int] = [1 if leaf.is_object else leaf.nbytes for leaf in layout.leaves]
+        self._sizes: tuple[int, ...] = layout.kept_sizes
         self.infos: list[InfoEntry] = []
         self.reset_infos: list[InfoEntry] = []
         self.unknown: list[tuple[int, int]] = []
         self.oddities: dict[str, str] = {}
         self.timings: list[EnvTimings] = []
+        self.worked_out: dict[str, Any] = {}
 
     def __len__(self) -> int:
         return len(self._begun) // _WIDTH
@@ -74,6 +76,11 @@ class EpisodeLog:
     def is_empty(self) -> bool:
         """Whether nothing was logged."""
         return not (self._begun or self.infos or self.reset_infos or self.unknown)
+
+    @property
+    def has_no_news(self) -> bool:
+        """Whether nothing was logged, and no env returned anything odd."""
+        return self.is_empty and not self.oddities
 
     def begin(
         self,

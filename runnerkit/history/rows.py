@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,12 @@ from runnerkit.history.layout import Mark
 from runnerkit.history.log import reason_of
 from runnerkit.records import EndReason
 
-__all__ = ["Part", "chained", "copied", "starts_of"]
+__all__ = ["Part", "chained", "copied", "starts_of", "totals"]
 
 Part: TypeAlias = tuple[Block, int]
 """An env of a block."""
+
+_FEW: Final = 8  # below, NumPy adds one by one, too, but takes longer
 
 
 def copied(parts: Sequence[Part], start: int, stop: int) -> Block:
@@ -74,6 +77,17 @@ def starts_of(block: Block, length: int) -> NDArray[np.bool_]:
     return starts
 
 
+def totals(rewards: NDArray[np.float64]) -> list[float]:
+    """Return the sum of each column of `[T, N]`, to the last bit that of the column alone."""
+    if len(rewards) >= _FEW:
+        sums: list[float] = np.add.reduce(np.ascontiguousarray(rewards.T), axis=1).tolist()
+        return sums
+    sums, *others = rewards.tolist()
+    for row in others:
+        sums = list(map(operator.add, sums, row))
+    return sums
+
+
 def _empty(like: Block, n_envs: int, steps: int) -> Block:
     block = Block(replace(like.layout, n_envs=n_envs), steps)
     block.made_by = like.made_by
@@ -123,7 +137,7 @@ def _mark_at(block: Block, i: int, row: int) -> Mark | None:
             mark = Mark(begun, episode_index, block.start_of(i, episode_index))
     before = block.rewards[mark.row : row, i]
     steps, total = mark.steps_before + len(before), mark.return_before + float(before.sum())
-    return replace(mark, row=0, steps_before=steps, return_before=total)
+    return mark._replace(row=0, steps_before=steps, return_before=total)
 
 
 def _append_episodes(block: Block, k: int, before: Block | None, source: Block, offset: int) -> None:

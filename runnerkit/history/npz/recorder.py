@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from runnerkit.errors import RolloutError
 from runnerkit.history.arrays import ArrayHistory
 from runnerkit.history.block import Block
-from runnerkit.history.layout import Mark, Span
+from runnerkit.history.layout import Span
 from runnerkit.history.npz.episodes import Names, OpenEpisode
 from runnerkit.history.npz.files import zipped
 from runnerkit.history.npz.large import LargeFile
@@ -166,9 +166,7 @@ class NpzRecorder:
     def _begun(self, i: int, span: Span) -> OpenEpisode:
         """Return an episode that begins, or goes on from an earlier rollout."""
         mark = span.mark
-        row = self._lengths[i] + mark.row
-        mark = Mark(row, mark.episode_index, mark.start, mark.steps_before, mark.return_before)  # replace() is slower
-        return OpenEpisode(self._names, i, mark)
+        return OpenEpisode(self._names, i, mark._replace(row=self._lengths[i] + mark.row))
 
     def _write(self, episode: OpenEpisode, reason: EndReason) -> None:
         name = self._name_of(episode)
