@@ -196,6 +196,14 @@ def test_after_ctrl_c_each_env_has_what_it_collected_and_a_second_one_leaves_at_
             runner.rollout(Constant(2), steps=5)
 
 
+@pytest.mark.parametrize("executor", ["serial", "threads", "asyncio", IN_HELPERS], ids=str)
+def test_the_calls_of_envs_are_measured_at_their_own_pace_too(executor: Any) -> None:
+    options: dict[str, Any] = {"timings": True, "keep_infos": True, "workers": None if executor != IN_HELPERS else 1}
+    with build(Mortals("never", 0), n_envs=2, seed=RUN_SEED, executor=executor, **options) as runner:
+        runner.rollout(Constant(2), steps=9, min_batch=1)
+        assert [(env.steps, env.resets) for env in runner.timings.envs] == [(9, 3), (9, 3)]
+
+
 def test_what_does_not_fit_into_the_mail_of_one_side_does_not_stop_both() -> None:
     space: Space[str] = gymnasium.spaces.Text(600_000, min_length=300_000)
 

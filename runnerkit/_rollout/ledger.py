@@ -452,9 +452,13 @@ class Ledger:
     def _drained(self) -> EpisodeLog:
         """Return what was logged since the last call, without the timings."""
         log = self._parts.executor.drain()
+        self.add_timings(log)
+        return log
+
+    def add_timings(self, log: EpisodeLog) -> None:
+        """Add what a log tells of how long the calls of envs took."""
         if log.timings and self._standing.stopwatch is not None:
             self._standing.stopwatch.add(log.timings)
-        return log
 
 
 def _has_infos(history: object) -> bool:

@@ -194,6 +194,7 @@ class OwnPaceRollout(Rollout):
         stepped, begun, ended, faults = [], [], [], []
         for i, is_over, fault, log in sorted(outcomes, key=lambda outcome: outcome.env_index):
             if log is not None:
+                self._ledger.add_timings(log)
                 self._ledger.note(log, upto=self._plan.limit)
             if fault is not None:
                 faults.append(fault)

@@ -134,7 +134,7 @@ class ThreadPaces:
         self._wanted = 1  # so many ended calls wake the caller; without a GIL, each does
         self._wake: SpinQueue[None] = SpinQueue()
         self._wake.may_poll = may_poll
-        self._joined: list[WorkerThread] = []
+        self._joined: dict[WorkerThread, None] = {}
 
     @property
     def pending(self) -> int:
@@ -158,7 +158,7 @@ class ThreadPaces:
             return
         if helper not in self._joined:
             helper.join_in(self)
-            self._joined.append(helper)
+            self._joined[helper] = None
         helper.line.put((self, i))
 
     def take_part(self, i: int, /) -> None:
@@ -203,7 +203,7 @@ class ThreadPaces:
         if len(self._ended) >= self._wanted:
             return []
         try:
-            seconds = next((s for helper in self._joined if (s := helper.slice) is not None), None)
+            seconds = next(iter(self._joined)).slice  # all have the same limits, and the same patience
             if seconds is None:
                 self._wake.take()
                 return []
@@ -226,4 +226,4 @@ class ThreadPaces:
         """Let go of the threads."""
         for helper in self._joined:
             helper.leave()
-        self._joined = []
+        self._joined = {}
