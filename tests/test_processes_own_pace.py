@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +25,7 @@ from typing_extensions import override
 
 from runnerkit import EndReason, EpisodeStart, GymRunner
 from runnerkit.errors import EnvError, EnvTimeoutError, RolloutError, RolloutInterrupted
+from runnerkit.executors.processes.handover import ControlWords, TurnLock
 
 IN_HELPERS = ("processes", {"isolate": True})
 
@@ -225,3 +228,41 @@ def test_what_does_not_fit_into_the_mail_of_one_side_does_not_stop_both() -> Non
     with build(lambda seed: Talking(), n_envs=4, workers=1, executor=IN_HELPERS) as runner:
         histories = runner.rollout(act, steps=4, min_batch=3)
     assert [[text[0] for text in history.observations] for history in histories] == [list("abcd")] * 4
+
+
+@pytest.mark.parametrize("by_bell", [False, True])
+def test_turns_that_are_given_ahead_are_all_made_and_heard_of(by_bell: bool) -> None:
+    ahead, rounds = 5, 60
+    lanes: list[TurnLock] = []
+    heard = [0, 0]
+
+    def serve(helper: TurnLock) -> None:
+        for _ in range(ahead * rounds):
+            helper.wait()
+            helper.give()
+
+    with contextlib.ExitStack() as stack:
+        for _ in heard:
+            words: memoryview[int] = np.zeros(ControlWords.count(1), np.int64).data
+            bells = [stack.enter_context(bell) for bell in socket.socketpair()]
+            both = [
+                TurnLock(words, b, is_caller=c, is_alive=lambda: True, by_bell=by_bell)
+                for b, c in zip(bells, (True, False), strict=True)
+            ]
+            lanes.append(both[0])
+            thread = threading.Thread(target=serve, args=both[1:])
+            thread.start()
+            stack.callback(thread.join)
+        for _ in range(rounds):
+            for lane in lanes:
+                for _ in range(ahead):
+                    lane.give()
+            due = [turn + ahead for turn in heard]
+            while heard != due:
+                left = [(lane, turn + 1) for lane, turn, end in zip(lanes, heard, due, strict=True) if turn < end]
+                TurnLock.wait_for_any(left, seconds=5.0)
+                heard = [
+                    turn + (turn < end and lane.came(turn + 1))
+                    for lane, turn, end in zip(lanes, heard, due, strict=True)
+                ]
+    assert heard == [ahead * rounds] * 2
