@@ -24,8 +24,10 @@ from runnerkit._cli.main import main
 from runnerkit.errors import ArgumentError
 from runnerkit.records import EnvTimings, Timings
 from runnerkit.reporting import Thumbnails
+from runnerkit.reporting.numbers import number, tick
 from runnerkit.reporting.runs import gathered
 from runnerkit.reporting.stored_timings import keep_timings, kept_timings
+from runnerkit.reporting.svg import Scale
 
 EVIL = "<script>alert(1)</script>"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
@@ -141,6 +143,7 @@ def test_the_page_says_what_made_the_data(stored: Path) -> None:
         "seed of the run 1",
         "envs 2",
         "history format npz",
+        "options of the runner timings=True",
         f"numpy {np.__version__}",
     ):
         assert part in text
@@ -351,6 +354,25 @@ def test_a_hundred_thousand_episodes_fit_into_a_page_that_says_what_it_leaves_ou
     )
     for value in (min(returns), max(returns), returns[-1]):
         assert f'data-value="{value!r}"' in page
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (1234.5, "1,234"),
+        (0.0123456, "0.01235"),
+        (float("nan"), "\N{EN DASH}"),
+        (float("-inf"), "-\N{INFINITY}"),
+        (-5.0, "-5"),
+    ],
+)
+def test_numbers_are_short(value: float, said: str) -> None:
+    assert number(value) == said
+
+
+def test_ticks_are_round_and_axes_need_few() -> None:
+    assert [tick(value) for value in Scale(0, 20_480, 0, 1).ticks()] == ["0", "5k", "10k", "15k", "20k"]
+    assert [tick(value) for value in Scale(-0.21, 0.2, 0, 1).ticks()] == ["-0.2", "-0.1", "0", "0.1", "0.2"]
 
 
 # ---- thumbnails, and what is refused

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from runnerkit.reporting.curves import Curve, evenly
 from runnerkit.reporting.markup import Markup, Node, joined, tag
 from runnerkit.reporting.numbers import NOTHING, number, tick
-from runnerkit.reporting.svg import COLOURS, Plot, band, polyline, scale_over
+from runnerkit.reporting.svg import COLOURS, Plot, band, colour, polyline, scale_over
 
 __all__ = ["Bar", "Dots", "Line", "Range", "bars", "curve_chart", "histogram", "legend", "quantile_chart", "ranges"]
 
@@ -44,9 +44,11 @@ class Dots:
     is_fault: bool = False
 
 
-def figure(title: str, said: Node, picture: Node, *, table: Node = None, wide: bool = False) -> Markup:
+def figure(title: str, said: str, picture: Node, *, table: Node = None, wide: bool = False) -> Markup:
     """Return a chart with its title and what is said of it."""
-    heading = tag("figcaption", tag("strong", title), tag("span", said) if said else None)
+    heading = tag(
+        "figcaption", tag("strong", title), tag("span", said.replace(" %", "\N{NO-BREAK SPACE}%")) if said else None
+    )
     return tag("figure", heading, picture, table, class_="chart wide" if wide else "chart")
 
 
@@ -67,7 +69,7 @@ def legend(names: Sequence[tuple[str, int]]) -> Markup | None:
 
 
 def _sample_of(series: int) -> Markup:
-    return tag("path", class_=f"line s{series % COLOURS} d{series % 4}", d="M1 6h26")
+    return tag("path", class_=f"line {colour(series, dashed=True)}", d="M1 6h26")
 
 
 # ---- curves
@@ -112,7 +114,7 @@ def _at(curve: Curve, k: int) -> list[str]:
 
 
 def _dots(plot: Plot, dots: Dots) -> Markup:
-    kind = "fault" if dots.is_fault else f"dot s{dots.series % COLOURS}"
+    kind = "fault" if dots.is_fault else f"dot {colour(dots.series)}"
     shapes = []
     for x, y, said in zip(dots.x.tolist(), dots.y.tolist(), dots.texts, strict=True):
         a, b = plot.x(x), plot.y(y)
@@ -165,9 +167,7 @@ def histogram(title: str, said: str, samples: Sequence[tuple[str, int, Floats]],
     for k, ((_, series, _), share) in enumerate(zip(samples, shares, strict=True)):
         place = (0.1 + 0.8 * k / len(samples), 0.1 + 0.8 * (k + 1) / len(samples)) if is_discrete else (0.0, 1.0)
         kind = "bar outline" if len(samples) > 1 and not is_discrete else "bar"
-        parts.append(
-            tag("path", class_=f"{kind} s{series % COLOURS} d{series % 4}", d=_bins(plot, edges, share, place))
-        )
+        parts.append(tag("path", class_=f"{kind} {colour(series, dashed=True)}", d=_bins(plot, edges, share, place)))
     spans = [f"{name}: {_summary(part)}" for name, _, part in samples]
     picture = plot.picture(*parts, label=f"{title}, in % of all values. {'; '.join(spans)}.")
     rows = [[name, *_facts(part)] for name, _, part in samples]
@@ -273,12 +273,10 @@ def ranges(title: str, said: str, rows: Sequence[Range], *, marker: float | None
         y = 20 + 24 * k
         parts.append(tag("text", _short(row.name), tag("title", row.name), x=left - 8, y=y + 4, class_="end"))
         if row.low is not None and row.high is not None:
-            parts.append(
-                tag("line", class_=f"inner s{row.series % COLOURS}", x1=x(row.low), x2=x(row.high), y1=y, y2=y)
-            )
+            parts.append(tag("line", class_=f"inner {colour(row.series)}", x1=x(row.low), x2=x(row.high), y1=y, y2=y))
         said_of = f"{row.name}: {number(row.value)}"
         parts.append(
-            tag("circle", tag("title", said_of), class_=f"mean s{row.series % COLOURS}", cx=x(row.value), cy=y, r="4.5")
+            tag("circle", tag("title", said_of), class_=f"mean {colour(row.series)}", cx=x(row.value), cy=y, r="4.5")
         )
     label = f"{title}. " + "; ".join(_said(row) for row in rows[:20]) + "."
     table = numbers_table(
@@ -313,7 +311,7 @@ def bars(title: str, said: str, rows: Sequence[Bar], *, whole: float | None = No
     body = []
     for row in rows:
         share = row.size / most if most else 0.0
-        strip = tag("span", class_=f"strip s{row.series % COLOURS}", style=f"width:{100 * share:.2f}%")
+        strip = tag("span", class_=f"strip {colour(row.series)}", style=f"width:{100 * share:.2f}%")
         cells = (tag("td", strip, class_="strips", aria_hidden="true"), tag("td", row.said))
         body.append(tag("tr", tag("th", row.name, scope="row"), *cells))
     return figure(title, said, tag("table", tag("tbody", *body), class_="bars", aria_label=title), wide=wide)

@@ -42,10 +42,10 @@ def interval(bounds: Interval | None) -> str:
 def percent(share: float) -> str:
     """Return a share in percent, never a 0 or 100 that is none."""
     if 0 < share < 0.001:
-        return "< 0.1 %"
+        return "< 0.1\N{NO-BREAK SPACE}%"
     if 0.999 < share < 1:
-        return "> 99.9 %"
-    return f"{np.round(100 * share, 1):g} %"
+        return "> 99.9\N{NO-BREAK SPACE}%"
+    return f"{np.round(100 * share, 1):g}\N{NO-BREAK SPACE}%"
 
 
 def duration(seconds: float) -> str:

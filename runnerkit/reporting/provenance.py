@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from runnerkit.records import MadeBy
+from runnerkit.records import MadeBy, RunOptions
 from runnerkit.reporting.markup import Markup, scrolled, tag
 from runnerkit.reporting.numbers import NOTHING
 from runnerkit.reporting.runs import Run
@@ -53,6 +53,8 @@ def _facts(run: Run) -> dict[str, str]:
         for name, value in _parts(made).items():
             if value not in facts.get(name, "").split("; "):
                 facts[name] = f"{facts[name]}; {value}" if name in facts else value
+    if run.options:
+        facts["options of the runner"] = _once(map(_changed, run.options))
     for name in dict.fromkeys(name for made in run.made_by for name in made.packages):
         facts[name] = _once(made.packages.get(name, NOTHING) for made in run.made_by)
     return facts
@@ -67,6 +69,13 @@ def _parts(made: MadeBy) -> dict[str, str]:
         name = "made of" if part.kind == "env" else part.kind
         found[name] = f"{found[name]}, {text}" if name in found else text
     return found
+
+
+def _changed(options: RunOptions) -> str:
+    """Return the options that differ from the defaults."""
+    default = RunOptions(options.seed)
+    given = ((name, getattr(options, name)) for name in RunOptions.__dataclass_fields__)
+    return ", ".join(f"{name}={value!r}" for name, value in given if value != getattr(default, name)) or "the defaults"
 
 
 def _options(options: Mapping[str, object]) -> str:

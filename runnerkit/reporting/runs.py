@@ -21,7 +21,7 @@ from runnerkit.errors import ArgumentError
 from runnerkit.evaluation import Evaluation
 from runnerkit.history.columns import ColumnHistory
 from runnerkit.history.npz import StoredRuns, load
-from runnerkit.records import EndReason, EnvFault, Episode, MadeBy, Timings
+from runnerkit.records import EndReason, EnvFault, Episode, MadeBy, RunOptions, Timings
 from runnerkit.reporting.stored_timings import kept_timings
 
 __all__ = ["MOST", "UNFINISHED", "Run", "Source", "SupportsEpisodes", "gathered", "is_drawable"]
@@ -86,6 +86,7 @@ class Run:
         history_lengths: how many rows each of them has.
         faults: the envs that failed and were made anew.
         made_by: the runners, each once.
+        options: their options, where they are stored.
         timings: where the time went, if that is known.
 
     """
@@ -102,6 +103,7 @@ class Run:
     history_lengths: Sequence[int] = ()
     faults: Sequence[EnvFault] = ()
     made_by: Sequence[MadeBy] = ()
+    options: Sequence[RunOptions] = ()
     timings: Sequence[Timings] = field(default=())
 
     @cached_property
@@ -189,6 +191,7 @@ def _of_folder(name: str, group: str, stored: StoredRuns, folder: str, timings: 
             history_lengths=[stored.episodes[k].length for k in chosen],
             faults=stored.env_faults if is_only or not stored.env_faults else _faults_in(stored, chosen),
             made_by=[made.made_by for made, of in zip(stored.runs, envs, strict=True) if of == env],
+            options=[made.spec.options for made, of in zip(stored.runs, envs, strict=True) if of == env],
             timings=timings or kept,
         )
         runs.append(run)

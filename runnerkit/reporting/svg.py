@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from runnerkit.reporting.markup import Markup, joined, tag
 from runnerkit.reporting.numbers import tick
 
-__all__ = ["COLOURS", "Plot", "Scale", "band", "polyline", "scale_over"]
+__all__ = ["COLOURS", "Plot", "Scale", "band", "colour", "polyline", "scale_over"]
 
 COLOURS: Final = 8
 """How many colours there are; series after them take the first ones again, with other dashes."""
+
+_DASHES: Final = 4
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 460, 46, 12, 12, 34
 
@@ -121,6 +123,11 @@ class Plot:
         return self.left, _WIDTH - _RIGHT, _TOP, self.bottom
 
 
+def colour(series: int, *, dashed: bool = False) -> str:
+    """Return the classes of a series: its colour, and for lines its dashes, so that colours alone do not tell."""
+    return f"s{series % COLOURS}" + (f" d{(series + series // COLOURS) % _DASHES}" if dashed else "")
+
+
 def _points(plot: Plot, x: Floats, y: Floats) -> list[str]:
     return [f"{plot.x(a):.1f} {plot.y(b):.1f}" for a, b in zip(x.tolist(), y.tolist(), strict=True)]
 
@@ -129,10 +136,10 @@ def polyline(plot: Plot, x: Floats, y: Floats, series: int) -> Markup:
     """Return a line through points."""
     points = _points(plot, x, y)
     path = f"M{points[0]}h0.1" if len(points) == 1 else "M" + "L".join(points)
-    return tag("path", class_=f"line s{series % COLOURS} d{series % 4}", d=path)
+    return tag("path", class_=f"line {colour(series, dashed=True)}", d=path)
 
 
 def band(plot: Plot, x: Floats, low: Floats, high: Floats, series: int) -> Markup:
     """Return the area between two lines."""
     points = [*_points(plot, x, low), *reversed(_points(plot, x, high))]
-    return tag("path", class_=f"band s{series % COLOURS}", d="M" + "L".join(points) + "Z")
+    return tag("path", class_=f"band {colour(series)}", d="M" + "L".join(points) + "Z")

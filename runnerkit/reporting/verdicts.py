@@ -9,6 +9,7 @@ from runnerkit.reporting.charts import Range, ranges
 from runnerkit.reporting.comparing import Group, Pair, over_envs, pairs
 from runnerkit.reporting.markup import Markup, joined, scrolled, tag
 from runnerkit.reporting.numbers import NOTHING, interval, number, percent
+from runnerkit.reporting.svg import colour
 
 __all__ = ["comparison", "scores_table"]
 
@@ -22,13 +23,15 @@ def scores_table(groups: Sequence[Group], last: int) -> Markup:
         "tr",
         *(
             tag("th", name, scope="col", class_="n" if k > 2 else None)
-            for k, name in enumerate(("", "env", "scores", "IQM", "95 % interval", "mean", "95 % interval"))
+            for k, name in enumerate(("run", "env", "scores", "IQM", "95 % interval", "mean", "95 % interval"))
         ),
     )
     rows = [
         tag(
             "tr",
-            tag("th", tag("span", class_=f"swatch s{group.series % 8}", aria_hidden="true"), group.name, scope="row"),
+            tag(
+                "th", tag("span", class_=f"swatch {colour(group.series)}", aria_hidden="true"), group.name, scope="row"
+            ),
             tag("td", group.env),
             tag("td", count(len(group.scores), "run" if group.of_runs else "episode")),
             *(tag("td", cell, class_="n") for cell in (number(group.iqm), interval(group.iqm_interval))),
