@@ -82,8 +82,9 @@ def wrong_option(name: str, wanted: str, given: str) -> str:
 _OF_RUNNERS = frozenset(
     (
         *("auto_reset", "env_options", "isolate", "keep_infos", "keep_raw", "lock", "log_level", "make_timeout"),
-        *("max_restarts", "min_batch", "n_envs", "on_env_error", "render_mode", "reset_timeout", "schedule", "seed"),
-        *("step_timeout", "strict_spaces", "thread_safe", "timings", "workers", "wrappers"),
+        *("max_restarts", "min_batch", "n_envs", "on_env_error", "render_mode", "repeatable", "reset_timeout"),
+        *("schedule", "seed", "spare_envs", "step_timeout", "strict_spaces", "thread_safe", "timings", "workers"),
+        "wrappers",
     )
 )
 """The options of a runner that are none of its parts; a test compares them with `runnerkit.typing.RunnerOptions`."""
