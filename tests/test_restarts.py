@@ -25,7 +25,7 @@ from typing_extensions import override
 from runnerkit import EndReason, EpisodeStart, GymRunner, Transition
 from runnerkit.errors import ArgumentError, EnvError
 from runnerkit.executors import SerialExecutor
-from runnerkit.executors.processes import worker
+from runnerkit.executors.processes import whereabouts
 
 RAISED = ["raises", "two arguments", "unpicklable", "MemoryError", "wrong shape", "wrong dtype", "NaN reward"]
 EXECUTORS: list[dict[str, Any]] = [
@@ -180,7 +180,7 @@ def test_what_is_raised_in_a_process_is_what_is_raised_here() -> None:
 
 
 def test_an_env_that_hangs_as_it_is_to_be_made_anew_is_killed(monkeypatch: pytest.MonkeyPatch, plain: Any) -> None:
-    monkeypatch.setattr(worker, "_REMAKE_S", 0.3)
+    monkeypatch.setattr(whereabouts, "_REMAKE_S", 0.3)
 
     def make(seed: int | None, env_index: int) -> Any:
         env = zoo("raises", Place("step"))(seed, env_index)
