@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -50,30 +51,30 @@ def test_a_process_is_in_one_cluster_which_all_who_join_share(cluster: Cluster) 
 
 
 PROGRAM = """
-import glob, os, signal, sys, tempfile
+import signal, sys, tempfile
 from runnerkit_ray.cluster import join
 
+folders, make = [], tempfile.mkdtemp
+tempfile.mkdtemp = lambda *args, **keywords: folders.append(make(*args, **keywords)) or folders[-1]
 signal.signal(signal.SIGTERM, handler := lambda *_: None)
 with join(sys.argv[1] if len(sys.argv) > 1 else "local") as cluster:
     assert cluster.is_local == (len(sys.argv) == 1)
     assert cluster.cpus >= 1
-    print(" ".join(glob.glob(tempfile.gettempdir() + "/rk-ray-*")))
+    print(*folders)
 assert signal.getsignal(signal.SIGTERM) is handler
 """
 
 
 def test_leaving_gives_the_signal_handler_back_and_leaves_no_process_and_no_file() -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    with subprocess.Popen(
-        [sys.executable, "-Werror", "-c", PROGRAM], env=env, stdout=subprocess.PIPE, text=True
-    ) as one:
-        assert one.stdout is not None
-        folders = one.stdout.read().split()
-    assert one.returncode == 0
-    mine = [folder for folder in folders if not Path(folder).exists()]
-    assert len(mine) == 1, "the folder of the cluster that other tests use is still there"
-    with pytest.raises(subprocess.CalledProcessError):
-        subprocess.run(["pgrep", "-f", mine[0]], check=True)
+    run = subprocess.run(
+        [sys.executable, "-Werror", "-c", PROGRAM], env=env, stdout=subprocess.PIPE, text=True, check=True
+    )
+    folder = run.stdout.split()[0]
+    assert not Path(folder).exists()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has just ended
+            assert folder.encode() not in path.read_bytes()
 
 
 def test_another_process_connects_by_address_and_leaves_the_cluster_as_it_is(cluster: Cluster) -> None:
