@@ -71,7 +71,7 @@ def data_of(block: Block, unit: Unit, shift: int, *, own_schedule: bool) -> Unit
 
     return UnitData(
         unit=unit,
-        first=replace(first, episode_index=first.episode_index + shift),
+        first=first._replace(episode_index=first.episode_index + shift),
         steps=steps,
         observations=[column[: steps + 1] for column in block.observations],
         raw=[column[: steps + 1] for column in block.raw] if layout.preprocessed and layout.keep_raw else None,
