@@ -394,6 +394,7 @@ def test_what_cannot_be_is_refused_with_a_way_out(runner: RayRunner[Any, Any, An
         (lambda: runner.collect(0, agent), "units must be a whole number"),
         (lambda: runner.set_weights([1]), "dict of arrays"),  # type: ignore[arg-type]
         (lambda: runner_of(walk, 0), "actors must be a whole number"),
+        (lambda: RayRunner(walk, actors=3), "3 actors ask for 3 CPUs, but the cluster has 2"),
         (lambda: runner_of(walk, unit_timeout=-1), "unit_timeout must be a positive number"),
         (lambda: runner_of(walk, preprocessors=[Normalize()]), "Freeze it"),
     ):

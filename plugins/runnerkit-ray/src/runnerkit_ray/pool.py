@@ -212,6 +212,9 @@ class Pool:
             if ray.wait([worker.at], timeout=0)[0]:
                 continue  # it came at the last moment
             self.timeouts += 1
+            if worker.hello is not None and any(other.told is not None for other in self._workers):
+                self._dismiss(worker)  # the cluster may have no room for it yet, and others work
+                continue
             outcomes += self._lose(worker, f"it did not answer within {limit:g} s")
         return outcomes
 

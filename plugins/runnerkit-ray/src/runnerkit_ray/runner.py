@@ -3,39 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import math
-import os
 import secrets
-import sys
-import warnings
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Generic, Literal, Self, TypeAlias, cast, overload
 
-import cloudpickle  # type: ignore[import-untyped]
-import numpy as np
 from gymnasium import Space
 from numpy.typing import NDArray
 from typing_extensions import TypeVar, Unpack, override
 
-from runnerkit import EnvKey, HistoryKey, MadeBy, RandomAgent, Use
-from runnerkit.errors import ArgumentError, ClosedError, RolloutInterrupted
+from runnerkit import EnvKey, HistoryKey, MadeBy, Use
+from runnerkit.errors import ArgumentError, ClosedError
 from runnerkit.history import ArrayHistory, Block, HistoryFormat, RunSpec
 from runnerkit.typing import ActT, Agent, Answer, HistoryT, MakeEnv, ObsT, PartName
-from runnerkit_ray.actor import EpisodeActor, Recipe
-from runnerkit_ray.agents import SupportsSetWeights
-from runnerkit_ray.cluster import Cluster, join
-from runnerkit_ray.data import UnitData, joined, layout_of, spread
-from runnerkit_ray.errors import PoisonError
+from runnerkit_ray.actor import Recipe
+from runnerkit_ray.cluster import Cluster
+from runnerkit_ray.collecting import Collected, Collection
+from runnerkit_ray.data import joined, layout_of, spread
 from runnerkit_ray.formats import Histories
-from runnerkit_ray.jobs import Done, Failed, GivenUp, Job, Limits, Outcome, Policy, Ref
+from runnerkit_ray.jobs import Done, Limits
 from runnerkit_ray.options import ActorOptions, RayOptions, check_count, check_seconds, runner_options
+from runnerkit_ray.policies import Policies
+from runnerkit_ray.starting import start
 from runnerkit_ray.stats import RayStats
-from runnerkit_ray.units import Plan, Poisoned, Unit, seeds_of
+from runnerkit_ray.units import Plan, Unit
 
-__all__ = ["Collected", "RayRunner"]
+__all__ = ["RayRunner"]
 
 O = TypeVar("O")  # noqa: E741
 A = TypeVar("A")
@@ -46,22 +40,6 @@ AnyEnvs: TypeAlias = "str | EnvKey[Any, Any] | MakeEnv | Sequence[MakeEnv]"
 AnyHistory: TypeAlias = "PartName | HistoryKey[Any] | HistoryFormat[Any]"
 
 _STATE_VERSION: Final = 1
-
-
-@dataclass(frozen=True)
-class Collected(Generic[HistoryT_co]):
-    """One unit, as `RayRunner.collect` hands it out.
-
-    Attributes:
-        unit: which episodes of which env it has.
-        version: the version of the weights that chose its actions; 0 if none were set.
-        history: its history, in the runner's format.
-
-    """
-
-    unit: Unit
-    version: int
-    history: HistoryT_co
 
 
 class RayRunner(Generic[ObsT, ActT, HistoryT]):
@@ -218,36 +196,25 @@ class RayRunner(Generic[ObsT, ActT, HistoryT]):
         self.n_envs: int = check_count("n_envs", n_envs)
         self.seed: int = secrets.randbits(63) if seed is None else check_count("seed", seed, 0)
         self.actors: int = n_actors
-        self._window = 2 * n_actors * in_flight if window is None else check_count("window", window)
+        window = 2 * n_actors * in_flight if window is None else check_count("window", window)
         if on_poison not in ("raise", "warn"):
             raise ArgumentError(f"on_poison must be 'raise' or 'warn', not {on_poison!r}.")
-        self._warns = on_poison == "warn"
         recipe = Recipe(make, self.seed, self.n_envs, runner_options(options))
         self._schedule = recipe.schedule
         self._plan = Plan(self.n_envs, check_count("episodes_per_unit", episodes_per_unit))
-        self._policy: Policy | None = None
-        self._sent: tuple[bytes, Ref] | None = None  # the agent that was sent last
-        self._agent: object = None
-        self._version: int = 0
-        self._weights: Ref = None
-        self._poisoned: list[Poisoned] = []
-        self._counts = np.zeros(3, np.int64)  # units, episodes, steps
-        self._waiting: Callable[[], int] = _none
+        self._policies = Policies()
         self._is_busy = self._is_closed = False
-        self._begin(recipe, history, address, {"num_cpus": 1.0, **(actor_options or {})}, limits)
+        self._begin(recipe, history, address, actor_options or {}, limits)
+        warns = on_poison == "warn"
+        self._collection = Collection(self._pool, self._plan, window, self.seed, self._schedule, warns=warns)
 
     def _begin(
         self, recipe: Recipe, history: AnyHistory, address: str | None, options: ActorOptions, limits: Limits
     ) -> None:
-        """Join the cluster and start the actors; leave nothing behind if that fails."""
+        """Start the actors and open the history format; leave nothing behind if that fails."""
         with contextlib.ExitStack() as undo:
-            cpus = math.ceil(options.get("num_cpus", 1.0) * self.actors)
-            self.cluster: Cluster = join(address, num_cpus=max(cpus, os.cpu_count() or 1))
-            undo.callback(self.cluster.leave)
-            from runnerkit_ray.pool import Pool  # which imports Ray, and that reads what `join` has set
-
-            self._pool = Pool(_starter(recipe, options), self.actors, self.n_envs, limits)
-            undo.callback(self._pool.close)
+            self.cluster: Cluster
+            self.cluster, self._pool = start(undo, address, recipe, self.actors, options, limits)
             hello, own = self._pool.greet(), self._schedule is not None
             spec = replace(hello.spec, n_envs=self.n_envs, own_schedule=own, workers=self.actors)
             self._histories = Histories(history, spec)
@@ -284,19 +251,18 @@ class RayRunner(Generic[ObsT, ActT, HistoryT]):
 
     def stats(self) -> RayStats:
         """Return where it stands: what was made, what is under way, and which actors were lost."""
-        units, episodes, steps = self._counts.tolist()
-        pool = self._pool
+        pool, made = self._pool, self._collection
         return RayStats(
-            units=units,
-            episodes=episodes,
-            steps=steps,
-            version=self._version,
+            units=made.units,
+            episodes=made.episodes,
+            steps=made.steps,
+            version=self._policies.version,
             in_flight=pool.in_flight,
-            waiting=self._waiting(),
+            waiting=made.waiting,
             retries=pool.retries,
             restarts=pool.restarts,
             timeouts=pool.timeouts,
-            poisoned=tuple(self._poisoned),
+            poisoned=tuple(made.poisoned),
             actors=pool.stats(),
         )
 
@@ -317,44 +283,8 @@ class RayRunner(Generic[ObsT, ActT, HistoryT]):
 
         Raises ArgumentError if `weights` is no dict of arrays, or if the agent has no `set_weights`.
         """
-        given: object = weights  # the value may differ from the annotation
-        if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
-            raise ArgumentError(f"set_weights needs a dict of arrays by name, not {given!r}.")
         self._check_open()
-        arrays = {name: np.asarray(array) for name, array in weights.items()}
-        if any(array.dtype == object for array in arrays.values()):
-            raise ArgumentError("set_weights needs arrays of numbers. Convert tensors with .detach().cpu().numpy().")
-        self._check_takes_weights(self._agent)
-        import ray
-
-        self._weights = ray.put(arrays)
-        self._version += 1
-        if self._policy is not None:
-            self._policy = replace(self._policy, version=self._version, weights=self._weights)
-        return self._version
-
-    def _check_takes_weights(self, agent: object) -> None:
-        if agent is not None and not isinstance(agent, SupportsSetWeights):
-            raise ArgumentError(
-                f"The agent, {type(agent).__name__}, has no method set_weights(weights). Add it, or pass a new agent "
-                "to each collect or rollout."
-            )
-
-    def _send(self, agent: object) -> Policy:
-        """Return an agent as it is now, in the object store."""
-        if isinstance(agent, RandomAgent):
-            raise ArgumentError(
-                "RandomAgent goes on where it stopped, so that an actor cannot begin in the middle of a run. Use "
-                "runnerkit_ray.RowAgent(runner.action_space)."
-            )
-        if not callable(agent) and not callable(getattr(agent, "act", None)):
-            raise ArgumentError(f"An agent has a method act(observations), or is such a function, unlike {agent!r}.")
-        import ray
-
-        payload = cloudpickle.dumps(agent)
-        if self._sent is None or payload != self._sent[0]:
-            self._sent = payload, ray.put(np.frombuffer(payload, np.uint8))
-        return Policy(0, self._sent[1])
+        return self._policies.set_weights(weights)
 
     # ---- collecting
 
@@ -394,13 +324,8 @@ class RayRunner(Generic[ObsT, ActT, HistoryT]):
         check_count("units", units)
         self._check_open()
         if agent is not None:
-            policy = self._send(agent)
-            if self._weights is not None:
-                self._check_takes_weights(agent)
-                policy = replace(policy, version=self._version, weights=self._weights)
-            self._policy, self._agent = policy, agent
-        if self._policy is None:
-            raise ArgumentError("collect needs an agent, at least the first time: collect(units, agent).")
+            self._policies.choose(agent)
+        self._policies.chosen()  # there must be one
         return self._collected(units, ordered=ordered)
 
     def _collected(self, units: int, *, ordered: bool) -> Generator[Collected[HistoryT], None, None]:
@@ -410,7 +335,7 @@ class RayRunner(Generic[ObsT, ActT, HistoryT]):
             return None if next(left, None) is None else self._plan.take()
 
         with self._claimed():
-            made = self._made(take, lambda: cast(Policy, self._policy), self._histories_of, ordered=ordered)
+            made = self._collection.made(take, self._policies.chosen, self._histories_of, ordered=ordered)
             with contextlib.closing(made):
                 for done in made:
                     (history,) = self._histories_of([done])
@@ -451,7 +376,7 @@ class RayRunner(Generic[ObsT, ActT, HistoryT]):
             )
         left = check_count("episodes", episodes)
         self._check_open()
-        policy, made = self._send(agent), list[Done]()
+        policy, made = self._policies.send(agent), list[Done]()
 
         def take() -> Unit | None:
             nonlocal left
@@ -465,82 +390,11 @@ class RayRunner(Generic[ObsT, ActT, HistoryT]):
             return self._joined([*made, *more])
 
         with self._claimed():
-            with contextlib.closing(self._made(take, lambda: policy, histories, ordered=False)) as units:
+            with contextlib.closing(self._collection.made(take, lambda: policy, histories, ordered=False)) as units:
                 made.extend(replace(done, data=done.data.owned()) for done in units)
             return cast("list[HistoryT]", self._joined(made))
 
     # ---- inside
-
-    def _made(
-        self,
-        take: Callable[[], Unit | None],
-        policy: Callable[[], Policy],
-        histories: Callable[[Sequence[Done]], list[object]],
-        *,
-        ordered: bool,
-    ) -> Generator[Done, None, None]:
-        """Give units as they are made; whatever is raised gets `histories` of those that were not given."""
-        order: deque[int] = deque()  # the units that are under way, or wait
-        waiting: dict[int, Outcome] = {}
-        poisoned: list[Poisoned] = []
-        self._waiting = lambda: len(waiting)
-        following = take()
-        try:
-            while following is not None or order:
-                while following is not None and len(order) < self._window and self._pool.room():
-                    order.append(following.index)
-                    self._pool.submit(Job(following, policy()))
-                    following = take()
-                waiting |= {outcome.job.unit.index: outcome for outcome in self._pool.wait()}
-                for index in self._due(order, waiting, ordered=ordered):
-                    order.remove(index)
-                    outcome = waiting.pop(index)
-                    unit = outcome.job.unit
-                    self._plan.close(unit)
-                    if isinstance(outcome, Done):
-                        self._count(outcome.data)
-                        yield outcome
-                    elif isinstance(outcome, Failed):
-                        raise _with_unit(outcome.error, unit)
-                    else:
-                        poisoned.append(self._note_poisoned(outcome))
-            if poisoned and not self._warns:
-                raise PoisonError(poisoned)
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            rest = [waiting[index] for index in sorted(waiting)]
-            for outcome in rest:
-                self._plan.close(outcome.job.unit)
-            found = histories([outcome for outcome in rest if isinstance(outcome, Done)])
-            if isinstance(error, KeyboardInterrupt):
-                raise RolloutInterrupted(found) from error
-            with contextlib.suppress(AttributeError):
-                error.histories = found  # type: ignore[attr-defined]
-            raise
-        finally:
-            self._waiting = _none
-            self._pool.drop()
-            self._plan.put_back()
-
-    @staticmethod
-    def _due(order: deque[int], waiting: Mapping[int, Outcome], *, ordered: bool) -> Iterator[int]:
-        """Give the units that can be handed out; each is taken out of `order` before the next one is asked for."""
-        if not ordered:
-            yield from [index for index in order if index in waiting]
-        while ordered and order and order[0] in waiting:
-            yield order[0]
-
-    def _count(self, data: UnitData) -> None:
-        self._counts += [1, data.unit.episodes, data.steps]
-
-    def _note_poisoned(self, outcome: GivenUp) -> Poisoned:
-        job = outcome.job
-        found = Poisoned(job.unit, seeds_of(job.unit, self.seed, self._schedule), tuple(job.deaths))
-        self._poisoned.append(found)
-        if self._warns:
-            warnings.warn(str(PoisonError([found])), stacklevel=2)
-        return found
 
     def _histories_of(self, made: Sequence[Done]) -> list[object]:
         """Return one history per unit."""
@@ -579,7 +433,12 @@ class RayRunner(Generic[ObsT, ActT, HistoryT]):
 
         It has the seed of the run, and which units were handed out. Weights and agent save themselves.
         """
-        return {"version": _STATE_VERSION, **self._identity(), "weights": self._version, "plan": self._plan.state()}
+        return {
+            "version": _STATE_VERSION,
+            **self._identity(),
+            "weights": self._policies.version,
+            "plan": self._plan.state(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where a runner stood whose `state_dict()` this is; the number of actors may be another one.
@@ -599,8 +458,7 @@ class RayRunner(Generic[ObsT, ActT, HistoryT]):
                 )
         with self._claimed():
             self._plan.load(state["plan"])
-            self._version, self._weights = max(0, state["weights"] - 1), None
-            self._policy = None
+            self._policies.go_back(state["weights"])
 
     def _identity(self) -> dict[str, Any]:
         return {"env_id": self.env_id, "seed": self.seed, "n_envs": self.n_envs}
@@ -625,22 +483,3 @@ class RayRunner(Generic[ObsT, ActT, HistoryT]):
     def _check_open(self) -> None:
         if self._is_closed:
             raise ClosedError(f"{self!r} was closed. Build a new runner.")
-
-
-def _none() -> int:
-    return 0
-
-
-def _starter(recipe: Recipe, options: ActorOptions) -> Callable[[], Any]:
-    """Return what starts an actor. Ray starts none anew by itself, so that each loss is seen and counted."""
-    import ray
-
-    make: Any = ray.remote(**cast(Any, options), max_restarts=0, max_task_retries=0)(EpisodeActor)
-    payload = ray.put(cloudpickle.dumps(recipe))
-    return lambda: make.remote(payload, [os.path.abspath(path) for path in sys.path])
-
-
-def _with_unit(error: BaseException, unit: Unit) -> BaseException:
-    episodes = f"{unit.first} to {unit.episode_indices[-1]}" if unit.episodes > 1 else f"{unit.first}"
-    error.add_note(f"It was raised in unit {unit.index}: env {unit.env_index}, episodes {episodes}.")
-    return error
