@@ -55,8 +55,8 @@ def _calls_only_known(layer: Any) -> bool:
 def _values(layer: object) -> list[object]:
     """Return what an object refers to, and what dicts that it refers to have.
 
-    Not by `vars`: CPython finds attributes much faster as long as nobody has asked an object for its `__dict__`, which
-    makes a step of CartPole a fifth faster.
+    Not by `vars`: CPython 3.11 finds attributes faster as long as nobody has asked an object for its `__dict__`. A step
+    of CartPole, with all around it, took a seventh more instructions after that.
     """
     return [
         inner
