@@ -25,12 +25,14 @@ def test_without_ray_the_error_says_how_to_install_it(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("address", ["ray://10.0.0.1:10001", "10.0.0.1", "head:port", ":6379"])
 def test_an_address_of_another_form_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runnerkit_ray.cluster, "_membership", runnerkit_ray.cluster._Membership())  # not that of others
     monkeypatch.setattr(runnerkit_ray.cluster, "_is_connected", lambda: False)
     with pytest.raises(ArgumentError, match=r"has an address such as '10\.0\.0\.1:6379'"):
         join(address)
 
 
 def test_an_address_where_nothing_listens_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runnerkit_ray.cluster, "_membership", runnerkit_ray.cluster._Membership())  # not that of others
     monkeypatch.setattr(runnerkit_ray.cluster, "_is_connected", lambda: False)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
