@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 import time
+import warnings
 from typing import Any
 
 import gymnasium
@@ -234,6 +235,65 @@ def test_a_curriculum_is_asked_as_without_spares() -> None:
         return asked, [summary(history) for history in histories]
 
     assert told(**SPARE) == told()
+
+
+class Drawing(SampleEnv):
+    """Draws into an array in each reset, and ends where it was not drawn."""
+
+    thread_safe = True
+    goal: Any = None
+    undone = 0
+
+    @override
+    def reset(self, **options: Any) -> Any:
+        observation, info = super().reset(**options)
+        if self.goal is not None:
+            self.goal[:] = self.np_random.random(2)
+        self.t = 0
+        return observation, info
+
+    @override
+    def step(self, action: Any) -> Any:
+        self.t += 1
+        observation, reward, *rest = super().step(action)
+        return observation, reward + self.undone + (0 if self.goal is None else self.goal.sum()), *rest
+
+    def undo(self, *_: object) -> None:
+        self.undone += 1
+        if not self.t:
+            raise ValueError("there is nothing to undo")
+
+
+@pytest.mark.parametrize("spare_envs", [1, 2])
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [("goal", (np.ones(2),), ""), ("undo", (), "nothing to undo"), ("undo", (threading.Lock(),), "cannot be copied")],
+    ids=str,
+)
+def test_a_call_that_a_spare_takes_otherwise_changes_no_bit(
+    name: str, values: Any, message: str, spare_envs: int
+) -> None:
+    def told(**options: Any) -> Any:
+        seen: list[Any] = []
+        with GymRunner(lambda seed: Drawing(SPACES["float32"], SPACES["Discrete"]), 0, **options) as runner:
+            agent = HashAgent(runner.action_space)
+            for steps in (8, 5, 30):
+                seen += [summary(history) for history in runner.rollout(agent, steps=steps)]
+                if name == "goal":
+                    runner.set_attr("goal", *values)
+                else:
+                    try:
+                        runner.call("undo", *values)
+                    except EnvError as error:
+                        seen.append(str(error))
+        return seen
+
+    plain = told()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert told(spare_envs=spare_envs, repeatable=True) == plain
+    assert all(message in str(one.message) for one in caught)
+    assert bool(caught) == bool(message)
 
 
 def test_frames_are_of_the_env_that_is_stepped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,8 +25,9 @@ from gymnasium.envs.registration import EnvSpec
 from typing_extensions import override
 
 from runnerkit._core.comparing import exact
-from runnerkit._core.faults import close_after
+from runnerkit._core.faults import close_after, describe
 from runnerkit._core.types import AnyEnv
+from runnerkit._core.wording import warn
 from runnerkit.records import EpisodeSchedule, EpisodeStart
 
 __all__ = ["MakeWithSpares", "SpareEnv"]
@@ -103,12 +104,17 @@ class SpareEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
 
         Their episodes begin again then, with the next step.
         """
-        answer = question(self.env)
-        if changes:
-            vars(self).pop("step", None)
-            for spare in self._present():
-                spare.drop()
-                question(spare.env)
+        if not changes:
+            return question(self.env)
+        vars(self).pop("step", None)
+        asked = [(spare, _copy_of(question)) for spare in self._present()]  # as envs may keep and change what they get
+        raises = True
+        try:
+            answer = question(self.env)
+            raises = False
+        finally:  # the env may have changed though it raised, and so may the spares
+            for spare, own in asked:
+                spare.ask(own, raises=raises)
         return answer
 
     @override
@@ -149,7 +155,7 @@ class SpareEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
                 missing.append(start)
             else:
                 free.remove(begun)
-        for spare, start in zip((spare for spare in free if spare.is_idle), missing, strict=False):
+        for spare, start in zip((spare for spare in free if spare.is_free), missing, strict=False):
             spare.begin(start)
 
     def _guess(self, episode_index: int) -> EpisodeStart | None:
@@ -167,6 +173,7 @@ class _Spare:
     def __init__(self, env: AnyEnv, name: str) -> None:
         self.env: AnyEnv = env
         self._todo: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._differs = False  # from the env that is stepped, so that it may begin no episode
         self._begun: tuple[EpisodeStart, Future[Any]] | None = None
         # Context variables, such as the precision of decimals, are those of the thread that steps the env.
         work = functools.partial(contextvars.copy_context().run, _work, self._todo)
@@ -175,9 +182,9 @@ class _Spare:
         weakref.finalize(self, self._todo.put, None).atexit = False
 
     @property
-    def is_idle(self) -> bool:
-        """Whether nothing is under way."""
-        return self._begun is None or self._begun[1].done()
+    def is_free(self) -> bool:
+        """Whether it may begin an episode: nothing is under way, and its env is equal to the one that is stepped."""
+        return not self._differs and (self._begun is None or self._begun[1].done())
 
     def has_begun(self, start: EpisodeStart) -> bool:
         """Whether this episode was begun."""
@@ -209,6 +216,28 @@ class _Spare:
             self._begun[1].exception()
             self._begun = None
 
+    def ask(self, question: Callable[[AnyEnv], Any] | None, *, raises: bool) -> None:
+        """Ask the env what was asked of the one that is stepped, which `raises` or not.
+
+        If this one does otherwise, it is not used any more.
+        """
+        self.drop()
+        if question is None:
+            seen = "what is passed cannot be copied"
+        else:
+            try:
+                question(self.env)
+                seen = "it raised nothing" if raises else ""
+            except Exception as error:
+                seen = "" if raises else f"it raised {describe(error)}"
+        if seen and not self._differs:
+            self._differs = True
+            warn(
+                f"{self._thread.name} is not used any more, because a call went otherwise in this spare env than in "
+                f"the env that is stepped: {seen}.",
+                RuntimeWarning,
+            )
+
     def stop(self) -> None:
         """Let the thread end, after what is under way."""
         self._todo.put(None)
@@ -224,6 +253,13 @@ class _Spare:
                 stacklevel=2,
             )
         return not self._thread.is_alive()
+
+
+def _copy_of(question: Callable[[AnyEnv], Any]) -> Callable[[AnyEnv], Any] | None:
+    try:
+        return copy.deepcopy(question)
+    except Exception:  # a socket, say; the spare is not used any more then
+        return None
 
 
 def _work(todo: queue.SimpleQueue[_Job | None]) -> None:
