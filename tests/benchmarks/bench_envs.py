@@ -22,6 +22,10 @@ class Timed(gymnasium.Env[NDArray[np.float32], np.int64]):
     observation_space: gymnasium.Space[NDArray[np.float32]] = gymnasium.spaces.Box(0, 1, (4,), np.float32)
     action_space: gymnasium.Space[np.int64] = gymnasium.spaces.Discrete(2)
 
+    def __init__(self) -> None:
+        """Take nothing: without this, Python's words about `frameskip` are not those that TorchRL knows."""
+        self._steps = 0
+
     @override
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
