@@ -24,6 +24,7 @@ from typing_extensions import override
 from runnerkit import EndReason, EpisodeStart, GymRunner, RandomAgent
 from runnerkit.agents import FixedBatch
 from runnerkit.errors import AgentError, ArgumentError, EnvError, EnvTimeoutError, RolloutInterrupted
+from runnerkit.executors.waiting import Patience
 from runnerkit.history import EndedEpisode
 from runnerkit.processors import FrameStack, Normalize
 
@@ -225,6 +226,21 @@ def test_an_env_that_hangs_is_left_behind_and_the_others_keep_their_data() -> No
     first, hung, last = collected(caught.value)
     assert (len(hung), hung.episodes[-1].end_reason, caught.value.action) == (3, EndReason.TIMED_OUT, 1)
     assert min(len(first), len(last)) > 3
+    go_on.set()
+    runner.close()
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_a_fault_does_not_wait_for_an_env_that_hangs(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Patience, "_AFTER_FAULT_S", 0.2)
+    go_on = threading.Event()
+    hangs = Faults(step=lambda env: GO_ON if env.steps < 2 else go_on.wait(LONG))
+    fleet = Fleet({0: Faults(step=raising(OSError("gone"), at_step=2)), 3: hangs})
+    runner = build(fleet, n_envs=4, executor="threads", workers=workers)
+    began = time.monotonic()
+    with pytest.raises(EnvError, match="gone"):
+        runner.rollout(Constant(), steps=10, min_batch=3)
+    assert time.monotonic() - began < LONG / 2
     go_on.set()
     runner.close()
 

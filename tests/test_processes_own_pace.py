@@ -26,6 +26,7 @@ from typing_extensions import override
 from runnerkit import EndReason, EpisodeStart, GymRunner
 from runnerkit.errors import EnvError, EnvTimeoutError, RolloutError, RolloutInterrupted
 from runnerkit.executors.processes.handover import ControlWords, TurnLock
+from runnerkit.executors.waiting import Patience
 
 IN_HELPERS = ("processes", {"isolate": True})
 
@@ -146,6 +147,27 @@ def test_an_env_that_hangs_is_given_up_and_the_others_keep_their_data() -> None:
     assert len(third) >= 5
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_fault_does_not_wait_for_an_env_that_hangs_though_both_have_one_helper(
+    workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Patience, "_AFTER_FAULT_S", 0.2)
+
+    class Failing(Sleeping):
+        @override
+        def step(self, action: Any) -> Any:
+            if self._steps == 5 and not self._seconds:
+                raise OSError("gone")
+            return super().step(action)
+
+    make = lambda seed: Failing(seed, 100.0, env_index=2)  # noqa: E731
+    with (
+        build(make, n_envs=3, workers=workers, seed=RUN_SEED, executor=IN_HELPERS) as runner,
+        pytest.raises(EnvError, match="gone"),
+    ):
+        runner.rollout(Constant(2), steps=100, min_batch=2)
+
+
 def test_nobody_waits_for_a_slow_env_in_another_process() -> None:
     lengths: list[int] = []
 
@@ -175,7 +197,7 @@ def press(times: int) -> threading.Timer:
     return timer
 
 
-def test_after_ctrl_c_each_env_has_what_it_collected_and_a_second_one_leaves_at_once(whole: Any) -> None:
+def test_after_ctrl_c_each_env_has_what_it_collected(whole: Any) -> None:
     make = lambda seed: Sleeping(seed, 1.0, at_step=61)  # noqa: E731
     with build(make, n_envs=4, workers=2, seed=RUN_SEED, executor="processes") as runner:
         timer = press(1)
@@ -188,7 +210,10 @@ def test_after_ctrl_c_each_env_has_what_it_collected_and_a_second_one_leaves_at_
             assert (history.observations[:n] == all_of_it.observations[:n]).all()
         assert [len(history) for history in runner.rollout(Constant(2), steps=5, min_batch=2)] == [5] * 4
 
-    make = lambda seed: Sleeping(seed, 100.0)  # noqa: E731
+
+@pytest.mark.parametrize("hanging", [[3], [0, 3]], ids=str)  # in a helper, and in this process, too
+def test_a_second_ctrl_c_leaves_at_once_wherever_envs_hang(hanging: list[int]) -> None:
+    make = lambda seed: Sleeping(seed, 100.0 * (INDEX[seed] in hanging), env_index=INDEX[seed])  # noqa: E731
     with build(make, n_envs=4, workers=2, seed=RUN_SEED, executor="processes") as runner:
         timer = press(2)
         with pytest.raises(KeyboardInterrupt) as pressed:

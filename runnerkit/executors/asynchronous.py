@@ -260,7 +260,7 @@ class _AsyncShare(Share):
     # ---- each at its own pace
 
     def advance(self, calls: deque[tuple[_Call, Callable[[], Any]]], least: int) -> None:
-        """Take and begin these calls, each with what records it, and wait until `least` calls or more have ended."""
+        """Take and begin these calls, each with what records it, and wait until `least` have ended, or one failed."""
         self.run(self._advance(calls, least))
 
     def take_ended(self) -> list[Outcome]:
@@ -275,7 +275,7 @@ class _AsyncShare(Share):
             self._tasks[call[0]] = create_task(self._one(call, record))
         self._wanted = least
         await asyncio.sleep(0)  # calls that do not wait come to their end
-        while len(self._ended) < least:
+        while len(self._ended) < self._wanted:
             self._enough.clear()
             await self._enough.wait()
 
@@ -286,7 +286,7 @@ class _AsyncShare(Share):
         try:
             answer = record()
         except BaseException as raised:
-            fault = raised
+            fault, self._wanted = raised, 0  # a fault is not to wait for calls that may hang
         is_over = phase == Phase.STEP and bool(answer)
         del self._tasks[i]  # it is this one, which ends now
         self._ended.append(Outcome(i, is_over, fault, self.drain_what_there_is()))

@@ -27,7 +27,7 @@ from runnerkit.executors.worker_thread import WorkerThread
 from runnerkit.history.log import EpisodeLog
 from runnerkit.records import EpisodeStart
 
-__all__ = ["Outcome", "Paces", "SerialPaces", "SupportsPaces", "ThreadPaces"]
+__all__ = ["Outcome", "Paces", "SerialPaces", "SupportsPaces", "ThreadPaces", "has_fault"]
 
 
 class Outcome(NamedTuple):
@@ -39,6 +39,11 @@ class Outcome(NamedTuple):
     fault: BaseException | None
     log: EpisodeLog | None
     """The infos, and what the env did against its contract; None if there is nothing."""
+
+
+def has_fault(outcomes: Sequence[Outcome]) -> bool:
+    """Whether one of these calls raised."""
+    return any(outcome.fault is not None for outcome in outcomes)
 
 
 class Paces(Protocol):
@@ -58,7 +63,10 @@ class Paces(Protocol):
         ...
 
     def outcomes(self, least: int, /) -> list[Outcome]:
-        """Return what has come of calls, of `least` calls at least, or of all that are pending."""
+        """Return what has come of calls: of `least` calls, unless less are pending or one has a fault.
+
+        A fault is not to wait for the other calls, which may hang.
+        """
         ...
 
     def hurry(self, fault: BaseException, /) -> None:
@@ -164,8 +172,9 @@ class ThreadPaces:
     def take_part(self, i: int, /) -> None:
         """Make the call of an env, in the thread of the env."""
         if not self.is_off:
-            self._ended.append(self._made(i, self._helper_of[i].share))
-            if len(self._ended) >= self._wanted:
+            outcome = self._made(i, self._helper_of[i].share)
+            self._ended.append(outcome)
+            if len(self._ended) >= self._wanted or outcome.fault is not None:
                 self._wake.put(None)
 
     def _made(self, i: int, share: Share) -> Outcome:
@@ -179,11 +188,14 @@ class ThreadPaces:
         while True:
             while self._ended:
                 found += self._heard(self._ended.popleft())
-            if len(found) >= least or not self._calls:
+            if len(found) >= least or not self._calls or has_fault(found):
                 self._found = []
                 return found
             if self._own_todo:
-                found += self._heard(self._made(self._own_todo.popleft(), self._own))
+                own = self._made(self._own_todo.popleft(), self._own)
+                if own.fault is not None:
+                    self._patience.hurry(own.fault)
+                found += self._heard(own)
             else:
                 found += self._wait(least - len(found))
 

@@ -10,12 +10,12 @@ import copy
 import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from runnerkit._core.spaces import Rows
 from runnerkit.errors import EnvError
 from runnerkit.executors.forks import is_fork, require_process
-from runnerkit.executors.paces import Outcome
+from runnerkit.executors.paces import Outcome, has_fault
 from runnerkit.executors.processes.handover import CallRing, TurnLock
 from runnerkit.executors.processes.worker import WorkerHandle
 from runnerkit.executors.rounds import outcome_of
@@ -24,6 +24,8 @@ from runnerkit.executors.waiting import Patience
 from runnerkit.records import EpisodeStart
 
 __all__ = ["ProcessPaces"]
+
+_LOOK_S: Final = 1.0  # between looks for a fault, whose helper may hang in the call that came after it
 
 
 class ProcessPaces:
@@ -76,7 +78,7 @@ class ProcessPaces:
         while True:
             for helper in self._helpers:
                 helper.take_singles(found)
-            if len(found) >= least or not self._under_way():
+            if len(found) >= least or not self._under_way() or has_fault(found):
                 self._found = []
                 return [self._with_action(outcome) for outcome in found]
             if self._own_todo:
@@ -86,6 +88,8 @@ class ProcessPaces:
 
     def _made(self, i: int, function: Callable[..., Any], args: tuple[Any, ...]) -> Outcome:
         answer, fault = outcome_of(function, args)
+        if fault is not None:
+            self._patience.hurry(fault)
         return Outcome(i, bool(answer), fault, self._own.drain_what_there_is())
 
     def _wait(self, missing: int) -> None:
@@ -93,8 +97,9 @@ class ProcessPaces:
         busy = [helper for helper in self._helpers if helper.under_way]
         each = -(-missing // len(busy))  # one of them has made so many, by the time that all have made enough
         left = self._patience.left()
+        seconds = min(left, _LOOK_S, *(helper.where.slice for helper in busy))
         try:
-            TurnLock.wait_for_any([helper.turn(each) for helper in busy], min(left, *(h.where.slice for h in busy)))
+            TurnLock.wait_for_any([helper.turn(each) for helper in busy], seconds)
         except BaseException as fault:  # of a signal handler, as that of Ctrl-C
             self._patience.lose(fault)
             raise
