@@ -69,6 +69,7 @@ class SpareEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def __init__(self, envs: Sequence[AnyEnv], start_of: Callable[[int], EpisodeStart], name: str) -> None:
         super().__init__(envs[0])
+        self.env: AnyEnv = envs[0]
         self.episode_index: int | None = None
         """The episode that `reset` begins, for whoever resets the env to say; nothing is begun ahead otherwise."""
         self._start_of, self._pid = start_of, os.getpid()
