@@ -213,7 +213,10 @@ def test_after_ctrl_c_each_env_has_what_it_collected(whole: Any) -> None:
 
 @pytest.mark.parametrize("hanging", [[3], [0, 3]], ids=str)  # in a helper, and in this process, too
 def test_a_second_ctrl_c_leaves_at_once_wherever_envs_hang(hanging: list[int]) -> None:
-    make = lambda seed: Sleeping(seed, 100.0 * (INDEX[seed] in hanging), env_index=INDEX[seed])  # noqa: E731
+    def make(seed: int) -> Sleeping:
+        i = INDEX[seed]  # env 0 hangs later, as nobody gives the others a step meanwhile
+        return Sleeping(seed, 100.0 * (i in hanging), at_step=6 if i else 300, env_index=i)
+
     with build(make, n_envs=4, workers=2, seed=RUN_SEED, executor="processes") as runner:
         timer = press(2)
         with pytest.raises(KeyboardInterrupt) as pressed:
