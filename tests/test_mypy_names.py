@@ -101,8 +101,9 @@ OF_COLUMNS = "Its options: compression, label, level, path, widths.  [runnerkit-
 NAMED = ("arrays", "columns", "feather", "minari", "mine", "npz", "torch", "transitions")
 FORMATS = f"{known('history_formats', *NAMED)}  [runnerkit-name]"
 FAMILIES = known("env_factories", "atari", "lake", "vector")
-BUILT_IN_EXECUTORS = "Known: asyncio, auto, processes, serial, threads.  [runnerkit-name]"
-EXECUTORS = BUILT_IN_EXECUTORS.replace("serial", "s, serial, slow, slow-url")
+BUILT_IN = ("asyncio", "auto", "processes", "serial", "threads")
+INSTALLED_EXECUTORS = f"{known('executors', *BUILT_IN)}  [runnerkit-name]"
+EXECUTORS = f"{known('executors', *BUILT_IN, 's', 'slow', 'slow-url')}  [runnerkit-name]"
 PREPROCESSORS = (
     "Known: flatten, frame-stack, last-action, normalize, scale-image, symlog, time-aware.  [runnerkit-name]"
 )
@@ -404,7 +405,7 @@ def test_the_cache_follows_what_is_installed(tmp_path: Path) -> None:
         "reveal_type(runner)\n"
         'runnerkit.make("x", executor="seral")\n',
     )
-    executor = f"4: No executor is called 'seral'. Did you mean 'serial'? {BUILT_IN_EXECUTORS}"
+    executor = f"4: No executor is called 'seral'. Did you mean 'serial'? {INSTALLED_EXECUTORS}"
     unknown, note, revealed, seral = project.check()["case"]
     assert unknown.startswith("2: No history format is called 'feather'.")
     assert note == f"2: {by_hand('history_formats', 'feather')}"
@@ -502,7 +503,7 @@ def test_other_kinds_are_checked_and_the_package_is_named_once(tmp_path: Path) -
     assert project.check()["case"] == [
         "2: note: The history format 'xyzzy' is not checked, since runnerkit-undeclared may offer it by a "
         'hook. It can declare its names under [project.entry-points."runnerkit.history_formats"].',
-        f"4: No executor is called 'seral'. Did you mean 'serial'? {BUILT_IN_EXECUTORS}",
+        f"4: No executor is called 'seral'. Did you mean 'serial'? {INSTALLED_EXECUTORS}",
     ]
 
 

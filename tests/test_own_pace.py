@@ -23,7 +23,7 @@ from typing_extensions import override
 
 from runnerkit import EndReason, EpisodeStart, GymRunner, RandomAgent
 from runnerkit.agents import FixedBatch
-from runnerkit.errors import AgentError, ArgumentError, EnvError, EnvTimeoutError, RolloutInterrupted
+from runnerkit.errors import AgentError, ArgumentError, EnvError, EnvTimeoutError, RolloutError, RolloutInterrupted
 from runnerkit.executors.waiting import Patience
 from runnerkit.history import EndedEpisode
 from runnerkit.processors import FrameStack, Normalize
@@ -230,16 +230,20 @@ def test_an_env_that_hangs_is_left_behind_and_the_others_keep_their_data() -> No
     runner.close()
 
 
-@pytest.mark.parametrize("workers", [2, 3])
-def test_a_fault_does_not_wait_for_an_env_that_hangs(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("min_batch", [3, None])
+@pytest.mark.parametrize(("workers", "failing"), [(2, 0), (3, 0), (3, 2)])
+def test_a_fault_does_not_wait_for_an_env_that_hangs(
+    workers: int, failing: int, min_batch: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Patience, "_AFTER_FAULT_S", 0.2)
     go_on = threading.Event()
     hangs = Faults(step=lambda env: GO_ON if env.steps < 2 else go_on.wait(LONG))
-    fleet = Fleet({0: Faults(step=raising(OSError("gone"), at_step=2)), 3: hangs})
+    fleet = Fleet({failing: Faults(step=raising(OSError("gone"), at_step=2)), 3: hangs})
     runner = build(fleet, n_envs=4, executor="threads", workers=workers)
     began = time.monotonic()
-    with pytest.raises(EnvError, match="gone"):
-        runner.rollout(Constant(), steps=10, min_batch=3)
+    with pytest.raises(RolloutError) as caught:
+        runner.rollout(Constant(), steps=10, min_batch=min_batch)
+    assert "gone" in "\n".join([str(caught.value), *getattr(caught.value, "__notes__", ())])
     assert time.monotonic() - began < LONG / 2
     go_on.set()
     runner.close()

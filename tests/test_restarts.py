@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from envs import summary
 from failing_envs import FAULTY, HARMLESS, N_ENVS, RUN_SEED, SEEDS, Place, act, zoo, zoo_of
-from faulty_envs import build, forget_threads, runnerkit_threads
+from faulty_envs import GO_ON, Constant, Faults, Fleet, build, forget_threads, raising, runnerkit_threads
 from programs import children
 from typing_extensions import override
 
@@ -26,6 +26,7 @@ from runnerkit import EndReason, EpisodeStart, GymRunner, Transition
 from runnerkit.errors import ArgumentError, EnvError
 from runnerkit.executors import SerialExecutor
 from runnerkit.executors.processes import whereabouts
+from runnerkit.executors.waiting import Patience
 
 RAISED = ["raises", "two arguments", "unpicklable", "MemoryError", "wrong shape", "wrong dtype", "NaN reward"]
 EXECUTORS: list[dict[str, Any]] = [
@@ -402,6 +403,23 @@ def told(history: Any) -> Any:
     if history is None or isinstance(history, list):
         return [(t.observation.tolist(), int(t.action), t.reward, t.next_observation.tolist()) for t in history or []]
     return summary(history), history.faults
+
+
+@pytest.mark.parametrize("failing", [0, 3])
+def test_nobody_has_to_hurry_where_an_env_was_made_anew(failing: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_AFTER_FAULT_S", "_AFTER_EXCEPTION_S"):
+        monkeypatch.setattr(Patience, name, 0.05)
+
+    def wait(env: object) -> object:
+        time.sleep(0.005)
+        return GO_ON
+
+    slow = Faults(step=wait)
+    once = Faults(step=raising(OSError("gone"), at_step=2, in_episode=1))
+    fleet = Fleet({**dict.fromkeys(range(4), slow), failing: once})
+    with build(fleet, n_envs=4, executor="threads", workers=2, on_env_error="restart") as runner:
+        histories = runner.rollout(Constant(), steps=20)
+    assert [len(history) for history in histories] == [20 - (i == failing) for i in range(4)]
 
 
 def test_the_looker_on_is_told_of_a_crashed_episode_with_its_rows() -> None:

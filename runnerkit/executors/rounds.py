@@ -33,7 +33,7 @@ class Round:
         one = Round([line for line, _ in todo], [call for _, call in todo], heads=2)
         one.begin()
         ...                             # the caller's own share
-        one.ended.take()                # one item, as soon as all calls have ended
+        one.ended.take()                # as soon as all calls have ended, or one has failed
         one.answers[0]
 
     To wake a sleeping thread costs about as much as a step of a light env, and where there is a GIL, many threads that
@@ -54,7 +54,7 @@ class Round:
         self.is_off: bool = False
         """Whether calls that have not begun are not to begin any more."""
         self.ended: SpinQueue[Round] = SpinQueue() if ended is None else ended
-        """Gets this round when all calls have ended; at times twice."""
+        """Gets this round when a call fails, and when all calls have ended; at times twice."""
         self._lines, self._calls, self._heads = lines, calls, heads
         self._left: list[None] = [None] * len(calls)
 
@@ -79,9 +79,9 @@ class Round:
         following = k + self._heads
         if following < len(self._lines):
             self._lines[following].put((self, following))
-        self.answers[k] = outcome_of(*self._calls[k])
+        self.answers[k] = answer = outcome_of(*self._calls[k])
         self._left.pop()
-        if not self._left:
+        if not self._left or answer[1] is not None:
             self.ended.put(self)
 
 

@@ -173,7 +173,7 @@ class SharingExecutor(Generic[WorkerT]):
                 answers[0] = getattr(self._own, method)(*calls[0])
         except BaseException as fault:  # the helpers must be waited for, Ctrl-C or not
             faults.append(fault)
-            self._own_failed(fault)
+            self._failed(fault)
         self._hear(asked, answers, faults)
         if faults:
             raise self._raised(faults, self._ended(answers, calls) if self._tolerant else ())
@@ -200,6 +200,7 @@ class SharingExecutor(Generic[WorkerT]):
                 answers[k] = helper.answer()
             except BaseException as fault:
                 faults.append(fault)
+                self._failed(fault)
 
     def _ended(self, answers: Sequence[Any], calls: Sequence[Call], /) -> list[int]:
         """Return whose episode ended, as those answered who did not fail; take what else they answered."""
@@ -211,9 +212,13 @@ class SharingExecutor(Generic[WorkerT]):
         united = StepFaultsError.united(faults, ended) if self._tolerant else None
         return united or first_fault(faults)
 
-    def _own_failed(self, fault: BaseException, /) -> None:
-        """Wait for the helpers, since the own share failed, but not for ever: one of their envs may hang."""
-        self._patience.hurry(fault)
+    def _failed(self, fault: BaseException, /) -> None:
+        """Wait for the other shares, since one failed, but not for ever: one of their envs may hang.
+
+        Where an env that fails is made anew, nothing is broken off, and nobody has to hurry.
+        """
+        if not (self._tolerant and isinstance(fault, (EnvError, StepFaultsError))):
+            self._patience.hurry(fault)
 
     def _require_own_process(self) -> None:
         """Raise RunnerKitError in a fork of the process that the helpers work for."""

@@ -22,7 +22,7 @@ from runnerkit._core.types import AnyEnv
 from runnerkit.errors import ArgumentError
 from runnerkit.executors.calls import Doing, limits_of
 from runnerkit.executors.paces import Paces, ThreadPaces
-from runnerkit.executors.rounds import NO_ROUND, Round
+from runnerkit.executors.rounds import NO_ROUND, Answer, Round
 from runnerkit.executors.share import Share
 from runnerkit.executors.sharing import Call, SharingExecutor
 from runnerkit.executors.trial import WAITS
@@ -356,7 +356,8 @@ class ThreadsExecutor(SharingExecutor[WorkerThread]):
         while not is_over:
             try:
                 wait_for(one, helpers, self._patience)
-                is_over = True
+                if not (is_over := None not in one.answers):
+                    self._hurry(one.answers)
             except BaseException as fault:  # there is an end of the patience from now on
                 faults.append(fault)
         for (k, helper), answer in zip(asked, one.answers, strict=True):
@@ -366,6 +367,11 @@ class ThreadsExecutor(SharingExecutor[WorkerThread]):
             if raised is not None:
                 faults.append(raised)
         self._round = NO_ROUND
+
+    def _hurry(self, answers: Sequence[Answer | None]) -> None:
+        for answer in answers:
+            if answer is not None and answer[1] is not None:
+                self._failed(answer[1])
 
     def _shares(self) -> list[Share]:
         return [self._own, *(helper.share for helper in self._helpers)]

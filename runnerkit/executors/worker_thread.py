@@ -221,7 +221,10 @@ class WorkerThread:
 
 
 def wait_for(one: Round, helpers: Sequence[WorkerThread], patience: Patience) -> None:
-    """Wait for the end of a round of these threads. Those that take too long are left behind, which is their answer."""
+    """Wait for the end of a round of these threads, or until one of them fails.
+
+    Those that take too long are left behind, which is their answer.
+    """
     try:
         while (seconds := helpers[0].slice) is not None:
             if None not in one.answers:  # what broke a wait off may have come as the end was heard

@@ -249,12 +249,13 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
                 ended = self._own.step(at, row, actions[where], own, restart)
         except BaseException as fault:  # the helpers must be waited for, Ctrl-C or not
             faults.append(fault)
-            self._own_failed(fault)
+            self._failed(fault)
         for helper, where in self._helping:
             try:
                 ended += helper.stepped()
             except BaseException as fault:
                 faults.append(self._with_action(fault, actions[where], active[where]))
+                self._failed(fault)
         if faults:
             raise self._raised(faults, ended)
         return ended
