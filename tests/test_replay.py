@@ -19,6 +19,7 @@ import runnerkit
 from runnerkit._cli.main import main
 from runnerkit.errors import ArgumentError, EnvError
 from runnerkit.history import ArrayHistory
+from runnerkit.replaying import whole_episodes
 from runnerkit.testing import SPACES, SampleEnv
 from runnerkit.typing import AnyEnv
 
@@ -209,6 +210,16 @@ def test_a_folder_is_replayed_in_which_several_runs_wrote(tmp_path: Path) -> Non
     assert replayed.first is None
     assert sum(episode.length for episode in replayed.episodes) == 180
     assert {seed.made_by.seed for seed in runs} == {0, 1}
+
+
+def test_the_episodes_of_a_folder_are_in_the_order_in_which_they_ended_and_not_env_by_env(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        record("CartPole-v1", steps=60, seed=seed, history=("npz", {"path": tmp_path / "runs"}))
+    runs = runnerkit.load(tmp_path / "runs")
+    rows = [runs.rows[episode.indices[-1]] for episode in whole_episodes(runs)]
+    ends = [(row.run, row.rollout, row.episode.start + row.episode.length) for row in rows]
+    assert ends == sorted(ends)
+    assert {row.episode.env_index for row in rows[:4]} == {0, 1, 2}
 
 
 def test_the_command_replays_folders_and_checks_envs(tmp_path: Path) -> None:

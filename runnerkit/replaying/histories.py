@@ -24,7 +24,7 @@ from runnerkit.errors import ArgumentError
 from runnerkit.executors.seeds import SeedSchedule
 from runnerkit.history.arrays import ArrayHistory
 from runnerkit.history.columns import ColumnHistory
-from runnerkit.history.npz import StoredRuns
+from runnerkit.history.npz import Row, StoredRuns
 from runnerkit.keys import EnvKey
 from runnerkit.records import Episode, MadeBy
 from runnerkit.replaying.comparison import AnyEpisode, Divergence, compared, not_replayable, record_of, whole_record
@@ -144,7 +144,12 @@ def whole_episodes(runs: StoredRuns) -> list[StoredEpisode]:
         )
         for parts in episodes
     ]
-    return sorted(found, key=lambda episode: episode.indices[-1])
+    return sorted(found, key=lambda episode: _end(runs.rows[episode.indices[-1]]))
+
+
+def _end(row: Row) -> tuple[int, int, int, int]:
+    """Return what orders the parts of a folder by their ends: envs step side by side in a rollout."""
+    return row.run, row.rollout, row.episode.start + row.episode.length, row.episode.env_index
 
 
 class _Part(NamedTuple):
