@@ -351,7 +351,7 @@ def test_the_time_left_is_that_at_the_speed_since_the_view_began(folder: Path) -
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["watch", "nowhere"], "nowhere is no folder of history='npz': it has no manifest.jsonl."),
+        (["watch", "nowhere"], "There is no folder "),
         (["watch", "x", "--steps", "1", "--episodes", "1"], "Give --episodes or --steps, not both."),
     ],
 )

@@ -33,6 +33,7 @@ from runnerkit.errors import ArgumentError, RolloutError, SpaceError
 from runnerkit.history import ArrayFormat, ArrayHistory, EndedEpisode
 from runnerkit.history.npz import NpzFormat
 from runnerkit.history.npz.convert import convert
+from runnerkit.history.npz.following import Following
 from runnerkit.history.npz.manifest import Manifest
 from runnerkit.records import EndReason
 from runnerkit.testing import SampleEnv as EndlessEnv
@@ -360,8 +361,24 @@ def test_what_is_changed_missing_or_elsewhere_is_told(tmp_path: Path) -> None:
     manifest.write_text(manifest.read_text().replace(changed.name, "../secret.npz"))
     with pytest.raises(ArgumentError, match=r"line 2, is not what .* no episode has the file '../secret.npz'"):
         runnerkit.load(path)
-    with pytest.raises(ArgumentError, match=r"is no folder of history='npz'"):
-        runnerkit.load(tmp_path)
+
+
+@pytest.mark.parametrize("opened", [runnerkit.load, Following], ids=["load", "watch"])
+def test_a_folder_without_a_run_is_refused_with_what_it_is_and_what_is_wanted(
+    opened: Callable[[Path], object], tmp_path: Path
+) -> None:
+    file = tmp_path / "notes.txt"
+    file.touch()
+    beginnings = {
+        tmp_path / "nowhere": f"There is no folder {tmp_path / 'nowhere'}.",
+        file: f"{file} is a file, not the folder of a run.",
+        tmp_path: f"{tmp_path} has no episodes of history='npz': it has no manifest.jsonl.",
+    }
+    for path, beginning in beginnings.items():
+        with pytest.raises(ArgumentError) as refused:
+            opened(path)
+        wanted = "Give the folder that `runnerkit rollout -o DIR` or history=('npz', {'path': DIR}) writes to."
+        assert str(refused.value) == f"{beginning} {wanted}"
 
 
 @pytest.mark.parametrize(

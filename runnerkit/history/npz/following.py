@@ -16,8 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from runnerkit.errors import ArgumentError
-from runnerkit.history.npz.manifest import NAME, Contents, Row, folder_of, take_line
+from runnerkit.history.npz.manifest import NAME, Contents, Row, folder_of, no_run, take_line
 
 if os.name == "posix":
     import fcntl
@@ -33,10 +32,7 @@ class Following:
         self.contents: Contents = Contents()
         self._manifest = self.folder / NAME
         if not self._manifest.is_file():
-            raise ArgumentError(
-                f"{self.folder} is no folder of history='npz': it has no {NAME}. Name the folder of "
-                "`runnerkit rollout -o DIR`, or of history=('npz', {'path': ...}), once its run has begun."
-            )
+            raise no_run(self.folder)
         self._read_to = 0
         self._lines = 0
 

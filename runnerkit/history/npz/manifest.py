@@ -21,7 +21,7 @@ from runnerkit.records import EndReason, EnvFault, Episode
 if os.name == "posix":
     import fcntl
 
-__all__ = ["Manifest", "Contents", "Row", "cannot_write", "folder_of", "read", "said_of_torn", "sync_folder"]
+__all__ = ["Manifest", "Contents", "Row", "cannot_write", "folder_of", "no_run", "read", "said_of_torn", "sync_folder"]
 
 NAME: Final = "manifest.jsonl"
 FILE: Final = re.compile(r"run\d+-rollout\d+-env\d+-episode\d+-step\d+\.npz")
@@ -204,8 +204,10 @@ def read(folder: Path) -> Contents:
     _check_file(folder)
     try:
         text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise no_run(folder) from error
     except OSError as error:
-        raise ArgumentError(f"{folder} is no folder of history='npz': {path}: {error.strerror}.") from error
+        raise ArgumentError(f"{path} cannot be read: {error.strerror}.") from error
     whole, newline, torn = text.rpartition(b"\n")
     contents = Contents(torn=len(torn))
     for number, line in enumerate(whole.split(b"\n") if newline else [], 1):
@@ -247,6 +249,19 @@ def folder_of(path: object) -> Path:
     if not isinstance(text, str) or not text or "\0" in text:
         raise ArgumentError(f"The path of history='npz' must be a folder, not {path!r}.")
     return Path(text).absolute()
+
+
+def no_run(folder: Path) -> ArgumentError:
+    """Return what to raise if a folder has no manifest: which mistake it is, and what is wanted."""
+    if not folder.exists():
+        beginning = f"There is no folder {folder}."
+    elif not folder.is_dir():
+        beginning = f"{folder} is a file, not the folder of a run."
+    else:
+        beginning = f"{folder} has no episodes of history='npz': it has no {NAME}."
+    return ArgumentError(
+        f"{beginning} Give the folder that `runnerkit rollout -o DIR` or history=('npz', {{'path': DIR}}) writes to."
+    )
 
 
 def cannot_write(folder: Path, error: OSError) -> ArgumentError:
