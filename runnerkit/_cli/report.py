@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from runnerkit._cli.frame import explained
 from runnerkit._cli.options import AT_LEAST_1
+from runnerkit.errors import ArgumentError
 
 if TYPE_CHECKING:
     from runnerkit.reporting import Thumbnails
@@ -33,7 +35,7 @@ Examples:
     default="report.html",
     show_default=True,
     type=click.Path(dir_okay=False),
-    help="Where the page is written.",
+    help="Where the page is written; a file that is there is replaced.",
 )
 @click.option("--title", metavar="TEXT", help="The title of the page.")
 @click.option(
@@ -59,10 +61,12 @@ def report(runs: tuple[str, ...], path: str, title: str | None, last: int, has_p
     """
     with explained():
         from runnerkit.reporting import report as write
+        from runnerkit.reporting.writing import check_place
 
         named = _named(runs)
+        check_place(Path(path))  # before pictures are made, which may take a while
         thumbnails = _pictures(named) if has_pictures else None
-        click.echo(f"{write(named, path, title=title, last=last, thumbnails=thumbnails)} is there.")
+        click.echo(f"Wrote {write(named, path, title=title, last=last, thumbnails=thumbnails)}.")
 
 
 def _pictures(named: dict[str, list[str]]) -> Thumbnails:
@@ -83,5 +87,7 @@ def _named(runs: tuple[str, ...]) -> dict[str, list[str]]:
         name, equals, folder = text.partition("=")
         if not equals or not name or os.path.exists(text):
             name, folder = text, text
+        elif not folder:
+            raise ArgumentError(f"{text} names no folder. Write NAME=DIR.")
         found.setdefault(name, []).append(folder)
     return found

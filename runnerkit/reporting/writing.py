@@ -16,7 +16,7 @@ from runnerkit.reporting.page import page
 from runnerkit.reporting.runs import Run, Source, gathered
 from runnerkit.reporting.table import Thumbnails
 
-__all__ = ["Sources", "report"]
+__all__ = ["Sources", "check_place", "report"]
 
 Sources: TypeAlias = "Source | Comparison | Mapping[str, Source | Sequence[str | os.PathLike[str] | StoredRuns]]"
 """One run, or several by name. A list of folders under one name is one method with several training runs."""
@@ -55,7 +55,8 @@ def report(
             episode index).
 
     Raises:
-        ArgumentError: a source is none, or a file of a folder cannot be read.
+        ArgumentError: a source is none, a file of a folder cannot be read, a folder is given twice under one name, or
+            the page cannot be written.
 
     """
     if not is_count(last, least=1):
@@ -63,17 +64,50 @@ def report(
     named = list(_named(runs))
     if not named:
         raise ArgumentError("A report needs at least one run, but the dict is empty.")
+    target = Path(path)
+    check_place(target)
+    _check_once(named)
+    _check_names(timings, named)
     found: list[Run] = []
     for name, group, source in named:
         found += gathered(name, group, source, _timings_of(timings, name, group, is_one=len(named) == 1))
     heading = title or _title(list(dict.fromkeys(group for _, group, _ in named)))
-    target = Path(path)
     text = page(found, heading, last, thumbnails or {})
     try:
         target.write_text(text, "utf-8")
     except OSError as error:
         raise ArgumentError(f"{target} cannot be written: {error.strerror}. Choose another path.") from error
     return target
+
+
+def check_place(target: Path) -> None:
+    """Refuse a page that has no place, before any file of a run is read."""
+    if target.is_dir():
+        raise ArgumentError(f"The page cannot be written to {target}, which is a folder. Give the name of a file.")
+    if not target.parent.is_dir():
+        raise ArgumentError(
+            f"The page cannot be written to {target}: there is no folder {target.parent}. Make it, or choose another "
+            "path."
+        )
+
+
+def _check_once(named: Sequence[_Named]) -> None:
+    """Refuse a run that would be counted twice, as if it were two training runs."""
+    seen: set[tuple[str, str]] = set()
+    for _, group, source in named:
+        folder = source.path if isinstance(source, StoredRuns) else source
+        if isinstance(folder, str | os.PathLike):
+            key = (group, os.path.realpath(folder))
+            if key in seen:
+                raise ArgumentError(f"{os.fspath(folder)} is given twice under the name {group!r}. Give it once.")
+            seen.add(key)
+
+
+def _check_names(timings: Timings | Mapping[str, Timings] | None, named: Sequence[_Named]) -> None:
+    names = list(dict.fromkeys(name for run, group, _ in named for name in (group, run)))
+    for name in timings if isinstance(timings, Mapping) else ():
+        if name not in names:
+            raise ArgumentError(f"timings has {name!r}, but there is no such run. The runs are {', '.join(names)}.")
 
 
 def _named(runs: Sources) -> Iterator[_Named]:
