@@ -187,7 +187,7 @@ def test_who_cannot_see_the_charts_is_told_what_they_show(stored: Path) -> None:
 def test_names_are_those_that_were_given_and_a_missing_folder_is_told(stored: Path, tmp_path: Path) -> None:
     arguments = ["report", f"old={stored}/my-runs", f"new={stored}/my-runs", "-o", str(tmp_path / "two.html")]
     assert CliRunner().invoke(main, arguments).exit_code == 0
-    assert "No difference between old and new can be told" in words((tmp_path / "two.html").read_text("utf-8"))
+    assert "No significant difference between old and new in " in words((tmp_path / "two.html").read_text("utf-8"))
     done = CliRunner().invoke(main, ["report", f"{tmp_path}/none"])
     assert done.exit_code == 2
     assert "none" in done.output
@@ -227,6 +227,24 @@ def test_faults_are_listed_and_times_are_split(tmp_path: Path) -> None:
     assert "env.step" in text
     assert page.count("<script>") == 1  # our own
     assert EVIL in text
+
+
+def test_a_fault_is_replayed_in_its_own_run_where_several_share_a_folder(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        history = runnerkit.use("npz", path=str(tmp_path / "runs"))
+        with runnerkit.make(brittle, n_envs=2, seed=seed, on_env_error="restart", history=history) as runner:
+            runner.rollout(RandomAgent(runner.action_space, seed=0), steps=60)
+    runs = runnerkit.load(tmp_path / "runs")
+    table = page_of(runs, tmp_path).partition("Table of faults")[2].partition("</table>")[0]
+    replayed = re.findall(r'data-copy="(\d+)".*?data-copy="runnerkit replay \S+ (\d+)"', table)
+    assert len(replayed) == len(runs.env_faults) > 2
+    assert all(runs.episodes[int(number)].seed == int(seed) for seed, number in replayed)
+
+
+def test_the_shares_of_several_runs_are_not_said_to_be_of_the_steps_of_the_first(tmp_path: Path) -> None:
+    text = words(page_of({"a": rollouts([20]), "b": rollouts([30])}, tmp_path))
+    assert "% of the steps of each run." in text
+    assert "of 40 steps" not in text
 
 
 @pytest.mark.parametrize("where", ["title", "name", "env"])
@@ -304,7 +322,7 @@ def test_methods_with_several_runs_are_compared_by_their_runs(tmp_path: Path) ->
     assert "upright is better than random in CartPole-v1: a random run of it has a higher return" in text
     assert "a probability of 100 % (95 % interval: 100 % to 100 %), p = 0.029." in text  # 2 of 70 ways to part them
     few = words(page_of({"random": folders[:3], "upright": folders[4:7]}, tmp_path))
-    assert "No difference between random and upright can be told" in few
+    assert "No significant difference between random and upright in " in few
     assert "With so few runs, the test cannot reach p = 0.05" in few
 
 
@@ -313,7 +331,7 @@ def test_single_runs_are_compared_by_their_episodes_and_the_page_says_so(tmp_pat
     runs = {name: Records(rng.normal(mean, 1, 60).tolist()) for name, mean in (("a", 0), ("b", 0.1), ("c", 3))}
     text = words(page_of(runs, tmp_path))
     assert "c is better than a in Some-v0" in text
-    assert "No difference between a and b can be told" in text
+    assert "No significant difference between a and b in " in text
     assert "not how other training runs of the same method would turn out" in text
     assert "arXiv:2108.13264" in text
 
@@ -395,7 +413,9 @@ def test_thumbnails_are_shown(key: Any, tmp_path: Path) -> None:
         ({}, {}, "at least one run"),
         (Records([1]), {"last": 0}, "last must be a whole number of at least 1, not 0"),
         (Records([1]), {"thumbnails": {(0, 0): b"GIF89a"}}, "neither a PNG nor a JPEG"),
-        ("no-such-folder", {}, "no-such-folder"),
+        ("no-such-folder", {}, "There is no folder .*no-such-folder"),
+        ({"a": ["runs", "x/../runs"]}, {}, "x/../runs is given twice under the name 'a'. Give it once"),
+        ({"a": Records([1])}, {"timings": {"b": None}}, "timings has 'b', but there is no such run. The runs are a."),
     ],
 )
 def test_what_is_no_run_is_refused(runs: Any, options: Any, said: str, tmp_path: Path) -> None:
@@ -404,5 +424,7 @@ def test_what_is_no_run_is_refused(runs: Any, options: Any, said: str, tmp_path:
 
 
 def test_a_page_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ArgumentError, match=r"cannot be written: .* Choose another path"):
-        runnerkit.report(Records([1]), tmp_path / "no" / "folder.html")
+    with pytest.raises(ArgumentError, match=r"there is no folder .*no. Make it, or choose another path"):
+        runnerkit.report("what is never read", tmp_path / "no" / "folder.html")
+    with pytest.raises(ArgumentError, match=r"is a folder. Give the name of a file"):
+        runnerkit.report("what is never read", tmp_path)

@@ -55,7 +55,7 @@ def learning(groups: Sequence[Group], runs: Sequence[Run]) -> Iterator[Markup]:
     for what, plural in (("return", "Returns"), ("length", "Lengths")):
         values = [_values(run, what) for run in drawn]
         if len(drawn) == 1:
-            yield _one_run(plural, what, drawn[0], values[0])
+            yield _one_run(plural, what, drawn[0], values[0], series=groups[0].series)
         elif any(len(group.runs) > 1 for group in groups):
             yield _of_groups(plural, what, groups)
         else:
@@ -66,24 +66,24 @@ def _values(run: Run, what: str) -> Floats:
     return (run.returns if what == "return" else run.lengths)[run.drawn]
 
 
-def _one_run(title: str, what: str, run: Run, values: Floats) -> Markup:
+def _one_run(title: str, what: str, run: Run, values: Floats, *, series: int) -> Markup:
     x, window = (run.drawn + 1).astype(np.float64), window_of(len(values))
     curve = smoothed(x, values, window, confident=False)
     places = evenly(len(x), _MOST_DOTS)
     texts = [_text_of(run, int(run.drawn[k])) for k in places]
-    dots = [Dots(x[places], values[places], texts, 0)]
+    dots = [Dots(x[places], values[places], texts, series)]
     broken = [k for k in range(len(run.episodes)) if not run.complete[k] and run.reason(k) != UNFINISHED]
     every = run.returns if what == "return" else run.lengths
     marked = [k for k in broken if is_drawable(every[k : k + 1])[0]][-_MOST_FAULTS:]
     if marked:
         at = np.array(marked) + 1.0
-        dots.append(Dots(at, every[marked], [_text_of(run, k) for k in marked], 0, is_fault=True))
+        dots.append(Dots(at, every[marked], [_text_of(run, k) for k in marked], series, is_fault=True))
     said = f"Mean and spread (10 % to 90 %) of the last {count(window, 'episode')}."
     if len(places) < len(x):
         said += f" {len(places):,} of {len(x):,} episodes are drawn as dots."
     if marked:
         said += " Crosses are episodes that a fault ended."
-    return curve_chart(title, said, [Line(run.name, 0, curve)], dots, x_label="episode", y_name=what)
+    return curve_chart(title, said, [Line(run.name, series, curve)], dots, x_label="episode", y_name=what)
 
 
 def _text_of(run: Run, k: int) -> str:
@@ -181,10 +181,10 @@ def distributions(kind: Kind, runs: Sequence[Run], colours: dict[str, int]) -> t
 
 def _charts_of(path: str, found: Sequence[tuple[Run, Sample]], colours: dict[str, int]) -> Iterator[Markup]:
     sample = found[0][1]
-    said = _said_of_rows(sample)
+    said = _said_of_rows([other for _, other in found])
     size = int(np.prod(sample.rows.shape[1:]))
     flat = [(run, _flat(other.rows)) for run, other in found]
-    names = [(run.name, colours[run.group] if len(found) > 1 else 0) for run, _ in flat]
+    names = [(run.name, colours[run.group]) for run, _ in flat]
     if size <= _MOST_COMPONENTS:
         for k in range(size):
             title = path if size == 1 else f"{path}[{k}]"
@@ -202,7 +202,11 @@ def _charts_of(path: str, found: Sequence[tuple[Run, Sample]], colours: dict[str
         yield histogram(path, f"All {shape} numbers together. {said}", values, is_discrete=False)
 
 
-def _said_of_rows(sample: Sample) -> str:
+def _said_of_rows(samples: Sequence[Sample]) -> str:
+    sample = samples[0]
+    if len(samples) > 1:
+        is_whole = all(len(one.rows) >= one.total for one in samples)
+        return "% of the steps of each run" + ("." if is_whole else ", evenly chosen.")
     if len(sample.rows) >= sample.total:
         return f"% of {count(sample.total, 'step')}."
     return f"% of {len(sample.rows):,} of {sample.total:,} steps, evenly chosen."
@@ -241,8 +245,8 @@ def _split(run: Run, timings: Timings) -> Markup:
         for name, seconds in parts.items()
         if total
     ]
-    rate = f"{timings.steps / timings.seconds:,.0f} steps/s" if timings.seconds else ""
-    said = f"{duration(timings.seconds)} for {count(timings.steps, 'step')}, {rate}."
+    rate = f", {timings.steps / timings.seconds:,.0f} steps/s" if timings.seconds else ""
+    said = f"{duration(timings.seconds)} for {count(timings.steps, 'step')}{rate}."
     workers = len(timings.workers)
     if workers > 1:
         said += f" Steps, resets and waiting are sums over {workers} workers."
@@ -279,10 +283,10 @@ def faults(runs: Sequence[Run]) -> Markup | None:
     ]
     body, shown = [], 0
     for run in runs:
-        numbers = {(e.env_index, e.episode_index): k for k, e in enumerate(run.episodes)}
+        numbers = {(e.env_index, e.episode_index, e.seed): k for k, e in enumerate(run.episodes)}
         for fault in run.faults[: max(0, _MOST_FAULTS - shown)]:
             shown += 1
-            k = numbers.get((fault.env_index, -1 if fault.episode_index is None else fault.episode_index))
+            k = numbers.get((fault.env_index, -1 if fault.episode_index is None else fault.episode_index, fault.seed))
             command = "" if k is None else run.command(k)
             cells = [run.name] if len(runs) > 1 else []
             cells += [

@@ -93,12 +93,11 @@ def _verdict(pair: Pair) -> Markup:
         )
     return joined(
         [
-            "No difference between ",
+            "No significant difference between ",
             tag("strong", pair.first.name),
             " and ",
             tag("strong", pair.second.name),
-            f" can be told{where}: a random {unit} of {better.name} has the higher return with a probability of "
-            f"{chance}, {test}.",
+            f"{where}: a random {unit} of {better.name} has the higher return with a probability of {chance}, {test}.",
         ]
     )
 
