@@ -334,7 +334,24 @@ def test_a_run_is_watched_until_it_ends(folder: Path, monkeypatch: pytest.Monkey
     lines = result.stdout.splitlines()
     assert re.match(r"0 s  \d+ steps  .*4/10 episodes  mean return [\d.]+", lines[0])
     assert f"{folder}  CartPole-v1  seed 0  2 envs" in lines
-    assert lines[-1] == "written   the run is over"
+    assert re.fullmatch(r"run       over, last written \d+ s ago", lines[-1])
+
+
+def test_steps_from_before_the_view_began_are_no_steps_per_second(folder: Path) -> None:
+    runner = rolled(folder)
+    run = FollowedRun(str(folder))
+    assert run.take()
+    assert run.view.steps > 0
+    assert run.view.rate is None
+    before = run.view.steps
+    runner.rollout(runnerkit.RandomAgent(runner.action_space, seed=1), episodes=3)
+    assert run.take()
+    assert run.view.rate == pytest.approx((run.view.steps - before) / run.seconds)
+    runner.close()
+    over = FollowedRun(str(folder))
+    assert not over.take() or os.name != "posix"
+    assert over.view.rate is None
+    assert ("watched", "0 s", "") in over.view.lines(80, 24)
 
 
 def test_the_time_left_is_that_at_the_speed_since_the_view_began(folder: Path) -> None:

@@ -35,11 +35,12 @@ class FollowedRun:
 
     def __init__(self, folder: str, episodes: int | None = None, steps: int | None = None) -> None:
         self._folder, self._following, self._steps = folder, Following(folder), steps
-        self._began = time.monotonic()
+        self._began: float | None = None
         self._first: float | None = None  # the part of the run that was over when it was seen for the first time
         self.seconds: float = 0.0
         self.view: RunView = RunView([folder], rate_over=_RATE_OVER_S)
         self.view.total_episodes = episodes
+        self.view.watched = True
 
     def take(self) -> bool:
         """Bring the view up to date; return whether the run goes on."""
@@ -47,9 +48,14 @@ class FollowedRun:
         contents, view = self._following.contents, self.view
         faults = len(contents.faults)
         new = [row.episode for row in self._following.poll()]
-        self.seconds = time.monotonic() - self._began
         view.add(new)
-        view.reach(self.seconds, view.steps + sum(episode.length for episode in new))
+        steps = view.steps + sum(episode.length for episode in new)
+        if self._began is None:
+            self._began = time.monotonic()
+            view.begin(steps)
+        else:
+            self.seconds = time.monotonic() - self._began
+            view.reach(self.seconds, steps)
         view.restarts = len(contents.faults)
         view.faults.extend(_told(fault) for _, _, fault in contents.faults[faults:])
         if contents.runs:
@@ -58,8 +64,8 @@ class FollowedRun:
             view.title = [self._folder, spec.env_id, f"seed {spec.options.seed}", count(spec.n_envs, "env"), *runs]
             view.total_steps = None if self._steps is None else self._steps * spec.n_envs
         view.left = self._left() if goes_on else None
-        told = f"{duration(self._following.silent_for())} ago" if goes_on else "the run is over"
-        view.notes = (Line("written", told),)
+        written = f"{duration(self._following.silent_for())} ago"
+        view.notes = (Line("written", written) if goes_on else Line("run", f"over, last written {written}"),)
         return goes_on
 
     def _left(self) -> float | None:

@@ -48,6 +48,7 @@ class RunView:
         restarts: how often envs were made anew.
         shares: for each worker, the envs that it steps.
         faults: the last faults, in words.
+        watched: whether the time is that of the view, as nobody knows how long the run took before.
         notes: further lines.
 
     """
@@ -61,6 +62,7 @@ class RunView:
         self.restarts: int = 0
         self.shares: Sequence[Sequence[int]] = ()
         self.faults: deque[str] = deque(maxlen=_MOST_FAULTS)
+        self.watched: bool = False
         self.notes: Sequence[Line] = ()
         self.steps: int = 0
         self.episodes: int = 0
@@ -88,6 +90,11 @@ class RunView:
             self._recent.append(value)
             self._trace.add(value)
             self.episodes += 1
+
+    def begin(self, steps: int) -> None:
+        """Note that so many steps had been made before this view began: they say nothing of the rate."""
+        self.steps = steps
+        self._reached.append((0.0, steps))
 
     def reach(self, seconds: float, steps: int) -> None:
         """Note how far the run is, so many seconds after its first step."""
@@ -160,11 +167,12 @@ class RunView:
         facts = [duration(self._seconds)]
         if self.left is not None:
             facts = [f"{duration(self.left)} left", f"{duration(self._seconds)} so far"]
+        name = "watched" if self.watched and self.left is None else "time"
         if share is None:
-            return Line("time", fitting(facts, width))
+            return Line(name, fitting(facts, width))
         bar = round(share * 20)
         drawn = f"[{'#' * bar}{'.' * (20 - bar)}]" if levels.isascii() else f"{'█' * bar}{'░' * (20 - bar)}"
-        return Line("time", fitting([*facts, f"{share:.0%}", drawn], width))
+        return Line(name, fitting([*facts, f"{share:.0%}", drawn], width))
 
     def _ended(self) -> list[str]:
         return [f"{n:,} {reason}" for reason, n in self._ends.most_common()]
