@@ -189,7 +189,7 @@ def test_ctrl_c_twice_comes_through_though_an_env_waits_for_ever(min_batch: int 
             for _ in range(2):
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
                 await asyncio.sleep(1.5)  # both would be one, if nobody heard of the first meanwhile
-            await asyncio.sleep(20)
+            await asyncio.sleep(5)
 
     runner = build(Fleet(hang), n_envs=N, executor="asyncio")
     with pytest.raises(KeyboardInterrupt) as caught:
