@@ -314,6 +314,14 @@ def test_weights_can_change_in_the_middle_and_each_unit_says_which_it_had() -> N
         assert mine[:4] == reference[one.version][one.unit.first][:4]
 
 
+def test_each_loop_has_the_agent_that_it_was_given(runner: RayRunner[Any, Any, Any]) -> None:
+    ones = runner.collect(1, lambda observations: np.ones(len(observations), np.int64))
+    zeros = runner.collect(1, lambda observations: np.zeros(len(observations), np.int64))
+    for collected, action in ((ones, 1), (zeros, 0)):
+        (one,) = collected
+        assert (one.history.actions == action).all()
+
+
 def test_a_runner_goes_on_after_a_loop_was_left_and_from_a_state_in_another_one() -> None:
     histories, reference = [], one_process(walk)
     with runner_of(walk, 2) as made:
@@ -393,6 +401,8 @@ def test_what_cannot_be_is_refused_with_a_way_out(runner: RayRunner[Any, Any, An
         (lambda: runner.rollout(runnerkit.RandomAgent(runner.action_space), episodes=1), "RowAgent"),
         (lambda: runner.collect(0, agent), "units must be a whole number"),
         (lambda: runner.set_weights([1]), "dict of arrays"),  # type: ignore[arg-type]
+        (lambda: runner.collect(1, Locked().act), "sends the agent to other processes, but it cannot be pickled"),
+        (lambda: runner_of(Locked().make), "sends the env factory, .* cannot be pickled"),
         (lambda: runner_of(walk, 0), "actors must be a whole number"),
         (lambda: RayRunner(walk, actors=3), "3 actors ask for 3 CPUs, but the cluster has 2"),
         (lambda: runner_of(walk, unit_timeout=-1), "unit_timeout must be a positive number"),
@@ -408,19 +418,33 @@ def test_what_cannot_be_is_refused_with_a_way_out(runner: RayRunner[Any, Any, An
         runner.rollout(agent, episodes=1)
     stream.close()
     closed = runner_of(walk)
+    stream = closed.collect(3, agent)
+    next(stream)
     closed.close()
     closed.close()
+    with pytest.raises(ClosedError, match="in the middle of collect"):
+        next(stream)
     with pytest.raises(ClosedError):
         closed.rollout(agent, episodes=1)
 
 
-def consumer(of: SupportsRollout[Any, Any, ArrayHistory[Any, Any]]) -> None:
-    of.close()
+class Locked:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def make(self, seed: int | None) -> Walk:
+        raise NotImplementedError
+
+    def act(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
+        raise NotImplementedError
 
 
-def test_a_ray_runner_is_what_a_learner_needs() -> None:
-    made = RayRunner("CartPole-v1", 0, actors=1, actor_options=SHARED)
-    consumer(made)
+def consumer(of: SupportsRollout[Any, Any, ArrayHistory[Any, Any]]) -> object:
+    return of.rollout
+
+
+def test_a_ray_runner_is_what_a_learner_needs(runner: RayRunner[Any, Any, ArrayHistory[Any, Any]]) -> None:
+    assert consumer(runner) == runner.rollout
 
 
 # ---- the end

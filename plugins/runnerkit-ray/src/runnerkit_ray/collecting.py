@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Collected", "Collection"]
 
 HistoryT_co = TypeVar("HistoryT_co", covariant=True)
+GivenT = TypeVar("GivenT")
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,15 @@ class Collection:
         self,
         take: Callable[[], Unit | None],
         policy: Callable[[], Policy],
+        hand_out: Callable[[Done], GivenT],
         histories: Callable[[Sequence[Done]], list[object]],
         *,
         ordered: bool,
-    ) -> Generator[Done, None, None]:
-        """Give units as they are made; whatever is raised gets `histories` of those that were not given."""
+    ) -> Generator[GivenT, None, None]:
+        """Give what `hand_out` returns of units as they are made; until it has returned, they are open.
+
+        Whatever is raised gets `histories` of those that were made, but not given.
+        """
         order: deque[int] = deque()  # the units that are under way, or wait
         waiting: dict[int, Outcome] = {}
         poisoned: list[Poisoned] = []
@@ -88,6 +93,7 @@ class Collection:
         following = take()
         try:
             while following is not None or order:
+                self.pool.require_open()
                 while following is not None and len(order) < self.window and self.pool.room():
                     order.append(following.index)
                     self.pool.submit(Job(following, policy()))
@@ -97,25 +103,32 @@ class Collection:
                     order.remove(index)
                     outcome = waiting.pop(index)
                     unit = outcome.job.unit
-                    self.plan.close(unit)
                     if isinstance(outcome, Done):
+                        given = hand_out(outcome)
+                        self.plan.close(unit)
                         self._count(outcome.data)
-                        yield outcome
-                    elif isinstance(outcome, Failed):
+                        yield given
+                        continue
+                    self.plan.close(unit)
+                    if isinstance(outcome, Failed):
                         raise _with_unit(outcome.error, unit)
-                    else:
-                        poisoned.append(self._note_poisoned(outcome))
+                    poisoned.append(self._note_poisoned(outcome))
             if poisoned and not self._warns:
                 raise PoisonError(poisoned)
         except GeneratorExit:
             raise
         except BaseException as error:
-            rest = [waiting[index] for index in sorted(waiting)]
-            for outcome in rest:
-                self.plan.close(outcome.job.unit)
-            found = histories([outcome for outcome in rest if isinstance(outcome, Done)])
-            if isinstance(error, KeyboardInterrupt):
-                raise RolloutInterrupted(found) from error
+            # those that failed stay open: the next call makes them once more, and tells what is wrong
+            rest = [one for _, one in sorted(waiting.items()) if isinstance(one, Done)]
+            found = histories(rest)
+            for done in rest:
+                self.plan.close(done.job.unit)
+                self._count(done.data)
+            raised = RolloutInterrupted(found) if isinstance(error, KeyboardInterrupt) else error
+            if poisoned and not self._warns and not isinstance(error, PoisonError):
+                raised.add_note(str(PoisonError(poisoned)))
+            if raised is not error:
+                raise raised from error
             with contextlib.suppress(AttributeError):
                 error.histories = found  # type: ignore[attr-defined]
             raise

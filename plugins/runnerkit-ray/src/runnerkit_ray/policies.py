@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-import cloudpickle  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,8 +13,17 @@ from runnerkit import RandomAgent
 from runnerkit.errors import ArgumentError
 from runnerkit_ray.agents import SupportsSetWeights
 from runnerkit_ray.jobs import Policy, Ref
+from runnerkit_ray.sending import pickled
 
-__all__ = ["Policies"]
+__all__ = ["Choice", "Policies"]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An agent that was sent for the units of one call of `collect`."""
+
+    agent: object
+    policy: Policy
 
 
 class Policies:
@@ -26,7 +34,7 @@ class Policies:
         """The version of the weights; 0 as long as none were set."""
         self._weights: Ref = None
         self._sent: tuple[bytes, Ref] | None = None  # the agent that was sent last
-        self._agent: object = None
+        self._choice: Choice | None = None
         self._chosen: Policy | None = None
 
     def send(self, agent: object) -> Policy:
@@ -40,23 +48,34 @@ class Policies:
             raise ArgumentError(f"An agent has a method act(observations), or is such a function, unlike {agent!r}.")
         import ray
 
-        payload = cloudpickle.dumps(agent)
+        payload = pickled(agent, "the agent")
         if self._sent is None or payload != self._sent[0]:
             self._sent = payload, ray.put(np.frombuffer(payload, np.uint8))
         return Policy(0, self._sent[1])
 
-    def choose(self, agent: object) -> None:
-        """Let the next units have this agent, as it is now, and the weights that are set."""
-        policy = self.send(agent)
+    def choice(self, agent: object | None) -> Choice:
+        """Send an agent as it is now; None stands for the one of the call before."""
+        if agent is not None:
+            choice = Choice(agent, self.send(agent))
+        elif self._choice is not None:
+            choice = self._choice
+        else:
+            raise ArgumentError("collect needs an agent, at least the first time: collect(units, agent).")
         if self._weights is not None:
-            _check_takes_weights(agent)
+            _check_takes_weights(choice.agent)
+        return choice
+
+    def choose(self, choice: Choice) -> None:
+        """Let the next units have this agent, and the weights that are set."""
+        policy = choice.policy
+        if self._weights is not None:
+            _check_takes_weights(choice.agent)
             policy = replace(policy, version=self.version, weights=self._weights)
-        self._chosen, self._agent = policy, agent
+        self._chosen, self._choice = policy, choice
 
     def chosen(self) -> Policy:
         """Return what the next unit gets."""
-        if self._chosen is None:
-            raise ArgumentError("collect needs an agent, at least the first time: collect(units, agent).")
+        assert self._chosen is not None
         return self._chosen
 
     def set_weights(self, weights: Mapping[str, NDArray[Any]]) -> int:
@@ -64,11 +83,15 @@ class Policies:
         given: object = weights  # the value may differ from the annotation
         if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
             raise ArgumentError(f"set_weights needs a dict of arrays by name, not {given!r}.")
-        arrays = {name: np.asarray(array) for name, array in weights.items()}
+        advice = "set_weights needs arrays of numbers. Convert tensors with .detach().cpu().numpy()."
+        try:
+            arrays = {name: np.asarray(array) for name, array in weights.items()}
+        except (TypeError, ValueError, RuntimeError) as error:  # of a tensor with gradients, or of another device
+            raise ArgumentError(f"{advice} NumPy says: {error}") from error
         if any(array.dtype == object for array in arrays.values()):
-            raise ArgumentError("set_weights needs arrays of numbers. Convert tensors with .detach().cpu().numpy().")
-        if self._chosen is not None:
-            _check_takes_weights(self._agent)
+            raise ArgumentError(advice)
+        if self._choice is not None:
+            _check_takes_weights(self._choice.agent)
         import ray
 
         self._weights = ray.put(arrays)
@@ -80,7 +103,7 @@ class Policies:
     def go_back(self, version: int) -> None:
         """Forget agent and weights; the next weights get this version, unless it is 0."""
         self.version, self._weights = max(0, version - 1), None
-        self._chosen = self._agent = None
+        self._chosen = self._choice = None
 
 
 def _check_takes_weights(agent: object) -> None:

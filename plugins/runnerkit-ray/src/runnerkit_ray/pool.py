@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, cast
 import ray
 from ray.exceptions import RayActorError, RayError, RaySystemError, RayTaskError, TaskCancelledError
 
-from runnerkit.errors import RolloutError
+from runnerkit.errors import ClosedError, RolloutError
 from runnerkit_ray.actor import Hello
 from runnerkit_ray.data import UnitData
 from runnerkit_ray.errors import ActorsLostError
@@ -93,6 +93,8 @@ class Pool:
         self._workers = [_Worker(rank) for rank in range(n)]
         self._again: collections.deque[Job] = collections.deque()
         self._failed_starts = 0  # in a row, of all actors
+        self._is_closed = False
+        self._address = _address()
         self.restarts = 0
         """How many actors took the place of others."""
         self.retries = 0
@@ -121,6 +123,16 @@ class Pool:
 
     # ---- work
 
+    def require_open(self) -> None:
+        """Raise ClosedError if nothing will come any more: Ray would start another cluster."""
+        if self._is_closed:
+            raise ClosedError("The runner was closed in the middle of collect. Build a new runner to go on.")
+        if not self._is_connected:
+            raise ClosedError(
+                "This process left the Ray cluster (ray.shutdown()) while the runner was open. Close the runner first, "
+                "or build a new one."
+            )
+
     def room(self) -> bool:
         """Whether another unit can be submitted."""
         return not self._again and self._next_worker() is not None
@@ -144,6 +156,7 @@ class Pool:
 
     def wait(self) -> list[Outcome]:
         """Wait a moment for what comes next, and return what came of units."""
+        self.require_open()
         while self._again and self._next_worker() is not None:
             self.submit(self._again.popleft())
         now = time.monotonic()
@@ -197,8 +210,8 @@ class Pool:
 
     def _dismiss(self, worker: _Worker) -> None:
         """End an actor; another one will begin in its place."""
-        if worker.handle is not None:
-            _end(worker.handle)
+        if worker.handle is not None and self._is_connected:
+            ray.kill(cast(Any, worker.handle), no_restart=True)
         worker.handle = worker.hello = worker.told = None
         worker.queue, worker.envs = collections.deque(), set()
 
@@ -277,23 +290,29 @@ class Pool:
         for worker in self._workers:
             for job, _ in worker.queue:
                 job.is_dropped = True
-            for _, ref in list(worker.queue)[1:]:
+            for _, ref in list(worker.queue)[1:] if self._is_connected else ():
                 ray.cancel(ref)
 
     def close(self) -> None:
         """Let idle actors close their envs, and end all."""
-        last = []
-        for worker in self._workers:
-            if worker.handle is not None and worker.told is not None and not worker.queue:
-                last.append(worker.handle.close.remote())
-        if last and ray.is_initialized():
+        self._is_closed = True
+        try:
+            if self._is_connected:  # else they have ended
+                self._close_envs()
+        finally:  # at Ctrl-C, too
+            for worker in self._workers:
+                self._dismiss(worker)
+            self._again.clear()
+
+    @property
+    def _is_connected(self) -> bool:
+        return bool(ray.is_initialized()) and _address() == self._address
+
+    def _close_envs(self) -> None:
+        idle = [worker.handle for worker in self._workers if worker.told is not None and not worker.queue]
+        last = [handle.close.remote() for handle in idle if handle is not None]
+        if last:
             ray.wait(last, num_returns=len(last), timeout=_GRACE)
-        for worker in self._workers:
-            if worker.handle is not None:
-                _end(worker.handle)
-                worker.handle = None
-            worker.queue.clear()
-        self._again.clear()
 
 
 def _outcome(job: Job, result: object) -> Outcome:
@@ -345,6 +364,6 @@ def _resources() -> str:
     return f"{free.get('CPU', 0):g} CPUs and {free.get('GPU', 0):g} GPUs"
 
 
-def _end(handle: Any) -> None:
-    if ray.is_initialized():
-        ray.kill(handle, no_restart=True)
+def _address() -> str:
+    """Return where the cluster is that this process is in."""
+    return str(ray.get_runtime_context().gcs_address)

@@ -24,7 +24,7 @@ from runnerkit_ray.data import joined, layout_of, spread
 from runnerkit_ray.formats import Histories
 from runnerkit_ray.jobs import Done, Limits
 from runnerkit_ray.options import ActorOptions, RayOptions, check_count, check_seconds, runner_options
-from runnerkit_ray.policies import Policies
+from runnerkit_ray.policies import Choice, Policies
 from runnerkit_ray.starting import start
 from runnerkit_ray.stats import RayStats
 from runnerkit_ray.units import Plan, Unit
@@ -323,23 +323,24 @@ class RayRunner(Generic[ObsT, ActT, HistoryT]):
         """
         check_count("units", units)
         self._check_open()
-        if agent is not None:
-            self._policies.choose(agent)
-        self._policies.chosen()  # there must be one
-        return self._collected(units, ordered=ordered)
+        choice = self._policies.choice(agent)
+        return self._collected(units, choice, ordered=ordered)
 
-    def _collected(self, units: int, *, ordered: bool) -> Generator[Collected[HistoryT], None, None]:
+    def _collected(self, units: int, choice: Choice, *, ordered: bool) -> Generator[Collected[HistoryT], None, None]:
         left = iter(range(units))
 
         def take() -> Unit | None:
             return None if next(left, None) is None else self._plan.take()
 
+        def hand_out(done: Done) -> Collected[HistoryT]:
+            (history,) = self._histories_of([done])
+            return Collected(done.job.unit, done.job.policy.version, cast(HistoryT, history))
+
         with self._claimed():
-            made = self._collection.made(take, self._policies.chosen, self._histories_of, ordered=ordered)
+            self._policies.choose(choice)
+            made = self._collection.made(take, self._policies.chosen, hand_out, self._histories_of, ordered=ordered)
             with contextlib.closing(made):
-                for done in made:
-                    (history,) = self._histories_of([done])
-                    yield Collected(done.job.unit, done.job.policy.version, cast(HistoryT, history))
+                yield from made
 
     def rollout(
         self,
@@ -386,12 +387,17 @@ class RayRunner(Generic[ObsT, ActT, HistoryT]):
             left -= unit.episodes
             return unit
 
+        def owned(done: Done) -> Done:
+            return replace(done, data=done.data.owned())
+
         def histories(more: Sequence[Done]) -> list[object]:
             return self._joined([*made, *more])
 
         with self._claimed():
-            with contextlib.closing(self._collection.made(take, lambda: policy, histories, ordered=False)) as units:
-                made.extend(replace(done, data=done.data.owned()) for done in units)
+            collected = self._collection.made(take, lambda: policy, owned, histories, ordered=False)
+            with contextlib.closing(collected) as units:
+                for one in units:
+                    made.append(one)
             return cast("list[HistoryT]", self._joined(made))
 
     # ---- inside

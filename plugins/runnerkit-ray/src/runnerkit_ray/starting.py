@@ -10,13 +10,12 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-import cloudpickle  # type: ignore[import-untyped]
-
 from runnerkit.errors import ArgumentError
 from runnerkit_ray.actor import EpisodeActor, Recipe
 from runnerkit_ray.cluster import Cluster, join
 from runnerkit_ray.jobs import Limits
 from runnerkit_ray.options import ActorOptions
+from runnerkit_ray.sending import pickled
 
 if TYPE_CHECKING:
     from runnerkit_ray.pool import Pool
@@ -33,6 +32,7 @@ def start(
     limits: Limits,
 ) -> tuple[Cluster, Pool]:
     """Join a cluster and start actors in it; `undo` ends and leaves them."""
+    payload = pickled(recipe, "the env factory, with all processors and options,")
     asked: ActorOptions = {"num_cpus": 1.0, **options}
     cpus = math.ceil(asked["num_cpus"] * actors)
     cluster = join(address, num_cpus=max(cpus, os.cpu_count() or 1))
@@ -40,7 +40,7 @@ def start(
     _check_room(cluster, actors, cpus)
     from runnerkit_ray.pool import Pool  # which imports Ray, and that reads what `join` has set
 
-    pool = Pool(_starter(recipe, asked), actors, recipe.n_envs, limits)
+    pool = Pool(_starter(payload, asked), actors, recipe.n_envs, limits)
     undo.callback(pool.close)
     return cluster, pool
 
@@ -58,10 +58,10 @@ def _check_room(cluster: Cluster, actors: int, cpus: int) -> None:
     warnings.warn(f"{what}. The others begin as soon as there is room.", RuntimeWarning, stacklevel=4)
 
 
-def _starter(recipe: Recipe, options: ActorOptions) -> Callable[[], Any]:
+def _starter(recipe: bytes, options: ActorOptions) -> Callable[[], Any]:
     """Return what starts an actor. Ray starts none anew by itself, so that each loss is seen and counted."""
     import ray
 
     make: Any = ray.remote(**cast(Any, options), max_restarts=0, max_task_retries=0)(EpisodeActor)
-    payload = ray.put(cloudpickle.dumps(recipe))
-    return lambda: make.remote(payload, [os.path.abspath(path) for path in sys.path])
+    sent = ray.put(recipe)
+    return lambda: make.remote(sent, [os.path.abspath(path) for path in sys.path])
