@@ -52,6 +52,46 @@ def test_a_process_is_in_one_cluster_which_all_who_join_share(cluster: Cluster) 
     assert ray.is_initialized(), "the first who joined has not left"
 
 
+def test_a_cluster_that_others_began_later_is_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    here, ended = ["first"], list[str]()
+    monkeypatch.setattr(runnerkit_ray.cluster, "_is_connected", lambda: True)
+    monkeypatch.setattr(runnerkit_ray.cluster, "_address", lambda: here[0])
+    monkeypatch.setattr(ray, "shutdown", lambda: ended.append(here[0]))
+
+    def started() -> Cluster:
+        membership = runnerkit_ray.cluster._Membership()
+        monkeypatch.setattr(runnerkit_ray.cluster, "_membership", membership)
+        membership._started_here = True
+        membership._undo.callback(membership._disconnect)
+        return join()
+
+    before = started()
+    here[0] = "second"  # after ray.shutdown() and ray.init() of the user
+    after = join()
+    assert (after.address, after.is_local) == ("second", False)
+    before.leave()
+    after.leave()
+    assert not ended
+    started().leave()
+    assert ended == ["second"]
+
+
+def test_a_cluster_that_listens_on_all_interfaces_is_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**options: object) -> None:
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr(runnerkit_ray.cluster, "_membership", runnerkit_ray.cluster._Membership())  # not that of others
+    monkeypatch.setattr(runnerkit_ray.cluster, "_is_connected", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.delenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
+    with (
+        pytest.warns(RuntimeWarning, match="Set RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 before Ray is imported"),
+        pytest.raises(RuntimeError, match="enough"),
+    ):
+        join("local")
+
+
 PROGRAM = """
 import signal, sys, tempfile
 from runnerkit_ray.cluster import join

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import logging
@@ -14,7 +15,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -99,7 +100,7 @@ class Cluster:
         """
         if self._is_joined:
             self._is_joined = False
-            _membership.leave()
+            _membership.leave(self.address)
 
 
 def join(
@@ -142,6 +143,8 @@ class _Membership:
         self._members = 0
         self._undo = contextlib.ExitStack()
         self._started_here = False
+        self._where: str | None = None
+        """The cluster that they have joined; each has another address."""
         self._pid = os.getpid()
 
     def join(
@@ -157,25 +160,36 @@ class _Membership:
                 else:
                     self._connect(address, log_to_driver)
                 where = _address()
-            self._members += 1
+            self._members, self._where = self._members + 1, where
             return Cluster(where, is_local=self._started_here)
 
-    def leave(self) -> None:
+    def leave(self, where: str) -> None:
         with self._lock:
-            if self._pid != os.getpid():
-                return  # a fork: the connection is not its own
+            if self._pid != os.getpid() or self._where != where:
+                return  # a fork, whose connection is not its own; or a cluster that ended before this one began
             self._members = max(0, self._members - 1)
             if not self._members:
-                self._started_here = False
-                self._undo.close()
+                self._finish()
+
+    def _finish(self) -> None:
+        """Leave the cluster for good, and end it if it was started here; at the interpreter's exit, too."""
+        if self._pid == os.getpid():
+            self._members, self._started_here = 0, False
+            self._undo.close()
+
+    def _disconnect(self) -> None:
+        """Disconnect this process, unless somebody else has connected it to another cluster since."""
+        import ray
+
+        if not _is_connected() or self._where in (None, _address()):
+            ray.shutdown()
 
     def _forget_what_ended(self) -> None:
         """Forget a cluster that someone else has ended with `ray.shutdown`, and what a fork has from its parent."""
         if self._pid != os.getpid():
             self._pid, self._members, self._started_here, self._undo = os.getpid(), 0, False, contextlib.ExitStack()
-        elif self._started_here and not _is_connected():
-            self._members, self._started_here = 0, False
-            self._undo.close()
+        elif self._members and not (_is_connected() and _address() == self._where):
+            self._finish()
 
     def _require_same(self, address: str | None) -> str:
         here = _address()
@@ -188,11 +202,22 @@ class _Membership:
 
     def _start(self, num_cpus: int | None, object_store_memory: int | None, log_to_driver: bool) -> None:
         keep_to_this_machine()
+        if _LOOPBACK not in os.environ:
+            warnings.warn(
+                "The program has imported Ray before, so that the new Ray cluster listens on all interfaces of this "
+                f"machine. Set {_LOOPBACK}=0 before Ray is imported, or call "
+                "runnerkit_ray.cluster.keep_to_this_machine() before.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
         import ray
 
+        self._where = None
         with contextlib.ExitStack() as undo:
             folder = undo.enter_context(_folder())
-            undo.callback(_end, folder)
+            undo.callback(_end, folder, self._disconnect)
+            atexit.register(self._finish)
+            undo.callback(atexit.unregister, self._finish)
             with _sigterm_kept():
                 ray.init(
                     address="local",
@@ -224,7 +249,7 @@ class _Membership:
                 "No Ray cluster runs on this machine" if address == "auto" else f"No Ray cluster answers at {address}"
             )
             raise ArgumentError(f"{what}: {error}") from error
-        self._undo.callback(ray.shutdown)
+        self._undo.callback(self._disconnect)
 
 
 _membership: Final = _Membership()
@@ -299,14 +324,12 @@ def _folder() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)  # what cannot be removed is no reason to fail
 
 
-def _end(folder: str) -> None:
+def _end(folder: str, disconnect: Callable[[], None]) -> None:
     """End the cluster of that folder, and wait for all its processes; what does not end is killed."""
-    import ray
-
     processes = _processes_of(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # Ray forgets its processes before they have ended
-        ray.shutdown()
+        disconnect()
         gc.collect()
     end = time.monotonic() + _GONE_S
     while left := processes & _alive():
