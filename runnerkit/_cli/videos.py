@@ -69,7 +69,7 @@ def video(
     FOLDER is one that `rollout -o FOLDER` wrote. Best, worst and last are chosen among the episodes that the env itself
     ended. Nothing is drawn that differs from what was recorded. It needs runnerkit-video, and no display.
 
-    The exit code is 1 if an episode cannot be drawn; the others are.
+    If an episode cannot be drawn, the others still are, and the exit code is 1.
     """
     with explained(), results(as_json) as out:
         from runnerkit._cli.stored_episodes import draw_episode, episode_of, video_package
@@ -88,7 +88,7 @@ def video(
         reasons: dict[tuple[int, ...], list[str]] = {}
         for why, episode in chosen:
             reasons.setdefault(episode.indices, []).append(why)
-        Path(output).mkdir(parents=True, exist_ok=True)
+        _make_folder(Path(output))
         drawn, failed = [], []
         for episode in dict.fromkeys(episode for _, episode in chosen):
             index = episode.indices[0]
@@ -118,6 +118,17 @@ def video(
             print_records([{name: _text(value) for name, value in row.items()} for row in drawn], _COLUMNS, out)
     if failed:
         click.get_current_context().exit(1)
+
+
+def _make_folder(path: Path) -> None:
+    from runnerkit.errors import ArgumentError
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArgumentError(
+            f"The folder {path} cannot be made: {error.strerror}. Choose another one with -o."
+        ) from error
 
 
 def choose(runs: StoredRuns, best: int, worst: int, last: int) -> list[tuple[str, StoredEpisode]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import gymnasium
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from runnerkit_video import ReplayError, best, every, film_strip, frames, record_episodes, worst
+from runnerkit_video import ReplayError, best, every, film_strip, frames, record_episode, record_episodes, worst
 from typing_extensions import override
 
 import runnerkit
@@ -170,6 +171,12 @@ def make_broken(seed: int | None, render_mode: str | None = None) -> Drawn:
     return env
 
 
+def make_modeless(seed: int | None, render_mode: str | None = None) -> Drawn:
+    env = make_broken(seed, render_mode)
+    env.metadata = {"render_modes": []}
+    return env
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two runs of the same seed in one folder, of 4 episodes each and one that was cut."""
@@ -217,14 +224,48 @@ def test_episodes_of_two_runs_of_one_seed_are_not_parts_of_one(folder: Path) -> 
         (["--env", "drawing:make_broken"], 1, "The env cannot be drawn: render() raised ZeroDivisionError"),
         (["--env", "CartPole-v1", "--episode", "0"], 1, "has other spaces than the history"),
         (["--env", "drawing:make_shorter", "--worst", "1"], 1, "Episode 1 cannot be drawn. Episode 1 of env 0"),
+        (
+            ["--env", "drawing:make_modeless"],
+            1,
+            "It draws no images: its metadata have no render modes",
+        ),
+        (["--env", "drawing:make", "-o", "drawing.txt/sub"], 2, "The folder drawing.txt/sub cannot be made: Not a dir"),
         (["--episode", "99"], 2, "has 10 episodes, 0 to 9, and no episode 99"),
     ],
 )
 def test_what_cannot_be_drawn_is_said_in_a_sentence_and_leaves_no_file(
     folder: Path, arguments: list[str], code: int, said: str
 ) -> None:
+    Path("drawing.txt").touch()
     assert said in command("video", "runs", *arguments, code=code).output
     assert list(Path().glob("videos/*")) == []
+
+
+def test_a_video_makes_its_folder_and_says_where_it_cannot(folder: Path) -> None:
+    history = runnerkit.load(folder)[0]
+    Path("file").touch()
+    with pytest.raises(ArgumentError, match=r"A video cannot be written to file: .*Choose another folder"):
+        record_episode([history], "file/one.mp4", env=lambda: make(None, "rgb_array"))
+    assert record_episode([history], "new/one.mp4", env=lambda: make(None, "rgb_array")).path.is_file()
+    assert [path.name for path in Path("new").iterdir()] == ["one.mp4"]
+
+
+def test_sdl_looks_for_no_display_where_there_is_none_and_only_meanwhile(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
+        monkeypatch.delenv(name, raising=False)
+    seen: list[str | None] = []
+
+    class Asked(Drawn):
+        @override
+        def render(self) -> Any:
+            seen.append(os.environ.get("SDL_VIDEODRIVER"))
+            return super().render()
+
+    film_strip([runnerkit.load(folder)[0]], env=lambda: Asked("rgb_array"), pictures=2)
+    assert seen == ["dummy" if sys.platform == "linux" else None] * 2
+    assert "SDL_VIDEODRIVER" not in os.environ
 
 
 def test_without_its_package_and_without_whole_episodes_there_is_no_video(

@@ -60,7 +60,8 @@ def _made(make: Callable[[], AnyEnv]) -> AnyEnv:
     if _is_headless():
         os.environ.setdefault("MUJOCO_GL", "egl")  # what it takes by itself needs a display
     try:
-        return make()
+        with _no_display_asked():
+            return make()
     except RunnerKitError:
         raise
     except Exception as error:
@@ -96,7 +97,8 @@ def closing(env: AnyEnv) -> Iterator[AnyEnv]:
 
 def _frame(env: AnyEnv) -> NDArray[np.uint8]:
     try:
-        frame: Any = env.render()
+        with _no_display_asked():
+            frame: Any = env.render()
     except Exception as error:
         raise RenderError(
             f"The env cannot be drawn: render() raised {_described(error)}.{_way_out(env.metadata)}"
@@ -111,11 +113,28 @@ def _frame(env: AnyEnv) -> NDArray[np.uint8]:
 
 def _way_out(metadata: Mapping[str, Any]) -> str:
     modes = metadata.get("render_modes") or []
-    if modes and "rgb_array" not in modes:
-        return f" It draws no images: its render modes are {', '.join(modes)}, and a video needs rgb_array."
+    if "rgb_array" not in modes:
+        said = f"its render modes are {', '.join(modes)}" if modes else "its metadata have no render modes"
+        return f" It draws no images: {said}, and a video needs rgb_array."
     if _is_headless():
         return " There is no display: set MUJOCO_GL to egl or osmesa for MuJoCo, SDL_VIDEODRIVER=dummy for pygame."
     return ""
+
+
+@contextlib.contextmanager
+def _no_display_asked() -> Iterator[None]:
+    """Where there is no display, let SDL look for none meanwhile: it complains on stderr, and pygame then draws anyway.
+
+    Only meanwhile, as whoever opens a window later is to be told that there is no display.
+    """
+    if not _is_headless() or "SDL_VIDEODRIVER" in os.environ:
+        yield
+        return
+    os.environ["SDL_VIDEODRIVER"] = "dummy"
+    try:
+        yield
+    finally:
+        os.environ.pop("SDL_VIDEODRIVER", None)
 
 
 def _is_headless() -> bool:

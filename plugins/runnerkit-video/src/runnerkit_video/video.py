@@ -52,7 +52,7 @@ def record_episodes(
         env_options: what the runner had as `env_options`.
 
     Raises:
-        ArgumentError: there is no episode to choose from, or an episode cannot be replayed.
+        ArgumentError: there is no episode to choose from, an episode cannot be replayed, or a file cannot be written.
         RenderError: the env cannot be drawn.
         ReplayError: an episode goes another way than it was recorded; what was written of its file is removed.
 
@@ -68,7 +68,6 @@ def record_episodes(
     if not episodes:
         raise ArgumentError("The histories have no episode that began in this rollout with a seed of its own.")
     into = Path(folder)
-    into.mkdir(parents=True, exist_ok=True)
     written = []
     for record in (which or best())([part.record for part in episodes.values()]):
         episode = episodes[record.env_index, record.episode_index]
@@ -90,13 +89,13 @@ def record_episode(
 
     Args:
         histories: those of the episode, in order, if several rollouts share it.
-        path: the file.
+        path: the file; its folder is made if it is not there.
         env: the id of the env, or a function that makes it with `render_mode="rgb_array"`. By default it is made as the
             histories say.
         fps: frames per second of the video.
 
     Raises:
-        ArgumentError: the episode cannot be replayed.
+        ArgumentError: the episode cannot be replayed, or the file cannot be written.
         RenderError: the env cannot be drawn.
         ReplayError: it goes another way than it was recorded.
 
@@ -111,6 +110,7 @@ def record_episode(
 def _write(path: Path, pictures: Iterator[NDArray[np.uint8]], fps: int) -> int:
     """Write a file under a temporary name first, so that a name stands for a whole video."""
     partial = path.with_suffix(".partial.mp4")
+    _begin(partial)
     count = 0
     try:
         with av.open(str(partial), "w") as container:
@@ -128,6 +128,17 @@ def _write(path: Path, pictures: Iterator[NDArray[np.uint8]], fps: int) -> int:
     finally:
         partial.unlink(missing_ok=True)
     return count
+
+
+def _begin(file: Path) -> None:
+    """Make a file that is empty, and its folder: what the encoder says of one that cannot be made names neither."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"")
+    except OSError as error:
+        raise ArgumentError(
+            f"A video cannot be written to {file.parent}: {error.strerror}. Choose another folder."
+        ) from error
 
 
 def _even(size: int) -> int:
