@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 import ray
+from runnerkit_ray import cluster as clusters
 from runnerkit_ray.cluster import Cluster
 from runnerkit_ray.executor import RayExecutor
 from typing_extensions import override
 
 import runnerkit
 import runnerkit.executors.messages.executor
-from runnerkit.errors import ArgumentError, EnvError, EnvTimeoutError, RolloutInterrupted
+from runnerkit.errors import ArgumentError, EnvError, EnvTimeoutError, RolloutError, RolloutInterrupted
 from runnerkit.executors import SeedSchedule
 from runnerkit.records import EndReason
 from runnerkit.testing import check_executor
@@ -144,6 +145,19 @@ def test_an_env_that_hangs_is_given_up_in_time_or_at_ctrl_c(tmp_path: Path, monk
         runner.close()
     assert time.monotonic() - begin < 15
     assert ray.is_initialized(), "the cluster is that of the tests"
+
+
+def test_a_runner_whose_cluster_was_left_starts_no_other_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make, started = Makes(tmp_path, ""), list[object]()
+    with runnerkit.make(make, seed=0, executor="ray", on_env_error="restart") as runner:
+        monkeypatch.setattr(clusters, "_is_connected", lambda: False)
+        monkeypatch.setattr(ray, "remote", started.append)
+        with pytest.raises(RolloutError, match="left the Ray cluster"):
+            runner.rollout(HashAgent(runner.action_space), steps=20)
+        assert not started
+        monkeypatch.undo()
+    for pid in actors():  # it ends with the connection of its driver, which was not really lost here
+        os.kill(pid, signal.SIGKILL)
 
 
 def test_what_cannot_be_sent_or_shared_out_is_refused(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from typing import Any, Final, Self
 
 from runnerkit.errors import ArgumentError, MissingDependencyError
 
-__all__ = ["Cluster", "join", "keep_to_this_machine", "require_ray"]
+__all__ = ["Cluster", "is_in", "join", "keep_to_this_machine", "require_ray"]
 
 _LOOPBACK: Final = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """With "0", all sockets are of the loopback interface, on Linux, too; else Ray replaces 127.0.0.1."""
@@ -188,7 +188,7 @@ class _Membership:
         """Forget a cluster that someone else has ended with `ray.shutdown`, and what a fork has from its parent."""
         if self._pid != os.getpid():
             self._pid, self._members, self._started_here, self._undo = os.getpid(), 0, False, contextlib.ExitStack()
-        elif self._members and not (_is_connected() and _address() == self._where):
+        elif self._members and self._where is not None and not is_in(self._where):
             self._finish()
 
     def _require_same(self, address: str | None) -> str:
@@ -261,6 +261,11 @@ def _is_connected() -> bool:
     import ray
 
     return bool(ray.is_initialized())
+
+
+def is_in(address: str) -> bool:
+    """Whether this process is in the cluster at that address: not after `ray.shutdown()`, nor in another one."""
+    return _is_connected() and _address() == address
 
 
 def _address() -> str:

@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 
 from typing_extensions import override
 
+from runnerkit.errors import RolloutError
 from runnerkit.executors import EnvFacts, ExecutorReport, RunOptions
 from runnerkit.executors.messages import MessageExecutor, MessageHandle, Patience
 from runnerkit.typing import AnyEnv
-from runnerkit_ray.cluster import Cluster, join
+from runnerkit_ray.cluster import Cluster, is_in, join
 
 __all__ = ["RayExecutor"]
 
@@ -75,6 +76,12 @@ class RayExecutor(MessageExecutor[MessageHandle]):
         from runnerkit_ray.worker import ActorHandleOfEnvs  # which imports Ray, and that reads what `join` has set
 
         assert self._num_cpus is not None
+        assert self._cluster is not None
+        if not is_in(self._cluster.address):  # Ray would start another one
+            raise RolloutError(
+                "No actor can be started, as this process left the Ray cluster (ray.shutdown()) while the runner was "
+                "open. Build a new runner to go on."
+            )
         return ActorHandleOfEnvs(env_indices, options, patience, num_cpus=self._num_cpus)
 
     @override

@@ -16,6 +16,7 @@ from ray.exceptions import RayActorError, RayError, RaySystemError, RayTaskError
 
 from runnerkit.errors import ClosedError, RolloutError
 from runnerkit_ray.actor import Hello
+from runnerkit_ray.cluster import is_in
 from runnerkit_ray.data import UnitData
 from runnerkit_ray.errors import ActorsLostError
 from runnerkit_ray.jobs import Done, Failed, GivenUp, Job, Limits, Outcome, Ref
@@ -94,7 +95,7 @@ class Pool:
         self._again: collections.deque[Job] = collections.deque()
         self._failed_starts = 0  # in a row, of all actors
         self._is_closed = False
-        self._address = _address()
+        self._address = str(ray.get_runtime_context().gcs_address)
         self.restarts = 0
         """How many actors took the place of others."""
         self.retries = 0
@@ -306,7 +307,7 @@ class Pool:
 
     @property
     def _is_connected(self) -> bool:
-        return bool(ray.is_initialized()) and _address() == self._address
+        return is_in(self._address)
 
     def _close_envs(self) -> None:
         idle = [worker.handle for worker in self._workers if worker.told is not None and not worker.queue]
@@ -362,8 +363,3 @@ def _first_line(error: BaseException) -> str:
 def _resources() -> str:
     free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
     return f"{free.get('CPU', 0):g} CPUs and {free.get('GPU', 0):g} GPUs"
-
-
-def _address() -> str:
-    """Return where the cluster is that this process is in."""
-    return str(ray.get_runtime_context().gcs_address)

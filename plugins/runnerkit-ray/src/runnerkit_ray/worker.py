@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from runnerkit.executors import RunOptions
 from runnerkit.executors.messages import FarWorker, LostError, MessageHandle, Patience, TooLateError
+from runnerkit_ray.cluster import is_in
 
 __all__ = ["ActorHandleOfEnvs", "EnvActor"]
 
@@ -44,6 +45,7 @@ class ActorHandleOfEnvs(MessageHandle):
     def __init__(self, env_indices: Sequence[int], options: RunOptions, patience: Patience, *, num_cpus: float) -> None:
         super().__init__(env_indices, options, patience)
         self._is_gone = False
+        self._cluster = str(ray.get_runtime_context().gcs_address)
         self._answer: ray.ObjectRef[bytes]
         make = ray.remote(num_cpus=num_cpus, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD")(EnvActor)
         self._actor = make.remote(*self.far)
@@ -51,12 +53,12 @@ class ActorHandleOfEnvs(MessageHandle):
 
     @override
     def send(self, letter: bytes, /) -> None:
-        _require_cluster()
+        self._require_cluster()
         self._answer = self._actor.call.remote(letter)
 
     @override
     def receive(self, seconds: float, /) -> bytes:
-        _require_cluster()
+        self._require_cluster()
         try:
             answer: bytes = ray.get(self._answer, timeout=None if seconds == math.inf else seconds)
         except GetTimeoutError as error:
@@ -67,7 +69,7 @@ class ActorHandleOfEnvs(MessageHandle):
 
     @override
     def kill(self) -> None:
-        if self._is_gone or not ray.is_initialized():
+        if self._is_gone or not is_in(self._cluster):
             return
         self._is_gone = True
         ray.kill(cast("ActorHandle[EnvActor]", self._actor), no_restart=True)
@@ -75,17 +77,18 @@ class ActorHandleOfEnvs(MessageHandle):
 
     @override
     def place(self, envs: str, /) -> str:
+        if not is_in(self._cluster):
+            return f"actor ({envs})"
         try:
             pid, node = ray.get(self._where, timeout=0)
         except RayError:  # it died before it could tell
             return f"actor ({envs})"
         return f"actor (process {pid} on {node}, {envs})"
 
-
-def _require_cluster() -> None:
-    """Raise LostError outside of the cluster: Ray would start another one."""
-    if not ray.is_initialized():
-        raise LostError("this process left the Ray cluster (ray.shutdown()) while the runner was open")
+    def _require_cluster(self) -> None:
+        """Raise LostError outside of the cluster: Ray would start another one."""
+        if not is_in(self._cluster):
+            raise LostError("this process left the Ray cluster (ray.shutdown()) while the runner was open")
 
 
 def _cause(error: RayError) -> str:
