@@ -54,10 +54,13 @@ Examples:
     "needs runnerkit-video.",
 )
 def report(runs: tuple[str, ...], path: str, title: str | None, last: int, has_pictures: bool) -> None:
-    """Write one page about each DIR, side by side: a folder that `rollout -o DIR` or `--history npz` wrote.
+    """Write a page about one or more runs.
 
-    The page needs no network and no other file. Runs with the same NAME are training runs of one method with other
-    seeds: they are drawn as one curve with its confidence band, and methods are compared by their runs.
+    DIR is a folder that `runnerkit rollout -o DIR`, or a runner with history="npz", wrote. Several stand side by side
+    on the page and are compared; NAME= gives one a name. The page needs no network and no other file.
+
+    Runs with the same NAME are training runs of one method with other seeds: they are drawn as one curve with its
+    confidence band, and methods are compared by their runs.
     """
     with explained():
         from runnerkit.reporting import report as write

@@ -64,10 +64,12 @@ def video(
     fps: int,
     as_json: bool,
 ) -> None:
-    """Draw episodes in FOLDER, from their seeds and actions, as mp4 files; without a choice, the best one.
+    """Make videos of episodes in FOLDER.
 
-    FOLDER is one that `rollout -o FOLDER` wrote. Best, worst and last are chosen among the episodes that the env itself
-    ended. Nothing is drawn that differs from what was recorded. It needs runnerkit-video, and no display.
+    FOLDER is one that `runnerkit rollout -o FOLDER`, or a runner with history="npz", wrote. Each episode is made once
+    more from its seed and actions, and becomes an mp4 file: the best one, unless others are chosen. Best, worst and
+    last are chosen among the episodes that the env itself ended. An episode that goes another way than it was recorded
+    gets no file. It needs runnerkit-video, and no display.
 
     If an episode cannot be drawn, the others still are, and the exit code is 1.
     """
