@@ -50,7 +50,7 @@ _AT_ONCE: Final = 2_000_000  # numbers that are drawn at a time, so that memory 
 
 def mean_score(scores: ArrayLike) -> NDArray[np.float64]:
     """Return the mean over the last axis."""
-    return np.asarray(np.asarray(scores, np.float64).mean(axis=-1))
+    return np.asarray(_some(scores).mean(axis=-1))
 
 
 def interquartile_mean(scores: ArrayLike) -> NDArray[np.float64]:
@@ -61,7 +61,7 @@ def interquartile_mean(scores: ArrayLike) -> NDArray[np.float64]:
     A quarter of the scores, rounded down, is left out at either end, so that one run of chance does not decide. It is
     the mean for fewer than four scores.
     """
-    ordered = np.sort(np.asarray(scores, np.float64), axis=-1)
+    ordered = np.sort(_some(scores), axis=-1)
     cut = ordered.shape[-1] // 4
     return np.asarray(ordered[..., cut : ordered.shape[-1] - cut].mean(axis=-1))
 
@@ -207,6 +207,13 @@ def _tail(confidence: float) -> float:
     if not 0 < confidence < 1:
         raise ArgumentError(f"confidence must be a number between 0 and 1, not {confidence!r}.")
     return (1 - confidence) / 2
+
+
+def _some(scores: ArrayLike) -> NDArray[np.float64]:
+    values = np.asarray(scores, np.float64)
+    if not values.ndim or not values.shape[-1]:
+        raise ArgumentError(f"Scores must be an array with at least one number in its last axis, not {scores!r:.80}.")
+    return values
 
 
 def _scores(scores: ArrayLike) -> NDArray[np.float64]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from runnerkit.errors import ArgumentError
 from runnerkit.statistics import (
+    Statistic,
     bootstrap_interval,
     holm,
     improvement_interval,
@@ -119,3 +122,10 @@ def test_what_is_no_list_of_scores_is_refused(scores: object) -> None:
         probability_of_improvement(scores, [1.0])  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="confidence must be"):
         mean_interval([1.0, 2.0], 1.5)
+
+
+@pytest.mark.parametrize("statistic", [interquartile_mean, mean_score])
+@pytest.mark.parametrize("scores", [[], [[], []], 3.0])
+def test_no_score_has_no_mean(statistic: Statistic, scores: Any) -> None:
+    with pytest.raises(ArgumentError, match="at least one number in its last axis"):
+        statistic(scores)
