@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import runnerkit_ray.runner
 from gymnasium import spaces
 from gymnasium.vector.utils import batch_space, iterate
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ from runnerkit_ray.units import Plan, Unit
 from unit_envs import Thresholds, Trap, Walk, strike
 
 import runnerkit
-from runnerkit.errors import ArgumentError, ClosedError, EnvError
+from runnerkit.errors import ArgumentError, ClosedError, EnvError, RolloutInterrupted
 from runnerkit.executors import SeedSchedule
 from runnerkit.history import ArrayHistory, EpisodeStart
 from runnerkit.processors import Normalize
@@ -437,6 +438,20 @@ class Locked:
 
     def act(self, observations: NDArray[np.float32]) -> NDArray[np.int64]:
         raise NotImplementedError
+
+
+def test_ctrl_c_as_histories_are_joined_comes_with_them(
+    runner: RayRunner[Any, Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        monkeypatch.undo()  # once
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runnerkit_ray.runner, "joined", stop)
+    with pytest.raises(RolloutInterrupted) as raised:
+        runner.rollout(Thresholds(), episodes=2)
+    (history,) = raised.value.histories
+    assert len(history.episodes) == 2
 
 
 def consumer(of: SupportsRollout[Any, Any, ArrayHistory[Any, Any]]) -> object:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from typing_extensions import TypeVar, Unpack, override
 
 from runnerkit import EnvKey, HistoryKey, MadeBy, Use
-from runnerkit.errors import ArgumentError, ClosedError
+from runnerkit.errors import ArgumentError, ClosedError, RolloutInterrupted
 from runnerkit.history import ArrayHistory, Block, HistoryFormat, RunSpec
 from runnerkit.typing import ActT, Agent, Answer, HistoryT, MakeEnv, ObsT, PartName
 from runnerkit_ray.actor import Recipe
@@ -398,7 +398,11 @@ class RayRunner(Generic[ObsT, ActT, HistoryT]):
             with contextlib.closing(collected) as units:
                 for one in units:
                     made.append(one)
-            return cast("list[HistoryT]", self._joined(made))
+            try:
+                block = self._block_of(made)
+            except KeyboardInterrupt as stop:  # these units are handed out: they come with the exception
+                raise RolloutInterrupted(self._joined(made)) from stop
+            return cast("list[HistoryT]", self._histories.of(block))
 
     # ---- inside
 
@@ -414,8 +418,10 @@ class RayRunner(Generic[ObsT, ActT, HistoryT]):
 
     def _joined(self, made: Sequence[Done]) -> list[object]:
         """Return one history per env."""
-        block: Block = joined([done.data for done in made], self.spec, self._layout, 0)
-        return self._histories.of(block)
+        return self._histories.of(self._block_of(made))
+
+    def _block_of(self, made: Sequence[Done]) -> Block:
+        return joined([done.data for done in made], self.spec, self._layout, 0)
 
     @contextlib.contextmanager
     def _claimed(self) -> Iterator[None]:
