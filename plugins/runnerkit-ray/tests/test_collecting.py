@@ -25,6 +25,9 @@ class Pool:
     def require_open(self) -> None:
         pass
 
+    def wake(self) -> None:
+        pass
+
     def room(self) -> bool:
         return True
 

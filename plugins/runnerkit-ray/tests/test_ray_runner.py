@@ -160,6 +160,18 @@ def test_a_unit_that_ends_all_who_try_is_reported_with_its_seed_and_the_others_a
     assert episodes_of(histories, 0) == reference[:2] + reference[3:]
 
 
+def test_no_unit_is_blamed_for_an_actor_that_died_while_it_had_nothing_to_do() -> None:
+    with runner_of(walk, max_attempts=1) as made:
+        histories = [one.history for one in made.collect(1, Thresholds())]
+        (actor,) = made.stats().actors
+        assert actor.pid is not None
+        os.kill(actor.pid, signal.SIGKILL)
+        time.sleep(1.2)
+        histories += [one.history for one in made.collect(2)]
+        assert (made.stats().restarts, made.stats().retries, made.stats().poisoned) == (1, 0, ())
+    assert_same(histories, one_process(walk), 3)
+
+
 def test_actors_that_die_as_they_make_the_env_are_started_again_but_not_for_ever(tmp_path: Path) -> None:
     def dies(seed: int | None) -> Walk:
         strike("die", str(tmp_path), most=1)

@@ -92,6 +92,7 @@ class Collection:
         self._waiting = waiting
         following = take()
         try:
+            self.pool.wake()
             while following is not None or order:
                 self.pool.require_open()
                 while following is not None and len(order) < self.window and self.pool.room():

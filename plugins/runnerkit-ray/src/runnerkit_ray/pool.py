@@ -25,6 +25,7 @@ from runnerkit_ray.stats import ActorStats
 __all__ = ["Pool"]
 
 _SLICE: Final = 0.5  # seconds: Ctrl-C comes through at least that often
+_IDLE: Final = 1.0  # seconds without work, after which an actor is asked whether it is still there
 _GRACE: Final = 5.0  # seconds for what is sure to come
 _LONGEST_PAUSE: Final = 5.0  # seconds between two tries to start an actor
 
@@ -58,6 +59,11 @@ class _Worker:
     def at(self) -> Ref | None:
         """What it works on."""
         return self.hello if self.hello is not None else self.queue[0][1] if self.queue else None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it could work, but has nothing to do."""
+        return self.told is not None and not self.queue
 
     def stats(self) -> ActorStats:
         told = self.told
@@ -123,6 +129,16 @@ class Pool:
         return told
 
     # ---- work
+
+    def wake(self) -> None:
+        """Replace actors that died while they had nothing to do: else their next units would be blamed for it."""
+        self.require_open()
+        before = time.monotonic() - _IDLE
+        idle = {self._ask(worker): worker for worker in self._workers if worker.is_idle and worker.since < before}
+        ready = ray.wait(list(idle), num_returns=len(idle), timeout=_GRACE)[0] if idle else []
+        for ref in ready:
+            if isinstance(result := _result(ref), RayError):
+                self._lose(idle[ref], _reason(result))
 
     def require_open(self) -> None:
         """Raise ClosedError if nothing will come any more: Ray would start another cluster."""
@@ -194,8 +210,12 @@ class Pool:
     # ---- actors
 
     def _begin(self, worker: _Worker) -> None:
-        worker.handle = handle = self._start()
-        worker.hello, worker.since = handle.hello.remote(worker.rank % self._n_envs), time.monotonic()
+        worker.handle = self._start()
+        worker.hello, worker.since = self._ask(worker), time.monotonic()
+
+    def _ask(self, worker: _Worker) -> Ref:
+        assert worker.handle is not None
+        return worker.handle.hello.remote(worker.rank % self._n_envs)
 
     def _welcome(self, worker: _Worker, hello: Ref) -> list[Outcome]:
         result = _result(hello)
@@ -310,7 +330,7 @@ class Pool:
         return is_in(self._address)
 
     def _close_envs(self) -> None:
-        idle = [worker.handle for worker in self._workers if worker.told is not None and not worker.queue]
+        idle = [worker.handle for worker in self._workers if worker.is_idle]
         last = [handle.close.remote() for handle in idle if handle is not None]
         if last:
             ray.wait(last, num_returns=len(last), timeout=_GRACE)
