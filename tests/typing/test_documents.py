@@ -43,7 +43,8 @@ def test_mypy_says_what_the_readmes_say_that_it_says(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    said = [line for line in done.stdout.splitlines() if not line.startswith("Found ")]
+    # Readers need not have runnerkit-ray, whose executor mypy knows here.
+    said = [line.replace(", ray,", ",") for line in done.stdout.splitlines() if not line.startswith("Found ")]
     assert sorted(said) == sorted(line for _, _, text in shown for line in text.splitlines()), done.stderr
 
 
