@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from runnerkit._core.spaces import Layout
-from runnerkit.records import EndReason, EpisodeStart
+from runnerkit.records import EndReason, EpisodeStart, RunSpec
 
 __all__ = ["BlockLayout", "Mark", "Span"]
 
@@ -39,6 +39,21 @@ class BlockLayout:
     postprocessed: bool = False
     keep_raw: bool = False
     reward_processed: bool = False
+
+    @classmethod
+    def of(cls, spec: RunSpec, n_envs: int) -> Self:
+        """Return the columns that so many envs of a run have."""
+        return cls(
+            n_envs=n_envs,
+            raw=Layout(spec.env_observation_space, "observation"),
+            observation=Layout(spec.observation_space, "observation"),
+            action=Layout(spec.action_space, "action"),
+            env_action=Layout(spec.env_action_space, "action"),
+            preprocessed=spec.preprocessed,
+            postprocessed=spec.postprocessed,
+            keep_raw=spec.options.keep_raw,
+            reward_processed=spec.reward_processed,
+        )
 
     @property
     def signature(self) -> tuple[object, ...]:

@@ -28,7 +28,7 @@ from runnerkit.history.npz.episodes import Names, OpenEpisode
 from runnerkit.history.npz.files import zipped
 from runnerkit.history.npz.large import LargeFile
 from runnerkit.history.npz.manifest import PARTIAL, Manifest, Row, fault_document, rows_between
-from runnerkit.history.npz.runs import StoredRun, layout_of
+from runnerkit.history.npz.runs import StoredRun
 from runnerkit.history.npz.stored import StoredBlock
 from runnerkit.history.npz.writer import Writer, sync_files
 from runnerkit.records import EndReason, EnvFault, Episode
@@ -55,7 +55,7 @@ class NpzRecorder:
 
     def __init__(self, manifest: Manifest, run: int, stored: StoredRun) -> None:
         self._manifest, self._folder, self._run, self._stored = manifest, manifest.folder, run, stored
-        self._names = Names(layout_of(stored.spec))
+        self._names = Names(stored.layout())
         self._writer = Writer()
         self._rollout, self._is_begun = -1, False
         self._open: dict[int, OpenEpisode] = {}

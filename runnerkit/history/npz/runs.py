@@ -12,12 +12,11 @@ from gymnasium import Space
 from gymnasium.envs.registration import EnvSpec
 
 from runnerkit._core.space_json import space_from_json, space_to_json
-from runnerkit._core.spaces import Layout
 from runnerkit.history.layout import BlockLayout
 from runnerkit.history.npz.codec import encode_or_describe
 from runnerkit.records import MadeBy, RunOptions, RunSpec, Seeded, Seeding
 
-__all__ = ["VERSION", "StoredRun", "layout_of", "run_document"]
+__all__ = ["VERSION", "StoredRun", "run_document"]
 
 VERSION: Final = 3
 """The version of the format; another one is refused."""
@@ -82,22 +81,7 @@ class StoredRun:
 
     def layout(self) -> BlockLayout:
         """Return the columns of an episode."""
-        return layout_of(self.spec)
-
-
-def layout_of(spec: RunSpec) -> BlockLayout:
-    """Return the columns of one env of a run."""
-    return BlockLayout(
-        n_envs=1,
-        raw=Layout(spec.env_observation_space, "observation"),
-        observation=Layout(spec.observation_space, "observation"),
-        action=Layout(spec.action_space, "action"),
-        env_action=Layout(spec.env_action_space, "action"),
-        preprocessed=spec.preprocessed,
-        postprocessed=spec.postprocessed,
-        keep_raw=spec.options.keep_raw,
-        reward_processed=spec.reward_processed,
-    )
+        return BlockLayout.of(self.spec, 1)
 
 
 def run_document(spec: RunSpec) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from runnerkit import Seeding
 from runnerkit.executors import SeedSchedule
-from runnerkit.history import Block, BlockLayout, EndReason, EnvFault, EpisodeStart, Layout, Mark, RunSpec
+from runnerkit.history import Block, BlockLayout, EndReason, EnvFault, EpisodeStart, Mark, RunSpec
 from runnerkit_ray.units import Unit
 
-__all__ = ["WEIGHTS_VERSION", "UnitData", "data_of", "joined", "layout_of", "spread"]
+__all__ = ["WEIGHTS_VERSION", "UnitData", "data_of", "joined", "spread"]
 
 Column = NDArray[Any]
 
@@ -121,21 +121,6 @@ def _shifted(fault: EnvFault, env_index: int, shift: int) -> EnvFault:
 
 
 # ---- blocks of the driver
-
-
-def layout_of(spec: RunSpec) -> BlockLayout:
-    """Return which columns the blocks of such a runner have."""
-    return BlockLayout(
-        n_envs=spec.n_envs,
-        raw=Layout(spec.env_observation_space, "observation"),
-        observation=Layout(spec.observation_space, "observation"),
-        action=Layout(spec.action_space, "action"),
-        env_action=Layout(spec.env_action_space, "action"),
-        preprocessed=spec.preprocessed,
-        postprocessed=spec.postprocessed,
-        keep_raw=spec.options.keep_raw,
-        reward_processed=spec.reward_processed,
-    )
 
 
 def spread(data: UnitData, spec: RunSpec, layout: BlockLayout, version: int, *, owned: bool) -> Block:

@@ -15,12 +15,12 @@ from typing_extensions import TypeVar, Unpack, override
 
 from runnerkit import EnvKey, HistoryKey, MadeBy, Use
 from runnerkit.errors import ArgumentError, ClosedError, RolloutInterrupted
-from runnerkit.history import ArrayHistory, Block, HistoryFormat, RunSpec
+from runnerkit.history import ArrayHistory, Block, BlockLayout, HistoryFormat, RunSpec
 from runnerkit.typing import ActT, Agent, Answer, HistoryT, MakeEnv, ObsT, PartName
 from runnerkit_ray.actor import Recipe
 from runnerkit_ray.cluster import Cluster
 from runnerkit_ray.collecting import Collected, Collection
-from runnerkit_ray.data import joined, layout_of, spread
+from runnerkit_ray.data import joined, spread
 from runnerkit_ray.formats import Histories
 from runnerkit_ray.jobs import Done, Limits
 from runnerkit_ray.options import ActorOptions, RayOptions, check_count, check_seconds, runner_options
@@ -218,7 +218,7 @@ class RayRunner(Generic[ObsT, ActT, HistoryT]):
             hello, own = self._pool.greet(), self._schedule is not None
             spec = replace(hello.spec, n_envs=self.n_envs, own_schedule=own, workers=self.actors)
             self._histories = Histories(history, spec)
-            self._layout = layout_of(self._histories.spec)
+            self._layout = BlockLayout.of(self._histories.spec, self.n_envs)
             undo.callback(self._histories.close)
             self._end = undo.pop_all()
 
