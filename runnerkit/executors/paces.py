@@ -217,7 +217,7 @@ class ThreadPaces:
         try:
             seconds = next(iter(self._joined)).slice  # all have the same limits, and the same patience
             if seconds is None:
-                self._wake.take()
+                self._wake.take_in_main()
                 return []
             left = self._patience.left()
             try:

@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 _POLLS = range(100)  # 5 us
 _YIELDS = range(2000)  # 1 ms, if nobody else wants the core
+_HEARS_S = 0.5
 
 _yield_core: Callable[[], None] = getattr(os, "sched_yield", functools.partial(time.sleep, 0))
 
@@ -108,6 +109,18 @@ class SpinQueue(Generic[T]):
             raise TooLateError from None
         self._has_item = False
         return item
+
+    def take_in_main(self) -> T:
+        """Return the next item as soon as it is there, in the main thread, which handles signals.
+
+        Python runs a handler when a wait is over. A signal that comes just before the thread falls asleep ends no wait:
+        it would be handled with the next one, as if Ctrl-C had been pressed once rather than twice.
+        """
+        while True:
+            try:
+                return self.take(_HEARS_S)
+            except TooLateError:
+                continue
 
     def _poll(self) -> None:
         for _ in _POLLS:

@@ -240,7 +240,7 @@ def wait_for(one: Round, helpers: Sequence[WorkerThread], patience: Patience) ->
                 if len(losses) < len(late):
                     continue
             return
-        one.ended.take()
+        one.ended.take_in_main()
     except BaseException as fault:  # of a signal handler, as that of Ctrl-C
         patience.lose(fault)
         raise
