@@ -553,9 +553,15 @@ def test_a_call_that_ctrl_c_kept_from_being_made_is_not_waited_for() -> None:
 
 def test_what_is_under_way_is_waited_for_before_the_next_call() -> None:
     with helper() as helped:
-        go_on = threading.Event()
-        helped.begin(go_on.wait, LONG)
-        threading.Timer(0.0, go_on.set).start()
+        has_begun, go_on = threading.Event(), threading.Event()
+
+        def wait() -> None:
+            has_begun.set()
+            go_on.wait(LONG)
+
+        helped.begin(wait)
+        has_begun.wait(LONG)  # what has not begun is called off
+        threading.Timer(0.1, go_on.set).start()
         helped.begin(go_on.is_set)
         assert helped.answer() is True
 

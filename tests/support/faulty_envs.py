@@ -186,6 +186,13 @@ def forget_threads() -> None:
     _FORGOTTEN.update(_alive())
 
 
+def join_thread_of(last_env_index: int) -> None:
+    """Wait a moment for a thread whose env hangs no more: if it was left behind, it ends."""
+    for thread in _alive():
+        if thread.name.startswith("runnerkit-envs-") and thread.name.endswith(f"-{last_env_index}"):
+            thread.join(1.0)
+
+
 def _alive() -> list[threading.Thread]:
     # The watch is there from the first rollout to the last close; tests/test_deadlines.py looks after it.
     named = [thread for thread in threading.enumerate() if thread.name.startswith("runnerkit")]
