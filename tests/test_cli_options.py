@@ -64,6 +64,7 @@ PLUGIN = """
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder, as the current one, with a plugin that is not installed."""
     (tmp_path / "my_marks.py").write_text("\n".join(line[4:] for line in PLUGIN.splitlines()))
+    (tmp_path / "not_asked.py").write_text("def never(observations):\n    raise AssertionError('it was asked')\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     yield tmp_path
@@ -107,10 +108,41 @@ def test_rollout_draws_as_fast_as_it_may(monkeypatch: pytest.MonkeyPatch) -> Non
     assert drawn["episodes"] == json.loads(run("rollout", *arguments).stdout)["episodes"]
 
 
-def test_a_video_without_its_package_is_refused_before_the_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "runnerkit_video", None)
-    failed = run("rollout", "CartPole-v1", "--video", "videos", code=2)
-    assert "pip install runnerkit-video" in failed.stderr
+@pytest.mark.parametrize(
+    ("words", "package"),
+    [
+        ("rollout CartPole-v1 --agent not_asked:never --video videos", "runnerkit-video"),
+        ("rollout CartPole-v1 --agent not_asked:never --ray local", "runnerkit-ray"),
+        ("video runs", "runnerkit-video"),
+        ("replay runs 0 --video episode.mp4", "runnerkit-video"),
+        ("report runs --thumbnails", "runnerkit-video"),
+    ],
+)
+def test_a_package_that_is_missing_is_told_before_the_work_and_is_no_wrong_usage(
+    words: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("rollout", "CartPole-v1", "--episodes", "1", "-o", "runs")
+    for module in ("runnerkit_video", "runnerkit_ray"):
+        monkeypatch.setitem(sys.modules, module, None)
+    failed = run(*words.split(), code=1)
+    assert f"pip install {package}" in failed.stderr
+    assert "Usage" not in failed.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "rollout CartPole-v1 --agent not_asked:never --video file/sub/videos",
+        "rollout CartPole-v1 --agent not_asked:never -o file/runs",
+        "rollout CartPole-v1 --agent not_asked:never --history npz:path=file/runs",
+        "video no-runs -o file/videos",
+        "replay no-runs 0 --video file/episode.mp4",
+        "report no-runs -o file/report.html",
+    ],
+)
+def test_a_place_where_nothing_can_be_written_is_refused_before_the_work(words: str) -> None:
+    Path("file").touch()
+    assert "written to" in run(*words.split(), code=2).stderr
 
 
 def test_a_command_has_the_whole_group_or_none_of_it() -> None:

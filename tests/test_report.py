@@ -413,6 +413,16 @@ def test_thumbnails_are_shown(key: Any, tmp_path: Path) -> None:
         ({}, {}, "at least one run"),
         (Records([1]), {"last": 0}, "last must be a whole number of at least 1, not 0"),
         (Records([1]), {"thumbnails": {(0, 0): b"GIF89a"}}, "neither a PNG nor a JPEG"),
+        (
+            Records([1, 2]),
+            {"thumbnails": {(0, 2): PNG}},
+            r"\(0, 2\), .* no such episode.*'run' has episodes 0 to 1 of env 0",
+        ),
+        (
+            {"a": Records([1]), "b": Records([2])},
+            {"thumbnails": {(0, 0): PNG}},
+            r"A key is \(name, .*; 'b' has episodes",
+        ),
         ("no-such-folder", {}, "There is no folder .*no-such-folder"),
         ({"a": ["runs", "x/../runs"]}, {}, "x/../runs is given twice under the name 'a'. Give it once"),
         ({"a": Records([1])}, {"timings": {"b": None}}, "timings has 'b', but there is no such run. The runs are a."),

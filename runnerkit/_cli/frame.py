@@ -27,7 +27,7 @@ def results(as_json: bool) -> Iterator[IO[str]]:
 
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
-    """Turn RunnerKit's errors into a message and an exit code."""
+    """Turn RunnerKit's errors into a message and an exit code: 2 for what should be typed otherwise, else 1."""
     try:
         yield
     except (ArgumentError, UnknownNameError) as error:

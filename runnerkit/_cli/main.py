@@ -6,8 +6,7 @@
     runnerkit new scale-image --kind preprocessor
     runnerkit check runnerkit-scale-image
 
-Exit codes: 0 all went well, 1 the run failed, 2 what was typed makes no sense, 130 Ctrl-C, 143 SIGTERM. Results go to
-stdout, everything else to stderr. Whatever is heavy is imported by the command that needs it.
+Results go to stdout, everything else to stderr. Whatever is heavy is imported by the command that needs it.
 """
 
 from __future__ import annotations
@@ -60,7 +59,8 @@ Examples:
 def main() -> None:
     """Roll out agents in Gymnasium environments.
 
-    Exit codes: 0 success, 1 the run failed, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM.
+    Exit codes: 0 success; 1 the command failed, or the package that it needs is not installed; 2 wrong usage, such as
+    an unknown name, or a folder that cannot be written to; 130 Ctrl-C; 143 SIGTERM.
     """
 
 

@@ -21,16 +21,7 @@ if TYPE_CHECKING:
     from runnerkit.history.base import HistoryFormat
     from runnerkit.tuning import AgentMaker
 
-__all__ = ["agent_for_actors", "executor_of", "require_ray", "require_whole_episodes", "whole_episodes_on_ray"]
-
-
-def require_ray() -> None:
-    """Raise ArgumentError if the package is not installed."""
-    try:
-        import runnerkit_ray
-    except ImportError as error:
-        raise ArgumentError(f"--ray needs another package: pip install runnerkit-ray ({error}).") from error
-    del runnerkit_ray
+__all__ = ["agent_for_actors", "executor_of", "require_whole_episodes", "whole_episodes_on_ray"]
 
 
 def executor_of(address: str) -> Use[Any]:

@@ -8,6 +8,7 @@ import click
 
 from runnerkit._cli.frame import explained, print_json, results
 from runnerkit._cli.own_plugins import import_from_current_directory
+from runnerkit._cli.places import NEW_FILE
 
 if TYPE_CHECKING:
     from runnerkit.replaying import Divergence, Replay
@@ -26,7 +27,9 @@ Examples:
 @click.argument("folder", required=False)
 @click.argument("episode", required=False, type=click.IntRange(min=0))
 @click.option("--env", metavar="ENV", help="The env, if the folder does not know it: an id, or MODULE:FUNCTION.")
-@click.option("--video", metavar="OUT.mp4", help="Draw EPISODE as it is made once more; needs runnerkit-video.")
+@click.option(
+    "--video", metavar="OUT.mp4", type=NEW_FILE, help="Draw EPISODE as it is made once more; needs runnerkit-video."
+)
 @click.option("--check", "checked", metavar="ENV", help="Say on what else than its seed an env depends, if it does.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def replay(

@@ -23,6 +23,7 @@ from runnerkit._cli.options import (
     no_progress_option,
     takes_parts,
 )
+from runnerkit._cli.places import NEW_FOLDER
 from runnerkit._core.wording import count
 from runnerkit.errors import EnvError, RolloutInterrupted, RunnerKitError
 
@@ -134,7 +135,7 @@ Examples:
     "--output",
     "folder",
     metavar="DIR",
-    type=click.Path(file_okay=False),
+    type=NEW_FOLDER,
     help="Write every episode to DIR as it ends, as --history npz does. See `runnerkit ls`, show, verify and convert.",
 )
 @click.option(
@@ -159,7 +160,7 @@ Examples:
     "--video",
     "video_folder",
     metavar="DIR",
-    type=click.Path(file_okay=False),
+    type=NEW_FOLDER,
     help="Write a video of the episode with the highest return to DIR, by replaying it. It needs runnerkit-video.",
 )
 @click.option(
@@ -227,15 +228,15 @@ def rollout(
     with explained(), results(as_json) as out:
         from runnerkit._cli import spelling
         from runnerkit._cli.agents import agent_maker
+        from runnerkit._cli.packages import required
         from runnerkit._cli.ray import (
             agent_for_actors,
             executor_of,
-            require_ray,
             require_whole_episodes,
             whole_episodes_on_ray,
         )
         from runnerkit._cli.reports import Summary, Tally
-        from runnerkit._cli.video import record_best, require_video
+        from runnerkit._cli.video import record_best
         from runnerkit._plugins.manager import installed_plugins
         from runnerkit._rollout.gym_runner import GymRunner
         from runnerkit._rollout.parts import find_part
@@ -245,9 +246,9 @@ def rollout(
         make_agent = agent_maker(agent_name)
         installed = installed_plugins()
         if video_folder is not None:
-            require_video()
+            required("runnerkit-video", "--video")
         if ray_address is not None:
-            require_ray()
+            required("runnerkit-ray", "--ray")
         count_in = functools.partial(Tally, keeps=video_folder is not None)
         chosen = spelling.part(history, "--history") if folder is None else Use("npz", {"path": folder})
         recorded = find_part("history_formats", chosen, installed).around(count_in)

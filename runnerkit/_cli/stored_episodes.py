@@ -8,12 +8,13 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from runnerkit.errors import ArgumentError, MissingDependencyError
+from runnerkit._cli.packages import required
+from runnerkit.errors import ArgumentError
 from runnerkit.history.arrays import ArrayHistory
 from runnerkit.history.npz import StoredRuns
 from runnerkit.replaying import StoredEpisode, remade, whole_episodes
 
-__all__ = ["draw_episode", "env_of", "episode_of", "video_package"]
+__all__ = ["draw_episode", "env_of", "episode_of"]
 
 
 def episode_of(runs: StoredRuns, index: int) -> StoredEpisode:
@@ -42,14 +43,6 @@ def env_of(text: str | None) -> Any:
     return found
 
 
-def video_package(wanted_by: str) -> Any:
-    """Return the package that makes videos; raises MissingDependencyError if it is not installed."""
-    try:
-        return importlib.import_module("runnerkit_video")
-    except ImportError as error:
-        raise MissingDependencyError(f"{wanted_by} needs a package: pip install runnerkit-video ({error}).") from error
-
-
 def draw_episode(
     parts: Sequence[ArrayHistory[Any, Any]], path: str | os.PathLike[str], env: str | None, fps: int = 30
 ) -> Any:
@@ -57,4 +50,4 @@ def draw_episode(
     given = env_of(env)
     if callable(given):
         given = functools.partial(remade, parts[0].made_by, parts[0].episodes[0].env_index, given, None, "rgb_array")
-    return video_package("A video").record_episode(parts, path, env=given, fps=fps)
+    return required("runnerkit-video", "A video").record_episode(parts, path, env=given, fps=fps)

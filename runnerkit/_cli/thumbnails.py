@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from runnerkit._cli.stored_episodes import video_package
+from runnerkit._cli.packages import required
 from runnerkit._cli.videos import choose
 from runnerkit._core.wording import count
 from runnerkit.errors import RunnerKitError
 from runnerkit.history.npz import StoredRuns, load
 from runnerkit.replaying import StoredEpisode, whole_episodes
 from runnerkit.reporting import EpisodeKey
+from runnerkit.reporting.runs import titles
 
 __all__ = ["thumbnails_of"]
 
@@ -25,7 +26,7 @@ def thumbnails_of(named: Mapping[str, Sequence[str]]) -> tuple[dict[EpisodeKey, 
 
     `named` are folders by name, as for `runnerkit.report`: of several with one name, each is called NAME 0, NAME 1, ...
     """
-    strip = video_package("--thumbnails").film_strip
+    strip = required("runnerkit-video", "--thumbnails").film_strip
     pictures: dict[EpisodeKey, bytes] = {}
     missing: list[str] = []
     for name, folders in named.items():
@@ -33,12 +34,9 @@ def thumbnails_of(named: Mapping[str, Sequence[str]]) -> tuple[dict[EpisodeKey, 
             of = name if len(folders) == 1 else f"{name} {k}"
             try:
                 runs = load(folder)
-                chosen, ambiguous = _chosen(runs)
-                for episode in chosen:
-                    env_index, episode_index = _numbers(episode)
-                    pictures[of, env_index, episode_index] = strip(
-                        [runs[place] for place in episode.indices], pictures=_PICTURES, height=_HEIGHT
-                    )
+                chosen, ambiguous = _chosen(of, runs)
+                for key, episode in chosen.items():
+                    pictures[key] = strip([runs[k] for k in episode.indices], pictures=_PICTURES, height=_HEIGHT)
             except RunnerKitError as error:
                 missing.append(f"No pictures of {folder}. {error}")
                 continue
@@ -50,13 +48,15 @@ def thumbnails_of(named: Mapping[str, Sequence[str]]) -> tuple[dict[EpisodeKey, 
     return pictures, missing
 
 
-def _chosen(runs: StoredRuns) -> tuple[list[StoredEpisode], int]:
+def _chosen(name: str, runs: StoredRuns) -> tuple[dict[EpisodeKey, StoredEpisode], int]:
     """Return the episodes to show, and how many were left out as a report could not tell whose picture it is."""
-    numbers = Counter(map(_numbers, whole_episodes(runs)))
+    called = titles(name, runs)
+
+    def key(episode: StoredEpisode) -> EpisodeKey:
+        record = episode.record
+        return called[runs.rows[episode.indices[0]].run], record.env_index, record.episode_index
+
+    keys = Counter(map(key, whole_episodes(runs)))
     found = dict.fromkeys(episode for _, episode in choose(runs, best=1, worst=1, last=1))
-    unique = [episode for episode in found if numbers[_numbers(episode)] == 1]
+    unique = {key(episode): episode for episode in found if keys[key(episode)] == 1}
     return unique, len(found) - len(unique)
-
-
-def _numbers(episode: StoredEpisode) -> tuple[int, int]:
-    return episode.record.env_index, episode.record.episode_index

@@ -7,22 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from runnerkit._cli.options import Parts
-from runnerkit.errors import ArgumentError
 from runnerkit.history.arrays import ArrayHistory
 
 if TYPE_CHECKING:
     from runnerkit._rollout.gym_runner import GymRunner
 
-__all__ = ["record_best", "require_video"]
-
-
-def require_video() -> None:
-    """Raise ArgumentError if the package that makes videos is not installed: before the rollout, and not after it."""
-    try:
-        import runnerkit_video
-    except ImportError as error:
-        raise ArgumentError(f"--video needs another package: pip install runnerkit-video ({error}).") from error
-    del runnerkit_video
+__all__ = ["record_best"]
 
 
 def record_best(

@@ -10,6 +10,7 @@ import click
 from runnerkit._cli.frame import explained, print_json, results
 from runnerkit._cli.options import AT_LEAST_1
 from runnerkit._cli.own_plugins import import_from_current_directory
+from runnerkit._cli.places import NEW_FOLDER
 
 if TYPE_CHECKING:
     from runnerkit.history.npz import StoredRuns
@@ -47,7 +48,7 @@ Examples:
     metavar="DIR",
     default="videos",
     show_default=True,
-    type=click.Path(file_okay=False),
+    type=NEW_FOLDER,
     help="Where the files go: episode17.mp4.",
 )
 @click.option("--env", metavar="ENV", help="The env, if the folder does not know it: an id, or MODULE:FUNCTION.")
@@ -74,13 +75,14 @@ def video(
     If an episode cannot be drawn, the others still are, and the exit code is 1.
     """
     with explained(), results(as_json) as out:
-        from runnerkit._cli.stored_episodes import draw_episode, episode_of, video_package
+        from runnerkit._cli.packages import required
+        from runnerkit._cli.stored_episodes import draw_episode, episode_of
         from runnerkit._cli.terminal import print_records
         from runnerkit.errors import RenderError, RunnerKitError
         from runnerkit.history.npz import load
 
         import_from_current_directory()
-        video_package("A video")
+        required("runnerkit-video", "A video")
         runs = load(folder)
         if not (best or worst or last or numbers):
             best = 1
@@ -90,7 +92,6 @@ def video(
         reasons: dict[tuple[int, ...], list[str]] = {}
         for why, episode in chosen:
             reasons.setdefault(episode.indices, []).append(why)
-        _make_folder(Path(output))
         drawn, failed = [], []
         for episode in dict.fromkeys(episode for _, episode in chosen):
             index = episode.indices[0]
@@ -120,17 +121,6 @@ def video(
             print_records([{name: _text(value) for name, value in row.items()} for row in drawn], _COLUMNS, out)
     if failed:
         click.get_current_context().exit(1)
-
-
-def _make_folder(path: Path) -> None:
-    from runnerkit.errors import ArgumentError
-
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ArgumentError(
-            f"The folder {path} cannot be made: {error.strerror}. Choose another one with -o."
-        ) from error
 
 
 def choose(runs: StoredRuns, best: int, worst: int, last: int) -> list[tuple[str, StoredEpisode]]:

@@ -24,7 +24,7 @@ from runnerkit.history.npz import StoredRuns, load
 from runnerkit.records import EndReason, EnvFault, Episode, MadeBy, RunOptions, Timings
 from runnerkit.reporting.stored_timings import kept_timings
 
-__all__ = ["MOST", "UNFINISHED", "Run", "Source", "SupportsEpisodes", "gathered", "is_drawable"]
+__all__ = ["MOST", "UNFINISHED", "Run", "Source", "SupportsEpisodes", "gathered", "is_drawable", "titles"]
 
 MOST: Final = 1e150
 """Numbers beyond this are not drawn."""
@@ -172,17 +172,26 @@ def _histories(source: object) -> Iterator[SupportsEpisodes]:
         yield item
 
 
+def titles(name: str, stored: StoredRuns) -> list[str]:
+    """Return what a report calls each runner of a folder: `name`, and its env if there are several."""
+    envs = _envs_of(stored)
+    return [name if len(set(envs)) < 2 else f"{name} ({env})" for env in envs]
+
+
+def _envs_of(stored: StoredRuns) -> list[str]:
+    return [_env_of(run.made_by, run.spec.env_id) for run in stored.runs]
+
+
 def _of_folder(name: str, group: str, stored: StoredRuns, folder: str, timings: Sequence[Timings]) -> list[Run]:
-    envs = [_env_of(run.made_by, run.spec.env_id) for run in stored.runs]
+    envs, names = _envs_of(stored), titles(name, stored)
     kept = kept_timings(stored.path) if len(set(envs)) < 2 else []  # they do not say of which runner they are
     runs = []
     for env in dict.fromkeys(envs) or ["no env"]:
         chosen = [k for k, row in enumerate(stored.rows) if envs[row.run] == env]
         parts = [Part(stored.rows[k].episode, stored.rows[k].run, stored.rows[k].rollout, k) for k in chosen]
         is_only = len(set(envs)) < 2
-        title = name if is_only else f"{name} ({env})"
         run = Run(
-            name=title,
+            name=names[envs.index(env)] if envs else name,
             group=group,
             env=env,
             **_ordered(parts),

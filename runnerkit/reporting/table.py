@@ -13,7 +13,7 @@ from runnerkit.reporting.markup import Markup, joined, scrolled, tag
 from runnerkit.reporting.numbers import NOTHING, number
 from runnerkit.reporting.runs import Run
 
-__all__ = ["EpisodeKey", "Thumbnails", "chosen", "copied", "episode_table", "thumbnail_of"]
+__all__ = ["EpisodeKey", "Thumbnails", "check_thumbnails", "chosen", "copied", "episode_table", "thumbnail_of"]
 
 EpisodeKey: TypeAlias = "tuple[str, int, int] | tuple[int, int]"
 """An episode: the name of its run, its env index and its episode index; with one run, the name may be left out."""
@@ -24,6 +24,7 @@ Thumbnails: TypeAlias = Mapping[EpisodeKey, bytes]
 MOST_ROWS: Final = 800
 """How many episodes the table has at most, of all runs together."""
 
+_MOST_ENVS: Final = 8  # that an error lists
 _MAGIC: Final = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg"}
 
 
@@ -104,6 +105,32 @@ def copied(value: str, what: str, *, is_code: bool = False) -> Markup:
     """Return a text that a click, or the enter key, copies."""
     shown = tag("code", value) if is_code else value
     return tag("button", shown, type="button", class_="copy", data_copy=value, title=f"Copy the {what}")
+
+
+def check_thumbnails(thumbnails: Thumbnails, runs: Sequence[Run]) -> None:
+    """Refuse pictures of episodes that are not there: the page would leave them out without a word."""
+    known: set[EpisodeKey] = {(run.name, one.env_index, one.episode_index) for run in runs for one in run.episodes}
+    form = "(name, env index, episode index)"
+    if len(runs) == 1:
+        known |= {(one.env_index, one.episode_index) for one in runs[0].episodes}
+        form = "(env index, episode index)"
+    for key in thumbnails:
+        if key not in known:
+            raise ArgumentError(
+                f"thumbnails has {key!r}, but there is no such episode. A key is {form}, and "
+                f"{'; '.join(map(_episodes_of, runs))}."
+            )
+
+
+def _episodes_of(run: Run) -> str:
+    """Return which episodes a run has, in words."""
+    spans: dict[int, tuple[int, int]] = {}
+    for one in run.episodes:
+        first, last = spans.get(one.env_index, (one.episode_index, one.episode_index))
+        spans[one.env_index] = min(first, one.episode_index), max(last, one.episode_index)
+    listed = [f"{first} to {last} of env {i}" for i, (first, last) in sorted(spans.items())]
+    more = f" and those of {len(listed) - _MOST_ENVS} more envs" if len(listed) > _MOST_ENVS else ""
+    return f"{run.name!r} has episodes {', '.join(listed[:_MOST_ENVS])}{more}" if listed else f"{run.name!r} has none"
 
 
 def thumbnail_of(thumbnails: Thumbnails, key: tuple[str, int, int], *, is_one: bool) -> Markup | None:

@@ -14,7 +14,7 @@ from runnerkit.history.npz import StoredRuns
 from runnerkit.records import Timings
 from runnerkit.reporting.page import page
 from runnerkit.reporting.runs import Run, Source, gathered
-from runnerkit.reporting.table import Thumbnails
+from runnerkit.reporting.table import Thumbnails, check_thumbnails
 
 __all__ = ["Sources", "check_place", "report"]
 
@@ -55,8 +55,8 @@ def report(
             episode index).
 
     Raises:
-        ArgumentError: a source is none, a file of a folder cannot be read, a folder is given twice under one name, or
-            the page cannot be written.
+        ArgumentError: a source is none, a file of a folder cannot be read, a folder is given twice under one name,
+            a thumbnail is of an episode that is not there, or the page cannot be written.
 
     """
     if not is_count(last, least=1):
@@ -71,6 +71,7 @@ def report(
     found: list[Run] = []
     for name, group, source in named:
         found += gathered(name, group, source, _timings_of(timings, name, group, is_one=len(named) == 1))
+    check_thumbnails(thumbnails or {}, found)
     heading = title or _title(list(dict.fromkeys(group for _, group, _ in named)))
     text = page(found, heading, last, thumbnails or {})
     try:
@@ -89,6 +90,8 @@ def check_place(target: Path) -> None:
             f"The page cannot be written to {target}: there is no folder {target.parent}. Make it, or choose another "
             "path."
         )
+    if not os.access(target if target.exists() else target.parent, os.W_OK):
+        raise ArgumentError(f"The page cannot be written to {target}: you may not write there. Choose another path.")
 
 
 def _check_once(named: Sequence[_Named]) -> None:

@@ -59,8 +59,3 @@ def test_whole_episodes_and_steps_of_actors_are_those_of_one_process(cluster: Cl
 )
 def test_what_does_not_go_together_is_said(words: str, said: str) -> None:
     assert said in run(f"rollout CartPole-v1 {words}", code=2)
-
-
-def test_without_the_package_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "runnerkit_ray", None)
-    assert "pip install runnerkit-ray" in run("rollout CartPole-v1 --ray local", code=2)

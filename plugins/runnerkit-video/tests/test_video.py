@@ -153,8 +153,8 @@ class Drawn(gymnasium.Env[Any, Any]):
         return np.full((40, 60, 3), 20 * self.t, np.uint8)
 
 
-def make(seed: int | None, render_mode: str | None = None) -> Drawn:
-    return Drawn(render_mode)
+def make(seed: int | None, render_mode: str | None = None, length: int = 3) -> Drawn:
+    return Drawn(render_mode, length)
 
 
 def make_blind(seed: int | None) -> Drawn:
@@ -229,7 +229,7 @@ def test_episodes_of_two_runs_of_one_seed_are_not_parts_of_one(folder: Path) -> 
             1,
             "It draws no images: its metadata have no render modes",
         ),
-        (["--env", "drawing:make", "-o", "drawing.txt/sub"], 2, "The folder drawing.txt/sub cannot be made: Not a dir"),
+        (["--env", "drawing:make", "-o", "drawing.txt/sub"], 2, "nothing can be written to 'drawing.txt/sub'"),
         (["--episode", "99"], 2, "has 10 episodes, 0 to 9, and no episode 99"),
     ],
 )
@@ -301,3 +301,12 @@ def test_a_report_shows_the_best_the_worst_and_the_last_episode(folder: Path) ->
     page = Path("page.html").read_text()
     assert 2 <= page.count('class="picture"') <= 3  # the last one may be the best, or the worst
     assert "data:image/jpeg;base64," in page
+
+
+def test_a_report_of_a_folder_with_two_envs_shows_pictures_of_each(folder: Path) -> None:
+    agent = runnerkit.RandomAgent(gymnasium.spaces.Discrete(2), seed=0)
+    for length in (2, 5):
+        with runnerkit.make(make, seed=0, env_options={"length": length}, history=("npz", {"path": "mixed"})) as runner:
+            runner.rollout(agent, episodes=2)
+    assert "No pictures" not in command("report", "mixed", "--thumbnails", "-o", "mixed.html").stderr
+    assert 2 <= Path("mixed.html").read_text().count('class="picture"') <= 3
