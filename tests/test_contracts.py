@@ -397,6 +397,19 @@ def test_an_object_is_looked_at_itself_where_it_is_not_as_its_class() -> None:
         runner.rollout(wraps(Plain()), steps=1)
 
 
+def test_no_agent_is_asked_for_its_dict_which_would_make_its_steps_slower() -> None:
+    class Own(Plain):  # what other tests do to instances of a class changes how CPython keeps those that follow
+        def __init__(self) -> None:
+            self.memory = [0.0]
+
+    agent = Own()
+    with runner_of() as runner:
+        runner.rollout(agent, steps=1)
+        next(runner.stream(agent, steps=1))
+    held = gc.get_referents(agent)
+    assert not any(value is vars(agent) for value in held)  # as it is if somebody had asked before
+
+
 def test_a_class_that_was_patched_is_looked_at_again() -> None:
     class Patched(Plain): ...
 

@@ -10,7 +10,7 @@ such as a function written in C, passes.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, MethodWrapperType, ModuleType
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary, ref
@@ -103,9 +103,22 @@ class Contract:
         return facts
 
     def _has_own(self, given: object) -> bool:
-        """Whether an object itself has something in the place of a method of its class."""
-        own = getattr(given, "__dict__", None)
-        return isinstance(own, dict) and not self._names.isdisjoint(own)
+        """Whether an object itself has something in the place of a method of its class.
+
+        Not by `__dict__`: CPython 3.11 finds attributes faster as long as nobody has asked an object for that.
+        """
+        kind = type(given)
+        find: Callable[[object, str, None], object] = _found if hasattr(kind, "__getattr__") else getattr
+        for name in self._names:
+            of_class = getattr(kind, name, None)
+            if isinstance(of_class, property):  # which nothing of an object's own can stand before
+                continue
+            found = find(given, name, None)
+            if found is not of_class and getattr(found, "__func__", found) is not getattr(
+                of_class, "__func__", of_class
+            ):
+                return True
+        return False
 
     def _defined_by(self, kind: type) -> bool:
         how = (FunctionType, *_STATIC)
@@ -227,6 +240,14 @@ def _public_methods(given: object) -> list[str]:
 
 def _is(noted: ref[FunctionType] | bool, method: object) -> bool:
     return noted() is method if isinstance(noted, ref) else noted and method is None
+
+
+def _found(given: object, name: str, default: None) -> object:
+    """Return what an object or its class has of this name; what `__getattr__` makes up is neither's."""
+    try:
+        return object.__getattribute__(given, name)
+    except AttributeError:
+        return default
 
 
 def _is_asked_itself(kind: type, call: str) -> bool:
