@@ -144,7 +144,7 @@ def test_a_runner_with_a_dead_helper_says_so_again_and_closes() -> None:
         with pytest.raises(EnvError):
             runner.rollout(Constant(), steps=5)
         for _ in range(2):
-            with pytest.raises(EnvError, match=r"has no process any more.*SIGKILL.*Build a new runner"):
+            with pytest.raises(EnvError, match=r"has no worker any more.*SIGKILL.*Build a new runner"):
                 runner.rollout(Constant(), steps=5)
 
 

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, TypeVar
 
-from runnerkit.errors import EnvTimeoutError
+from runnerkit.errors import EnvError, EnvTimeoutError, RolloutError
 from runnerkit.records import EndReason, RunOptions
 
-__all__ = ["Doing", "Fence", "GivenUpError", "Phase", "limits_of", "slice_of", "timed_out"]
+__all__ = ["Doing", "Fence", "GivenUpError", "Phase", "limits_of", "require_life", "slice_of", "timed_out"]
 
 T = TypeVar("T")
 
@@ -72,6 +72,15 @@ def timed_out(
         after_step=phase in (Phase.RESET, Phase.RENDER),
         end_reason=EndReason.TIMED_OUT,
     )
+
+
+def require_life(death: RolloutError | None, envs: str) -> None:
+    """Raise an error if the worker of some envs has died; `envs` names them, as in "envs 0 to 3"."""
+    if isinstance(death, EnvError):
+        what = f"has no worker any more: it ended earlier, with this error: {death}"
+        raise EnvError(what, env_index=death.env_index) from death
+    if death is not None:
+        raise RolloutError(f"{envs.capitalize()} cannot be stepped any more. {death}") from death
 
 
 class GivenUpError(BaseException):

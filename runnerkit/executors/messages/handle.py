@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from runnerkit.errors import EnvError, RolloutError, RunnerKitError
-from runnerkit.executors.calls import Doing, Phase, limits_of, timed_out
+from runnerkit.executors.calls import Doing, Phase, limits_of, require_life, timed_out
 from runnerkit.executors.messages.share import Given
 from runnerkit.executors.processes.transport import dumps_for_helper, unpack
 from runnerkit.executors.seeds import SeedSchedule
@@ -109,7 +109,7 @@ class MessageHandle(ABC):
 
     def submit(self, method: str, /, *args: Any) -> None:
         """Begin a call of a method of the share."""
-        self._require_life()
+        require_life(self._death_error, self._envs)
         try:
             letter = dumps_for_helper((method, args))
         except Exception as error:
@@ -144,7 +144,7 @@ class MessageHandle(ABC):
 
     def answer(self) -> Any:
         """Wait for the call to end, and return or raise what it did."""
-        self._require_life()
+        require_life(self._death_error, self._envs)
         letter = self._letter()
         self._pending = ""
         try:
@@ -234,15 +234,6 @@ class MessageHandle(ABC):
     @property
     def _place(self) -> str:
         return self.place(self._envs)
-
-    def _require_life(self) -> None:
-        """Raise what the worker died of, should it have done so."""
-        earlier = self._death_error
-        if isinstance(earlier, EnvError):
-            what = f"has no worker any more: it ended earlier, with this error: {earlier}"
-            raise EnvError(what, env_index=earlier.env_index) from earlier
-        if earlier is not None:
-            raise RolloutError(f"{self._envs.capitalize()} cannot be stepped any more. {earlier}") from earlier
 
     def _timed_out(self, limit: float) -> EnvError:
         phase, i = _PHASES[self._pending], self._asked[0]

@@ -19,7 +19,7 @@ import numpy as np
 
 from runnerkit._core.faults import cause_of_death, describe
 from runnerkit.errors import EnvError, EnvTimeoutError, RolloutError, RunnerKitError
-from runnerkit.executors.calls import Doing
+from runnerkit.executors.calls import Doing, require_life
 from runnerkit.executors.paces import Outcome
 from runnerkit.executors.processes.handover import CallRing, ControlWords, Mail, PeerGoneError, TurnLock
 from runnerkit.executors.processes.helper import BlockTicket
@@ -118,12 +118,7 @@ class WorkerHandle:
 
     def require_life(self) -> None:
         """Raise what the process died of, should it have done so before."""
-        earlier = self._death_error
-        if isinstance(earlier, EnvError):
-            what = f"has no process any more: its worker process ended earlier, with this error: {earlier}"
-            raise EnvError(what, env_index=earlier.env_index) from earlier
-        if earlier is not None:
-            raise RolloutError(f"{self._envs} cannot be stepped any more. {earlier}") from earlier
+        require_life(self._death_error, self._envs)
 
     def let_spin(self, may: bool) -> None:
         """Say whether both sides may wait without sleeping."""
