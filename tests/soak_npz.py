@@ -1,6 +1,6 @@
 """Rolls Pong out into a folder, and watches the memory: it is to stay flat, however much is recorded.
 
-    python tests/soak_npz.py [--gigabytes 10] [--env ALE/Pong-v5] [--n-envs 8] [--executor serial]
+    python tests/soak_npz.py [--gigabytes 10] [--env ALE/Pong-v5] [--n-envs 8] [--executor serial] [--min-batch 1]
 
 Prints a line for each gigabyte of observations: resident memory, files, and their size. Removes the files at the end.
 """
@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--env", default="ALE/Pong-v5")
     parser.add_argument("--n-envs", type=int, default=8)
     parser.add_argument("--executor", default="serial")
+    parser.add_argument("--min-batch", type=int, default=None)
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="runnerkit-soak-"))
     history = ("npz", {"path": folder / "runs"})
@@ -56,7 +57,7 @@ def main() -> None:
                     print(f"{said}  {time.monotonic() - began:5.0f} s", flush=True)
 
             steps = int(arguments.gigabytes * 1e9 / step / arguments.n_envs) + 1
-            runner.rollout(agent, steps=steps, progress=watch)
+            runner.rollout(agent, steps=steps, min_batch=arguments.min_batch, progress=watch)
             print(f"{resident():.0f} MB resident at the end, {steps} steps of each env")
     finally:
         shutil.rmtree(folder)

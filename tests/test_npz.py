@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 import runnerkit
-from runnerkit import RandomAgent
+from runnerkit import EpisodeStart, RandomAgent
 from runnerkit._cli.main import main
 from runnerkit._core.space_json import space_from_json, space_to_json
+from runnerkit._rollout.own_pace import OwnPaceRollout
 from runnerkit._rollout.windows import Windows
 from runnerkit.errors import ArgumentError, RolloutError, SpaceError
 from runnerkit.history import ArrayFormat, ArrayHistory, EndedEpisode
@@ -198,11 +199,12 @@ def test_a_torn_line_is_told_left_out_and_mended(tmp_path: Path) -> None:
 def short_windows(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     """Let each window have so many steps, and keep only a few bytes of running episodes in memory."""
 
-    def turn(windows: Windows) -> None:
-        windows.before += windows.steps
-        windows.steps = min(steps, windows._limit - windows.before)
+    def turn(windows: Windows, before: int) -> None:
+        windows.before = before
+        windows.steps = min(steps, windows._limit - before)
 
     monkeypatch.setattr("runnerkit._rollout.windows._FIRST_STEPS", steps)
+    monkeypatch.setattr(OwnPaceRollout, "_least_window", steps)
     monkeypatch.setattr(Windows, "turn", turn)
     monkeypatch.setattr("runnerkit.history.npz.recorder._PART", 100)
 
@@ -303,6 +305,56 @@ def test_windows_are_the_same_with_every_executor(
     assert everything(rolled_out(history, "CartPole-v1", calls, {**options, "executor": executor})) == expected
 
 
+OWN_PACE_KINDS: list[tuple[str, Any, list[dict[str, Any]], dict[str, Any]]] = [
+    ("CartPole", "CartPole-v1", [{"steps": 1}, {"steps": 33}, {"steps": 20}], {}),
+    (
+        "processed",
+        "CartPole-v1",
+        [{"steps": 40}, {"episodes": 7}],
+        {**PROCESSED, "preprocessors": ["time-aware", "frame-stack"], "postprocessors": ()},
+    ),
+    ("whole episodes", "CartPole-v1", [{"episodes": 9}, {"steps": 5}, {"episodes": 2}], {"keep_infos": True}),
+    ("schedule", "CartPole-v1", [{"episodes": 9}], {"schedule": lambda i, k: EpisodeStart(10 * i + k)}),
+    ("no reset", "CartPole-v1", [{"steps": 60}], {"auto_reset": False}),
+]
+
+
+OWN_PACE_CASES = [
+    *(
+        pytest.param(how, *kind, id=f"{how[0]}, {kind[0]}")
+        for how in [("serial", 1), ("threads", 7)]
+        for kind in OWN_PACE_KINDS
+    ),
+    pytest.param(("asyncio", 5), *OWN_PACE_KINDS[2], id="asyncio"),
+    pytest.param(("processes", 3), *OWN_PACE_KINDS[1], id="processes"),
+]
+
+
+@pytest.mark.parametrize(("executor", "name", "env", "calls", "options"), OWN_PACE_CASES)
+def test_at_their_own_pace_envs_write_windows_that_cannot_be_seen_in_the_data(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    env: Any,
+    calls: list[dict[str, Any]],
+    options: dict[str, Any],
+    executor: tuple[str, int],
+) -> None:
+    def by_start(found: list[Any]) -> Any:
+        """Return histories, and what was told of episodes in another order than that of lockstep."""
+        told = [one for one in found if isinstance(one, tuple)]
+        told.sort(key=lambda one: (one[0].env_index, one[0].episode_index))
+        histories = [one for one in found if isinstance(one, list)]
+        return everything(histories), [(record, everything(history)) for record, _, history in told]
+
+    options = {"n_envs": 3, **options}
+    expected = by_start(rolled_out("arrays", env, calls, {**options, "executor": "serial"}))
+    how, steps = executor
+    short_windows(monkeypatch, steps)
+    options |= {"executor": how, "min_batch": 1 if how == "threads" else 2}
+    assert by_start(rolled_out(("npz", {"path": tmp_path / "runs"}), env, calls, options)) == expected
+
+
 @pytest.mark.parametrize("name", ["Text", "Graph", "Sequence", "OneOf", "nested", "float16", "nothing"])
 def test_samples_of_any_space_are_the_same_without_pickle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -316,14 +368,18 @@ def test_samples_of_any_space_are_the_same_without_pickle(
     assert everything(rolled_out(("npz", {"path": tmp_path / "runs"}), env, calls, options)) == expected
 
 
-def test_episodes_are_listed_while_the_rollout_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("min_batch", [None, 1])
+def test_episodes_are_listed_while_the_rollout_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, min_batch: int | None
+) -> None:
     short_windows(monkeypatch, 10)
     monkeypatch.setattr("runnerkit.history.npz.recorder._SECONDS", 0.0)
     listed: list[int] = []
     history = ("npz", {"path": tmp_path / "runs"})
     with runnerkit.make("CartPole-v1", seed=0, n_envs=2, executor="serial", history=history) as runner:
         agent = RandomAgent(runner.action_space, seed=0)
-        runner.rollout(agent, steps=300, on_episode=lambda _: listed.append(len(runnerkit.load(tmp_path / "runs"))))
+        on_episode = lambda _: listed.append(len(runnerkit.load(tmp_path / "runs")))  # noqa: E731
+        runner.rollout(agent, steps=300, min_batch=min_batch, on_episode=on_episode)
     assert 0 < listed[-1] < len(runnerkit.load(tmp_path / "runs"))
 
 
@@ -332,9 +388,11 @@ def test_episodes_are_listed_while_the_rollout_runs(tmp_path: Path, monkeypatch:
 
 @pytest.mark.skipif(os.name != "posix", reason="kills by signal")
 @pytest.mark.filterwarnings("ignore:.*of a torn line.*:RuntimeWarning")
-@pytest.mark.parametrize("executor", ["serial", "threads", "processes"])
-def test_every_listed_episode_is_exact_after_a_kill(tmp_path: Path, executor: str) -> None:
-    assert kill_npz.killed_once(tmp_path / "runs", executor, seconds=0.3) > 0
+@pytest.mark.parametrize(
+    ("executor", "min_batch"), [("serial", None), ("threads", None), ("threads", 1), ("processes", None)]
+)
+def test_every_listed_episode_is_exact_after_a_kill(tmp_path: Path, executor: str, min_batch: int | None) -> None:
+    assert kill_npz.killed_once(tmp_path / "runs", executor, seconds=0.3, min_batch=min_batch) > 0
 
 
 def test_what_is_changed_missing_or_elsewhere_is_told(tmp_path: Path) -> None:

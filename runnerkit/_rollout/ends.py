@@ -61,7 +61,7 @@ class Ends:
     def __init__(self, block: Block, standing: EnvStates, ledger: Ledger, tell: Sequence[TellEnded]) -> None:
         self._block, self._standing, self._ledger, self._tell = block, standing, ledger, tell
         self._running: dict[int, _Running] = {}
-        self._base = 0  # the rows of the block in earlier windows of the rollout
+        self._bases = [0] * block.n_envs  # for each env, the rows that it has in earlier windows of the rollout
         self._rested: dict[int, int] = {}  # the rests of the running episodes that lie in them
         self._ended: list[tuple[_Running, Episode]] = []
 
@@ -72,14 +72,20 @@ class Ends:
             mark = self._running[i].mark
             self._running[i] = _Running(Mark(1, mark.episode_index, mark.start), rests=1)
 
-    def turn(self, t: int) -> None:
-        """Note that row `t` becomes the first one, as the next window of the rollout begins."""
-        self._base += t
-        self._running = {i: running for i, running in self._running.items() if not self._block.lengths[i]}
-        self._rested = {}  # as those of envs that are left out are over
-        for i, running in self._running.items():
-            self._rested[i] = running.rests - (running.mark.row > t)  # one that is yet to come
-            self._running[i] = replace(running, mark=running.mark._replace(row=running.mark.row - t))
+    def turn(self, rows: Sequence[int]) -> None:
+        """Note that row `rows[i]` of each env becomes the first one, as the next window of the rollout begins."""
+        self._bases = [base + row for base, row in zip(self._bases, rows, strict=True)]
+        running, self._running, self._rested = self._running, {}, {}
+        for i, one in running.items():
+            if self._block.lengths[i]:  # it is left out, or is to begin again later
+                self._bases[i] -= one.rests
+                continue
+            self._rested[i] = one.rests - (one.mark.row > rows[i])  # one that is yet to come
+            self._running[i] = replace(one, mark=one.mark._replace(row=one.mark.row - rows[i]))
+
+    def begin(self, i: int) -> None:
+        """Note that an episode begins in the first row of an env that did not go on from an earlier window."""
+        self._running[i] = _Running(self._block.first_marks[i])
 
     def collect(self, t: int, env_indices: Sequence[int], failed: Mapping[int, EndReason] = NONE_FAILED) -> None:
         """Note the episodes that ended in step t; those of envs that failed in it, with the step before."""
@@ -97,7 +103,7 @@ class Ends:
                 episode_index=mark.episode_index,
                 seed=mark.start.seed,
                 options=mark.start.options,
-                start=self._base + mark.row - running.rests,
+                start=self._bases[i] + mark.row - running.rests,
                 length=t + 1 - mark.row - (i in failed),
                 return_=return_,
                 end_reason=failed.get(i) or _reason(block, row, i),

@@ -301,13 +301,18 @@ class Ledger:
             standing.restarts.gaps = []
         # infos of episodes that began with the last step
         block.log.reset_infos += [entry for entry in infos if self._is_fresh(*entry[:2])]
-        block.first_marks = {i: self._mark_of(i) for i in (*at.active, *waiting)}
-        for i in block.first_marks:
-            if self._standing.envs[i].steps == 0:
-                self._carried.pop(i, None)
-                self._bases[i] = 0.0
+        block.first_marks = {}
+        for i in (*at.active, *waiting):
+            self.mark_first(i)
         at.t = 0
         self.is_turning = False
+
+    def mark_first(self, i: int) -> None:
+        """Note that the episode of an env goes on, or begins, in the first row of the window."""
+        self._block.first_marks[i] = self._mark_of(i)
+        if self._standing.envs[i].steps == 0:
+            self._carried.pop(i, None)
+            self._bases[i] = 0.0
 
     def earlier_rows(self, i: int) -> Block | None:
         """Return the rows of the running episode of an env in earlier windows of the rollout."""

@@ -43,8 +43,8 @@ Process: TypeAlias = Callable[[list[Column], Layout, Sequence[int]], list[Column
 class Rollout:
     """One rollout: `run` returns the histories; whatever it raises has what there is of them."""
 
-    _takes_windows: ClassVar[bool] = True
-    """Whether the rows of the block can be handed to the history format before the rollout is over."""
+    _least_window: ClassVar[int] = 1
+    """The fewest steps of a window, if the history format takes the rollout in windows."""
 
     def __init__(
         self,
@@ -59,9 +59,11 @@ class Rollout:
         self._parts, self._standing, self._plan, self._screen = parts, standing, plan, screen
         self._at = at = Cursor()
         # a stream has windows of its own
-        has_others = plan.has_windows or plan.process_transition is not None or not self._takes_windows
+        has_others = plan.has_windows or plan.process_transition is not None
         recorder = None if has_others else windows_of(parts.recorder)
-        self._windows: Windows | None = None if recorder is None else Windows(parts.layout, plan.limit)
+        self._windows: Windows | None = (
+            None if recorder is None else Windows(parts.layout, plan.limit, self._least_window)
+        )
         self._block = block = allocate(parts, plan, self._windows)
         watch, choose = standing.stopwatch, plan.compute_action
         self._port = AgentPort(agent, choose if watch is None else watch.around_agent(choose), parts, block, at)
@@ -237,12 +239,12 @@ class Rollout:
         if windows is None or windows.is_last or not (self._at.active or starts.waiting):
             return False
         if self._ends is not None:
-            self._ends.turn(self._at.t)
+            self._ends.turn([self._at.t] * self._block.n_envs)
         self._ledger.record_window(starts.waiting, starts.close_gaps)
         self._port.start_rows(self._standing.envs)
         starts.turn()
         self._ledger.begin_window(starts.waiting)
-        windows.turn()
+        windows.turn(windows.before + windows.steps)
         self._bound()
         self._read = self._plain_reader()
         return True

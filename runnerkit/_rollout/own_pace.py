@@ -29,7 +29,7 @@ from runnerkit.executors.step_faults import first_fault
 from runnerkit.executors.vector.executor import VectorExecutor
 from runnerkit.history.log import EpisodeLog
 from runnerkit.processors import SupportsStateDict
-from runnerkit.records import ProgressCallback
+from runnerkit.records import EpisodeStart, ProgressCallback
 
 __all__ = ["OwnPaceRollout", "check_own_pace"]
 
@@ -59,7 +59,7 @@ def check_own_pace(parts: Assembly, executor: str, processors: Sequence[tuple[st
 class OwnPaceRollout(Rollout):
     """One rollout in which the agent is asked as soon as `min_batch` envs are ready, or all that still run."""
 
-    _takes_windows = False  # as each env is at another row
+    _least_window = 256  # as all envs finish their calls before a window ends
 
     def __init__(
         self,
@@ -73,7 +73,8 @@ class OwnPaceRollout(Rollout):
         min_batch: int,
     ) -> None:
         self._least = min_batch
-        self._steps_of = [0] * parts.spec.n_envs  # the next step of each env
+        self._steps_of = [0] * parts.spec.n_envs  # the next step of each env, as a row of the block
+        self._before = [0] * parts.spec.n_envs  # its steps in earlier windows of the rollout
         super().__init__(parts, standing, plan, agent, None, progress, tell_ended)
         self._ready: list[int] = []
         self._resetting: set[int] = set()
@@ -93,6 +94,11 @@ class OwnPaceRollout(Rollout):
     @override
     def _make_ends(self, tell: Sequence[TellEnded]) -> Ends:
         return _Arrivals(self._block, self._standing, self._ledger, tell, steps_of=self._steps_of)
+
+    @override
+    def _bound(self) -> None:
+        self._limit = self._plan.limit  # whatever the window
+        self._stop, self._last_restart = self._limit - 1, 0
 
     # ---- the loop
 
@@ -138,10 +144,12 @@ class OwnPaceRollout(Rollout):
     def _advance_ready(self) -> None:
         """Ask the agent for all envs that are ready, and let them make their steps."""
         block, steps_of = self._block, self._steps_of
-        if any(steps_of[i] == block.steps for i in self._ready):  # nobody may write into a block as it grows
+        rows = block.steps if self._windows is None else self._windows.steps
+        if any(steps_of[i] == rows for i in self._ready):  # nobody may write into a block as it grows, or is handed on
             self._take_pending()
             self._paces.rest()
-            grow(block, self._parts, self._plan)
+            if not self._turn():
+                grow(block, self._parts, self._plan)
             return
         envs, self._ready = sorted(self._ready), []
         actions = self._ask_for(envs)
@@ -176,6 +184,28 @@ class OwnPaceRollout(Rollout):
         at.active = at.rows = envs
         at.t, at.own_steps = int(steps.min()), steps
         return steps
+
+    @override
+    def _turn(self) -> bool:
+        """Hand the rows of all envs to the history format, and go on in the same rows; return whether it takes them.
+
+        Envs have different numbers of rows. What has ended is complete, though its env may wait to begin again.
+        """
+        if self._windows is None:
+            return False
+        for i in self._order.waiting:
+            self._leave_out(i)
+        self._settle_cursor()
+        if self._ends is not None:
+            self._ends.turn(self._steps_of)
+        self._ledger.record_window((), self._starts.close_gaps)
+        self._port.start_rows(self._standing.envs)
+        for i, steps in enumerate(self._steps_of):
+            self._before[i] += steps
+            self._steps_of[i] = 0
+        self._ledger.begin_window(())
+        self._windows.turn(min(self._before[i] for i in self._at.active))
+        return True
 
     # ---- what comes of it
 
@@ -251,7 +281,7 @@ class OwnPaceRollout(Rollout):
             self._be_ready(i)
 
     def _be_ready(self, i: int) -> None:
-        if self._steps_of[i] < self._plan.limit:
+        if self._before[i] + self._steps_of[i] < self._limit:
             self._ready.append(i)
         else:
             self._going.discard(i)
@@ -271,7 +301,7 @@ class OwnPaceRollout(Rollout):
 
     def _end(self, i: int) -> None:
         """Decide what follows the episode of an env that has ended, at once or later."""
-        t = self._steps_of[i] - 1
+        t = self._before[i] + self._steps_of[i] - 1
         self._going.discard(i)
         if not self._plan.auto_reset or t >= self._stop or self._is_ending:
             self._leave_out(i)
@@ -287,7 +317,7 @@ class OwnPaceRollout(Rollout):
         if self._is_ending:
             for i in self._order.give_up():
                 self._leave_out(i)
-        while (decided := self._order.decide({i: self._steps_of[i] for i in self._going})) is not None:
+        while (decided := self._order.decide(self._steps_made())) is not None:
             self._to_start = self._order.left
             i, begins = decided
             if begins:
@@ -295,23 +325,48 @@ class OwnPaceRollout(Rollout):
             else:
                 self._leave_out(i)
 
+    def _steps_made(self) -> dict[int, int]:
+        """Return the next step of each env that may still end an episode."""
+        return {i: self._before[i] + self._steps_of[i] for i in self._going}
+
     def _begin_again(self, i: int) -> None:
         standing, block, row = self._standing, self._block, self._steps_of[i]
         raw_row = block.raw_row(row)
-        if self._ends is not None:
+        goes_on = standing.envs[i].running  # else its last episode lies in an earlier window
+        if goes_on and self._ends is not None:
             self._ends.collect(row - 1, [i])
         start = standing.next_starts(block, [i])[i]
-        log = EpisodeLog(self._parts.layout.raw)
-        log.begin(i, row, start[0], block.raw, (raw_row, i))
-        self._ledger.note(log, upto=row)
-        standing.envs[i].begin(*start)
-        self._tell_of_end(row - 1)
+        if goes_on:
+            self._begin_after(i, row, start)
+        else:
+            self._begin_first(i, start)
         self._going.add(i)
         self._resetting.add(i)
         self._paces.begin_reset(i, raw_row, *start)
 
+    def _begin_after(self, i: int, row: int, start: tuple[int, EpisodeStart]) -> None:
+        """Note that an episode begins in this row, and the one before has ended."""
+        block, log = self._block, EpisodeLog(self._parts.layout.raw)
+        log.begin(i, row, start[0], block.raw, (block.raw_row(row), i))
+        self._ledger.note(log, upto=row)
+        self._standing.envs[i].begin(*start)
+        self._tell_of_end(row - 1)
+
+    def _begin_first(self, i: int, start: tuple[int, EpisodeStart]) -> None:
+        """Note that an episode begins in the first row of an env."""
+        env = self._standing.envs[i]
+        env.begin(*start)
+        env.running = True
+        self._ledger.mark_first(i)
+        if self._parts.preprocess:
+            self._parts.preprocess.begin_episodes([i])
+        if self._ends is not None:
+            self._ends.begin(i)
+
     def _leave_out(self, i: int) -> None:
-        """Let an env rest until the next rollout."""
+        """Let an env rest until the next rollout, or until it is certain that it begins again."""
+        if not self._standing.envs[i].running:
+            return  # since an earlier window
         t = self._steps_of[i] - 1
         if self._ends is not None:
             self._ends.collect(t, [i])
@@ -329,7 +384,7 @@ class OwnPaceRollout(Rollout):
         """Let the cursor say where the rollout ended, and which envs are in the middle of an episode."""
         at, envs = self._at, self._standing.envs
         at.t, at.own_steps = max(self._steps_of), None
-        at.turn_to([i for i in self._block.first_marks if envs[i].running], self._parts.spec.n_envs)
+        at.turn_to([i for i in sorted(self._block.first_marks) if envs[i].running], self._parts.spec.n_envs)
 
 
 class _OwnRows(Ledger):

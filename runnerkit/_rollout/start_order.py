@@ -29,6 +29,11 @@ class StartOrder:
         self._waiting.append((t, env_index))
         self._waiting.sort()
 
+    @property
+    def waiting(self) -> list[int]:
+        """The envs that wait."""
+        return [i for _, i in self._waiting]
+
     def decide(self, steps: Mapping[int, int]) -> tuple[int, bool] | None:
         """Return the first env in order and whether it begins another episode; None as long as none is certain."""
         if not self._waiting:
@@ -44,5 +49,5 @@ class StartOrder:
 
     def give_up(self) -> list[int]:
         """Return the envs that wait for a decision, and let them wait no longer."""
-        waiting, self._waiting = [i for _, i in self._waiting], []
+        waiting, self._waiting = self.waiting, []
         return waiting

@@ -13,21 +13,25 @@ _BYTES: Final = 32 * 2**20  # of the rows of a window, unless one step has more
 _MOST_STEPS: Final = 2**13
 _FIRST_STEPS: Final = 16
 _SECONDS: Final = 0.25  # so much of a rollout may be lost if the program is killed
+_MOST_BYTES: Final = 2**28  # of windows that are to have a number of steps at least
 
 
 class Windows:
     """Chooses the length of each window so that it takes about a quarter of a second, and little memory.
 
-    The lengths cannot be seen in the data.
+    The lengths cannot be seen in the data. Where the end of a window costs a wait, each has `least` steps if 256 MiB
+    hold them.
     """
 
-    def __init__(self, layout: BlockLayout, limit: int) -> None:
+    def __init__(self, layout: BlockLayout, limit: int, least: int = 1) -> None:
         self._limit = limit
-        self.most: int = max(1, min(_MOST_STEPS, limit, _BYTES // max(1, layout.bytes_per_step)))
+        nbytes = max(1, layout.bytes_per_step)
+        self._least = max(1, min(least, limit, _MOST_BYTES // nbytes))
+        self.most: int = max(self._least, min(_MOST_STEPS, limit, _BYTES // nbytes))
         """The most steps that a window has."""
         self.before: int = 0
-        """The steps in earlier windows of the rollout."""
-        self.steps: int = min(_FIRST_STEPS, self.most)
+        """The steps in earlier windows of the rollout; of the env that made the fewest, if they differ."""
+        self.steps: int = max(self._least, min(_FIRST_STEPS, self.most))
         """The steps of this window."""
         self._began = time.monotonic()
 
@@ -36,10 +40,11 @@ class Windows:
         """Whether no window comes after this one."""
         return self.before + self.steps >= self._limit
 
-    def turn(self) -> None:
-        """Choose the length of the next window."""
+    def turn(self, before: int) -> None:
+        """Choose the length of the next window, after `before` steps of the rollout."""
         now = time.monotonic()
-        self.before += self.steps
+        self.before = before
         factor = min(4.0, _SECONDS / max(now - self._began, 1e-3))
-        self.steps = max(1, min(self.most, int(self.steps * factor), self._limit - self.before))
+        wanted = max(self._least, int(self.steps * factor))
+        self.steps = max(1, min(self.most, wanted, self._limit - before))
         self._began = now

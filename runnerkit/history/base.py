@@ -62,6 +62,7 @@ class SupportsWindows(Protocol):
         histories = recorder.finish(block)      # the steps since then, and the end of the rollout
 
     Windows have any length, and cut nothing: an episode that runs when a window ends goes on in row 0 of the next one.
+    With `min_batch`, envs have different numbers of rows in a window; one that waits has none, and may go on later.
     """
 
     def begin(self) -> None:

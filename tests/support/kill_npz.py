@@ -1,6 +1,6 @@
 """Kills a running `runnerkit rollout -o DIR` at random moments, and checks that every listed episode is exact.
 
-    python tests/support/kill_npz.py [--kills 100] [--executor serial --executor processes ...]
+    python tests/support/kill_npz.py [--kills 100] [--executor serial --executor processes ...] [--min-batch 1]
 
 Exact means: its checksum is right, and the env, reset with its seed and given its actions, says the same bit by bit.
 """
@@ -25,12 +25,23 @@ import numpy as np
 import runnerkit
 
 ENV = "CartPole-v1"
+AT_THEIR_OWN_PACE = """
+import sys
+import runnerkit
+env, path, executor, min_batch = sys.argv[1:]
+history = ("npz", {"path": path})
+with runnerkit.make(env, n_envs=3, seed=1, executor=executor, history=history) as runner:
+    agent = runnerkit.RandomAgent(runner.action_space, seed=0)
+    runner.rollout(agent, steps=900_000, min_batch=int(min_batch))
+"""
 
 
-def killed_once(folder: Path, executor: str, seconds: float) -> int:
+def killed_once(folder: Path, executor: str, seconds: float, min_batch: int | None = None) -> int:
     """Start a rollout, kill it so long after its first listed episode, and return how many episodes were listed."""
     command = [sys.executable, "-m", "runnerkit", "rollout", ENV, "--n-envs", "3", "--steps", "900000"]
     command += ["--executor", executor, "--seed", "1", "--no-progress", "-o", str(folder)]
+    if min_batch is not None:
+        command = [sys.executable, "-c", AT_THEIR_OWN_PACE, ENV, str(folder), executor, str(min_batch)]
     quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     before = listed_in(folder)
     process = subprocess.Popen(command, start_new_session=True, **quiet)
@@ -77,13 +88,15 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--executor", action="append", default=None)
+    parser.add_argument("--min-batch", type=int, default=None)
     arguments = parser.parse_args()
     draw = random.Random(0)
     for executor in arguments.executor or ["serial", "threads", "processes"]:
         episodes = torn = unlisted = 0
         for _ in range(arguments.kills):
             with tempfile.TemporaryDirectory(prefix="runnerkit-kill-") as folder:
-                episodes += killed_once(Path(folder) / "runs", executor, draw.uniform(0.0, 0.8))
+                seconds = draw.uniform(0.0, 0.8)
+                episodes += killed_once(Path(folder) / "runs", executor, seconds, arguments.min_batch)
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", RuntimeWarning)
                     runs = runnerkit.load(Path(folder) / "runs")
