@@ -314,11 +314,11 @@ def test_a_terminal_gives_options_to_all_parts() -> None:
 
 
 def test_executors_are_measured_with_their_options_and_recommended_with_them() -> None:
-    words = "tune CartPole-v1 --n-envs 2 --executor processes:isolate=true --workers 1 --seconds 0.2 --steps 8 --json"
+    words = "tune CartPole-v1 --n-envs 2 --executor processes:own_envs=0 --workers 1 --seconds 0.2 --steps 8 --json"
     result = CliRunner().invoke(main, words.split())
     assert result.exit_code == 0, result.output
     measured = {found["executor"]: found["error"] for found in json.loads(result.stdout)["measurements"]}
-    assert measured == {"serial": None, "processes:isolate=true": None}
+    assert measured == {"serial": None, "processes:own_envs=0": None}
 
 
 def test_the_options_of_a_part_are_listed_with_types_defaults_and_what_they_do() -> None:
@@ -333,7 +333,7 @@ def test_the_options_of_a_part_are_listed_with_types_defaults_and_what_they_do()
         "clip     float  10.0     the bound of the output, above 0.",
     ]
     document = json.loads(CliRunner().invoke(main, ["plugins", "processes", "--json"]).stdout)
-    assert [option["option"] for option in document["contributions"][0]["options"]] == ["isolate"]
+    assert [option["option"] for option in document["contributions"][0]["options"]] == ["isolate", "own_envs"]
     unknown = CliRunner().invoke(main, ["plugins", "nomalize"])
     assert "No part is called 'nomalize'. Did you mean 'normalize'?" in unknown.stderr
 

@@ -30,6 +30,7 @@ from runnerkit import EpisodeStart, GymRunner, RandomAgent
 from runnerkit.errors import ArgumentError, EnvError, RunnerKitError
 from runnerkit.executors.processes import executor as processes
 from runnerkit.executors.processes import handover
+from runnerkit.executors.processes.division import divided
 from runnerkit.typing import AnyEnv
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_yield"), reason="needs a POSIX system")
@@ -176,22 +177,29 @@ def test_with_isolate_even_the_first_env_cannot_end_the_program(death: str, n_en
         assert [len(history) for history in collected(error)] == [5] * n_envs
 
 
-def test_with_isolate_every_env_is_made_stepped_and_drawn_in_a_helper_and_the_data_are_those_of_serial() -> None:
+@pytest.mark.parametrize(
+    ("options", "workers", "here"),
+    [({"isolate": True}, 2, 0), ({"own_envs": 0}, 2, 0), ({"own_envs": 1}, 2, 1), ({"own_envs": 3}, 3, 3)],
+)
+def test_every_env_is_made_stepped_and_drawn_where_it_was_put_and_the_data_are_those_of_serial(
+    options: dict[str, Any], workers: int, here: int
+) -> None:
     class Placed(gymnasium.Wrapper[Any, Any, Any, Any]):
         @override
         def step(self, action: Any) -> Any:
             return *super().step(action)[:4], {"home": os.getpid() == home}
 
-    home = os.getpid()
-    options: dict[str, Any] = {"n_envs": 5, "seed": RUN_SEED, "keep_infos": True, "render_mode": "rgb_array"}
+    home, executor = os.getpid(), ("processes", options)
+    options = {"n_envs": 5, "seed": RUN_SEED, "keep_infos": True, "render_mode": "rgb_array"}
 
     def placed(seed: int | None, render_mode: str) -> AnyEnv:
         return Placed(Mortals("never", 0)(seed, render_mode))
 
-    with build(placed, executor="processes", isolate=True, workers=2, **options) as runner:
-        assert (runner.workers, len(children())) == (2, 2)
+    with build(placed, executor=executor, workers=workers, **options) as runner:
+        assert (runner.workers, len(children())) == (workers, workers - (here > 0))
         histories = runner.rollout(Constant(), steps=9)
-        assert [[info["home"] for info in history.infos.values()] for history in histories] == [[False] * 9] * 5
+        homes = [{info["home"] for info in history.infos.values()} for history in histories]
+        assert homes == [{True}] * here + [{False}] * (5 - here)
         for history, there in zip(histories, serial_again(placed, options), strict=True):
             assert np.array_equal(history.observations, there.observations)
             assert np.array_equal(history.rewards, there.rewards)
@@ -208,6 +216,47 @@ def serial_again(make: Any, options: dict[str, Any]) -> Any:
 def test_isolate_is_refused_by_executors_that_step_envs_in_the_calling_process(executor: str) -> None:
     with pytest.raises(ArgumentError, match=r"isolate=True .* Add executor='processes'"):
         build("CartPole-v1", n_envs=2, executor=executor, isolate=True)
+
+
+@pytest.mark.parametrize(
+    ("n_envs", "workers", "own_envs", "shares"),
+    [
+        (8, 2, None, [4, 4]),
+        (8, 2, 1, [1, 7]),
+        (8, 2, 7, [7, 1]),
+        (8, 4, 2, [2, 2, 2, 2]),
+        (9, 4, 1, [1, 3, 2, 3]),
+        (4, 9, 2, [2, 1, 1]),
+        (8, None, 2, [2, 6]),
+    ],
+)
+def test_the_helpers_have_equal_shares_of_the_envs_that_are_not_the_callers_own(
+    monkeypatch: pytest.MonkeyPatch, n_envs: int, workers: int | None, own_envs: int | None, shares: list[int]
+) -> None:
+    monkeypatch.setattr("runnerkit.executors.processes.division.available_cores", lambda: 1)
+    parts = divided(n_envs, workers, own_envs)
+    assert [len(part) for part in parts] == shares
+    assert [i for part in parts for i in part] == list(range(n_envs))
+
+
+@pytest.mark.parametrize(
+    ("own_envs", "options", "message"),
+    [
+        (-1, {}, "own_envs must be a whole number from 0 to n_envs - 1, 2, not -1: .* Use executor='serial'"),
+        (3, {}, "n_envs - 1, 2, not 3"),
+        (True, {}, "n_envs - 1, 2, not True"),
+        (1, {"workers": 1}, "own_envs=1 needs a helper process .* Use workers=2 or more"),
+        (1, {"isolate": True}, "own_envs=1 gives envs to the calling process, but isolate=True keeps .* Leave one"),
+        (1, {"step_timeout": 1.0}, "but step_timeout keeps all envs out of it"),
+        (1, {"on_env_error": "restart"}, "but on_env_error='restart' keeps"),
+    ],
+)
+def test_own_envs_that_cannot_be_are_refused_with_a_way_out(
+    own_envs: int, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        build("CartPole-v1", n_envs=3, executor=("processes", {"own_envs": own_envs}), **options)
+    assert not children()
 
 
 # ---- what RunnerKit ended itself

@@ -29,6 +29,7 @@ from runnerkit.executors.processes.handover import ControlWords, TurnLock
 from runnerkit.executors.waiting import Patience
 
 IN_HELPERS = ("processes", {"isolate": True})
+MOSTLY_IN_HELPERS = ("processes", {"own_envs": 1})
 
 some_rollouts = st.lists(
     st.tuples(st.sampled_from(["steps", "episodes", "once"]), st.integers(1, 12), st.integers(1, 4)),
@@ -48,7 +49,7 @@ def by_index(env_index: int, episode_index: int) -> EpisodeStart:
     action=any_space(),
     rollouts=some_rollouts,
     agent=st.sampled_from(AGENTS),
-    executor=st.sampled_from(["processes", IN_HELPERS]),
+    executor=st.sampled_from(["processes", IN_HELPERS, MOSTLY_IN_HELPERS]),
     workers=st.integers(1, 3),
     n_envs=st.integers(4, 6),
     options=st.fixed_dictionaries(
@@ -81,6 +82,8 @@ def test_at_their_own_pace_envs_in_processes_give_the_bytes_of_lockstep(
                 found += [(summary(one), {k: v.tobytes() for k, v in one.extras.items()}) for one in histories]
         return found
 
+    if executor == MOSTLY_IN_HELPERS:
+        workers = max(2, workers)
     assert data(executor, workers, own_pace=True) == data("serial", None, own_pace=False)
 
 

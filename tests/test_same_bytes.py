@@ -122,15 +122,19 @@ def test_context_variables_of_the_caller_hold_in_all_threads(executor: str) -> N
     rollouts=some_rollouts,
     n_envs=st.integers(1, 5),
     workers=st.integers(1, 3),
+    own_envs=st.none() | st.integers(0, 4),
 )
 @settings(max_examples=12, deadline=None)
-def test_processes_give_the_bytes_of_serial(
-    observation: Space[Any], action: Space[Any], rollouts: Rollouts, n_envs: int, workers: int
+def test_processes_give_the_bytes_of_serial_whoever_steps_which_envs(
+    observation: Space[Any], action: Space[Any], rollouts: Rollouts, n_envs: int, workers: int, own_envs: int | None
 ) -> None:
     make = sample_env(observation, action)
     options: dict[str, Any] = {"seed": 4, "n_envs": n_envs, "keep_infos": True}
     serial = run(make, rollouts, executor="serial", **options)
-    assert summaries(serial) == summaries(run(make, rollouts, executor="processes", workers=workers, **options))
+    if own_envs:
+        workers, own_envs = max(2, workers), own_envs if own_envs < n_envs else None
+    executor = ("processes", {"own_envs": own_envs})
+    assert summaries(serial) == summaries(run(make, rollouts, executor=executor, workers=workers, **options))
 
 
 @given(

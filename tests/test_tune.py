@@ -495,6 +495,8 @@ def test_python_and_command_name_all_that_matters() -> None:
         "--reward", "scale:factor=0.5", "--env-option", "size=small", "--wrapper", "m:W:n=2",
         "--lock", "run.lock", "-p", "my_plugins",
     ]  # fmt: skip
+    shares = summary.python(entry("processes:own_envs=2", 2, [1.0]))
+    assert 'n_envs=8, executor=("processes", {"own_envs": 2}), workers=2' in shares
     assert "workers" not in summary.python(own) + summary.command(own)
     assert "workers" not in summary.python(entry("serial", 1, [1.0]))
 

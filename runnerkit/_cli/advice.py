@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from runnerkit._cli import spelling
 from runnerkit._cli.options import Parts
 from runnerkit._core.cores import available_cores
 from runnerkit._core.faults import describe
@@ -99,7 +100,8 @@ class TuningSummary:
 
     def python(self, found: Measurement) -> str:
         """Return the line that builds such a runner."""
-        arguments = [_quoted(self.env), f"n_envs={found.n_envs}", f"executor={_named(found.executor)}"]
+        executor = spelling.part(found.executor, "--executor")
+        arguments = [_quoted(self.env), f"n_envs={found.n_envs}", f"executor={_named(executor)}"]
         if _names_workers(found):
             arguments.append(f"workers={found.workers}")
         given = self.parts.keywords()

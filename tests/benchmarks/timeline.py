@@ -1,6 +1,6 @@
 """What each process does in a step of `executor="processes"`, and for whom it waits.
 
-    python tests/benchmarks/timeline.py CartPole-v1:8 [--workers 2] [--min-batch 2] [--isolate] [--svg FILE]
+    python tests/benchmarks/timeline.py CartPole-v1:8 [--workers 2] [--min-batch 2] [--own-envs 3] [--svg FILE]
 
 Prints how the time of each process is spent, what lies between agent and envs in a step, and a few steps as bars. Each
 env notes when its calls begin and end, in its own process: the clock is the same one for all processes (Linux).
@@ -203,12 +203,12 @@ def main() -> None:
     parser.add_argument("cell", nargs="?", type=parse_cell, default="CartPole-v1:8")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--min-batch", type=int)
-    parser.add_argument("--isolate", action="store_true")
+    parser.add_argument("--own-envs", type=int, help="how many the calling process steps; 0: all are in helpers")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--drawn", type=int, default=3, help="how many steps are drawn")
     parser.add_argument("--svg", type=Path)
     given = parser.parse_args()
-    executor = ("processes", {"isolate": given.isolate})
+    executor = ("processes", {"own_envs": given.own_envs})
     lanes = recorded(given.cell, given.steps, executor=executor, workers=given.workers, min_batch=given.min_batch)
     print(shares(lanes), end="\n\n")
     if given.min_batch is None:

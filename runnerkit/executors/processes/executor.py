@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from typing_extensions import override
 
-from runnerkit._core.cores import available_cores, share_out, spinners, usual_workers
+from runnerkit._core.cores import available_cores, spinners, usual_workers
 from runnerkit._core.faults import close_after, describe
 from runnerkit._core.memory import total_bytes
 from runnerkit._core.spaces import Rows
@@ -28,6 +28,7 @@ from runnerkit._core.types import AnyEnv
 from runnerkit.errors import ArgumentError, EnvError, MemoryBudgetError, RunnerKitError
 from runnerkit.executors.calls import Doing
 from runnerkit.executors.forks import require_process
+from runnerkit.executors.processes.division import divided, is_isolated
 from runnerkit.executors.processes.handover import can_poll
 from runnerkit.executors.processes.paces import ProcessPaces
 from runnerkit.executors.processes.shared import Arena, Pool, Region, SharedBlock, arena_bytes, has_objects, put_objects
@@ -61,23 +62,31 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
     With the latter, the envs that shared a process with one that died are made anew, too, and brought back to where
     they were: see `recall`.
 
+    The option `own_envs` is for an agent that takes time, together with `min_batch`: the calling process asks the agent
+    while the helpers step, so that it should have fewer envs than they.
+
     Args:
         n_envs: the number of envs.
         workers: how many processes step them.
         isolate: keep every env out of the calling process.
+        own_envs: how many envs the calling process steps itself, the first ones; by default an equal share. 0 is the
+            same as `isolate`.
 
     """
 
     can_time_out: bool = True
     takes_spare_envs: bool = True
 
-    def __init__(self, n_envs: int, workers: int | None = None, *, isolate: bool = False) -> None:
+    def __init__(
+        self, n_envs: int, workers: int | None = None, *, isolate: bool = False, own_envs: int | None = None
+    ) -> None:
         if not hasattr(socket, "send_fds"):
             raise ArgumentError("executor='processes' needs Linux or macOS. Use executor='threads' here.")
-        own, *self._others = share_out(n_envs, workers)
+        own, *self._others = divided(n_envs, workers, own_envs)
         self.workers: int = 1 + len(self._others)
         self._n_envs = n_envs
-        self._isolate = isolate
+        self._isolate = isolate or own_envs == 0
+        self._own_envs = own_envs
         super().__init__(Share(own))
         self._pool = Pool()
         self._block: SharedBlock | None = None
@@ -97,7 +106,7 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
 
     def open(self, make_env: Callable[[int], AnyEnv], options: RunOptions, /) -> list[EnvFacts]:
         """Start the helpers and make all envs, each in its own process."""
-        if self._isolate or options.isolate or options.timeouts or options.restarts:  # a call here cannot be given up
+        if is_isolated(self._own_envs, options, isolate=self._isolate):
             self._others.insert(0, range(len(self._own.env_indices)))
             self._own = Share(())
         self._shares = [len(env_indices) for env_indices in self._others]
