@@ -686,14 +686,19 @@ def test_a_process_ends_with_2_for_wrong_usage_and_1_for_a_failure() -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent as a POSIX signal")
-@pytest.mark.parametrize("executor", ["serial", "processes"])
-@pytest.mark.parametrize("as_json", [False, True])
 @pytest.mark.parametrize(
-    ("number", "code", "cause"), [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")]
+    ("executor", "number", "as_json"),
+    [
+        ("serial", signal.SIGINT, False),
+        ("serial", signal.SIGTERM, True),
+        ("processes", signal.SIGINT, True),
+        ("processes", signal.SIGTERM, False),
+    ],
 )
 def test_a_run_that_is_stopped_summarises_what_was_collected_and_says_by_whom(
-    number: signal.Signals, code: int, cause: str, as_json: bool, executor: str
+    executor: str, number: signal.Signals, as_json: bool
 ) -> None:
+    code, cause = {signal.SIGINT: (130, "Ctrl-C"), signal.SIGTERM: (143, "SIGTERM")}[number]
     command = [sys.executable, "-m", "runnerkit", "rollout", "MountainCar-v0", "--steps", "100000"]
     command += ["--agent", "my_agents:Slow", "--executor", executor, "--n-envs", "2", *(["--json"] if as_json else [])]
     pipe = subprocess.PIPE

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
@@ -325,12 +326,9 @@ def test_who_watches_keeps_no_runner_from_beginning(folder: Path) -> None:
 
 def test_a_run_is_watched_until_it_ends(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(terminal, "_LINE_S", 0.0)
-    monkeypatch.setattr("runnerkit._cli.watch._POLL_S", 0.01)
     runner = rolled(folder)
-    closing = threading.Timer(0.3, runner.close)
-    closing.start()
+    monkeypatch.setattr("runnerkit._cli.watch.time", SimpleNamespace(sleep=lambda seconds: runner.close()))
     result = run("watch", str(folder), "--episodes", "10")
-    closing.join()
     lines = result.stdout.splitlines()
     assert re.match(r"0 s  \d+ steps  .*4/10 episodes  mean return [\d.]+", lines[0])
     assert f"{folder}  CartPole-v1  seed 0  2 envs" in lines

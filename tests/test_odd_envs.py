@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
@@ -14,6 +14,7 @@ from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from numpy.typing import NDArray
+from odd import BOX, Odd
 from typing_extensions import override
 
 import runnerkit
@@ -28,35 +29,11 @@ EXECUTORS: list[dict[str, Any]] = [
 ]
 every_executor = pytest.mark.parametrize("executor", EXECUTORS, ids=lambda options: options["executor"])
 
-BOX = spaces.Box(-1, 1, (3,), np.float32)
 
-
-class Odd(gymnasium.Env[Any, Any]):
-    """Episodes of three steps; passes all it returns through a function."""
-
-    def __init__(
-        self,
-        space: spaces.Space[Any] = BOX,
-        observe: Callable[[int], Any] = lambda t: np.full(3, t / 4, np.float32),
-        reward: Callable[[float], Any] = float,
-        flag: Callable[[bool], Any] = bool,
-        info: Callable[[int], dict[str, Any]] = lambda t: {},
-    ) -> None:
-        self.observation_space = space
-        self.action_space = spaces.Discrete(2)
-        self._observe, self._reward, self._flag, self._info, self._t = observe, reward, flag, info, 0
-
-    @override
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        super().reset(seed=seed)
-        self._t = 0
-        return self._observe(0), self._info(0)
-
-    @override
-    def step(self, action: Any) -> Any:
-        self._t += 1
-        ends = self._t == 3
-        return self._observe(self._t), self._reward(self._t), self._flag(ends), self._flag(False), self._info(self._t)
+def cases(name: str, values: Sequence[Any]) -> pytest.MarkDecorator:
+    """Parametrize with the first value and every executor, and with the others and the serial one."""
+    pairs = [(values[0], executor) for executor in EXECUTORS] + [(value, EXECUTORS[0]) for value in values[1:]]
+    return pytest.mark.parametrize((name, "executor"), pairs)
 
 
 class Zero:
@@ -133,8 +110,7 @@ def test_what_is_out_of_any_space_is_warned_of_and_recorded(space: spaces.Space[
     assert np.array_equal(first[0], value["a"] if isinstance(value, dict) else value)
 
 
-@every_executor
-@pytest.mark.parametrize("bad", [np.zeros(3), np.zeros(4, np.float32), [0.0, 0.0, 0.0]], ids=["dtype", "shape", "list"])
+@cases("bad", [np.zeros(3), np.zeros(4, np.float32), [0.0, 0.0, 0.0]])
 def test_dtype_and_shape_stay_strict(bad: Any, executor: dict[str, Any]) -> None:
     with pytest.raises(EnvSpaceError, match=r"must be an array of dtype float32 and shape \(3,\)"):
         histories(lambda: Odd(observe=lambda t: bad), **executor)
@@ -171,8 +147,7 @@ def test_a_space_that_cannot_say_what_it_contains_goes_by_dtype_and_shape(space:
 # ---- flags and rewards
 
 
-@every_executor
-@pytest.mark.parametrize("flag", [np.array, np.bool_, "torch", "jax"])
+@cases("flag", ["torch", "jax", np.array, np.bool_])
 def test_a_flag_of_any_library_is_taken_from_the_first_step_to_the_last(flag: Any, executor: dict[str, Any]) -> None:
     if isinstance(flag, str):
         module = pytest.importorskip(flag)
@@ -182,8 +157,7 @@ def test_a_flag_of_any_library_is_taken_from_the_first_step_to_the_last(flag: An
         assert_plain(histories(lambda: Odd(flag=flag), strict_spaces=True, **executor))
 
 
-@every_executor
-@pytest.mark.parametrize("flag", [int, float, lambda ends: [ends], lambda ends: np.array([ends]), np.uint8])
+@cases("flag", [int, float, lambda ends: [ends], lambda ends: np.array([ends]), np.uint8])
 def test_a_flag_that_can_only_mean_one_thing_is_taken_with_one_warning(flag: Any, executor: dict[str, Any]) -> None:
     with pytest.warns(EnvSpaceWarning, match="Env . returned the flag terminated=.*, which is not a bool") as caught:
         assert_plain(histories(lambda: Odd(flag=flag), **executor))
@@ -192,12 +166,7 @@ def test_a_flag_that_can_only_mean_one_thing_is_taken_with_one_warning(flag: Any
         histories(lambda: Odd(flag=flag), strict_spaces=True, **executor)
 
 
-@every_executor
-@pytest.mark.parametrize(
-    "flag",
-    [None, "", "no", [None], 0.5, 2, np.nan, np.zeros(2, np.bool_), np.zeros(0, np.bool_), [], {}],
-    ids=lambda flag: repr(flag).replace("\n", ""),
-)
+@cases("flag", [None, "", "no", [None], 0.5, 2, np.nan, np.zeros(2, np.bool_), np.zeros(0, np.bool_), [], {}])
 def test_a_flag_that_may_mean_anything_is_refused_at_the_first_step(flag: Any, executor: dict[str, Any]) -> None:
     with pytest.raises(EnvSpaceError, match="flags must be bools") as caught:
         histories(lambda: Odd(flag=lambda ends: flag), **executor)
@@ -249,8 +218,7 @@ def of_torch(**options: Any) -> Any:
     return lambda value: torch.tensor(value, **options)
 
 
-@every_executor
-@pytest.mark.parametrize("grad", [False, True])
+@cases("grad", [True, False])
 def test_tensors_are_read_as_arrays_wherever_they_stand(grad: bool, executor: dict[str, Any]) -> None:
     tensor = of_torch(requires_grad=grad)
 

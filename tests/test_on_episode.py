@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import queue
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -50,11 +51,12 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 
-def told(make: Any, options: dict[str, Any]) -> list[tuple[list[Any], list[Any]]]:
+@cache
+def told(case: str) -> list[tuple[list[Any], list[Any]]]:
     """Return, for each rollout, what was told of each episode, and what the histories have of those that ended."""
     results = []
-    options = dict(options)
-    options["preprocessors"] = [kind() for kind in options.get("preprocessors", ())]
+    make, options = CASES[case]
+    options = {**options, "preprocessors": [kind() for kind in options.get("preprocessors", ())]}
     with GymRunner(make, seed=0, n_envs=N, **options) as runner:
         agent = HashAgent(runner.action_space)
         before = 0
@@ -85,7 +87,7 @@ def columns(part: Any) -> Any:
 
 @pytest.mark.parametrize("case", CASES)
 def test_each_episode_is_told_once_as_the_histories_have_it(case: str) -> None:
-    for live, kept in told(*CASES[case]):
+    for live, kept in told(case):
         assert sorted((record.env_index, record.start) for record, _, _ in live) == [
             (record.env_index, record.start) for record, _ in kept
         ]
@@ -96,7 +98,7 @@ def test_each_episode_is_told_once_as_the_histories_have_it(case: str) -> None:
 
 @pytest.mark.parametrize("case", ["the tight loop", "nested spaces", "a vector env, SAME_STEP"])
 def test_episodes_come_in_the_order_of_their_last_steps_and_of_their_envs(case: str) -> None:
-    for live, _ in told(*CASES[case]):
+    for live, _ in told(case):
         order = [(record.start + record.length, record.env_index) for record, _, _ in live]
         assert order == sorted(order)
 
@@ -106,7 +108,7 @@ def test_episodes_come_in_the_order_of_their_last_steps_and_of_their_envs(case: 
     [("the tight loop", "threads"), ("the tight loop", "processes"), ("nested spaces", "processes, nested")],
 )
 def test_every_executor_tells_the_same_in_the_same_order(one: str, other: str) -> None:
-    assert told(*CASES[one]) == told(*CASES[other])
+    assert told(one) == told(other)
 
 
 def test_the_steps_are_those_of_all_envs_without_the_ones_in_which_envs_rest() -> None:

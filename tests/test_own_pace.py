@@ -13,7 +13,17 @@ import gymnasium
 import numpy as np
 import pytest
 from envs import SPACES, HashAgent, SampleEnv, any_space, exact, summary
-from faulty_envs import GO_ON, Constant, Faults, Fleet, ScriptedEnv, build, collected, join_thread_of, raising
+from faulty_envs import (
+    GO_ON,
+    Constant,
+    Faults,
+    Fleet,
+    ScriptedEnv,
+    build,
+    collected,
+    raising,
+    wait_for_those_left_behind,
+)
 from gymnasium import Space
 from gymnasium.vector import SyncVectorEnv
 from hypothesis import given, settings
@@ -227,7 +237,7 @@ def test_an_env_that_hangs_is_left_behind_and_the_others_keep_their_data() -> No
     assert (len(hung), hung.episodes[-1].end_reason, caught.value.action) == (3, EndReason.TIMED_OUT, 1)
     assert min(len(first), len(last)) > 3
     go_on.set()
-    join_thread_of(1)
+    wait_for_those_left_behind(runner)
     runner.close()
 
 
@@ -247,7 +257,7 @@ def test_a_fault_does_not_wait_for_an_env_that_hangs(
     assert "gone" in "\n".join([str(caught.value), *getattr(caught.value, "__notes__", ())])
     assert time.monotonic() - began < LONG / 2
     go_on.set()
-    join_thread_of(3)
+    wait_for_those_left_behind(runner)
     runner.close()
 
 

@@ -23,7 +23,7 @@ from envs import summary
 from faulty_envs import Constant, build, collected
 from gymnasium import spaces
 from process_envs import DEATHS, RUN_SEED, SEEDS, Hanging, Mortals
-from programs import children, is_running, program, run
+from programs import as_soon_as, children, is_running, program, run
 from typing_extensions import override
 
 from runnerkit import EpisodeStart, GymRunner, RandomAgent
@@ -114,18 +114,16 @@ def test_a_helper_that_dies_in_the_first_reset_is_told() -> None:
     assert (caught.value.env_index, caught.value.episode_index) == (2, 0)
 
 
-@pytest.mark.parametrize("death", DEATHS)
-def test_a_helper_that_dies_as_it_makes_an_env_is_told(death: str) -> None:
-    with pytest.raises(EnvError, match=f"being made .* {death}") as caught:
-        mortal("make", 3, 0, 0, death)
+def test_a_helper_that_dies_as_it_makes_an_env_is_told() -> None:
+    with pytest.raises(EnvError, match=r"being made .* exit code 3") as caught:
+        mortal("make", 3, 0, 0, "exit code 3")
     assert caught.value.env_index == 3
 
 
-@pytest.mark.parametrize("death", DEATHS)
-def test_a_helper_that_dies_in_close_is_told_and_the_others_are_closed(death: str) -> None:
-    runner = mortal("close", 1, 0, 0, death, n_envs=3, workers=3)
+def test_a_helper_that_dies_in_close_is_told_and_the_others_are_closed() -> None:
+    runner = mortal("close", 1, 0, 0, "SIGSEGV", n_envs=3, workers=3)
     runner.rollout(Constant(), steps=3)
-    with pytest.raises(EnvError, match=f"in close when .* {death}") as caught:
+    with pytest.raises(EnvError, match=r"in close when .* SIGSEGV") as caught:
         runner.close()
     assert (caught.value.env_index, caught.value.seed) == (1, SEEDS.episode_seed(1, 0))
     runner.close()
@@ -149,25 +147,24 @@ def test_a_runner_with_a_dead_helper_says_so_again_and_closes() -> None:
                 runner.rollout(Constant(), steps=5)
 
 
-def test_a_helper_that_is_killed_while_the_caller_waits_for_it_ends_the_wait() -> None:
-    with build(
-        lambda seed: Hanging(Mortals("never", 0)(seed)), n_envs=3, workers=3, executor="processes", seed=RUN_SEED
-    ) as runner:
+def test_a_helper_that_is_killed_while_the_caller_waits_for_it_ends_the_wait(tmp_path: Path) -> None:
+    def make(seed: int) -> Hanging:
+        return Hanging(Mortals("never", 0)(seed), tmp_path)
+
+    with build(make, n_envs=3, workers=3, executor="processes", seed=RUN_SEED) as runner:
         pids = children()
         own = executor_of(runner)._own._envs
         own[0] = own[0].unwrapped  # which does not hang
-        timer = threading.Timer(0.3, kill_all, (pids,))
-        timer.start()
+        killing = as_soon_as(lambda: len(list(tmp_path.iterdir())) == 2, lambda: kill_all(pids))
         with pytest.raises(EnvError, match=r"in step when its process .* SIGKILL"):
             runner.rollout(Constant(), steps=5)
-        timer.join()
+        killing.join()
 
 
 # ---- envs that nobody trusts
 
 
-@pytest.mark.parametrize("death", DEATHS)
-@pytest.mark.parametrize("n_envs", [1, 3])
+@pytest.mark.parametrize(("n_envs", "death"), [(1, "SIGSEGV"), (3, "exit code 3")])
 def test_with_isolate_even_the_first_env_cannot_end_the_program(death: str, n_envs: int) -> None:
     with mortal("step", 0, 1, 2, death, n_envs=n_envs, isolate=True) as runner:
         with pytest.raises(EnvError, match=death) as caught:
@@ -270,7 +267,9 @@ def test_a_rollout_with_an_env_that_hangs_can_be_left_and_the_env_is_not_blamed(
         from faulty_envs import Constant, build
         from process_envs import Hanging, Mortals, RUN_SEED
         from runnerkit.errors import EnvError, RolloutError
+        from runnerkit.executors.waiting import Patience
 
+        Patience._AFTER_EXCEPTION_S = 1.0
         home = os.getpid()
         def make(seed):
             env = Mortals("never", 0)(seed)
@@ -307,12 +306,12 @@ def test_a_rollout_with_an_env_that_hangs_can_be_left_and_the_env_is_not_blamed(
     lines = done.stdout.splitlines()
     assert len(lines) == 3, (done.stdout, done.stderr)
     name, seconds = lines[0].split()
-    assert (name, int(seconds) <= (2 if presses else 8)) == ("KeyboardInterrupt" if presses else "TimeoutError", True)
+    assert (name, int(seconds) <= (5 if presses else 15)) == ("KeyboardInterrupt" if presses else "TimeoutError", True)
     assert lines[1].startswith("False Env 1 cannot be stepped any more.")
     assert "RunnerKit ended process" in lines[1]
     assert "SIGKILL" not in lines[1]
     assert lines[1].endswith("Build a new runner to go on.")
-    assert int(lines[2]) <= 3
+    assert int(lines[2]) <= 10
 
 
 # ---- faults that are not deaths

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -19,7 +20,8 @@ from faulty_envs import Constant, build, collected
 from gymnasium import Space
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from process_envs import INDEX, RUN_SEED, SEEDS, Mortals
+from process_envs import INDEX, RUN_SEED, SEEDS, Mortals, Sleeping
+from programs import as_soon_as
 from test_own_pace import AGENTS, Uneven
 from typing_extensions import override
 
@@ -123,22 +125,6 @@ def test_an_env_that_fails_is_named_and_all_keep_what_they_collected(
             assert [len(history) for history in runner.rollout(Constant(2), steps=5, min_batch=2)] == [5] * 4
 
 
-class Sleeping(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Sleeps in one step of one env."""
-
-    def __init__(self, seed: int, seconds: float, *, at_step: int = 6, env_index: int = 3) -> None:
-        super().__init__(Mortals("never", 0)(seed))
-        self._steps, self._seconds = 0, seconds if INDEX[seed] == env_index else 0.0
-        self._at_step = at_step
-
-    @override
-    def step(self, action: Any) -> Any:
-        self._steps += 1
-        if self._steps == self._at_step:
-            time.sleep(self._seconds)
-        return super().step(action)
-
-
 def test_an_env_that_hangs_is_given_up_and_the_others_keep_their_data() -> None:
     make = lambda seed: Sleeping(seed, 100.0)  # noqa: E731
     with build(make, n_envs=4, workers=2, seed=RUN_SEED, executor="processes", step_timeout=0.5) as runner:
@@ -187,26 +173,24 @@ def test_nobody_waits_for_a_slow_env_in_another_process() -> None:
     assert lengths[-19:] == [1] * 19  # of the slow one, after the other was done
 
 
-def press(times: int) -> threading.Timer:
-    """Press Ctrl-C in a moment."""
+def press(times: int, sleeping: list[int], folder: Path) -> threading.Thread:
+    """Press Ctrl-C as soon as these envs sleep."""
 
     def do() -> None:
         for _ in range(times):
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.3)
+            time.sleep(0.5)
 
-    timer = threading.Timer(0.4, do)
-    timer.start()
-    return timer
+    return as_soon_as(lambda: all((folder / str(i)).exists() for i in sleeping), do)
 
 
-def test_after_ctrl_c_each_env_has_what_it_collected(whole: Any) -> None:
-    make = lambda seed: Sleeping(seed, 1.0, at_step=61)  # noqa: E731
+def test_after_ctrl_c_each_env_has_what_it_collected(whole: Any, tmp_path: Path) -> None:
+    make = lambda seed: Sleeping(seed, 1.0, at_step=61, folder=tmp_path)  # noqa: E731
     with build(make, n_envs=4, workers=2, seed=RUN_SEED, executor="processes") as runner:
-        timer = press(1)
+        pressing = press(1, [3], tmp_path)
         with pytest.raises(RolloutInterrupted) as caught:
             runner.rollout(Constant(2), steps=100_000, min_batch=1)
-        timer.join()
+        pressing.join()
         for history, all_of_it in zip(collected(caught.value), whole, strict=True):
             n = min(60, len(history))
             assert n > 0
@@ -215,16 +199,24 @@ def test_after_ctrl_c_each_env_has_what_it_collected(whole: Any) -> None:
 
 
 @pytest.mark.parametrize("hanging", [[3], [0, 3]], ids=str)  # in a helper, and in this process, too
-def test_a_second_ctrl_c_leaves_at_once_wherever_envs_hang(hanging: list[int]) -> None:
+def test_a_second_ctrl_c_leaves_at_once_wherever_envs_hang(hanging: list[int], tmp_path: Path) -> None:
+    class Later(Sleeping):
+        """Hangs after env 3, as nobody gives the others a step meanwhile."""
+
+        @override
+        def step(self, action: Any) -> Any:
+            self._at_step = self._steps + 1 if (tmp_path / "3").exists() else 0
+            return super().step(action)
+
     def make(seed: int) -> Sleeping:
-        i = INDEX[seed]  # env 0 hangs later, as nobody gives the others a step meanwhile
-        return Sleeping(seed, 100.0 * (i in hanging), at_step=6 if i else 300, env_index=i)
+        i = INDEX[seed]
+        return (Sleeping if i else Later)(seed, 100.0 * (i in hanging), env_index=i, folder=tmp_path)
 
     with build(make, n_envs=4, workers=2, seed=RUN_SEED, executor="processes") as runner:
-        timer = press(2)
+        pressing = press(2, hanging, tmp_path)
         with pytest.raises(KeyboardInterrupt) as pressed:
             runner.rollout(Constant(2), steps=100_000, min_batch=1)
-        timer.join()
+        pressing.join()
         assert not isinstance(pressed.value, RolloutInterrupted)
         with pytest.raises(RolloutError, match="RunnerKit ended process"):
             runner.rollout(Constant(2), steps=5)

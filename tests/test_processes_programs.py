@@ -282,20 +282,22 @@ def test_a_program_that_ignores_ctrl_c_rolls_out_and_ends() -> None:
 def test_a_program_ends_though_an_env_hangs_in_a_helper() -> None:
     done = program(
         """
-        import os, threading, time
+        import os, tempfile, threading, time
         import gymnasium, runnerkit
-        home = os.getpid()
+        home, folder = os.getpid(), tempfile.mkdtemp()
         class Hanging(gymnasium.Wrapper):
             def step(self, action):
                 if os.getpid() == home:
                     return super().step(action)
+                os.rmdir(folder)
                 time.sleep(1e6)
         runner = runnerkit.make(
             lambda s: Hanging(gymnasium.make("CartPole-v1")), n_envs=2, seed=0, executor="processes", workers=2
         )
         agent = runnerkit.RandomAgent(runner.action_space, seed=0)
         threading.Thread(target=lambda: runner.rollout(agent, steps=10), daemon=True).start()
-        time.sleep(0.5)
+        while os.path.exists(folder):
+            time.sleep(0.01)
         print("end", flush=True)
         """
     )

@@ -88,7 +88,7 @@ def sample_env(observation: Space[Any], action: Space[Any]) -> Make:
     workers=st.integers(1, 4),
     seed=st.integers(0, 2**64),
 )
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_threads_give_the_bytes_of_serial_and_a_plain_loop_gives_them_again(
     observation: Space[Any], action: Space[Any], rollouts: Rollouts, n_envs: int, workers: int, seed: int
 ) -> None:
@@ -146,7 +146,7 @@ def test_processes_give_the_bytes_of_serial_whoever_steps_which_envs(
     choice=st.sampled_from(["serial", "threads"]),
     preprocessed=st.booleans(),
 )
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_whenever_envs_move_from_thread_to_thread_the_bytes_are_those_of_serial(
     observation: Space[Any], rollouts: Rollouts, n_envs: int, workers: int, ways: Any, choice: Any, preprocessed: bool
 ) -> None:
@@ -207,22 +207,20 @@ def test_each_action_is_what_the_agent_says_to_the_observation_recorded_beside_i
                 assert exact(row_of(actions, t)) == exact(agent.choose(row_of(observations, t)))
 
 
-@given(action=any_space(), n_envs=st.integers(1, 4), rollouts=some_rollouts)
+@given(action=any_space(), n_envs=st.integers(1, 4), rollouts=some_rollouts, other=st.sampled_from(EXECUTORS[1:4]))
 @settings(max_examples=20)
 def test_a_random_agent_gives_the_same_run_on_every_executor(
-    action: Space[Any], n_envs: int, rollouts: Rollouts
+    action: Space[Any], n_envs: int, rollouts: Rollouts, other: tuple[str, int]
 ) -> None:
     def agent(space: Space[Any]) -> RandomAgent:
         return RandomAgent(space, seed=5)
 
-    found = [
-        summaries(
-            run(sample_env(SPACES["float32"], action), rollouts, agent, executor=e, workers=w, seed=2, n_envs=n_envs,
-                plugins=RESTLESS)
-        )
-        for e, w in EXECUTORS[:4]
-    ]  # fmt: skip
-    assert all(result == found[0] for result in found)
+    make = sample_env(SPACES["float32"], action)
+    serial, found = [
+        summaries(run(make, rollouts, agent, executor=e, workers=w, seed=2, n_envs=n_envs, plugins=RESTLESS))
+        for e, w in (EXECUTORS[0], other)
+    ]
+    assert found == serial
 
 
 class Drawing(gymnasium.Env[Any, Any]):
@@ -296,7 +294,7 @@ def test_the_default_schedule_given_by_hand_changes_nothing(rollouts: Rollouts) 
     n_envs=st.integers(1, 4),
     scheduled=st.booleans(),
 )
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_processors_change_nothing_about_what_the_envs_do(
     observation: Space[Any], rollouts: Rollouts, n_envs: int, scheduled: bool
 ) -> None:

@@ -42,7 +42,7 @@ def collect(runner: GymRunner[Any, Any, Any], agent: AnyAgent, steps: int, count
     n_envs=st.integers(1, 4),
     executor=st.sampled_from(["serial", "threads"]),
 )
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_a_stream_gives_what_a_plain_loop_gives(
     observation: Space[Any], action: Space[Any], steps: int, count: int, n_envs: int, executor: str
 ) -> None:

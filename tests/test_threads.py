@@ -23,6 +23,7 @@ from faulty_envs import GO_ON, AnyRunner, Constant, Faults, Fleet, build, runner
 from gymnasium import spaces
 from gymnasium.envs.registration import registry
 from numpy.typing import NDArray
+from programs import wait_for
 from typing_extensions import override
 
 import runnerkit
@@ -380,6 +381,7 @@ def test_a_thread_whose_env_hangs_in_close_is_left_behind_with_a_warning(monkeyp
         runner.close()
     assert [env.calls("close") for env in fleet.envs[:2]] == [1, 1]
     go_on.set()
+    wait_for(lambda: not runnerkit_threads())
 
 
 @pytest.mark.parametrize("options", [{"executor": "serial"}, {"executor": "threads", "workers": 2}])
@@ -387,9 +389,9 @@ def test_an_env_of_the_calling_thread_that_hangs_in_close_is_named_in_a_warning(
     options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runnerkit.executors.hanging._PATIENCE_S", 0.05)
-    fleet = Fleet({0: Faults(close=lambda env: time.sleep(0.3))})
+    fleet = Fleet({0: Faults(close=lambda env: wait_for(lambda: len(warned) > 0))})
     runner = build(fleet, n_envs=4, **options)
-    with pytest.warns(RuntimeWarning, match=r"Env 0 has been closing for 0\.\d+ s: its close\(\) hangs") as warned:
+    with pytest.warns(RuntimeWarning, match=r"Env 0 has been closing for [\d.]+ s: its close\(\) hangs") as warned:
         runner.close()
     assert len(warned) == 1
     assert [env.calls("close") for env in fleet.envs] == [1] * 4
@@ -406,9 +408,7 @@ def test_ctrl_c_ends_a_close_that_hangs_and_the_other_envs_are_closed(options: d
     runner = build(fleet, n_envs=4, **options)
     with pytest.raises(KeyboardInterrupt):
         runner.close()
-    end = time.monotonic() + LONG
-    while runnerkit_threads() and time.monotonic() < end:
-        time.sleep(0.01)
+    wait_for(lambda: not runnerkit_threads())
     assert [env.calls("close") for env in fleet.envs] == [1] * 4
 
 
@@ -529,9 +529,11 @@ def test_a_line_with_a_late_hint_still_waits_for_the_next_item() -> None:
 def helper() -> Iterator[WorkerThread]:
     made = WorkerThread(Share([0]))
     made.start()
-    yield made
-    made.stop()
-    assert made.join(time.monotonic() + LONG) == []
+    try:
+        yield made
+    finally:
+        made.stop()
+        assert made.join(time.monotonic() + LONG) == []
 
 
 def test_an_answer_that_ctrl_c_got_in_the_way_of_is_not_waited_for() -> None:

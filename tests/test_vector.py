@@ -7,7 +7,6 @@ import functools
 import importlib.util
 import os
 import signal
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from gymnasium.wrappers.vector import DictInfoToList
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from programs import wait_for
 from typing_extensions import override
 
 import runnerkit
@@ -1150,13 +1150,13 @@ def test_a_vector_env_that_hangs_in_close_is_named_in_a_warning(monkeypatch: pyt
     class Slow(AnySyncVectorEnv):
         @override
         def close_extras(self, **options: Any) -> None:
-            time.sleep(0.3)
+            wait_for(lambda: len(warned) > 0)
             super().close_extras(**options)
 
     monkeypatch.setattr("runnerkit.executors.hanging._PATIENCE_S", 0.05)
     runner = runnerkit.make(lambda seed: Slow([lambda: gymnasium.make("CartPole-v1")] * 2), n_envs=2)
     with pytest.warns(
-        RuntimeWarning, match=r"The vector env has been closing for 0\.\d+ s: its close\(\) hangs"
+        RuntimeWarning, match=r"The vector env has been closing for [\d.]+ s: its close\(\) hangs"
     ) as warned:
         runner.close()
     assert len(warned) == 1

@@ -11,6 +11,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
+from programs import wait_for
 from restless import RESTLESS
 from typing_extensions import override
 
@@ -181,16 +182,15 @@ def runnerkit_threads() -> list[str]:
     return [thread.name for thread in _alive() if thread not in _FORGOTTEN]
 
 
+def wait_for_those_left_behind(runner: AnyRunner) -> None:
+    """Wait until the threads that were left behind have ended, whose envs hang no more."""
+    helpers = runner._parts.executor._helpers  # type: ignore[attr-defined]
+    wait_for(lambda: not any(helper.loss is not None and helper._thread.is_alive() for helper in helpers))
+
+
 def forget_threads() -> None:
     """Leave what is alive now out of `runnerkit_threads`, so that one test's fault is not that of the next."""
     _FORGOTTEN.update(_alive())
-
-
-def join_thread_of(last_env_index: int) -> None:
-    """Wait a moment for a thread whose env hangs no more: if it was left behind, it ends."""
-    for thread in _alive():
-        if thread.name.startswith("runnerkit-envs-") and thread.name.endswith(f"-{last_env_index}"):
-            thread.join(1.0)
 
 
 def _alive() -> list[threading.Thread]:

@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any, Final
 
 import gymnasium
@@ -101,8 +102,35 @@ class Mortals:
 
 
 class Hanging(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Hangs in every step."""
+    """Hangs in every step, of which a file in a folder may tell: its name is that of the process."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], folder: Path | None = None) -> None:
+        super().__init__(env)
+        self._folder = folder
 
     @override
     def step(self, action: Any) -> Any:
+        if self._folder is not None:
+            (self._folder / str(os.getpid())).touch()
         time.sleep(1000)
+
+
+class Sleeping(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Sleeps in one step of one env, of which a file in a folder may tell: its name is the env's index."""
+
+    def __init__(
+        self, seed: int, seconds: float, *, at_step: int = 6, env_index: int = 3, folder: Path | None = None
+    ) -> None:
+        super().__init__(Mortals("never", 0)(seed))
+        self._steps, self._seconds = 0, seconds if INDEX[seed] == env_index else 0.0
+        self._at_step = at_step
+        self._told = folder / str(env_index) if folder and self._seconds else None
+
+    @override
+    def step(self, action: Any) -> Any:
+        self._steps += 1
+        if self._steps == self._at_step:
+            if self._told is not None:
+                self._told.touch()
+            time.sleep(self._seconds)
+        return super().step(action)

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +41,25 @@ def program(text: str, *flags: str, **options: Any) -> subprocess.CompletedProce
     """Run a program that is given on the command line: its functions cannot be imported by anyone."""
     environment = {**os.environ, "PYTHONPATH": "support"}
     return run([*flags, "-c", textwrap.dedent(text)], cwd=TESTS, env=environment, **options)
+
+
+def wait_for(is_time: Callable[[], object]) -> None:
+    """Wait until it is time to go on, or a while, lest a test hang."""
+    end = time.monotonic() + TIMEOUT_S / 2
+    while not is_time() and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def as_soon_as(is_time: Callable[[], object], do: Callable[[], object]) -> threading.Thread:
+    """Do something in another thread as soon as it is time to."""
+
+    def act() -> None:
+        wait_for(is_time)
+        do()
+
+    thread = threading.Thread(target=act, daemon=True)
+    thread.start()
+    return thread
 
 
 def children() -> set[int]:
