@@ -24,14 +24,14 @@ from runnerkit._core.cores import available_cores
 from runnerkit._core.types import AnyEnv, AnyMakeEnv
 from runnerkit._core.wording import count
 from runnerkit._plugins.manager import Plugins, installed_plugins
-from runnerkit._rollout.config import Named, is_count
+from runnerkit._rollout.config import Named, check_min_batch, is_count
 from runnerkit._rollout.gym_runner import GymRunner
 from runnerkit._rollout.parts import named
 from runnerkit.agents import AnyAgent
 from runnerkit.errors import ArgumentError, RunnerKitError, UnknownNameError
 from runnerkit.evaluation import AgentMaker
-from runnerkit.executors.base import SupportsTuning
-from runnerkit.keys import EnvKey, PartName
+from runnerkit.executors.base import SupportsOwnEnvs, SupportsTuning
+from runnerkit.keys import EnvKey, PartName, Use
 from runnerkit.processors import ActionPostprocessor, ActionPreprocessor, RewardProcessor
 
 __all__ = ["AgentMaker", "Measurement", "Recommendation", "TellShare", "Tuning", "measure"]
@@ -123,6 +123,7 @@ def measure(
     workers: Sequence[int] | None = None,
     seconds: float = 15.0,
     steps: int = 256,
+    min_batch: int | None = None,
     preprocessors: Sequence[Named[ActionPreprocessor]] = (),
     postprocessors: Sequence[Named[ActionPostprocessor]] = (),
     reward_processors: Sequence[Named[RewardProcessor]] = (),
@@ -147,6 +148,8 @@ def measure(
             number of cores, and for threads the number that they find themselves.
         seconds: about how long all of it takes. Slow envs take longer, as each executor makes at least one step.
         steps: steps per env of each rollout, as in your training. Slow envs make fewer.
+        min_batch: as for `GymRunner`. With it, "processes" is also measured with several `own_envs`, so that the
+            calling process has time for the agent.
         preprocessors: as for `GymRunner`.
         postprocessors: as for `GymRunner`.
         reward_processors: as for `GymRunner`.
@@ -163,6 +166,8 @@ def measure(
 
     """
     _check(n_envs, workers, seconds, steps)
+    if min_batch is not None:
+        check_min_batch(min_batch, min(n_envs))
     known = plugins or installed_plugins()
     asked: Sequence[PartName] = ["serial", *(_built_in(known) if executors is None else executors)]
     contenders = {_label(executor): executor for executor in asked}
@@ -175,6 +180,7 @@ def measure(
             n_envs,
             executor=contenders[executor],
             workers=None if executor == "serial" else workers,  # which a vector env would refuse, with other words
+            min_batch=min_batch,
             preprocessors=preprocessors,
             postprocessors=postprocessors,
             reward_processors=reward_processors,
@@ -190,7 +196,12 @@ def measure(
     interrupted = False
     try:
         for k, n in enumerate(numbers):
-            group = [_Contestant(name, w, n, build, make_agent, steps) for name, w in _entries(makers, workers, n)]
+            entries = list(_entries(makers, workers, n))
+            if min_batch is not None:
+                shares = dict(_shares(makers, contenders, entries, n))
+                contenders.update({label: part for (label, _), part in shares.items()})
+                entries += [entry for entry in shares if entry not in entries]
+            group = [_Contestant(name, w, n, build, make_agent, steps) for name, w in entries]
             contestants += group
             done = 0
             for heat in _heats(group):
@@ -237,6 +248,22 @@ def _entries(
         elif isinstance(make_executor, SupportsTuning):
             tries = make_executor.workers_to_try(n_envs)
         yield from ((name, w) for w in tries)
+
+
+def _shares(
+    makers: Mapping[str, object],
+    contenders: Mapping[str, PartName],
+    entries: Sequence[tuple[str, int | None]],
+    n_envs: int,
+) -> Iterator[tuple[tuple[str, int | None], PartName]]:
+    """Yield who else takes part where the agent is asked while envs step: with most workers, but another share."""
+    for label, workers in dict(entries).items():
+        name, options = named(contenders[label])
+        maker = makers[label]
+        if workers is not None and not options and isinstance(maker, SupportsOwnEnvs):
+            for own_envs, w in maker.shares_to_try(n_envs, workers):
+                part: PartName = Use(str(name), {"own_envs": own_envs})
+                yield (_label(part), w), part
 
 
 def _label(executor: PartName) -> str:

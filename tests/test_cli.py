@@ -183,9 +183,12 @@ def test_the_summary_says_what_was_run_and_what_came_of_it() -> None:
     assert result.stderr == ""
 
 
-def test_spare_envs_change_no_episode() -> None:
+def test_neither_spare_envs_nor_min_batch_change_an_episode() -> None:
     asked = ["CartPole-v1", "--steps", "100", "--seed", "3"]
     assert rollout(*asked, "--spare-envs", "2", "--repeatable")["episodes"] == rollout(*asked)["episodes"]
+    assert (
+        rollout(*asked, "--n-envs", "3", "--min-batch", "2")["episodes"] == rollout(*asked, "--n-envs", "3")["episodes"]
+    )
     normalized = [*asked, "--wrapper", "gymnasium.wrappers:NormalizeObservation", "--spare-envs", "1"]
     assert "depends on earlier episodes" in run("rollout", *normalized, code=2).stderr.replace("\n", " ")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
 import functools
 import io
 import json
@@ -202,6 +203,23 @@ def test_envs_that_wait_are_tuned_to_a_thread_each() -> None:
     found = measure(env, constant, n_envs=[8], executors=["threads"], seconds=4.0).recommended()
     assert found is not None
     assert (found.measurement.executor, found.measurement.workers) == ("threads", None)
+
+
+def test_where_the_agent_is_asked_while_envs_step_the_calling_process_is_measured_with_fewer_envs() -> None:
+    class Busy:
+        def act(self, observations: Any) -> Any:
+            time.sleep(0.002)
+            return [0] * len(observations)
+
+    found = measure(
+        "CartPole-v1", lambda _: Busy(), n_envs=[4], executors=["processes"], workers=[2], min_batch=2, seconds=0.5
+    )
+    assert names(found) == [
+        ("serial", 1, 4), ("processes", 2, 4), ("processes:own_envs=1", 2, 4), ("processes:own_envs=0", 1, 4),
+    ]  # fmt: skip
+    assert [entry.error for entry in found.measurements] == [None] * 4
+    with pytest.raises(ArgumentError, match="min_batch must be a whole number from 1 to n_envs, 3, not 4"):
+        measure("CartPole-v1", constant, n_envs=[8, 3], min_batch=4)
 
 
 def test_no_number_of_workers_or_envs_is_measured_twice(clock: Clock) -> None:
@@ -497,6 +515,9 @@ def test_python_and_command_name_all_that_matters() -> None:
     ]  # fmt: skip
     shares = summary.python(entry("processes:own_envs=2", 2, [1.0]))
     assert 'n_envs=8, executor=("processes", {"own_envs": 2}), workers=2' in shares
+    early = dataclasses.replace(summary, min_batch=3)
+    assert "workers=3, min_batch=3, pre" in early.python(threads)
+    assert "--workers 3 --min-batch 3" in early.command(threads)
     assert "workers" not in summary.python(own) + summary.command(own)
     assert "workers" not in summary.python(entry("serial", 1, [1.0]))
 
@@ -505,7 +526,7 @@ def test_json_has_all_that_was_measured() -> None:
     document = json.loads(run("CartPole-v1", *QUICK, "--json").stdout)
     assert list(document) == [
         "env", "agent", "preprocessors", "postprocessors", "reward_processors", "env_options", "wrappers", "lock",
-        "cores", "seconds", "interrupted",
+        "min_batch", "cores", "seconds", "interrupted",
         "measurements", "recommended",
     ]  # fmt: skip
     serial, threads = document["measurements"]

@@ -37,6 +37,7 @@ class TuningSummary:
     parts: Parts
     seconds: float
     tuning: Tuning
+    min_batch: int | None = None
 
     columns: ClassVar[Sequence[str]] = ("n_envs", "executor", "workers", "env steps/s", "ratio to serial", "note")
     """The keys of the records."""
@@ -48,6 +49,7 @@ class TuningSummary:
             "env": self.env,
             "agent": self.agent,
             **self.parts.document(),
+            "min_batch": self.min_batch,
             "cores": available_cores(),
             "seconds": self.seconds,
             "interrupted": self.tuning.interrupted,
@@ -104,6 +106,8 @@ class TuningSummary:
         arguments = [_quoted(self.env), f"n_envs={found.n_envs}", f"executor={_named(executor)}"]
         if _names_workers(found):
             arguments.append(f"workers={found.workers}")
+        if self.min_batch is not None:
+            arguments.append(f"min_batch={self.min_batch}")
         given = self.parts.keywords()
         for what in ("preprocessors", "postprocessors", "reward_processors"):
             if given[what]:
@@ -121,6 +125,8 @@ class TuningSummary:
         words = ["runnerkit", "rollout", self.env, "--n-envs", str(found.n_envs), "--executor", found.executor]
         if _names_workers(found):
             words += ["--workers", str(found.workers)]
+        if self.min_batch is not None:
+            words += ["--min-batch", str(self.min_batch)]
         if self.agent != "random":
             words += ["--agent", self.agent]
         words += self.parts.words()

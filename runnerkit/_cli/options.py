@@ -36,6 +36,7 @@ __all__ = [
     "Keywords",
     "Parts",
     "executor_option",
+    "min_batch_option",
     "no_progress_option",
     "takes_parts",
 ]
@@ -85,6 +86,12 @@ _OPTIONS: Final = (
 
 executor_option = click.option(
     "--executor", metavar=PART, default="auto", show_default=True, help="How the envs are stepped."
+)
+min_batch_option = click.option(
+    "--min-batch",
+    metavar="K",
+    type=AT_LEAST_1,
+    help="Ask the agent as soon as K envs are ready, so that nobody waits for the slowest env.  [default: all envs]",
 )
 no_progress_option = click.option(
     "--no-progress", is_flag=True, help="Show no progress bar. There is none, either, with --json or in a pipe."

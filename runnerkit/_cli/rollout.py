@@ -20,6 +20,7 @@ from runnerkit._cli.options import (
     SEED,
     Parts,
     executor_option,
+    min_batch_option,
     no_progress_option,
     takes_parts,
 )
@@ -107,6 +108,7 @@ Examples:
     type=AT_LEAST_1,
     help="How many workers step them.  [default: what the executor finds best]",
 )
+@min_batch_option
 @click.option(
     "--spare-envs",
     metavar="M",
@@ -187,6 +189,7 @@ def rollout(
     agent_name: str,
     executor: str,
     workers: int | None,
+    min_batch: int | None,
     spare_envs: int,
     repeatable: bool,
     ray_address: str | None,
@@ -259,7 +262,7 @@ def rollout(
         runner: GymRunner[Any, Any, Any]
         if ray_address is not None and episodes is not None:
             refused = {"--render": render, "--live": is_live, "--timings": timings, "--lock": parts.lock is not None}
-            refused["--spare-envs"] = spare_envs > 0
+            refused["--spare-envs"], refused["--min-batch"] = spare_envs > 0, min_batch is not None
             require_whole_episodes([option for option, is_given in refused.items() if is_given])
             make_agent = agent_for_actors(agent_name, make_agent)
             runner = whole_episodes_on_ray(
@@ -281,6 +284,7 @@ def rollout(
                 history=cast(Tally, recorded),
                 executor=spelling.part(executor, "--executor") if ray_address is None else executor_of(ray_address),
                 workers=workers if ray_address is None else actors,
+                min_batch=min_batch,
                 spare_envs=spare_envs,
                 repeatable=repeatable or None,
                 render_mode="rgb_array" if render else None,

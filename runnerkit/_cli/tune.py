@@ -8,7 +8,15 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from runnerkit._cli.frame import current_stop, explained, print_json, results, tell_of_stop
-from runnerkit._cli.options import AGENT, AT_LEAST_1, PART, Parts, no_progress_option, takes_parts
+from runnerkit._cli.options import (
+    AGENT,
+    AT_LEAST_1,
+    PART,
+    Parts,
+    min_batch_option,
+    no_progress_option,
+    takes_parts,
+)
 
 if TYPE_CHECKING:
     from runnerkit._cli.advice import TuningSummary
@@ -71,6 +79,7 @@ Examples:
     show_default=True,
     help="How long all of it takes, about.",
 )
+@min_batch_option
 @takes_parts
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with what each round gave.")
 @no_progress_option
@@ -82,6 +91,7 @@ def tune(
     workers: tuple[int, ...],
     steps: int,
     seconds: float,
+    min_batch: int | None,
     parts: Parts,
     as_json: bool,
     no_progress: bool,
@@ -90,6 +100,8 @@ def tune(
 
     Serial, threads and processes take turns with several numbers of workers. Printed are the steps of all envs
     together per second (the median of some rounds), the ratio to serial, and what to use, as Python and as a command.
+
+    With --min-batch, processes are also measured with fewer envs for the calling process, which asks the agent.
 
     Measure while nothing else runs. Ctrl-C (exit code 130) or SIGTERM (143) ends it early and shows what was
     measured until then.
@@ -112,6 +124,7 @@ def tune(
                 workers=workers or None,
                 seconds=seconds,
                 steps=steps,
+                min_batch=min_batch,
                 progress=progress,
                 **parts.keywords(),
             )
@@ -121,6 +134,7 @@ def tune(
             parts=parts,
             seconds=time.perf_counter() - began,
             tuning=tuning,
+            min_batch=min_batch,
         )
         _print_tuning(summary, as_json, out)
     if tuning.interrupted:

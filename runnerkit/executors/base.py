@@ -17,6 +17,7 @@ __all__ = [
     "Executor",
     "MakeExecutor",
     "SupportsAllocate",
+    "SupportsOwnEnvs",
     "SupportsReport",
     "SupportsRestarts",
     "SupportsShares",
@@ -165,6 +166,15 @@ class SupportsTuning(Protocol):
 
     def workers_to_try(self, n_envs: int, /) -> Sequence[int | None]:
         """Return numbers of workers for so many envs, the simplest first; None leaves it to the executor."""
+        ...
+
+
+@runtime_checkable
+class SupportsOwnEnvs(Protocol):
+    """What makes an executor with an option `own_envs`: how many envs the calling thread steps itself."""
+
+    def shares_to_try(self, n_envs: int, workers: int, /) -> Sequence[tuple[int, int]]:
+        """Return pairs (own_envs, workers) for so many envs and workers, for an agent that takes time."""
         ...
 
 

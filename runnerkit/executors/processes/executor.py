@@ -104,6 +104,13 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
         """Return which numbers of workers to measure."""
         return usual_workers(n_envs)
 
+    @staticmethod
+    def shares_to_try(n_envs: int, workers: int, /) -> Sequence[tuple[int, int]]:
+        """Return which shares of the calling process to measure, beside an equal one."""
+        equal = n_envs // workers
+        shares = sorted({equal // 2, equal // 4} - {0}, reverse=True) if workers > 1 else []
+        return [*((own, workers) for own in shares), (0, max(1, workers - 1))]
+
     def open(self, make_env: Callable[[int], AnyEnv], options: RunOptions, /) -> list[EnvFacts]:
         """Start the helpers and make all envs, each in its own process."""
         if is_isolated(self._own_envs, options, isolate=self._isolate):
