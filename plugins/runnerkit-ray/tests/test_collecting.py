@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,9 +24,6 @@ class Pool:
         self._fates = fates
 
     def require_open(self) -> None:
-        pass
-
-    def wake(self) -> None:
         pass
 
     def room(self) -> bool:
@@ -61,8 +59,8 @@ def collect(of: Collection, n: int, hand_out: Callable[[Done], int]) -> list[int
         of.plan.close(unit)
         return None
 
-    def indices(of_these: Any) -> list[object]:
-        return [done.job.unit.index for done in of_these]
+    def indices(given: Sequence[int], rest: Any) -> list[object]:
+        return [*given, *(done.job.unit.index for done in rest)]
 
     return list(of.made(take, lambda: Policy(0, None), hand_out, indices, ordered=True))
 
@@ -92,17 +90,20 @@ def test_a_unit_that_failed_behind_another_one_is_told_of_by_the_next_call() -> 
     assert not open_units(made_of)
 
 
-def test_ctrl_c_as_a_unit_is_handed_out_leaves_it_open_and_hands_over_the_others() -> None:
-    def stopped(done: Done) -> int:
-        if index_of(done) == 1:
-            raise KeyboardInterrupt
+@pytest.mark.parametrize(("presses", "handed_over", "left"), [(1, [1, 2, 3], []), (2, [2, 3], [1])])
+def test_ctrl_c_waits_until_a_unit_is_handed_out_and_a_second_one_does_not(
+    presses: int, handed_over: list[int], left: list[int]
+) -> None:
+    def pressed(done: Done) -> int:
+        for _ in range(presses if index_of(done) == 1 else 0):
+            signal.raise_signal(signal.SIGINT)
         return index_of(done)
 
     made_of = collection()
     with pytest.raises(RolloutInterrupted) as raised:
-        collect(made_of, 4, stopped)
-    assert raised.value.histories == [2, 3]
-    assert open_units(made_of) == [1]
+        collect(made_of, 4, pressed)
+    assert raised.value.histories == handed_over
+    assert open_units(made_of) == left
 
 
 def test_units_that_were_given_up_before_another_error_are_named_by_it() -> None:

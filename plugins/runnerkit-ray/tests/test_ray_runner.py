@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import runnerkit_ray.runner
@@ -25,6 +26,7 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space, iterate
 from numpy.typing import NDArray
 from runnerkit_ray import ActorsLostError, Cluster, Collected, PoisonError, RayRunner, RowAgent
+from runnerkit_ray.data import joined
 from runnerkit_ray.units import Plan, Unit
 from unit_envs import Thresholds, Trap, Walk, strike
 
@@ -53,6 +55,10 @@ def large(seed: int | None) -> Walk:
 
 def slow(seed: int | None) -> Walk:
     return Walk(pause=0.002)
+
+
+def several(seed: int | None) -> Any:
+    return gymnasium.vector.SyncVectorEnv([Walk])
 
 
 def by_index(seed: int | None, env_index: int) -> Walk:
@@ -160,15 +166,23 @@ def test_a_unit_that_ends_all_who_try_is_reported_with_its_seed_and_the_others_a
     assert episodes_of(histories, 0) == reference[:2] + reference[3:]
 
 
-def test_no_unit_is_blamed_for_an_actor_that_died_while_it_had_nothing_to_do() -> None:
-    with runner_of(walk, max_attempts=1) as made:
-        histories = [one.history for one in made.collect(1, Thresholds())]
-        (actor,) = made.stats().actors
+def test_no_unit_is_blamed_for_an_actor_that_died_just_after_the_last_one_and_none_is_begun_for_nothing() -> None:
+    def kill(of: RayRunner[Any, Any, Any]) -> None:
+        (actor,) = of.stats().actors
         assert actor.pid is not None
         os.kill(actor.pid, signal.SIGKILL)
-        time.sleep(1.2)
+
+    with runner_of(walk, max_attempts=1, max_restarts=1) as made:
+        histories = [one.history for one in made.collect(1, Thresholds())]
+        kill(made)
         histories += [one.history for one in made.collect(2)]
         assert (made.stats().restarts, made.stats().retries, made.stats().poisoned) == (1, 0, ())
+        kill(made)
+        for _ in range(2):
+            with pytest.raises(ActorsLostError, match="2 actors were lost, and max_restarts=1 are spent"):
+                next(made.collect(1))
+            assert made.stats().restarts == 1
+            assert made.stats().actors[0].pid is None
     assert_same(histories, one_process(walk), 3)
 
 
@@ -420,6 +434,8 @@ def test_what_cannot_be_is_refused_with_a_way_out(runner: RayRunner[Any, Any, An
         (lambda: RayRunner(walk, actors=3), "3 actors ask for 3 CPUs, but the cluster has 2"),
         (lambda: runner_of(walk, unit_timeout=-1), "unit_timeout must be a positive number"),
         (lambda: runner_of(walk, preprocessors=[Normalize()]), "Freeze it"),
+        (lambda: runner_of("vector:CartPole-v1", n_envs=2), r"single envs, but vector:CartPole-v1 is a vector env"),
+        (lambda: runner_of(several), r"several is a vector env \(SyncVectorEnv\).* use runnerkit\.make"),
     ):
         with pytest.raises(ArgumentError, match=message):
             call()
@@ -455,23 +471,24 @@ class Locked:
 def test_ctrl_c_as_histories_are_joined_comes_with_them(
     runner: RayRunner[Any, Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(*_: object) -> None:
-        monkeypatch.undo()  # once
-        raise KeyboardInterrupt
+    def pressed(*given: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return joined(*given)
 
-    monkeypatch.setattr(runnerkit_ray.runner, "joined", stop)
+    monkeypatch.setattr(runnerkit_ray.runner, "joined", pressed)
     with pytest.raises(RolloutInterrupted) as raised:
         runner.rollout(Thresholds(), episodes=2)
     (history,) = raised.value.histories
     assert len(history.episodes) == 2
 
 
-def consumer(of: SupportsRollout[Any, Any, ArrayHistory[Any, Any]]) -> object:
-    return of.rollout
+def learn(of: SupportsRollout[Any, Any, ArrayHistory[Any, Any]]) -> Sequence[ArrayHistory[Any, Any]]:
+    return of.rollout(Thresholds(), episodes=2)
 
 
-def test_a_ray_runner_is_what_a_learner_needs(runner: RayRunner[Any, Any, ArrayHistory[Any, Any]]) -> None:
-    assert consumer(runner) == runner.rollout
+def test_a_ray_runner_is_what_a_learner_needs_as_any_runner_is() -> None:
+    with runner_of(walk) as ours, runnerkit.make(walk, seed=7, executor="serial") as one:
+        assert episodes_of(learn(ours), 0) == episodes_of(learn(one), 0)
 
 
 # ---- the end

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import cloudpickle  # type: ignore[import-untyped]
+from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from runnerkit import EnvKey, GymRunner, default_registry
 from runnerkit.errors import ArgumentError, EnvError, RolloutError
 from runnerkit.executors import SeedSchedule
 from runnerkit.history import Block, EpisodeStart, RunSpec
 from runnerkit.processors import SupportsStateDict
-from runnerkit.typing import EpisodeSchedule
+from runnerkit.typing import AnyEnv, EpisodeSchedule
 from runnerkit_ray.agents import SupportsSetWeights, placed
 from runnerkit_ray.data import UnitData, data_of
 from runnerkit_ray.units import Unit
@@ -84,6 +86,9 @@ class EpisodeActor:
         lane = self._lane(env_index)
         return Hello(os.getpid(), os.uname().nodename, lane.blocks.spec)
 
+    def answer(self) -> None:
+        """Show that the actor is there."""
+
     def play(self, unit: Unit, agent: NDArray[Any], weights: Mapping[str, NDArray[Any]] | None) -> UnitData:
         """Make a unit. The agent is made anew, so that a unit does not depend on those before it."""
         chosen = cloudpickle.loads(agent.data)
@@ -112,7 +117,7 @@ class _Lane:
         self._starts = _Starts(recipe, env_index)
         options: dict[str, Any] = {"executor": "serial", **recipe.options, "schedule": self._starts}
         env = _env_of(recipe, env_index)
-        self.runner: GymRunner[Any, Any, _Whole] = GymRunner(env, recipe.seed, history=self.blocks, **options)
+        self.runner: GymRunner[Any, Any, _Whole] = _OfOneEnv(env, recipe.seed, history=self.blocks, **options)
         try:
             for kind in ("preprocessors", "postprocessors", "reward_processors"):
                 for processor in getattr(self.runner, kind):
@@ -178,6 +183,23 @@ class _Blocks:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+class _OfOneEnv(GymRunner[Any, Any, _Whole]):
+    """A runner whose env is no vector env."""
+
+    @override
+    def make_env(self, seed: int | None = None) -> AnyEnv:
+        env: object = super().make_env(seed)
+        if isinstance(env, VectorEnv):
+            env.close()
+            raise ArgumentError(
+                f"RayRunner needs single envs, but {self.env_id} is a vector env ({type(env).__name__}). A unit has "
+                "whole episodes of one env, each with its own seed, and a vector env steps and resets its envs "
+                "together. Let the factory make one gymnasium.Env (or leave out 'vector:'), and say how many with "
+                "n_envs. To roll out the vector env, use runnerkit.make, in one process."
+            )
+        return cast(AnyEnv, env)
 
 
 def _check_addressable(processor: object) -> None:

@@ -15,6 +15,7 @@ from runnerkit.errors import RolloutInterrupted
 from runnerkit.typing import EpisodeSchedule
 from runnerkit_ray.data import UnitData
 from runnerkit_ray.errors import PoisonError
+from runnerkit_ray.interrupts import Interrupt
 from runnerkit_ray.jobs import Done, Failed, GivenUp, Job, Outcome, Policy
 from runnerkit_ray.units import Plan, Poisoned, Unit, seeds_of
 
@@ -78,42 +79,39 @@ class Collection:
         take: Callable[[], Unit | None],
         policy: Callable[[], Policy],
         hand_out: Callable[[Done], GivenT],
-        histories: Callable[[Sequence[Done]], list[object]],
+        histories: Callable[[Sequence[GivenT], Sequence[Done]], list[object]],
         *,
         ordered: bool,
     ) -> Generator[GivenT, None, None]:
         """Give what `hand_out` returns of units as they are made; until it has returned, they are open.
 
-        Whatever is raised gets `histories` of those that were made, but not given.
+        Whatever is raised gets `histories` of what was handed out but not given, and of the units that were only made.
+        Ctrl-C waits until a unit is handed out, as that may write it to a file.
         """
         order: deque[int] = deque()  # the units that are under way, or wait
         waiting: dict[int, Outcome] = {}
         poisoned: list[Poisoned] = []
+        given: list[GivenT] = []
+        stop = Interrupt()
         self._waiting = waiting
         following = take()
         try:
-            self.pool.wake()
             while following is not None or order:
-                self.pool.require_open()
-                while following is not None and len(order) < self.window and self.pool.room():
-                    order.append(following.index)
-                    self.pool.submit(Job(following, policy()))
-                    following = take()
-                waiting |= {outcome.job.unit.index: outcome for outcome in self.pool.wait()}
+                with Interrupt() as stop:
+                    self.pool.require_open()
+                    while following is not None and len(order) < self.window and self.pool.room():
+                        order.append(following.index)
+                        self.pool.submit(Job(following, policy()))
+                        following = take()
+                    waiting |= {outcome.job.unit.index: outcome for outcome in self.pool.wait()}
+                stop.check()
                 for index in self._due(order, waiting, ordered=ordered):
-                    order.remove(index)
-                    outcome = waiting.pop(index)
-                    unit = outcome.job.unit
-                    if isinstance(outcome, Done):
-                        given = hand_out(outcome)
-                        self.plan.close(unit)
-                        self._count(outcome.data)
-                        yield given
-                        continue
-                    self.plan.close(unit)
-                    if isinstance(outcome, Failed):
-                        raise _with_unit(outcome.error, unit)
-                    poisoned.append(self._note_poisoned(outcome))
+                    with Interrupt() as stop:
+                        order.remove(index)
+                        given = self._handed_out(waiting.pop(index), hand_out, poisoned)
+                    stop.check()
+                    yield from given
+                    given = []
             if poisoned and not self._warns:
                 raise PoisonError(poisoned)
         except GeneratorExit:
@@ -121,11 +119,12 @@ class Collection:
         except BaseException as error:
             # those that failed stay open: the next call makes them once more, and tells what is wrong
             rest = [one for _, one in sorted(waiting.items()) if isinstance(one, Done)]
-            found = histories(rest)
-            for done in rest:
-                self.plan.close(done.job.unit)
-                self._count(done.data)
-            raised = RolloutInterrupted(found) if isinstance(error, KeyboardInterrupt) else error
+            with Interrupt(pressed=stop.requested or isinstance(error, KeyboardInterrupt)) as stop:
+                found = histories(given, rest)
+                for done in rest:
+                    self.plan.close(done.job.unit)
+                    self._count(done.data)
+            raised = RolloutInterrupted(found) if stop.requested else error
             if poisoned and not self._warns and not isinstance(error, PoisonError):
                 raised.add_note(str(PoisonError(poisoned)))
             if raised is not error:
@@ -145,6 +144,22 @@ class Collection:
             yield from [index for index in order if index in waiting]
         while ordered and order and order[0] in waiting:
             yield order[0]
+
+    def _handed_out(
+        self, outcome: Outcome, hand_out: Callable[[Done], GivenT], poisoned: list[Poisoned]
+    ) -> list[GivenT]:
+        """Return what is given of a unit: nothing, if it was given up. Raises what it failed of."""
+        unit = outcome.job.unit
+        if isinstance(outcome, Done):
+            given = hand_out(outcome)
+            self.plan.close(unit)
+            self._count(outcome.data)
+            return [given]
+        self.plan.close(unit)
+        if isinstance(outcome, Failed):
+            raise _with_unit(outcome.error, unit)
+        poisoned.append(self._note_poisoned(outcome))
+        return []
 
     def _count(self, data: UnitData) -> None:
         self.units += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 import ray
 from ray.exceptions import RayActorError, RayError, RaySystemError, RayTaskError, TaskCancelledError
@@ -25,7 +25,6 @@ from runnerkit_ray.stats import ActorStats
 __all__ = ["Pool"]
 
 _SLICE: Final = 0.5  # seconds: Ctrl-C comes through at least that often
-_IDLE: Final = 1.0  # seconds without work, after which an actor is asked whether it is still there
 _GRACE: Final = 5.0  # seconds for what is sure to come
 _LONGEST_PAUSE: Final = 5.0  # seconds between two tries to start an actor
 
@@ -34,8 +33,21 @@ class Handle(Protocol):
     """The methods of an actor, as the driver sees them."""
 
     hello: Any
+    answer: Any
     play: Any
     close: Any
+
+
+class _Sent(NamedTuple):
+    """A unit that was sent to an actor, and a question before it if the actor had nothing to do."""
+
+    job: Job
+    ref: Ref
+    asked: Ref | None
+
+    def was_reached(self) -> bool:
+        """Whether the actor was there when it came to the unit; it may have died while it had nothing to do."""
+        return self.asked is None or not isinstance(_result(self.asked), RayError)
 
 
 class _Worker:
@@ -46,7 +58,7 @@ class _Worker:
         self.handle: Handle | None = None
         self.hello: Ref | None = None
         self.told: Hello | None = None
-        self.queue: collections.deque[tuple[Job, Ref]] = collections.deque()
+        self.queue: collections.deque[_Sent] = collections.deque()
         self.since = 0.0
         """When it began with what it is at."""
         self.not_before = 0.0
@@ -58,7 +70,7 @@ class _Worker:
     @property
     def at(self) -> Ref | None:
         """What it works on."""
-        return self.hello if self.hello is not None else self.queue[0][1] if self.queue else None
+        return self.hello if self.hello is not None else self.queue[0].ref if self.queue else None
 
     @property
     def is_idle(self) -> bool:
@@ -101,6 +113,8 @@ class Pool:
         self._again: collections.deque[Job] = collections.deque()
         self._failed_starts = 0  # in a row, of all actors
         self._is_closed = False
+        self._spent = ""
+        """Why no actor may be replaced any more."""
         self._address = str(ray.get_runtime_context().gcs_address)
         self.restarts = 0
         """How many actors took the place of others."""
@@ -130,18 +144,10 @@ class Pool:
 
     # ---- work
 
-    def wake(self) -> None:
-        """Replace actors that died while they had nothing to do: else their next units would be blamed for it."""
-        self.require_open()
-        before = time.monotonic() - _IDLE
-        idle = {self._ask(worker): worker for worker in self._workers if worker.is_idle and worker.since < before}
-        ready = ray.wait(list(idle), num_returns=len(idle), timeout=_GRACE)[0] if idle else []
-        for ref in ready:
-            if isinstance(result := _result(ref), RayError):
-                self._lose(idle[ref], _reason(result))
-
     def require_open(self) -> None:
-        """Raise ClosedError if nothing will come any more: Ray would start another cluster."""
+        """Raise ActorsLostError or ClosedError if nothing will come any more: Ray would start another cluster."""
+        if self._spent:
+            raise ActorsLostError(self._spent)
         if self._is_closed:
             raise ClosedError("The runner was closed in the middle of collect. Build a new runner to go on.")
         if not self._is_connected:
@@ -159,10 +165,11 @@ class Pool:
         worker = self._next_worker(job.unit.env_index)
         assert worker is not None
         assert worker.handle is not None
+        asked: Ref | None = None
         if not worker.queue:
-            worker.since = time.monotonic()
+            worker.since, asked = time.monotonic(), worker.handle.answer.remote()
         policy = job.policy
-        worker.queue.append((job, worker.handle.play.remote(job.unit, policy.agent, policy.weights)))
+        worker.queue.append(_Sent(job, worker.handle.play.remote(job.unit, policy.agent, policy.weights), asked))
         worker.envs.add(job.unit.env_index)
 
     def _next_worker(self, env_index: int = 0) -> _Worker | None:
@@ -198,7 +205,7 @@ class Pool:
         """Take what an actor has finished."""
         if worker.hello is not None:
             return self._welcome(worker, worker.hello)
-        job, ref = worker.queue[0]
+        job, ref, _ = worker.queue[0]
         result = _result(ref)
         if isinstance(result, RayError) and not (job.is_dropped and isinstance(result, TaskCancelledError)):
             return self._lose(worker, _reason(result))
@@ -257,23 +264,25 @@ class Pool:
         began, queue = worker.told is not None, worker.queue
         self._dismiss(worker)
         outcomes = self._sort_out(queue, reason) if began else []
+        self._failed_starts = 0 if began else self._failed_starts + 1
+        self._spent = self._spent or self._why_spent(reason, began=began)
+        if self._spent:
+            return outcomes  # what came is handed out before the error
         self.restarts += 1
         worker.restarts += 1
-        self._failed_starts = 0 if began else self._failed_starts + 1
-        self._check_restarts(reason, began=began)
         if not began:
             pause = min(_LONGEST_PAUSE, 0.1 * 2**self._failed_starts)
             worker.not_before = time.monotonic() + pause
         return outcomes
 
-    def _sort_out(self, queue: Iterable[tuple[Job, Ref]], reason: str) -> list[Outcome]:
+    def _sort_out(self, queue: Iterable[_Sent], reason: str) -> list[Outcome]:
         """Find out what a lost actor had finished; what it was at is held responsible."""
         outcomes: list[Outcome] = []
         is_found = False
-        for job, ref in queue:
-            result = None if is_found else _result(ref)
+        for sent in queue:
+            job, result = sent.job, None if is_found else _result(sent.ref)
             if is_found or isinstance(result, RayError):
-                was_at_it, is_found = not is_found, True
+                was_at_it, is_found = not is_found and sent.was_reached(), True
                 if not job.is_dropped:
                     outcomes += self._try_again(job, reason if was_at_it else None)
             elif not job.is_dropped:
@@ -290,18 +299,21 @@ class Pool:
         self._again.append(job)
         return []
 
-    def _check_restarts(self, reason: str, *, began: bool) -> None:
+    def _why_spent(self, reason: str, *, began: bool) -> str:
+        """Return why the actor that was just lost may not be replaced, nor any other one; empty if it may."""
         limits = self._limits
         if not began and self._failed_starts >= limits.max_attempts * len(self._workers):
-            raise ActorsLostError(
+            return (
                 f"{self._failed_starts} actors in a row were lost as they made the env, the last one because {reason}. "
                 f"Make the env in a plain GymRunner to see why; the cluster has {_resources()} free."
             )
-        if self.restarts > limits.max_restarts:
-            raise ActorsLostError(
-                f"{self.restarts} actors were lost, and max_restarts={limits.max_restarts} are spent. The last one was "
-                f"lost because {reason}. Raise max_restarts if the machines come and go; otherwise fix the env."
+        if self.restarts >= limits.max_restarts:
+            return (
+                f"{self.restarts + 1} actors were lost, and max_restarts={limits.max_restarts} are spent. The last one "
+                f"was lost because {reason}. Raise max_restarts if the machines come and go; otherwise fix the env. "
+                "Build a new runner to go on; it can load the state_dict() of this one."
             )
+        return ""
 
     # ---- the end
 
@@ -309,10 +321,10 @@ class Pool:
         """Forget all units. Actors finish what they are at, and do not begin with the others."""
         self._again.clear()
         for worker in self._workers:
-            for job, _ in worker.queue:
-                job.is_dropped = True
-            for _, ref in list(worker.queue)[1:] if self._is_connected else ():
-                ray.cancel(ref)
+            for sent in worker.queue:
+                sent.job.is_dropped = True
+            for sent in list(worker.queue)[1:] if self._is_connected else ():
+                ray.cancel(sent.ref)
 
     def close(self) -> None:
         """Let idle actors close their envs, and end all."""

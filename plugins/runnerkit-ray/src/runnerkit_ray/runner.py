@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import secrets
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -15,13 +16,14 @@ from typing_extensions import TypeVar, Unpack, override
 
 from runnerkit import EnvKey, HistoryKey, MadeBy, Use
 from runnerkit.errors import ArgumentError, ClosedError, RolloutInterrupted
-from runnerkit.history import ArrayHistory, Block, BlockLayout, HistoryFormat, RunSpec
+from runnerkit.history import ArrayHistory, BlockLayout, HistoryFormat, RunSpec
 from runnerkit.typing import ActT, Agent, Answer, HistoryT, MakeEnv, ObsT, PartName
 from runnerkit_ray.actor import Recipe
 from runnerkit_ray.cluster import Cluster
 from runnerkit_ray.collecting import Collected, Collection
 from runnerkit_ray.data import joined, spread
 from runnerkit_ray.formats import Histories
+from runnerkit_ray.interrupts import Interrupt
 from runnerkit_ray.jobs import Done, Limits
 from runnerkit_ray.options import ActorOptions, RayOptions, check_count, check_seconds, runner_options
 from runnerkit_ray.policies import Choice, Policies
@@ -63,8 +65,8 @@ class RayRunner(Generic[ObsT, ActT, HistoryT]):
 
     Args:
         make: what makes the envs, as for `runnerkit.make`: an id, an `EnvKey`, a function (seed) -> env, or a list of
-            functions. It travels to the actors, where its modules must be installed. An actor makes one env for each
-            env index of which it gets a unit.
+            functions, but for vector envs. It travels to the actors, where its modules must be installed. An actor
+            makes one env for each env index of which it gets a unit.
         seed: the seed of the run. None draws one, see `runner.seed`.
         n_envs: how many envs the run has, that is, how many rows of episodes. It says nothing about speed: one is
             enough for any number of actors, if all envs are alike.
@@ -336,9 +338,12 @@ class RayRunner(Generic[ObsT, ActT, HistoryT]):
             (history,) = self._histories_of([done])
             return Collected(done.job.unit, done.job.policy.version, cast(HistoryT, history))
 
+        def histories(given: Sequence[Collected[HistoryT]], rest: Sequence[Done]) -> list[object]:
+            return [*(one.history for one in given), *self._histories_of(rest)]
+
         with self._claimed():
             self._policies.choose(choice)
-            made = self._collection.made(take, self._policies.chosen, hand_out, self._histories_of, ordered=ordered)
+            made = self._collection.made(take, self._policies.chosen, hand_out, histories, ordered=ordered)
             with contextlib.closing(made):
                 yield from made
 
@@ -387,22 +392,21 @@ class RayRunner(Generic[ObsT, ActT, HistoryT]):
             left -= unit.episodes
             return unit
 
-        def owned(done: Done) -> Done:
-            return replace(done, data=done.data.owned())
+        def keep(done: Done) -> None:
+            made.append(replace(done, data=done.data.owned()))
 
-        def histories(more: Sequence[Done]) -> list[object]:
-            return self._joined([*made, *more])
+        def histories(_: object, rest: Sequence[Done]) -> list[object]:
+            return self._joined([*made, *rest])
 
         with self._claimed():
-            collected = self._collection.made(take, lambda: policy, owned, histories, ordered=False)
-            with contextlib.closing(collected) as units:
-                for one in units:
-                    made.append(one)
-            try:
-                block = self._block_of(made)
-            except KeyboardInterrupt as stop:  # these units are handed out: they come with the exception
-                raise RolloutInterrupted(self._joined(made)) from stop
-            return cast("list[HistoryT]", self._histories.of(block))
+            collected = self._collection.made(take, lambda: policy, keep, histories, ordered=False)
+            with contextlib.closing(collected):
+                collections.deque(collected, maxlen=0)  # no line of Python, at which Ctrl-C would lose what was made
+            with Interrupt() as stop:
+                found = self._joined(made)
+            if stop.requested:
+                raise RolloutInterrupted(found)
+            return cast("list[HistoryT]", found)
 
     # ---- inside
 
@@ -418,10 +422,7 @@ class RayRunner(Generic[ObsT, ActT, HistoryT]):
 
     def _joined(self, made: Sequence[Done]) -> list[object]:
         """Return one history per env."""
-        return self._histories.of(self._block_of(made))
-
-    def _block_of(self, made: Sequence[Done]) -> Block:
-        return joined([done.data for done in made], self.spec, self._layout, 0)
+        return self._histories.of(joined([done.data for done in made], self.spec, self._layout, 0))
 
     @contextlib.contextmanager
     def _claimed(self) -> Iterator[None]:
