@@ -103,9 +103,15 @@ class SupportsRollout(Protocol[ObsT_co, ActT_contra, HistoryT_co]):
     """The consumer's view of a runner: what a learning algorithm needs, and nothing else."""
 
     def rollout(
-        self, agent: Agent[ObsT_co, ActT_contra], steps: int | None = None, render: bool = False, fps: int = 30
+        self,
+        agent: Agent[ObsT_co, ActT_contra],
+        steps: int | None = None,
+        render: bool = False,
+        fps: int = 30,
+        *,
+        episodes: int | None = None,
     ) -> Sequence[HistoryT_co]:
-        """Step every env `steps` times for the agent and return one history per env."""
+        """Step every env `steps` times for the agent, or make `episodes` whole ones; return one history per env."""
         ...
 
     def close(self) -> None:

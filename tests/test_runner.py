@@ -126,7 +126,13 @@ class Structural:
         return 1 if history is None else history + 1
 
     def rollout(
-        self, agent: Agent[Observations, Actions], steps: int | None = None, render: bool = False, fps: int = 30
+        self,
+        agent: Agent[Observations, Actions],
+        steps: int | None = None,
+        render: bool = False,
+        fps: int = 30,
+        *,
+        episodes: int | None = None,
     ) -> Sequence[int]:
         env, history = self.make_env(), None
         observation, _ = env.reset()

@@ -138,7 +138,8 @@ def the_abc_and_the_protocols_go_together() -> None:
         return agent
 
     with runnerkit.make(CARTPOLE) as runner:
-        assert as_runner(runner) is as_supplier(runner)
+        assert as_runner(runner) is runner
+        assert as_supplier(runner) is runner
         as_agent(Left())
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_type
 
 import numpy as np
 from numpy.typing import NDArray
 from runnerkit_ray import Collected, RayRunner
 
+import runnerkit
 from runnerkit import EnvKey, HistoryKey
 from runnerkit.history import ArrayHistory
 from runnerkit.typing import SupportsRollout
@@ -23,7 +25,13 @@ def zeros(observations: Obs) -> Act:
     return np.zeros(len(observations), np.int64)
 
 
+class Zeros:
+    def act(self, observations: Obs) -> Act:
+        return zeros(observations)
+
+
 def learn(runner: SupportsRollout[Obs, Act, ArrayHistory[Obs, Act]]) -> None:
+    assert_type(runner.rollout(Zeros(), episodes=20), Sequence[ArrayHistory[Obs, Act]])
     runner.close()
 
 
@@ -33,5 +41,6 @@ def uses() -> None:  # which is not called, as it needs a cluster
     for collected in runner.collect(3, zeros):
         assert_type(collected, Collected[ArrayHistory[Obs, Act]])
     learn(runner)
+    learn(runnerkit.make(CARTPOLE))
     assert_type(RayRunner(CARTPOLE, actors=2, history=MINE), RayRunner[Obs, Act, int])
     RayRunner("CartPole-v1", n_envs=4, actors=2, history=("npz", {"path": "runs"}))
