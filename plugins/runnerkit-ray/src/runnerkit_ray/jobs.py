@@ -30,8 +30,15 @@ class Job:
     unit: Unit
     policy: Policy
     deaths: list[str] = field(default_factory=list)
+    doubt: str = ""
+    """What became of an actor that may have been lost before it came to the unit, as it had nothing to do."""
     is_dropped: bool = False
     """Whether nobody waits for it any more."""
+
+    def blame(self, reason: str) -> None:
+        """Note that it ended an actor, and that it probably ended the one before, too."""
+        self.deaths += [self.doubt, reason] if self.doubt else [reason]
+        self.doubt = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,15 +39,21 @@ class Handle(Protocol):
 
 
 class _Sent(NamedTuple):
-    """A unit that was sent to an actor, and a question before it if the actor had nothing to do."""
+    """A unit that was sent to an actor."""
 
     job: Job
     ref: Ref
+    was_idle: bool
+    """Whether the actor had nothing to do, so that it may be lost already."""
     asked: Ref | None
+    """A question that the actor answers before it begins."""
 
-    def was_reached(self) -> bool:
-        """Whether the actor was there when it came to the unit; it may have died while it had nothing to do."""
-        return self.asked is None or not isinstance(_result(self.asked), RayError)
+    @property
+    def was_reached(self) -> bool | None:
+        """Whether the actor, which was lost, had come to the unit; None if that is not known."""
+        if self.asked is not None:
+            return not isinstance(_result(self.asked), RayError)
+        return None if self.was_idle else True
 
 
 class _Worker:
@@ -166,10 +172,13 @@ class Pool:
         assert worker is not None
         assert worker.handle is not None
         asked: Ref | None = None
-        if not worker.queue:
-            worker.since, asked = time.monotonic(), worker.handle.answer.remote()
-        policy = job.policy
-        worker.queue.append(_Sent(job, worker.handle.play.remote(job.unit, policy.agent, policy.weights), asked))
+        is_idle = not worker.queue
+        if is_idle:
+            worker.since = time.monotonic()
+            if job.doubt or job.deaths:  # it costs a fifth of what a unit costs the driver, so others are not asked
+                asked = worker.handle.answer.remote()
+        ref = worker.handle.play.remote(job.unit, job.policy.agent, job.policy.weights)
+        worker.queue.append(_Sent(job, ref, is_idle, asked))
         worker.envs.add(job.unit.env_index)
 
     def _next_worker(self, env_index: int = 0) -> _Worker | None:
@@ -205,8 +214,7 @@ class Pool:
         """Take what an actor has finished."""
         if worker.hello is not None:
             return self._welcome(worker, worker.hello)
-        job, ref, _ = worker.queue[0]
-        result = _result(ref)
+        job, result = worker.queue[0].job, _result(worker.queue[0].ref)
         if isinstance(result, RayError) and not (job.is_dropped and isinstance(result, TaskCancelledError)):
             return self._lose(worker, _reason(result))
         worker.queue.popleft()
@@ -282,20 +290,22 @@ class Pool:
         for sent in queue:
             job, result = sent.job, None if is_found else _result(sent.ref)
             if is_found or isinstance(result, RayError):
-                was_at_it, is_found = not is_found and sent.was_reached(), True
+                was_at_it, is_found = not is_found and sent.was_reached, True
                 if not job.is_dropped:
-                    outcomes += self._try_again(job, reason if was_at_it else None)
+                    outcomes += self._try_again(job, reason, was_at_it)
             elif not job.is_dropped:
                 outcomes.append(_outcome(job, result))
         return outcomes
 
-    def _try_again(self, job: Job, reason: str | None) -> list[Outcome]:
-        """Let another actor make a unit; `reason` is why its actor was lost, if that was at the unit."""
-        if reason is not None:
-            job.deaths.append(reason)
+    def _try_again(self, job: Job, reason: str, was_at_it: bool | None) -> list[Outcome]:
+        """Let another actor make a unit whose actor was lost; None says that the next loss will show what ended it."""
+        if was_at_it:
+            job.blame(reason)
             if len(job.deaths) >= self._limits.max_attempts:
                 return [GivenUp(job)]
-            self.retries += 1
+        elif was_at_it is None:
+            job.doubt = reason
+        self.retries += was_at_it is not False
         self._again.append(job)
         return []
 

@@ -79,7 +79,8 @@ class RayRunner(Generic[ObsT, ActT, HistoryT]):
             2 * actors * in_flight. So many units must fit into the object store.
         unit_timeout: the most seconds that a unit may take; then its actor is ended and replaced.
         start_timeout: the most seconds that an actor may take to start and make its env.
-        max_attempts: how many actors a unit may end, or block, before it is given up.
+        max_attempts: how many actors a unit may end, or block, before it is given up. One that had nothing to do when
+            it got the unit counts if the next one is lost at that unit, too.
         max_restarts: how many actors may be replaced during the life of the runner.
         on_poison: what happens, at the end, if units were given up: PoisonError, or a warning. Both have their seeds.
         address: which cluster, as for `runnerkit_ray.join`. None is the one that this process is in, or else a new one
