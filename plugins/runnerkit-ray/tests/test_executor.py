@@ -8,60 +8,22 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import ray
+from fragile_envs import Makes
 from runnerkit_ray import cluster as clusters
 from runnerkit_ray.cluster import Cluster
 from runnerkit_ray.executor import RayExecutor
-from typing_extensions import override
 
 import runnerkit
 import runnerkit.executors.messages.executor
 from runnerkit.errors import ArgumentError, EnvError, EnvTimeoutError, RolloutError, RolloutInterrupted
-from runnerkit.executors import SeedSchedule
 from runnerkit.records import EndReason
-from runnerkit.testing import check_executor
-from runnerkit.testing.samples import SPACES, HashAgent, SampleEnv
+from runnerkit.testing.executors import ExecutorChecks
+from runnerkit.testing.samples import HashAgent
 
 pytestmark = pytest.mark.usefixtures("cluster")
-
-
-class Fragile(SampleEnv):
-    """Does something bad in its sixth step, unless it is one of the others."""
-
-    def __init__(self, worst: str) -> None:
-        super().__init__(SPACES["float32"], SPACES["Discrete"])
-        self._worst = worst
-        self._seen = 0
-
-    @override
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        self._seen += 1
-        if self._seen == 6:
-            if self._worst == "die":
-                os.kill(os.getpid(), signal.SIGKILL)
-            if self._worst == "hang":
-                time.sleep(600)
-            if self._worst == "raise":
-                raise RuntimeError("crashed on purpose")
-        return super().step(action)
-
-
-class Makes:
-    """Makes the envs of a runner with seed 0; each does its worst once."""
-
-    def __init__(self, folder: Path, *worst: str) -> None:
-        self._folder = folder
-        self._worst = {SeedSchedule(0).env_seed(i): what for i, what in enumerate(worst)}
-
-    def __call__(self, seed: int | None) -> SampleEnv:
-        assert seed is not None
-        done = self._folder / str(seed)
-        worst = "" if done.exists() else self._worst[seed]
-        done.touch()
-        return Fragile(worst)
 
 
 def actors() -> set[int]:
@@ -86,8 +48,11 @@ def _no_actor_is_left() -> Iterator[None]:
 
 
 def test_it_has_the_bytes_of_the_serial_executor() -> None:
-    # one actor, where the kit lets it choose: to start one takes a second
-    check_executor(lambda n_envs, workers: RayExecutor(n_envs, workers or 1)).raise_for_failures()
+    # Each check starts actors. The others are of what all executors of messages have in common: tests/test_messages.py
+    # has one whose workers start at once.
+    checks = {check.id: check for check in ExecutorChecks(lambda n, workers: RayExecutor(n, workers or 1)).named()}
+    for name in ("contract", "same-bytes", "any-number-of-workers", "closes-after-a-failed-start", "closes"):
+        checks[name]()
 
 
 def test_the_death_of_an_actor_names_env_and_process_and_comes_with_what_was_collected(
@@ -137,13 +102,22 @@ def test_an_env_that_hangs_is_given_up_in_time_or_at_ctrl_c(tmp_path: Path, monk
     other.mkdir()
     runner = runnerkit.make(Makes(other, "hang"), seed=0, executor="ray")
     begin = time.monotonic()
-    for seconds in (1.0, 1.5):
-        threading.Timer(seconds, os.kill, [os.getpid(), signal.SIGINT]).start()
+
+    def press() -> None:
+        while not (other / "hang").exists() and time.monotonic() < begin + 60:
+            time.sleep(0.01)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(2.5)  # Ray looks once a second: both presses within one would be one
+
+    pressing = threading.Thread(target=press)
+    pressing.start()
     with pytest.raises((RolloutInterrupted, KeyboardInterrupt)):
         runner.rollout(HashAgent(runner.action_space), steps=20)
     with pytest.warns(RuntimeWarning, match="Env 0 did not answer in time as the runner closed"):
         runner.close()
-    assert time.monotonic() - begin < 15
+    pressing.join()
+    assert time.monotonic() - begin < 60
     assert ray.is_initialized(), "the cluster is that of the tests"
 
 

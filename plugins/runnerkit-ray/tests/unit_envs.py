@@ -1,4 +1,8 @@
-"""Envs that end, block or fail as their seeds say, and an agent whose rows depend on themselves alone."""
+"""Envs that end, block or fail as their seeds say, and an agent whose rows depend on themselves alone.
+
+They are in a module of their own, as each actor imports the one that they are in: that of a test would cost it half of
+the time that it takes to start.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from runnerkit.history import EpisodeStart
 from runnerkit.typing import ActiveRows
 
 
@@ -44,39 +49,68 @@ class Walk(gymnasium.Env[NDArray[np.float32], np.int64]):
 
 
 class Trap(Walk):
-    """A walk on which some episodes end the process, hang or raise: always, or as long as `marks` has room.
+    """A walk on which some episodes end the process, hang or raise: always, or once.
 
     Args:
-        seeds: the episodes that do so.
-        what: "die", "hang" or "raise".
-        marks: a folder that notes each time; None if it is to happen always.
+        worst: the seeds of these episodes, each with "die", "hang" or "raise".
+        marks: a folder that notes what has happened, which then happens no more; None if it is to happen always.
 
     """
 
-    def __init__(self, seeds: tuple[int, ...], what: str, marks: str | None = None, most: int = 1) -> None:
+    def __init__(self, worst: Mapping[int | None, str], marks: Path | None = None) -> None:
         super().__init__()
-        self._seeds, self._what, self._marks, self._most = seeds, what, marks, most
+        self._worst, self._marks = worst, marks
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        if seed in self._seeds:
-            strike(self._what, self._marks, self._most)
+        if seed in self._worst:
+            strike(self._worst[seed], self._marks)
         return super().reset(seed=seed, options=options)
 
 
-def strike(what: str, marks: str | None, most: int = 1) -> None:
-    """End the process, hang or raise, unless that has happened often enough."""
+def strike(what: str, marks: Path | None) -> None:
+    """End the process, hang or raise, unless a mark says that this has happened."""
     if marks is not None:
-        folder = Path(marks)
-        if len(list(folder.iterdir())) >= most:
+        if (marks / what).exists():
             return
-        (folder / f"{os.getpid()}-{time.monotonic_ns()}").touch()
+        (marks / what).touch()
     if what == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if what == "hang":
         time.sleep(600)
     raise RuntimeError("a trap")
+
+
+class Told(Walk):
+    """Shows what it was made with."""
+
+    def __init__(self, *of_it: int) -> None:
+        super().__init__()
+        self._of_it = np.array(of_it, np.float32)
+
+    def _observation(self) -> NDArray[np.float32]:
+        return self._of_it
+
+
+def walk(seed: int | None) -> Walk:
+    return Walk()
+
+
+def large(seed: int | None) -> Walk:
+    return Walk(size=2**15)
+
+
+def slow(seed: int | None) -> Walk:
+    return Walk(pause=0.002)
+
+
+def told(seed: int, env_index: int, n_envs: int) -> Told:
+    return Told(seed % 1000, env_index, n_envs, 0)
+
+
+def chosen_starts(env_index: int, episode_index: int) -> EpisodeStart:
+    return EpisodeStart(seed=1000 * env_index + episode_index, options={"k": episode_index})
 
 
 class Thresholds:
