@@ -318,7 +318,6 @@ class OwnHistory(GymRunner[Any, Any, list[float]]):
         ({}, {"min_batch": 4}, "from 1 to n_envs, 3, not 4"),
         ({"min_batch": True}, {}, "from 1 to n_envs, 3, not True"),
         ({"preprocessors": ["normalize"]}, {"min_batch": 1}, "the running statistics of processor normalize"),
-        ({"on_env_error": "restart", "min_batch": 1}, {}, "on_env_error='restart'"),
         ({"render_mode": "rgb_array"}, {"min_batch": 1, "render": True}, "min_batch or render"),
         ({"runner_class": OwnHistory}, {"min_batch": 1}, "overrides process_transition"),
         ({"env": lambda seed: SyncVectorEnv([ScriptedEnv] * 3)}, {"min_batch": 1}, "a vector env steps all"),

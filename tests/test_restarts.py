@@ -64,6 +64,8 @@ def cases() -> Iterator[tuple[dict[str, Any], str, Place]]:
         ways = RAISED if call == "step" else ["raises", "two arguments", "wrong shape", "wrong dtype"]
         for way in [*ways, *(["hangs"] if "step_timeout" in options else [])]:
             yield options, way, Place(call)
+    for call in ("step", "reset"):
+        yield {**EXECUTORS[2], "min_batch": 1}, "hangs", Place(call)
     yield EXECUTORS[0], "raises", Place("step", episode=0, step=1)
     yield EXECUTORS[1], "raises", Place("reset", episode=0)
 

@@ -83,9 +83,10 @@ class Ends:
             self._rested[i] = one.rests - (one.mark.row > rows[i])  # one that is yet to come
             self._running[i] = replace(one, mark=one.mark._replace(row=one.mark.row - rows[i]))
 
-    def begin(self, i: int) -> None:
-        """Note that an episode begins in the first row of an env that did not go on from an earlier window."""
-        self._running[i] = _Running(self._block.first_marks[i])
+    def begin(self, i: int, row: int) -> None:
+        """Note that an episode begins in this row, which no end of another one told of."""
+        env, before = self._standing.envs[i], self._running.get(i)
+        self._running[i] = _Running(Mark(row, env.episode_index, env.start), 0 if before is None else before.rests)
 
     def collect(self, t: int, env_indices: Sequence[int], failed: Mapping[int, EndReason] = NONE_FAILED) -> None:
         """Note the episodes that ended in step t; those of envs that failed in it, with the step before."""

@@ -96,12 +96,15 @@ class Ledger:
         block.log.extend(log)
         return new
 
-    def note_failed(self, i: int, episode_index: int, reason: EndReason, row: int | None = None) -> None:
+    def note_failed(
+        self, i: int, episode_index: int, reason: EndReason, row: int | None = None, last: int | None = None
+    ) -> None:
         """Note that an episode begins, as the one before failed in this step, or in reset.
 
-        It begins after the coming row, unless `row` says where.
+        It begins after the coming row, and that row has the observation before; unless `row` and `last` say where.
         """
-        block, t, parts = self._block, self._at.t, self._parts
+        block, parts = self._block, self._parts
+        t = self._at.t if last is None else last
         begins = t + 1 if row is None else row
         block.log.begin(i, begins, episode_index, block.observations, (block.row(t), i), reason)
         if block.raw_log is not None:
@@ -310,6 +313,7 @@ class Ledger:
     def mark_first(self, i: int) -> None:
         """Note that the episode of an env goes on, or begins, in the first row of the window."""
         self._block.first_marks[i] = self._mark_of(i)
+        self._broken_off.pop(i, None)
         if self._standing.envs[i].steps == 0:
             self._carried.pop(i, None)
             self._bases[i] = 0.0

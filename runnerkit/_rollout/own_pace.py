@@ -21,15 +21,18 @@ from runnerkit._rollout.ends import Ends, TellEnded
 from runnerkit._rollout.env_states import EnvStates
 from runnerkit._rollout.ledger import Ledger
 from runnerkit._rollout.loop import Process, Rollout
+from runnerkit._rollout.own_rows import Arrivals, OwnRows
+from runnerkit._rollout.own_tape import OwnTape
 from runnerkit._rollout.plan import Plan
+from runnerkit._rollout.restarts import Restarts
 from runnerkit._rollout.start_order import StartOrder
 from runnerkit.errors import ArgumentError
 from runnerkit.executors.paces import Outcome, Paces, SupportsPaces
-from runnerkit.executors.step_faults import first_fault
+from runnerkit.executors.step_faults import StepFaultsError, first_fault
 from runnerkit.executors.vector.executor import VectorExecutor
 from runnerkit.history.log import EpisodeLog
 from runnerkit.processors import SupportsStateDict
-from runnerkit.records import EpisodeStart, ProgressCallback
+from runnerkit.records import EndReason, EpisodeStart, ProgressCallback
 
 __all__ = ["OwnPaceRollout", "check_own_pace"]
 
@@ -46,8 +49,6 @@ def check_own_pace(parts: Assembly, executor: str, processors: Sequence[tuple[st
             "min_batch needs an executor that steps each env at its own pace: 'processes', 'threads', 'asyncio' or "
             f"'serial', not {executor!r}."
         )
-    if parts.spec.options.restarts:
-        raise ArgumentError("min_batch cannot be combined with on_env_error='restart'. Leave one of them out.")
     for name, processor in processors:
         if isinstance(processor, SupportsStateDict) and not getattr(processor, "is_frozen", False):
             raise ArgumentError(
@@ -86,14 +87,19 @@ class OwnPaceRollout(Rollout):
         self._is_ending = False
         self._paces: Paces
         self._outcomes: Callable[[int], Sequence[Outcome]]
+        self._faults: list[StepFaultsError] = []
+        """What was raised since the last time that envs were made anew."""
+        self._broken: dict[int, EndReason] = {}
+        """The envs whose last episode a fault ended, and how, until it is settled what follows."""
+        self._tape: OwnTape | None = None
 
     @override
     def _make_ledger(self, *, is_awaited: bool) -> Ledger:
-        return _OwnRows(self._parts, self._standing, self._block, self._plan, self._at, steps_of=self._steps_of)
+        return OwnRows(self._parts, self._standing, self._block, self._plan, self._at, steps_of=self._steps_of)
 
     @override
     def _make_ends(self, tell: Sequence[TellEnded]) -> Ends:
-        return _Arrivals(self._block, self._standing, self._ledger, tell, steps_of=self._steps_of)
+        return Arrivals(self._block, self._standing, self._ledger, tell, steps_of=self._steps_of)
 
     @override
     def _bound(self) -> None:
@@ -104,18 +110,21 @@ class OwnPaceRollout(Rollout):
 
     @override
     def _loop(self, interrupt: Interrupt) -> None:
-        self._paces = paces = cast(SupportsPaces, self._parts.executor).paces()
-        watch = self._standing.stopwatch
-        self._outcomes = paces.outcomes if watch is None else watch.around_executor(paces.outcomes)
+        self._find_paces()
+        restarts = self._standing.restarts
         self._ready, self._told = list(self._at.active), list(self._at.active)
         self._going = set(self._ready)
         self._order.left = self._to_start or 0
+        if restarts is not None:
+            self._tape = restarts.begin_own_pace(self._steps_of, self._ready)
         try:
             while not interrupt.stops and self._go_on():
                 pass
             self._is_ending = True
-            self._take_pending()
+            self._come_to_rest()
             self._decide()
+            if self._tape is not None:
+                self._tape.leave()
         except BaseException as fault:
             if not (isinstance(fault, KeyboardInterrupt) and interrupt.forced):
                 self._is_ending = True
@@ -126,15 +135,24 @@ class OwnPaceRollout(Rollout):
         finally:
             self._paces.rest()
             self._settle_cursor()
+            if restarts is not None:
+                restarts.end_own_pace()
+
+    def _find_paces(self) -> None:
+        self._paces = paces = cast(SupportsPaces, self._parts.executor).paces()
+        watch = self._standing.stopwatch
+        self._outcomes = paces.outcomes if watch is None else watch.around_executor(paces.outcomes)
 
     def _go_on(self) -> bool:
         """Wait until enough envs are ready, and let them step; return whether there is anything left to do."""
-        paces, missing = self._paces, self._missing()
-        if missing or paces.pending:
+        missing = self._missing()
+        if missing or self._paces.pending:
             self._take(self._outcomes(missing))
-        if self._ready and not self._missing():
+        if self._faults:
+            self._come_to_rest()
+        elif self._ready and not self._missing():
             self._advance_ready()
-        return bool(self._ready or paces.pending)
+        return bool(self._ready or self._paces.pending)
 
     def _missing(self) -> int:
         """Return how many more envs must be ready before the agent is asked."""
@@ -146,10 +164,11 @@ class OwnPaceRollout(Rollout):
         block, steps_of = self._block, self._steps_of
         rows = block.steps if self._windows is None else self._windows.steps
         if any(steps_of[i] == rows for i in self._ready):  # nobody may write into a block as it grows, or is handed on
-            self._take_pending()
-            self._paces.rest()
+            self._come_to_rest()
             if not self._turn():
                 grow(block, self._parts, self._plan)
+            return
+        if self._standing.restarts is not None and self._ends_doomed(self._standing.restarts):
             return
         envs, self._ready = sorted(self._ready), []
         actions = self._ask_for(envs)
@@ -198,6 +217,8 @@ class OwnPaceRollout(Rollout):
         self._settle_cursor()
         if self._ends is not None:
             self._ends.turn(self._steps_of)
+        if self._tape is not None:
+            self._tape.turn()
         self._ledger.record_window((), self._starts.close_gaps)
         self._port.start_rows(self._standing.envs)
         for i, steps in enumerate(self._steps_of):
@@ -209,15 +230,24 @@ class OwnPaceRollout(Rollout):
 
     # ---- what comes of it
 
-    def _take_pending(self, before: BaseException | None = None) -> None:
+    def _come_to_rest(self) -> None:
+        """Wait for all that is under way, and make the envs anew that failed."""
+        while self._paces.pending or self._faults:
+            while self._paces.pending:
+                self._take(self._outcomes(self._paces.pending))
+            if self._faults and self._standing.restarts is not None:
+                self._make_anew(self._standing.restarts)
+        self._paces.rest()
+
+    def _take_pending(self, before: BaseException) -> None:
         """Wait for all that is under way; `before` is a fault that is on its way already."""
         while self._paces.pending:
             try:
                 self._take(self._outcomes(self._paces.pending))
             except Exception as fault:
-                if before is None:
-                    raise
                 before.add_note(f"Besides: {fault}")
+        for one in self._faults:
+            before.add_note(f"Besides: {one}")
 
     def _take(self, outcomes: Sequence[Outcome]) -> None:
         """Note what came of some calls; raise the first fault."""
@@ -228,7 +258,6 @@ class OwnPaceRollout(Rollout):
                 self._ledger.note(log, upto=self._plan.limit)
             if fault is not None:
                 faults.append(fault)
-                self._going.discard(i)
             elif i in self._resetting:
                 begun.append(i)
             else:
@@ -241,7 +270,10 @@ class OwnPaceRollout(Rollout):
             self._note_begun(begun)
         self._decide()
         if faults:
-            raise first_fault(faults)
+            united = None if self._standing.restarts is None else StepFaultsError.united(faults, ())
+            if united is None:
+                raise first_fault(faults)
+            self._faults.append(united)
 
     def _note_steps(self, envs: list[int], ended: Sequence[int]) -> None:
         block, parts, steps_of = self._block, self._parts, self._steps_of
@@ -274,6 +306,9 @@ class OwnPaceRollout(Rollout):
                 standing.unseen.discard(i)
 
     def _note_begun(self, envs: list[int]) -> None:
+        if self._tape is not None:
+            for i in envs:
+                self._tape.begin(i, self._standing.envs[i].episode_index, self._standing.envs[i].start)
         self._process_at(self._parts.preprocess, envs)
         self._port.note_begun(envs)
         self._port.note_rows(envs, [self._steps_of[i] for i in envs], self._standing.envs)
@@ -303,6 +338,8 @@ class OwnPaceRollout(Rollout):
         """Decide what follows the episode of an env that has ended, at once or later."""
         t = self._before[i] + self._steps_of[i] - 1
         self._going.discard(i)
+        if self._tape is not None:
+            self._tape.end(i)
         if not self._plan.auto_reset or t >= self._stop or self._is_ending:
             self._leave_out(i)
         elif self._to_start is None:
@@ -334,7 +371,7 @@ class OwnPaceRollout(Rollout):
         raw_row = block.raw_row(row)
         goes_on = standing.envs[i].running  # else its last episode lies in an earlier window
         if goes_on and self._ends is not None:
-            self._ends.collect(row - 1, [i])
+            self._ends.collect(row - 1, [i], self._broken)
         start = standing.next_starts(block, [i])[i]
         if goes_on:
             self._begin_after(i, row, start)
@@ -346,9 +383,13 @@ class OwnPaceRollout(Rollout):
 
     def _begin_after(self, i: int, row: int, start: tuple[int, EpisodeStart]) -> None:
         """Note that an episode begins in this row, and the one before has ended."""
-        block, log = self._block, EpisodeLog(self._parts.layout.raw)
-        log.begin(i, row, start[0], block.raw, (block.raw_row(row), i))
-        self._ledger.note(log, upto=row)
+        block, reason = self._block, self._broken.pop(i, None)
+        if reason is not None:
+            self._ledger.note_failed(i, start[0], reason, row, last=row - 1)
+        else:
+            log = EpisodeLog(self._parts.layout.raw)
+            log.begin(i, row, start[0], block.raw, (block.raw_row(row), i))
+            self._ledger.note(log, upto=row)
         self._standing.envs[i].begin(*start)
         self._tell_of_end(row - 1)
 
@@ -361,7 +402,7 @@ class OwnPaceRollout(Rollout):
         if self._parts.preprocess:
             self._parts.preprocess.begin_episodes([i])
         if self._ends is not None:
-            self._ends.begin(i)
+            self._ends.begin(i, 0)
 
     def _leave_out(self, i: int) -> None:
         """Let an env rest until the next rollout, or until it is certain that it begins again."""
@@ -369,11 +410,77 @@ class OwnPaceRollout(Rollout):
             return  # since an earlier window
         t = self._steps_of[i] - 1
         if self._ends is not None:
-            self._ends.collect(t, [i])
-        self._process_at(self._parts.preprocess.finals, [i])
+            self._ends.collect(t, [i], self._broken)
+        reason = self._broken.pop(i, None)
+        if reason is not None:
+            self._ledger.break_off(i, reason)
+        else:
+            self._process_at(self._parts.preprocess.finals, [i])
         self._standing.envs[i].running = False
         self._block.lengths[i] = t + 1
         self._tell_of_end(t)
+
+    # ---- envs made anew
+
+    def _make_anew(self, restarts: Restarts) -> None:
+        """Make the envs anew that failed, or were lost along with others, and let them go on. All others rest."""
+        whole = cast(StepFaultsError, StepFaultsError.united(self._faults, ()))
+        self._faults = []
+        self._paces.rest()
+        failed_in_reset = {fault.env_index for fault in whole.faults} & (self._resetting - whole.lost)
+        stepping = self._going - set(self._ready) - self._resetting  # of these steps nothing came
+        failed = restarts.replace(whole)
+        self._find_paces()  # as some envs may live elsewhere now
+        for i in sorted(self._resetting & (failed.keys() | whole.lost)):
+            self._reset_again(i, is_next=i in failed_in_reset)
+        for i in sorted(failed.keys() - self._resetting):
+            if i in stepping:
+                self._end_by_fault(i, failed[i], restarts)
+            elif i in self._running():
+                restarts.doom(i, failed[i])
+        for i in sorted((whole.lost & stepping) - failed.keys()):
+            t = self._steps_of[i]
+            restarts.take_back(t, i)
+            action = [column[t : t + 1, i].copy() for column in self._block.env_actions]
+            row = self._block.raw_row(t + 1)
+            self._paces.begin_step(i, t, row, self._parts.layout.env_action.rows(action, 1))
+        self._decide()
+
+    def _running(self) -> list[int]:
+        """Return the envs that are in an episode, or about to begin one."""
+        return [] if self._tape is None else [i for i in range(self._block.n_envs) if self._tape.runs(i)]
+
+    def _reset_again(self, i: int, *, is_next: bool) -> None:
+        """Begin the episode of an env again, or the next one, if it failed in its reset."""
+        standing, block, row = self._standing, self._block, self._steps_of[i]
+        env = standing.envs[i]
+        if is_next:
+            start = standing.start_after(block, i, env.episode_index)
+            self._ledger.note_failed(i, start[0], EndReason.CRASHED, row, last=max(row - 1, 0))
+            env.begin(*start)
+            if self._ends is not None:
+                self._ends.begin(i, row)
+        self._paces.begin_reset(i, block.raw_row(row), env.episode_index, env.start)
+
+    def _end_by_fault(self, i: int, reason: EndReason, restarts: Restarts) -> None:
+        """End the episode of an env with the last step that it made: its history has no row of this one."""
+        restarts.note_gap(self._steps_of[i], i)
+        self._steps_of[i] += 1
+        self._broken[i] = reason
+        if self._standing.stopwatch is not None:
+            self._standing.stopwatch.count_steps(1)
+        if self._reporter is not None:
+            self._reporter.count_steps(1)
+        self._end(i)
+
+    def _ends_doomed(self, restarts: Restarts) -> bool:
+        """End the episodes of ready envs that cannot go on; return whether there are any."""
+        doomed = restarts.take_doomed(self._ready)
+        self._ready = [i for i in self._ready if i not in doomed]
+        for i in sorted(doomed):
+            self._end_by_fault(i, doomed[i], restarts)
+        self._decide()
+        return bool(doomed)
 
     def _tell_of_end(self, t: int) -> None:
         if self._ends is not None:
@@ -385,36 +492,3 @@ class OwnPaceRollout(Rollout):
         at, envs = self._at, self._standing.envs
         at.t, at.own_steps = max(self._steps_of), None
         at.turn_to([i for i in sorted(self._block.first_marks) if envs[i].running], self._parts.spec.n_envs)
-
-
-class _OwnRows(Ledger):
-    """A ledger of envs that are at different steps, and whose logs come with each call instead of at the end."""
-
-    def __init__(self, *args: Any, steps_of: Sequence[int]) -> None:
-        super().__init__(*args)
-        self._steps_made = steps_of
-
-    @override
-    def take(self, upto: int, *, is_last: bool = False) -> None:
-        if is_last:
-            super().take(upto, is_last=True)
-
-    @override
-    def reached(self, i: int) -> int:
-        return self._steps_made[i]
-
-    @override
-    def _keep(self) -> None:
-        self._standing.keep_rows(self._block, self._steps_made)
-
-
-class _Arrivals(Ends):
-    """Reports episodes as they end, one by one."""
-
-    def __init__(self, *args: Any, steps_of: Sequence[int]) -> None:
-        super().__init__(*args)
-        self._steps_of = steps_of
-
-    @override
-    def _steps(self, row: int) -> int:
-        return sum(self._steps_of)

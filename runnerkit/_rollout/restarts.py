@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,11 @@ from runnerkit._core.faults import describe
 from runnerkit._core.spaces import Column, Rows
 from runnerkit._rollout.assembly import Assembly
 from runnerkit._rollout.cursor import Cursor
+from runnerkit._rollout.own_tape import OwnTape
 from runnerkit._rollout.tape import Tape
 from runnerkit.errors import EnvError
 from runnerkit.executors.base import SupportsRestarts
-from runnerkit.executors.recall import SupportsRecall
+from runnerkit.executors.recall import Recollection, SupportsRecall
 from runnerkit.executors.reexecution import Course
 from runnerkit.executors.step_faults import StepFaultsError, first_fault
 from runnerkit.history.block import Block
@@ -29,6 +30,22 @@ StartOf = Callable[[int, int], "tuple[int, EpisodeStart]"]
 
 MakeUp = Callable[[Mapping[int, EndReason]], Mapping[int, Any]]
 """Begins new episodes before the step that is under way, in the envs that failed in it, and returns their actions."""
+
+
+class Running(Protocol):
+    """What is known of the running episodes: a `Tape`, or an `OwnTape`."""
+
+    def runs(self, i: int) -> bool:
+        """Whether an env is in an episode."""
+        ...
+
+    def steps(self, i: int) -> int | None:
+        """Return how many steps the episode of an env has behind it; None if it is in none."""
+        ...
+
+    def recollection(self, block: Block, row: int, i: int) -> Recollection:
+        """Return what is known of the episode of an env, up to the observation in that row of `block.raw`."""
+        ...
 
 
 class Restarts:
@@ -54,6 +71,7 @@ class Restarts:
         self._most_in_all: int | None = most[1] if isinstance(most, tuple) else None
         self._counts = [0] * parts.spec.n_envs
         self._tape = Tape(keeps=isinstance(parts.executor, SupportsRecall))
+        self._running: Running = self._tape
         self._count_before = 0
         self._make_up: MakeUp | None = None
         self._block: Block
@@ -137,7 +155,8 @@ class Restarts:
                 ended = self._take_back([*ended, *error.ended], at, [*going, *failed])
         self._tape.note(self._block, at)
         if failed:
-            self._note_gaps()
+            for i in failed:
+                self.note_gap(self._at.t, i)
             ended = sorted({*ended} | failed.keys())
         if ended:
             self._tape.end(ended)
@@ -199,33 +218,63 @@ class Restarts:
         for i in sorted({fault.env_index for fault in error.faults} | error.lost):
             self._remake(i)
 
+    # ---- envs at their own pace
+
+    def begin_own_pace(self, rows: Sequence[int], running: Iterable[int]) -> OwnTape:
+        """Let each env go at its own pace, at these rows; return what is to be told of their episodes."""
+        self._running = own = OwnTape(self._tape, self._block, rows, running)
+        return own
+
+    def end_own_pace(self) -> None:
+        """Let all envs go in lockstep again."""
+        self._running = self._tape
+
+    def replace(self, error: StepFaultsError) -> dict[int, EndReason]:
+        """Make the envs anew that failed, or were lost, while all others rest; return all that failed, and how.
+
+        Lost envs come where they were; `error.lost` has all of them.
+        """
+        return self._replace(self._block, error, 0, after_step=None)
+
+    def take_back(self, t: int, i: int) -> None:
+        """Forget what an env that was lost in step t may have written."""
+        self._block.terminated[t, i], self._block.truncated[t, i] = False, False
+
+    def doom(self, i: int, reason: EndReason) -> None:
+        """Let an env, which was made anew, fail in its next step, as its episode cannot go on."""
+        self._fail_next[i] = reason
+
+    def take_doomed(self, env_indices: Iterable[int]) -> dict[int, EndReason]:
+        """Return those of these envs that fail in the step that comes now, and how."""
+        return {i: self._fail_next.pop(i) for i in env_indices if i in self._fail_next} if self._fail_next else {}
+
     # ---- gaps
 
-    def _note_gaps(self) -> None:
-        """Note that the envs that failed have no row of this step."""
-        block, t = self._block, self._at.t
-        row = block.at(t)
-        for i in self.failed:
-            self.gaps.append((t, i))
-            block.rewards[row, i], block.terminated[row, i], block.truncated[row, i] = 0.0, False, False
-            for columns, row_of in ((block.raw, block.raw_row), (block.observations, block.row)):
-                for column in columns:  # nothing is seen after the last observation, unless another episode begins
-                    column[row_of(t + 1), i] = column[row_of(t), i]
+    def note_gap(self, t: int, i: int) -> None:
+        """Note that an env, which failed, has no row of step t."""
+        block, row = self._block, self._block.at(t)
+        self.gaps.append((t, i))
+        block.rewards[row, i], block.terminated[row, i], block.truncated[row, i] = 0.0, False, False
+        for columns, row_of in ((block.raw, block.raw_row), (block.observations, block.row)):
+            for column in columns:  # nothing is seen after the last observation, unless another episode begins
+                column[row_of(t + 1), i] = column[row_of(t), i]
 
     def close_gaps(self, block: Block, t: int) -> None:
         """Drop the rows of the steps in which an env failed; the rollout made `t` steps."""
-        gaps = [gap for gap in self.gaps if gap[0] < t]
+        gaps = sorted(gap for gap in self.gaps if gap[0] < t)
         if gaps:
             rows, envs = np.array(gaps, np.intp).T
             block.close_gaps(rows, envs)
 
     # ---- envs made anew
 
-    def _replace(self, block: Block, error: StepFaultsError, row: int, *, after_step: bool) -> dict[int, EndReason]:
+    def _replace(
+        self, block: Block, error: StepFaultsError, row: int, *, after_step: bool | None
+    ) -> dict[int, EndReason]:
         """Make the envs anew that failed, or were lost; return all that failed, and how.
 
         Those that were lost are brought back to the observation in this row. Raises the first fault if there are too
-        many; `after_step` says whether a step is complete by then.
+        many; `after_step` says whether a step is complete by then, unless each fault knows that.
         """
         failed: dict[int, EndReason] = {}
         faults, lost, blameless = error.faults, error.lost, error.blameless
@@ -243,7 +292,7 @@ class Restarts:
             for i in todo:
                 try:
                     self._remake(i)
-                    if i not in failed and self._tape.runs(i):
+                    if i not in failed and self._running.runs(i):
                         self._recall(block, i, row)
                 except StepFaultsError as more:
                     faults, lost, blameless = faults + more.faults, lost | more.lost, blameless | more.blameless
@@ -252,7 +301,7 @@ class Restarts:
             error.lost |= lost
         return failed
 
-    def _count(self, faults: Iterable[EnvError], after_step: bool) -> None:
+    def _count(self, faults: Iterable[EnvError], after_step: bool | None) -> None:
         todo = list(faults)
         for fault in todo:
             self._counts[fault.env_index] += 1
@@ -262,7 +311,7 @@ class Restarts:
             spent, which = todo, f"{self._most_in_all} in all"
         if spent:
             fault = cast(EnvError, first_fault(spent))
-            fault.after_step = after_step
+            fault.after_step = fault.after_step if after_step is None else after_step
             fault.add_note(f"The env was not made anew: max_restarts, {which}, are spent.")
             raise fault
 
@@ -273,7 +322,7 @@ class Restarts:
                 env_index=fault.env_index,
                 episode_index=fault.episode_index,
                 seed=fault.seed,
-                step=self._tape.steps(fault.env_index) if in_step else None,
+                step=self._running.steps(fault.env_index) if in_step else None,
                 action=fault.action,
                 end_reason=reason,
                 error=f"{type(fault).__name__}: {fault.args[0]}",
@@ -294,7 +343,7 @@ class Restarts:
 
     def _recall(self, block: Block, i: int, row: int) -> None:
         """Bring an env back to where it was; raises EnvError if it comes out elsewhere."""
-        known = self._tape.recollection(block, row, i)
+        known = self._running.recollection(block, row, i)
         differs = cast(SupportsRecall, self._parts.executor).recall(i, known)
         if differs:
             raise EnvError(

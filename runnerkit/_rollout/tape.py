@@ -61,6 +61,10 @@ class Tape:
         """Return how many steps the episode of an env has behind it; None if it is in none."""
         return self._made - self._first[i] if i in self._first else None
 
+    def start_of(self, i: int) -> tuple[int, EpisodeStart]:
+        """Return the index of the episode of an env, and how it began."""
+        return self._starts[i]
+
     def note(self, block: Block, at: int) -> None:
         """Note a step, which is in row `at`."""
         self._made += 1

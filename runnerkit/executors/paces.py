@@ -22,6 +22,7 @@ from runnerkit.errors import EnvError
 from runnerkit.executors.forks import is_fork, require_process
 from runnerkit.executors.rounds import outcome_of
 from runnerkit.executors.share import Share
+from runnerkit.executors.step_faults import StepFaultsError
 from runnerkit.executors.waiting import Patience, SpinQueue, TooLateError, has_gil
 from runnerkit.executors.worker_thread import WorkerThread
 from runnerkit.history.log import EpisodeLog
@@ -37,6 +38,7 @@ class Outcome(NamedTuple):
     ended: bool
     """Whether it was a step that ended the episode."""
     fault: BaseException | None
+    """What it raised; a StepFaultsError, which names lost envs, too, if envs that fail are made anew."""
     log: EpisodeLog | None
     """The infos, and what the env did against its contract; None if there is nothing."""
 
@@ -65,7 +67,7 @@ class Paces(Protocol):
     def outcomes(self, least: int, /) -> list[Outcome]:
         """Return what has come of calls: of `least` calls, unless less are pending or one has a fault.
 
-        A fault is not to wait for the other calls, which may hang.
+        A fault is not to wait for the other calls, which may hang. Nothing comes of calls of envs that are lost.
         """
         ...
 
@@ -112,8 +114,13 @@ class SerialPaces:
         """Make so many calls."""
         while self._todo and len(self._found) < least:
             i, function, args = self._todo.popleft()
-            answer = function(*args)  # what is raised comes through at once: nothing else is under way
-            self._found.append(Outcome(i, bool(answer), None, self._share.drain_what_there_is()))
+            answer: object = None
+            fault: StepFaultsError | None = None
+            try:
+                answer = function(*args)  # what is raised comes through at once: nothing else is under way
+            except StepFaultsError as error:  # unless the env is to be made anew
+                fault = error
+            self._found.append(Outcome(i, bool(answer), fault, self._share.drain_what_there_is()))
         found, self._found = self._found, []
         return found
 
@@ -129,10 +136,19 @@ class SerialPaces:
 class ThreadPaces:
     """Each thread makes the calls of its envs. Envs of the calling thread are stepped while nothing else is ready."""
 
-    def __init__(self, own: Share, helpers: Sequence[WorkerThread], patience: Patience, *, may_poll: bool) -> None:
+    def __init__(
+        self,
+        own: Share,
+        helpers: Sequence[WorkerThread],
+        patience: Patience,
+        *,
+        may_poll: bool,
+        failed: Callable[[BaseException], None],
+    ) -> None:
         self.is_off: bool = False
         """Whether calls that have not begun are not to begin any more."""
         self._own, self._patience, self._pid = own, patience, os.getpid()
+        self._failed = failed
         self._helper_of: Mapping[int, WorkerThread] = {i: helper for helper in helpers for i in helper.env_indices}
         self._singles = {i: [i] for i in (*own.env_indices, *self._helper_of)}
         self._calls: dict[int, tuple[Callable[..., Any], tuple[Any, ...]]] = {}
@@ -194,7 +210,7 @@ class ThreadPaces:
             if self._own_todo:
                 own = self._made(self._own_todo.popleft(), self._own)
                 if own.fault is not None:
-                    self._patience.hurry(own.fault)
+                    self._failed(own.fault)
                 found += self._heard(own)
             else:
                 found += self._wait(least - len(found))

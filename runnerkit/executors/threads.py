@@ -240,7 +240,7 @@ class ThreadsExecutor(SharingExecutor[WorkerThread]):
 
     def paces(self) -> Paces:
         """Return what steps single envs."""
-        return ThreadPaces(self._own, self._helpers, self._patience, may_poll=self._may_poll)
+        return ThreadPaces(self._own, self._helpers, self._patience, may_poll=self._may_poll, failed=self._failed)
 
     def report(self, name: str, /) -> ExecutorReport:
         """Return how many threads there are, and why, if `workers` was not given."""

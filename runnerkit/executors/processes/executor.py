@@ -278,7 +278,8 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
 
     def paces(self) -> ProcessPaces:
         """Return what steps single envs."""
-        return ProcessPaces(self._own, self._helpers, self._patience, by_mail=self._by_mail)
+        with_lost = self._with_lost if self._tolerant else None
+        return ProcessPaces(self._own, self._helpers, self._patience, by_mail=self._by_mail, with_lost=with_lost)
 
     @override
     def render(self, env_indices: Sequence[int], /) -> list[object]:

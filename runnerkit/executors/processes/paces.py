@@ -31,9 +31,19 @@ _LOOK_S: Final = 1.0  # between looks for a fault, whose helper may hang in the 
 class ProcessPaces:
     """Makes calls of single envs. Envs of the calling process are stepped while nothing else is ready."""
 
-    def __init__(self, own: Share, helpers: Sequence[WorkerHandle], patience: Patience, *, by_mail: bool) -> None:
+    def __init__(
+        self,
+        own: Share,
+        helpers: Sequence[WorkerHandle],
+        patience: Patience,
+        *,
+        by_mail: bool,
+        with_lost: Callable[[BaseException], BaseException] | None,
+    ) -> None:
         self._own, self._helpers, self._patience, self._pid = own, helpers, patience, os.getpid()
         self._by_mail = by_mail
+        self._with_lost = with_lost
+        """Adds the envs that are lost with a process; None if no process takes the place of one that is dead."""
         self._helper_of: Mapping[int, WorkerHandle] = {i: helper for helper in helpers for i in helper.env_indices}
         self._own_todo: deque[tuple[int, Callable[..., Any], tuple[Any, ...]]] = deque()
         self._given: dict[int, Rows] = {}
@@ -57,9 +67,9 @@ class ProcessPaces:
             return
         self._given[env_index] = actions
         if self._by_mail:
-            helper.begin_single(CallRing.BY_MAIL, env_index, at, row, by_mail=("step", (actions,)))
+            self._begin(helper, CallRing.BY_MAIL, env_index, at, row, by_mail=("step", (actions,)))
         else:
-            helper.begin_single(CallRing.STEP, env_index, at, row)
+            self._begin(helper, CallRing.STEP, env_index, at, row)
 
     def begin_reset(self, env_index: int, row: int, episode_index: int, start: EpisodeStart, /) -> None:
         """Let the process of an env begin an episode."""
@@ -67,9 +77,20 @@ class ProcessPaces:
         if helper is None:
             self._own_todo.append((env_index, self._own.reset, (row, {env_index: (episode_index, start)})))
         elif start.options is None and (seed is None or 0 <= seed < 2**63):
-            helper.begin_single(CallRing.RESET, env_index, 0, row, episode_index, -1 if seed is None else seed)
+            self._begin(helper, CallRing.RESET, env_index, 0, row, episode_index, -1 if seed is None else seed)
         else:
-            helper.begin_single(CallRing.BY_MAIL, env_index, 0, row, by_mail=("reset", (episode_index, start)))
+            self._begin(helper, CallRing.BY_MAIL, env_index, 0, row, by_mail=("reset", (episode_index, start)))
+
+    def _begin(self, helper: WorkerHandle, *call: int, by_mail: tuple[str, tuple[object, ...]] | None = None) -> None:
+        """Begin a call; one in a dead process is lost with it, as the caller of this hears."""
+        if self._with_lost is not None and not helper.is_alive:
+            return
+        try:
+            helper.begin_single(*call, by_mail=by_mail)
+        except EnvError as fault:
+            if self._with_lost is None or helper.is_alive:
+                raise
+            self._found.append(Outcome(fault.env_index, False, fault, None))
 
     def outcomes(self, least: int, /) -> list[Outcome]:
         """Wait for so many calls to end."""
@@ -113,7 +134,9 @@ class ProcessPaces:
         if isinstance(fault, EnvError) and not fault.after_step and fault.action is None:
             actions = self._given.get(outcome.env_index)
             fault.action = None if actions is None else copy.deepcopy(actions[0])
-        return outcome
+        if fault is None or self._with_lost is None:
+            return outcome
+        return outcome._replace(fault=self._with_lost(fault))
 
     def hurry(self, fault: BaseException, /) -> None:
         """Wait only half a minute from now on, or less."""
