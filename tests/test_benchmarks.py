@@ -270,11 +270,16 @@ def test_the_page_on_speed_shows_the_results_that_are_kept(tmp_path: Path) -> No
 
 def test_the_timeline_of_a_step_tells_what_each_process_does(tmp_path: Path) -> None:
     picture = tmp_path / "step.svg"
-    arguments = ["CartPole-v1:2", "--steps", "20", "--min-batch", "1", "--svg", str(picture)]
+    arguments = ["CartPole-v1:2", "--steps", "20", "--own-envs", "1", "--fastest", "50", "--svg", str(picture)]
     script = SCRIPT.with_name("timeline.py")
     done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    told = [line.split() for line in done.stdout.splitlines() if line.startswith(("caller", "helper 1"))]
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("caller", "helper 1"))]
+    between = re.compile(
+        r"(caller|helper 1) +begins [\d.]+ .* after the agent, works for [\d.]+ .*, and is done [\d.]+ "
+    )
+    assert all(map(between.match, lines[2:4]))
+    told = [line.split() for line in (*lines[:2], *lines[4:])]
     assert [len(words) for words in told] == [5, 6, 2, 3]  # the parts of the time, then the bars
     assert all(abs(sum(float(part.rstrip("%")) for part in words[-4:]) - 100) < 1 for words in told[:2])
     assert set(told[2][-1]) <= set("a#r.")

@@ -1,8 +1,10 @@
 """What each process does in a step of `executor="processes"`, and for whom it waits.
 
-    python tests/benchmarks/timeline.py CartPole-v1:8 [--workers 2] [--min-batch 2] [--own-envs 3] [--svg FILE]
+    python tests/benchmarks/timeline.py CartPole-v1:8 [--workers 2] [--min-batch 2] [--own-envs 3] [--fastest 3]
+        [--svg FILE]
 
-Prints how the time of each process is spent, what lies between agent and envs in a step, and a few steps as bars. Each
+Prints how the time of each process is spent, what lies between agent and envs in a step, and a few steps as bars. With
+`--fastest 3`, what lies between is that of the fastest 3 % of the steps: those that no other program disturbed. Each
 env notes when its calls begin and end, in its own process: the clock is the same one for all processes (Linux).
 """
 
@@ -125,11 +127,14 @@ def shares(lanes: list[Lane]) -> str:
     return "\n".join(lines)
 
 
-def gaps(lanes: list[Lane]) -> str:
+def gaps(lanes: list[Lane], percent: float = 100.0) -> str:
     """Return what lies between agent and envs in a step: medians in microseconds, and the 90th percentile."""
     asked = lanes[0].spans["agent"]
-    begins, ends = asked[1:-1, 1], asked[2:, 0]  # of a step: the agent has answered, and is asked again
-    lines = [f"{len(begins)} steps of {_middle(np.diff(asked[:, 0]))} us"]
+    took = asked[2:, 0] - asked[1:-1, 0]
+    fastest = took <= np.percentile(took, percent)
+    # of a step: the agent is asked, has answered, and is asked again
+    begun, begins, ends = asked[1:-1, 0][fastest], asked[1:-1, 1][fastest], asked[2:, 0][fastest]
+    lines = [f"{len(begins)} steps of {_middle(took[fastest])} us; the agent takes {_middle(begins - begun)} us"]
     for lane in lanes:
         steps = np.concatenate([lane.spans["step"], lane.spans["reset"]])
         steps = steps[steps[:, 0].argsort()]
@@ -205,14 +210,16 @@ def main() -> None:
     parser.add_argument("--min-batch", type=int)
     parser.add_argument("--own-envs", type=int, help="how many the calling process steps; 0: all are in helpers")
     parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--fastest", type=float, default=100.0, metavar="PERCENT", help="of the steps")
     parser.add_argument("--drawn", type=int, default=3, help="how many steps are drawn")
     parser.add_argument("--svg", type=Path)
     given = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of torch, as in the other benchmarks
     executor = ("processes", {"own_envs": given.own_envs})
     lanes = recorded(given.cell, given.steps, executor=executor, workers=given.workers, min_batch=given.min_batch)
     print(shares(lanes), end="\n\n")
     if given.min_batch is None:
-        print(gaps(lanes), end="\n\n")
+        print(gaps(lanes, given.fastest), end="\n\n")
     drawn = window(lanes, given.drawn)
     print(bars(lanes, *drawn))
     if given.svg is not None:
