@@ -388,9 +388,7 @@ def test_episodes_are_listed_while_the_rollout_runs(
 
 @pytest.mark.skipif(os.name != "posix", reason="kills by signal")
 @pytest.mark.filterwarnings("ignore:.*of a torn line.*:RuntimeWarning")
-@pytest.mark.parametrize(
-    ("executor", "min_batch"), [("serial", None), ("threads", None), ("threads", 1), ("processes", None)]
-)
+@pytest.mark.parametrize(("executor", "min_batch"), [("serial", None), ("threads", 1), ("processes", None)])
 def test_every_listed_episode_is_exact_after_a_kill(tmp_path: Path, executor: str, min_batch: int | None) -> None:
     assert kill_npz.killed_once(tmp_path / "runs", executor, seconds=0.3, min_batch=min_batch) > 0
 
