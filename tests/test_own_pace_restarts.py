@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 import time
@@ -86,6 +87,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "frames": {"preprocessors": ["frame-stack"], "keep_raw": True},
     "actions": {"preprocessors": ["last-action"], "reward_processors": ["sign"]},
 }
+
+
+@functools.cache
+def in_lockstep(case: str) -> Any:
+    found = data(own_pace=False, executor="serial", **OPTIONS[case])
+    assert sum(len(one[1]) for one in found if isinstance(one, tuple)) > 10  # faults
+    return found
+
+
 HERE: list[dict[str, Any]] = [
     {"executor": "serial"},
     {"executor": "threads"},
@@ -102,8 +112,7 @@ def test_envs_are_made_anew_at_their_own_pace_as_in_lockstep(
     executor: dict[str, Any], case: tuple[str, int | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options, windows = OPTIONS[case[0]], case[1]
-    lockstep = data(own_pace=False, executor="serial", **options)
-    assert sum(len(one[1]) for one in lockstep if isinstance(one, tuple)) > 10  # faults
+    lockstep = in_lockstep(case[0])
     if windows is not None:
         short_windows(monkeypatch, windows)
         options = {**options, "history": ("npz", {"path": tmp_path / "runs"})}
