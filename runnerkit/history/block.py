@@ -359,6 +359,8 @@ class Block:
 
     @_worked_out
     def _ends(self) -> NDArray[np.int64]:
+        if len(self.begun) <= _FEW:  # as in short batches, where NumPy's calls would take most of the time
+            return np.array(self._few_ends(), np.int64)
         envs, rows = self.begun[:, 0], self.begun[:, 1]
         lengths = np.array(self.lengths)
         which = np.flatnonzero(rows <= lengths[envs])
@@ -367,6 +369,16 @@ class Block:
         before = np.concatenate([[0], rows[:-1]])
         before[1:][envs[1:] != envs[:-1]] = 0
         return which[rows > before]
+
+    def _few_ends(self) -> list[int]:
+        last: dict[int, int] = {}  # by env: where its last episode began
+        found: list[tuple[int, int]] = []
+        for entry, (i, row, _, _) in enumerate(self.begun.tolist()):
+            if row <= self.lengths[i]:
+                if row > last.get(i, 0):
+                    found.append((i, entry))
+                last[i] = row
+        return [entry for _, entry in sorted(found)]
 
     def final_at(self, env_index: int) -> dict[int, int]:
         """Return where in `final_columns` the final observations of an env are, by step.
@@ -446,3 +458,4 @@ def _put_last(columns: Sequence[Column], finals: Sequence[Column]) -> None:
 
 
 _NONE: Final[NDArray[np.int64]] = np.zeros(0, np.int64)
+_FEW: Final = 16  # episodes for which a loop is faster than NumPy

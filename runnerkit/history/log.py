@@ -132,11 +132,13 @@ class EpisodeLog:
         """Return (env index, first row, episode index) of each env's last episode that began before row `before`."""
         if not self._begun:
             return []
+        if len(self._begun) <= _FEW * _WIDTH:  # the usual case where someone waits for each episode
+            numbers = self._begun.tolist()
+            entries = zip(numbers[::_WIDTH], numbers[1::_WIDTH], numbers[2::_WIDTH], numbers[3::_WIDTH], strict=False)
+            newest = {i: (i, row, which) for i, row, which, _ in entries if before is None or row < before}
+            return [newest[i] for i in sorted(newest)]
         view = self._view()
         view = view if before is None else view[view[:, 1] < before]
-        if len(view) <= _FEW:  # the usual case where someone waits for each episode
-            newest = {i: (i, row, episode_index) for i, row, episode_index, _ in view.tolist()}
-            return [newest[i] for i in sorted(newest)]
         view = view[::-1]
         _, where = np.unique(view[:, 0], return_index=True)
         return [(i, row, episode_index) for i, row, episode_index, _ in view[where].tolist()]
@@ -199,8 +201,9 @@ class EpisodeLog:
 
     def until(self, layout: Layout, row: int) -> EpisodeLog:
         """Return the log without the episodes that began after `row`."""
-        rows = self._view()[:, 1]
-        return self if not len(rows) or rows.max() <= row else self._select(layout, np.flatnonzero(rows <= row))
+        if not self._begun or max(self._begun[1 : len(self) * _WIDTH : _WIDTH], default=row) <= row:
+            return self
+        return self._select(layout, np.flatnonzero(self._view()[:, 1] <= row))
 
     def by_env(self, layout: Layout) -> EpisodeLog:
         """Return the log sorted by env."""
