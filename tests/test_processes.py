@@ -22,6 +22,7 @@ import pytest
 from envs import summary
 from faulty_envs import Constant, build, collected
 from gymnasium import spaces
+from mortals import mortal
 from process_envs import DEATHS, RUN_SEED, SEEDS, Hanging, Mortals
 from programs import as_soon_as, children, is_running, program, run
 from typing_extensions import override
@@ -61,10 +62,6 @@ def executor_of(runner: GymRunner[Any, Any, Any]) -> Any:
 def kill_all(pids: set[int]) -> None:
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-
-
-def mortal(*place: Any, n_envs: int = 4, workers: int | None = 2, **options: Any) -> GymRunner[Any, Any, Any]:
-    return build(Mortals(*place), n_envs=n_envs, workers=workers, seed=RUN_SEED, executor="processes", **options)
 
 
 # ---- death
@@ -454,7 +451,8 @@ def test_a_fork_of_the_caller_is_told_to_build_a_runner_of_its_own() -> None:
     done = program(
         """
         import os
-        from test_processes import Constant, mortal
+        from faulty_envs import Constant
+        from mortals import mortal
         from runnerkit.errors import RunnerKitError
         with mortal("never", 0) as runner:
             runner.rollout(Constant(), steps=4)
@@ -509,7 +507,8 @@ def test_ctrl_c_does_not_reach_a_helper_that_starts() -> None:
     done = program(
         """
         import os, signal, subprocess
-        from test_processes import Constant, mortal
+        from faulty_envs import Constant
+        from mortals import mortal
         from runnerkit.executors.processes import worker
 
         start = worker.start_helper
@@ -671,7 +670,8 @@ def test_a_rollout_of_unknown_length_fits_into_limited_addresses() -> None:
     done = program(
         """
         import resource
-        from test_processes import Constant, mortal
+        from faulty_envs import Constant
+        from mortals import mortal
         with mortal("never", 0, n_envs=64) as runner:
             limit = 3 * 2**30  # for a million steps of 64 envs there should be 4 GB
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -691,9 +691,9 @@ def test_a_block_that_grows_into_memory_that_was_used_shows_nothing_of_that() ->
 
 
 def test_small_blocks_are_used_again_after_one_that_is_too_large_to_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "total_bytes", lambda: 2**24)  # blocks of up to 1 MB are kept
+    monkeypatch.setattr(processes, "total_bytes", lambda: 2**21)  # blocks of up to 128 kB are kept
     with mortal("never", 0) as runner:
-        for steps in (10, 20_000, 10, 10, 20_000, 10):
+        for steps in (10, 2_000, 10, 10, 2_000, 10):
             assert [len(history) for history in runner.rollout(Constant(), steps=steps)] == [steps] * 4
 
 
@@ -711,7 +711,8 @@ def test_a_fork_of_the_caller_keeps_its_histories_as_they_were() -> None:
     done = program(
         """
         import os
-        from test_processes import Constant, mortal
+        from faulty_envs import Constant
+        from mortals import mortal
         with mortal("never", 0) as runner:
             histories = runner.rollout(Constant(1), steps=4)
             ready, go_on = os.pipe()
@@ -842,7 +843,9 @@ def test_helpers_end_with_a_caller_that_is_killed() -> None:
     done = program(
         """
         import os, signal
-        from test_processes import Constant, children, mortal
+        from faulty_envs import Constant
+        from mortals import mortal
+        from programs import children
         runner = mortal("never", 0, workers=3)
         runner.rollout(Constant(), steps=3)
         print(*children(), flush=True)
@@ -861,7 +864,9 @@ def test_helpers_end_with_a_caller_that_is_killed() -> None:
 def test_a_program_that_ends_without_close_leaves_no_helper() -> None:
     done = program(
         """
-        from test_processes import Constant, children, mortal
+        from faulty_envs import Constant
+        from mortals import mortal
+        from programs import children
         runner = mortal("never", 0, workers=3)
         runner.rollout(Constant(), steps=3)
         print(*children(), flush=True)
@@ -878,7 +883,8 @@ def test_ctrl_c_to_the_whole_group_returns_what_was_collected_and_the_helpers_go
         """
         import os, signal
         from faulty_envs import Constant
-        from test_processes import children, mortal
+        from mortals import mortal
+        from programs import children
 
         class Interrupting(Constant):
             calls = 0

@@ -231,7 +231,7 @@ def test_the_calls_of_envs_are_measured_at_their_own_pace_too(executor: Any) -> 
 
 
 def test_what_does_not_fit_into_the_mail_of_one_side_does_not_stop_both() -> None:
-    space: Space[str] = gymnasium.spaces.Text(600_000, min_length=300_000)
+    space: Space[str] = gymnasium.spaces.Text(400_000, min_length=200_000)
 
     class Talking(gymnasium.Env[str, str]):
         observation_space: Space[str] = space
@@ -239,18 +239,18 @@ def test_what_does_not_fit_into_the_mail_of_one_side_does_not_stop_both() -> Non
 
         @override
         def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
-            return "a" * 300_000, {}
+            return "a" * 200_000, {}
 
         @override
         def step(self, action: str) -> Any:
             return action, 0.0, False, False, {}
 
     def act(observations: list[str]) -> list[str]:
-        return [chr(ord(text[0]) + 1) * 300_000 for text in observations]
+        return [chr(ord(text[0]) + 1) * 200_000 for text in observations]
 
     with build(lambda seed: Talking(), n_envs=4, workers=1, executor=IN_HELPERS) as runner:
-        histories = runner.rollout(act, steps=4, min_batch=3)
-    assert [[text[0] for text in history.observations] for history in histories] == [list("abcd")] * 4
+        histories = runner.rollout(act, steps=3, min_batch=3)
+    assert [[text[0] for text in history.observations] for history in histories] == [list("abc")] * 4
 
 
 @pytest.mark.parametrize("by_bell", [False, True])
