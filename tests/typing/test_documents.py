@@ -25,6 +25,9 @@ strict = true
 plugins = ["runnerkit.mypy"]
 [tool.runnerkit.mypy]
 specs = ["pytest"]
+[[tool.mypy.overrides]]
+module = "torch.*"  # which they do not need, and mypy is slow to read
+follow_imports = "skip"
 """
 
 
