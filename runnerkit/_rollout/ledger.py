@@ -61,24 +61,26 @@ class Ledger:
 
     # ---- in a step
 
-    def take(self, upto: int, *, is_last: bool = False) -> None:
+    def take(self, upto: int, *, is_last: bool = False) -> Sequence[tuple[int, int, int]]:
         """Note which episodes began, as the executor logged it; show final observations to the preprocessors.
 
+        Returns `EpisodeLog.last` of what was looked at: with `is_last`, of the whole rollout or window.
         What began after observation `upto` did so in a step that a fault broke off, and never was.
         """
         log = self._drained()
-        new = [] if log.has_no_news else self.note(log, upto)
+        new = log if log.has_no_news else self.note(log, upto)
         if self._own is not None and self._faulty_row is not None:
-            return
+            return ()
         block = self._block
         # In a rollout, what was noted before has been looked at; a fault may take the last step back.
         whole = is_last or self._faulty_row is not None
-        begun = block.log.last(before=self._faulty_row) if whole else new
+        begun = block.log.last(before=self._faulty_row) if whole else new.last()
         for i, _, episode_index in begun:
             self._standing.envs[i].begin(episode_index, block.start_of(i, episode_index))
+        return begun
 
-    def note(self, log: EpisodeLog, upto: int) -> list[tuple[int, int, int]]:
-        """Append to the log of the block, without looking at who is where now; return `EpisodeLog.last` of it."""
+    def note(self, log: EpisodeLog, upto: int) -> EpisodeLog:
+        """Append to the log of the block, without looking at who is where now; return what was appended."""
         layout, block = self._parts.layout, self._block
         if log.oddities:
             self._standing.note(log.oddities)
@@ -92,9 +94,8 @@ class Ledger:
             if block.raw_log is not None:
                 block.raw_log.extend(raw)
             self._parts.preprocess.begin_episodes(envs)  # whose first observations come next
-        new = log.last()
         block.log.extend(log)
-        return new
+        return log
 
     def note_failed(
         self, i: int, episode_index: int, reason: EndReason, row: int | None = None, last: int | None = None
@@ -207,16 +208,16 @@ class Ledger:
     def close_window(self) -> None:
         """Complete the block of a window that is to be handed out."""
         block, t, standing = self._block, self._at.t, self._standing
-        self.take(upto=t, is_last=True)
+        begun = self.take(upto=t, is_last=True)
         block.lengths = [t] * block.n_envs
         if standing.restarts is not None:
             block.faults = standing.restarts.take_faults()
         if standing.vector is not None:
             block.seeding = standing.vector.seeding
         standing.steps += t * block.n_envs
-        self._count_window(t)
+        longest = self._count_window(t, begun)
         if standing.trail is not None:
-            standing.trail.add_rows(block.env_actions, t, max([env.steps for env in standing.envs]))
+            standing.trail.add_rows(block.env_actions, t, longest)
 
     def open_next_window(self) -> None:
         """Go on where the last window ended, in the same block."""
@@ -373,14 +374,20 @@ class Ledger:
             envs[i].steps = steps + length - row
             envs[i].return_ = return_ + float(np.add.reduce(rewards))
 
-    def _count_window(self, t: int) -> None:
-        """Count as `_count_all` does, where all envs made t steps in a window that is not carried on."""
-        block, envs = self._block, self._standing.envs
+    def _count_window(self, t: int, begun: Sequence[tuple[int, int, int]]) -> int:
+        """Count as `_count_all` does, where all envs made t steps in a window that is not carried on.
+
+        Returns how many steps the running episodes have at most.
+        """
+        block, envs, longest = self._block, self._standing.envs, t
         for env, total in zip(envs, totals(block.rewards[:t]), strict=True):
             env.steps += t
             env.return_ += total
-        for i, row, _ in block.log.last():
+            if env.steps > longest:
+                longest = env.steps
+        for i, row, _ in begun:
             envs[i].steps, envs[i].return_ = t - row, float(np.add.reduce(block.rewards[row:t, i]))
+        return longest
 
     def _record(self) -> list[object]:
         """Hand the block to the history format; should that fail, the error has the arrays."""
@@ -461,7 +468,8 @@ class Ledger:
     def _drained(self) -> EpisodeLog:
         """Return what was logged since the last call, without the timings."""
         log = self._parts.executor.drain()
-        self.add_timings(log)
+        if log.timings:
+            self.add_timings(log)
         return log
 
     def add_timings(self, log: EpisodeLog) -> None:

@@ -207,12 +207,12 @@ class Rollout:
 
     def _loop(self, interrupt: Interrupt) -> None:
         self._make_steps(interrupt)
-        while not interrupt.stops and self._turn():
+        while self._windows is not None and not interrupt.stops and self._turn():
             self._make_steps(interrupt)
 
     def _make_steps(self, interrupt: Interrupt) -> None:
         """Make the steps of the rollout, or of one window of it."""
-        if self._goes_on() and self._standing.unseen:
+        if self._standing.unseen and self._goes_on():
             self._step()  # in which first observations are looked at
         read = self._read
         if read is not None:  # all but the last step, in which nobody is to begin again

@@ -21,9 +21,8 @@ class OwnRows(Ledger):
         self._steps_made = steps_of
 
     @override
-    def take(self, upto: int, *, is_last: bool = False) -> None:
-        if is_last:
-            super().take(upto, is_last=True)
+    def take(self, upto: int, *, is_last: bool = False) -> Sequence[tuple[int, int, int]]:
+        return super().take(upto, is_last=True) if is_last else ()
 
     @override
     def reached(self, i: int) -> int:

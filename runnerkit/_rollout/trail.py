@@ -41,7 +41,7 @@ class Trail:
             self.add_rows(columns, rows, needed)
 
     def add_rows(self, columns: Sequence[Column], rows: int, needed: int) -> None:
-        """Take that many rows of all envs; the longest of their running episodes has `needed` steps now."""
+        """Take that many rows of all envs; none of their running episodes has more than `needed` steps now."""
         new = min(rows, needed)
         if new == needed:
             self._end = 0  # nothing is needed of what came before

@@ -66,7 +66,10 @@ class Executor(Protocol):
         ...
 
     def drain(self) -> EpisodeLog:
-        """Return, and forget, the episodes begun and the infos kept since the last call."""
+        """Return, and forget, the episodes begun and the infos kept since the last call.
+
+        Nobody adds to the log that is returned: if it is empty, the next one may be the same.
+        """
         ...
 
     def render(self, env_indices: Sequence[int], /) -> list[object]:

@@ -183,8 +183,10 @@ class Share:
 
     def take_log(self, log: EpisodeLog) -> None:
         """Go on with the log of those who stepped these envs before."""
-        log.extend(self._log)
-        self._log = log
+        whole = self._new_log()
+        whole.extend(log)
+        whole.extend(self._log)
+        self._log = whole
 
     def close(self, *, watched: bool = True) -> None:
         """Close all envs, even if some fail or hang until Ctrl-C; raise the first fault at the end.

@@ -6,6 +6,7 @@ use its arrays without a copy. Every rollout has its own block, so histories nev
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final, Generic, Self, overload
@@ -199,7 +200,7 @@ class Block:
             for column in self.raw:
                 column[0] = column[row]
         if self.log.is_empty:  # so that no flag is set
-            self._forget_log()
+            self.log.worked_out.clear()  # a batch in which no episode ended was read, too
         else:
             self.forget_steps()
 
@@ -207,12 +208,6 @@ class Block:
         """Forget all steps, so that the same arrays serve the next ones. Observations stay as they are."""
         self.terminated[:], self.truncated[:] = False, False
         self.given.clear()
-        self._forget_log()
-
-    def _forget_log(self) -> None:
-        if self.log.is_empty:
-            self.log.worked_out.clear()  # a batch in which no episode ended was read, too
-            return
         self.log = EpisodeLog(self.layout.observation)
         if self.raw_log is not None:
             self.raw_log = EpisodeLog(self.layout.raw)
@@ -350,17 +345,16 @@ class Block:
     def ends_of(self, env_index: int) -> NDArray[np.int64]:
         """Return the rows of `begun` after an episode with steps. After a crash, an episode may have none."""
         ends = self.ends
-        return ends[self.begun[ends, 0] == env_index] if len(ends) else ends
-
-    @property
-    def ends(self) -> NDArray[np.int64]:
-        """The rows of `begun` after an episode with steps, env by env."""
-        return self._ends if len(self.log) else _NONE
+        return ends[0, ends[1] == env_index]
 
     @_worked_out
-    def _ends(self) -> NDArray[np.int64]:
-        if len(self.begun) <= _FEW:  # as in short batches, where NumPy's calls would take most of the time
-            return np.array(self._few_ends(), np.int64)
+    def ends(self) -> NDArray[np.int64]:
+        """Where an episode with steps ends and another follows, env by env.
+
+        Int64 `[3, n]`: the row of `begun` that has the next one, the env, and the last step.
+        """
+        if len(self.log) <= _FEW:  # as in short batches, where NumPy's calls would take most of the time
+            return np.array(self._few_ends(), np.int64).reshape(-1, 3).T
         envs, rows = self.begun[:, 0], self.begun[:, 1]
         lengths = np.array(self.lengths)
         which = np.flatnonzero(rows <= lengths[envs])
@@ -368,17 +362,17 @@ class Block:
         envs, rows = envs[which], rows[which]
         before = np.concatenate([[0], rows[:-1]])
         before[1:][envs[1:] != envs[:-1]] = 0
-        return which[rows > before]
+        return np.stack([which, envs, rows - 1])[:, rows > before]
 
-    def _few_ends(self) -> list[int]:
+    def _few_ends(self) -> list[tuple[int, int, int]]:
         last: dict[int, int] = {}  # by env: where its last episode began
-        found: list[tuple[int, int]] = []
-        for entry, (i, row, _, _) in enumerate(self.begun.tolist()):
+        found: list[tuple[int, int, int]] = []
+        for entry, (i, row) in enumerate(self.log.rows()):
             if row <= self.lengths[i]:
                 if row > last.get(i, 0):
-                    found.append((i, entry))
+                    found.append((entry, i, row - 1))
                 last[i] = row
-        return [entry for _, entry in sorted(found)]
+        return sorted(found, key=operator.itemgetter(1))
 
     def final_at(self, env_index: int) -> dict[int, int]:
         """Return where in `final_columns` the final observations of an env are, by step.
@@ -457,5 +451,4 @@ def _put_last(columns: Sequence[Column], finals: Sequence[Column]) -> None:
         column[-1, 0] = final[0]
 
 
-_NONE: Final[NDArray[np.int64]] = np.zeros(0, np.int64)
 _FEW: Final = 16  # episodes for which a loop is faster than NumPy

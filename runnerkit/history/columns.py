@@ -208,7 +208,7 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT, ExtraT]):
 
         The array is made on first use. It needs memory of its own only if an episode ended before the last row.
         """
-        layout, columns = self._block.layout.observation, self._next_columns
+        layout, columns = self._block.layout.observation, self._next or self._shifted()
         found: ObsT = self._array(columns[0]) if layout.is_array else self._present(layout, columns)
         return found
 
@@ -317,7 +317,9 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT, ExtraT]):
     def last_observations(self) -> ObsT:
         """The next observations in the rows of `bootstrap`, in order: `[bootstrap.sum(), *shape]`."""
         where = self._bootstrap
-        return cast(ObsT, self._present(self._block.layout.observation, [c[where] for c in self._next_columns]))
+        return cast(
+            ObsT, self._present(self._block.layout.observation, [c[where] for c in self._next or self._shifted()])
+        )
 
     @property
     def is_of_one_env(self) -> bool:
@@ -374,23 +376,21 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT, ExtraT]):
     def _of(self, env_index: int) -> Self:
         return type(self)(self._block, env_index, self._length)
 
-    @property
-    def _next_columns(self) -> list[Column]:
-        if self._next is None:
-            self._next = self._shifted()
-        return self._next
-
     def _shifted(self) -> list[Column]:
-        shifted = [column[1 : self._length + 1, self._index] for column in self._block.observations]
+        """Make, and keep, the columns of next observations."""
         block = self._block
-        which = block.ends_of(self._index) if isinstance(self._index, int) else block.ends
-        if not len(which):
-            return shifted
-        envs, rows, _, _ = block.begun[which].T
-        where = rows - 1 if isinstance(self._index, int) else (rows - 1, envs)
-        columns = [np.array(column) for column in shifted]
-        for column, finals in zip(columns, block.final_columns, strict=True):
-            column[where] = finals[which]
+        self._next = columns = [column[1 : self._length + 1, self._index] for column in block.observations]
+        if block.log.is_empty:
+            return columns
+        entries, envs, steps = block.ends
+        where: Any = (steps, envs)
+        if isinstance(self._index, int):
+            mine = envs == self._index
+            entries, where = entries[mine], steps[mine]
+        if len(entries):
+            self._next = columns = [np.array(column) for column in columns]
+            for column, finals in zip(columns, block.final_columns, strict=True):
+                column[where] = finals[entries]
         return columns
 
     @property

@@ -80,7 +80,7 @@ class EpisodeLog:
     @property
     def has_no_news(self) -> bool:
         """Whether nothing was logged, and no env returned anything odd."""
-        return self.is_empty and not self.oddities
+        return not (self._begun or self.infos or self.reset_infos or self.unknown or self.oddities)
 
     def begin(
         self,
@@ -134,14 +134,21 @@ class EpisodeLog:
             return []
         if len(self._begun) <= _FEW * _WIDTH:  # the usual case where someone waits for each episode
             numbers = self._begun.tolist()
-            entries = zip(numbers[::_WIDTH], numbers[1::_WIDTH], numbers[2::_WIDTH], numbers[3::_WIDTH], strict=False)
-            newest = {i: (i, row, which) for i, row, which, _ in entries if before is None or row < before}
-            return [newest[i] for i in sorted(newest)]
+            newest: dict[int, tuple[int, int, int]] = {}
+            for i, row, which, _ in zip(*[iter(numbers)] * _WIDTH):  # noqa: B905  (the last entry may be half done)
+                if before is None or row < before:
+                    newest[i] = i, row, which
+            return [newest[i] for i in sorted(newest)] if len(newest) > 1 else list(newest.values())
         view = self._view()
         view = view if before is None else view[view[:, 1] < before]
         view = view[::-1]
         _, where = np.unique(view[:, 0], return_index=True)
         return [(i, row, episode_index) for i, row, episode_index, _ in view[where].tolist()]
+
+    def rows(self) -> list[tuple[int, int]]:
+        """Return (env index, first row) of each episode that began."""
+        numbers = self._begun.tolist()
+        return list(zip(numbers[::_WIDTH], numbers[1::_WIDTH], strict=False))  # the last entry may be half done
 
     def find(self, env_index: int, row: int) -> int | None:
         """Return the first entry of an env with this row, or None."""
@@ -169,7 +176,7 @@ class EpisodeLog:
         ]
 
     def extend(self, other: EpisodeLog) -> None:
-        """Append another log, of another worker or a later step. Do not use `other` after this."""
+        """Append another log, of another worker or a later step. Do not add to `other` after this."""
         if other._begun:
             other._drop_half_entry()
         if self._begun and other._begun:
