@@ -12,9 +12,10 @@ Dict and Tuple, nested as deep as you like, only say how leaves are put together
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from types import EllipsisType
-from typing import Any, Protocol, Self, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, Self, TypeAlias, TypeVar
 
 import numpy as np
 from gymnasium import spaces
@@ -38,6 +39,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+_FEW_ROWS: Final = 64
 
 Column: TypeAlias = NDArray[Any]
 """One leaf over rows and envs: `[rows, n_envs, *shape]`, of dtype object for object leaves."""
@@ -207,7 +210,7 @@ class RowWriter(Protocol):
 
     slots: Sequence[Any]
 
-    def open(self, row: int) -> Any:
+    def open(self, row: int, /) -> Any:
         """Return the target for a row; it is valid until the next row is opened."""
         ...
 
@@ -217,28 +220,31 @@ class _VectorRows:
 
     def __init__(self, column: Column) -> None:
         size = column.shape[2]
-        self._flat: memoryview[Any] = column.reshape(-1).data
-        self._width = column.shape[1] * size
+        self.open: Callable[[int], memoryview[Any]] = _row_opener(column)
+        """Returns a view of the row's memory."""
         self.slots: Sequence[slice] = [slice(i * size, (i + 1) * size) for i in range(column.shape[1])]
-
-    def open(self, row: int) -> memoryview[Any]:
-        """Return a view of the row's memory."""
-        begin = row * self._width
-        return self._flat[begin : begin + self._width]
 
 
 class ScalarRows:
     """A column of plain numbers: an integer column accepts any integer type, a float column any number."""
 
     def __init__(self, column: Column) -> None:
-        self._flat: memoryview[Any] = column.reshape(-1).data
-        self._width = column.shape[1]
-        self.slots: Sequence[int] = range(self._width)
+        self.open: Callable[[int], memoryview[Any]] = _row_opener(column)
+        """Returns a view of the row's memory."""
+        self.slots: Sequence[int] = range(column.shape[1])
 
-    def open(self, row: int) -> memoryview[Any]:
-        """Return a view of the row's memory."""
-        begin = row * self._width
-        return self._flat[begin : begin + self._width]
+
+def _row_opener(column: Column) -> Callable[[int], memoryview[Any]]:
+    """Return what gives a view of a row's memory: where there are few, as in a stream, all are made at once."""
+    flat, width = column.reshape(-1).data, math.prod(column.shape[1:])
+    if len(column) <= _FEW_ROWS:
+        return [flat[row * width : (row + 1) * width] for row in range(len(column))].__getitem__
+
+    def open_row(row: int) -> memoryview[Any]:
+        begin = row * width
+        return flat[begin : begin + width]
+
+    return open_row
 
 
 class StrictRows:

@@ -217,7 +217,7 @@ class Rollout:
         read = self._read
         if read is not None:  # all but the last step, in which nobody is to begin again
             self._starts.run_plainly(self._port, read, self._last_restart, interrupt, self._ends)
-        while self._goes_on() and not interrupt.stops:
+        while self._at.t < self._limit and self._goes_on() and not interrupt.stops:
             self._step()
 
     def _goes_on(self) -> bool:

@@ -345,7 +345,8 @@ class Block:
     def ends_of(self, env_index: int) -> NDArray[np.int64]:
         """Return the rows of `begun` after an episode with steps. After a crash, an episode may have none."""
         ends = self.ends
-        return ends[0, ends[1] == env_index]
+        mine: NDArray[np.int64] = ends[0, ends[1] == env_index]
+        return mine
 
     @_worked_out
     def ends(self) -> NDArray[np.int64]:
