@@ -238,6 +238,7 @@ def test_every_format_has_what_it_has_of_one_process(name: str, tmp_path: Path) 
         "preprocessors": ["flatten"],
         "reward_processors": ["sign"],
         "schedule": chosen_starts,
+        "wrappers": [("gymnasium.wrappers:ClipReward", {"max_reward": 0.5})],
     }
     with runner_of(walk, n_envs=2, episodes_per_unit=2, history=format_in("ours"), **options) as made:
         ours = made.rollout(Thresholds(), episodes=8)
@@ -258,6 +259,7 @@ def test_every_format_has_what_it_has_of_one_process(name: str, tmp_path: Path) 
         stored = runnerkit.load(tmp_path / "ours")
         assert len(stored) == 16
         assert stored.runs[0].spec.made_by.parts[-1].name == "npz"
+        assert not runnerkit.replay(stored).divergences
 
 
 def everything(episode: Any) -> tuple[object, ...]:

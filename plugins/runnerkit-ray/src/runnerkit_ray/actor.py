@@ -186,20 +186,28 @@ class _Blocks:
 
 
 class _OfOneEnv(GymRunner[Any, Any, _Whole]):
-    """A runner whose env is no vector env."""
+    """A runner whose env is no vector env.
+
+    It leaves `make_env` alone: a runner that overrides it takes no wrappers, and its data cannot be replayed without
+    `env=`.
+    """
 
     @override
-    def make_env(self, seed: int | None = None) -> AnyEnv:
-        env: object = super().make_env(seed)
-        if isinstance(env, VectorEnv):
-            env.close()
-            raise ArgumentError(
-                f"RayRunner needs single envs, but {self.env_id} is a vector env ({type(env).__name__}). A unit has "
-                "whole episodes of one env, each with its own seed, and a vector env steps and resets its envs "
-                "together. Let the factory make one gymnasium.Env (or leave out 'vector:'), and say how many with "
-                "n_envs. To roll out the vector env, use runnerkit.make, in one process."
-            )
-        return cast(AnyEnv, env)
+    def _maker(self) -> Callable[[int | None, int], AnyEnv]:
+        return functools.partial(_single, super()._maker(), self.env_id)
+
+
+def _single(make: Callable[[int | None, int], object], env_id: str, seed: int | None, env_index: int) -> AnyEnv:
+    env = make(seed, env_index)
+    if isinstance(env, VectorEnv):
+        env.close()
+        raise ArgumentError(
+            f"RayRunner needs single envs, but {env_id} is a vector env ({type(env).__name__}). A unit has whole "
+            "episodes of one env, each with its own seed, and a vector env steps and resets its envs together. Let the "
+            "factory make one gymnasium.Env (or leave out 'vector:'), and say how many with n_envs. To roll out the "
+            "vector env, use runnerkit.make, in one process."
+        )
+    return cast(AnyEnv, env)
 
 
 def _check_addressable(processor: object) -> None:
