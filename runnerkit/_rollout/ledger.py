@@ -227,8 +227,8 @@ class Ledger:
         if infos:  # those of episodes that began with the last step
             fresh = {i: env.episode_index for i, env in enumerate(envs) if not env.steps}
             block.log.reset_infos += [entry for entry in infos if fresh.get(entry[0]) == entry[1]]
-        for i, env in enumerate(envs):
-            block.first_marks[i] = Mark(0, env.episode_index, env.start, env.steps, env.return_)
+        for i, env in enumerate(envs):  # in half the time of `Mark(...)`, which is a call in Python
+            block.first_marks[i] = tuple.__new__(Mark, (0, env.episode_index, env.start, env.steps, env.return_))
         self._at.t = 0
 
     def leave_window(self) -> None:
