@@ -232,19 +232,15 @@ def test_every_format_has_what_it_has_of_one_process(name: str, tmp_path: Path) 
     def format_in(folder: str) -> Any:
         return ("npz", {"path": tmp_path / folder}) if name == "npz" else name
 
-    options: Any = {
-        "keep_infos": True,
-        "keep_raw": True,
-        "preprocessors": ["flatten"],
-        "reward_processors": ["sign"],
-        "schedule": chosen_starts,
-        "wrappers": [("gymnasium.wrappers:ClipReward", {"max_reward": 0.5})],
-    }
-    with runner_of(walk, n_envs=2, episodes_per_unit=2, history=format_in("ours"), **options) as made:
+    options: Any = {"keep_infos": True, "keep_raw": True, "preprocessors": ["flatten"], "reward_processors": ["sign"]}
+    options |= {"schedule": chosen_starts, "wrappers": [("gymnasium.wrappers:ClipReward", {"max_reward": 0.5})]}
+    make: Any = [walk, walk] if name == "torch" else walk
+    with runner_of(make, n_envs=2, episodes_per_unit=2, history=format_in("ours"), **options) as made:
         ours = made.rollout(Thresholds(), episodes=8)
         more = [one.history for one in made.collect(4, Thresholds())]
-    with runnerkit.make(walk, seed=7, n_envs=2, executor="serial", history=format_in("theirs"), **options) as one:
+    with runnerkit.make(make, seed=7, n_envs=2, executor="serial", history=format_in("theirs"), **options) as one:
         theirs = one.rollout(Thresholds(), steps=400)
+    assert made.made_by.env_id == one.made_by.env_id == ("" if name == "torch" else "unit_envs:walk")
     for i in range(2):
         for histories, first in ((ours[i : i + 1], 0), (more[i::2], 4)):
             if name == "transitions":

@@ -7,7 +7,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import cloudpickle  # type: ignore[import-untyped]
@@ -44,6 +44,11 @@ class Recipe:
     seed: int
     n_envs: int
     options: Mapping[str, Any]
+
+    @property
+    def is_list(self) -> bool:
+        """Whether each env has a function of its own."""
+        return isinstance(self.env, Sequence) and not isinstance(self.env, str)
 
     @property
     def schedule(self) -> EpisodeSchedule | None:
@@ -84,7 +89,7 @@ class EpisodeActor:
     def hello(self, env_index: int) -> Hello:
         """Make the first runner, and tell what it is."""
         lane = self._lane(env_index)
-        return Hello(os.getpid(), os.uname().nodename, lane.blocks.spec)
+        return Hello(os.getpid(), os.uname().nodename, lane.spec)
 
     def answer(self) -> None:
         """Show that the actor is there."""
@@ -125,6 +130,12 @@ class _Lane:
         except BaseException:
             self.runner.close()
             raise
+
+    @property
+    def spec(self) -> RunSpec:
+        """What the runner is. No name stands for the envs of a list, as each has a function of its own."""
+        spec = self.blocks.spec
+        return replace(spec, made_by=replace(spec.made_by, env_id="")) if self._recipe.is_list else spec
 
     def play(self, unit: Unit, agent: Any) -> UnitData:
         self._starts.turn_to(unit.first)
@@ -228,7 +239,7 @@ def _env_of(recipe: Recipe, env_index: int) -> Any:
         env = env.name
     if isinstance(env, str):
         return _of_family(recipe, env_index, env) if env_index else env
-    return tell(env[env_index] if isinstance(env, Sequence) else env)
+    return tell(env[env_index] if recipe.is_list else env)
 
 
 def _of_family(recipe: Recipe, env_index: int, env_id: str) -> Any:
