@@ -30,7 +30,7 @@ from runnerkit._cli.main import main
 from runnerkit._core.space_json import space_from_json, space_to_json
 from runnerkit._rollout.own_pace import OwnPaceRollout
 from runnerkit._rollout.windows import Windows
-from runnerkit.errors import ArgumentError, RolloutError, SpaceError
+from runnerkit.errors import AgentError, ArgumentError, RolloutError, SpaceError
 from runnerkit.history import ArrayFormat, ArrayHistory, EndedEpisode
 from runnerkit.history.npz import NpzFormat
 from runnerkit.history.npz.convert import convert
@@ -353,6 +353,31 @@ def test_at_their_own_pace_envs_write_windows_that_cannot_be_seen_in_the_data(
     short_windows(monkeypatch, steps)
     options |= {"executor": how, "min_batch": 1 if how == "threads" else 2}
     assert by_start(rolled_out(("npz", {"path": tmp_path / "runs"}), env, calls, options)) == expected
+
+
+@pytest.mark.parametrize("how", ["lockstep", "min_batch", "stream"])
+def test_an_error_of_the_agent_names_the_step_of_the_rollout_and_not_of_a_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    answers = iter(range(9))
+
+    def agent(observations: Any) -> Any:
+        if next(answers) == 8:
+            raise KeyError("policy")
+        return np.zeros(len(observations), np.int64)
+
+    def roll_out(runner: Any) -> None:
+        if how == "stream":
+            list(runner.stream(agent, steps=3))
+        runner.rollout(agent, steps=20, min_batch=2 if how == "min_batch" else None)
+
+    short_windows(monkeypatch, 3)
+    history: Any = "arrays" if how == "stream" else ("npz", {"path": tmp_path / "runs"})
+    with (
+        runnerkit.make("CartPole-v1", n_envs=2, seed=3, history=history, executor="serial") as runner,
+        pytest.raises(AgentError, match="at step 8 of the rollout: KeyError"),
+    ):
+        roll_out(runner)
 
 
 @pytest.mark.parametrize("name", ["Text", "Graph", "Sequence", "OneOf", "nested", "float16", "nothing"])

@@ -36,7 +36,7 @@ class AgentColumns:
     """
 
     def __init__(self, first: Mapping[str, object], block: Block, at: Cursor) -> None:
-        self._block, self._at, self._first = block, at, at.t
+        self._block, self._at, self._first = block, at, at.step
         arrays = {name: _first(name, given, len(at.active)) for name, given in first.items()}
         rows, n = len(block.rewards), block.n_envs
         row_bytes = sum(n * array[0].nbytes for array in arrays.values())

@@ -131,17 +131,17 @@ class AgentPort:
         """Return what to raise for what the agent raised, or for an answer that does not fit."""
         if isinstance(error, ColumnMisfitError):
             return AgentError(
-                f"The column {error.name!r} of agent {self._who} does not fit (step {self._at.t} of the rollout, "
+                f"The column {error.name!r} of agent {self._who} does not fit (step {self._at.step} of the rollout, "
                 f"{count(len(self._at.active), 'active env')}): {error}. act() must return the same columns at each "
                 "step, with one row per active env."
             )
         if not isinstance(error, MisfitError):
-            return AgentError(f"The agent raised at step {self._at.t} of the rollout: {describe(error)}")
+            return AgentError(f"The agent raised at step {self._at.step} of the rollout: {describe(error)}")
         n, space = len(self._at.active), self._parts.spec.action_space
         clip = error.row is not None and isinstance(space, Box) and np.issubdtype(space.dtype, np.floating)
         hint = "; postprocessors=['clip'], or ['rescale'], can make others fit" if clip else ""
         return AgentError(
-            f"The agent's actions{self._of(error)} do not fit (step {self._at.t} of the rollout, "
+            f"The agent's actions{self._of(error)} do not fit (step {self._at.step} of the rollout, "
             f"{count(n, 'active env')}): "
             f"{error}. act() must return one action of {space} per row (runner.action_space){hint}."
         )

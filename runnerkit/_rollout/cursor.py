@@ -21,12 +21,20 @@ class Cursor:
     """
 
     t: int = 0
+    """The row of the next step."""
+    before: int = 0
+    """The steps in earlier windows of the rollout, whose rows were handed on."""
     active: list[int] = field(default_factory=list)
     """The envs that the agent is asked for, in ascending order."""
     rows: EllipsisType | list[int] = ...
     """The same as an index of a row of a column: an ellipsis if it is all of them."""
     own_steps: NDArray[np.intp] | None = None
     """The step of each active env, if each goes at its own pace; then `t` is the least of them."""
+
+    @property
+    def step(self) -> int:
+        """The next step, counted from the start of the rollout."""
+        return self.before + self.t
 
     def turn_to(self, env_indices: Sequence[int], n_envs: int) -> None:
         """Let these envs be the active ones."""

@@ -179,8 +179,7 @@ class Rollout:
         return WATCH.over(self._parts.executor, self._where)
 
     def _where(self) -> str:
-        before = 0 if self._windows is None else self._windows.before
-        return f"step {before + self._at.t} of the rollout"
+        return f"step {self._at.step} of the rollout"
 
     def _start(self) -> None:
         indices: Sequence[int] = range(self._parts.spec.n_envs)

@@ -202,6 +202,8 @@ class OwnPaceRollout(Rollout):
         steps = np.array([self._steps_of[i] for i in envs], np.intp)
         at.active = at.rows = envs
         at.t, at.own_steps = int(steps.min()), steps
+        if self._windows is not None:
+            at.before = min(self._before[i] + self._steps_of[i] for i in envs) - at.t
         return steps
 
     @override
