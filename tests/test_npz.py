@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import gc
 import json
 import os
 import resource
@@ -35,6 +36,7 @@ from runnerkit.history import ArrayFormat, ArrayHistory, EndedEpisode
 from runnerkit.history.npz import NpzFormat
 from runnerkit.history.npz.convert import convert
 from runnerkit.history.npz.following import Following
+from runnerkit.history.npz.large import LargeFile
 from runnerkit.history.npz.manifest import Manifest
 from runnerkit.records import EndReason
 from runnerkit.testing import SampleEnv as EndlessEnv
@@ -562,6 +564,15 @@ def test_where_the_size_of_files_is_limited_what_is_complete_is_listed_and_one_s
     assert manifest.stat().st_size > begun + 9000 - 500  # no line more would have had room
     assert len(runs) > 15
     assert list(runs.faults()) == []
+
+
+def test_a_large_file_that_is_given_up_leaves_nothing_and_says_nothing(tmp_path: Path) -> None:
+    large = LargeFile(tmp_path / "whole.npz", tmp_path / "part")
+    large.write("rewards", None, np.zeros(9))
+    large.discard()
+    del large  # what this raises is a warning, which is an error here
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
 
 
 def _left(observations: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -66,6 +66,8 @@ class LargeFile:
 
     def discard(self) -> None:
         """Remove what there is of the file."""
+        if self._zip is not None:
+            self._zip.fp = None  # else it tries to complete the file as it is deleted
         if self._file is not None:
             self._file.close()
         self._partial.unlink(missing_ok=True)
