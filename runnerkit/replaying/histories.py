@@ -286,7 +286,9 @@ def _options_of(made_by: MadeBy) -> Mapping[str, Any]:
 def _recorded_env(made_by: MadeBy) -> str | AnyMakeEnv:
     """Return the id, or the function, that the runner got as its env."""
     if not made_by.env_id:
-        raise ArgumentError("The histories do not know how their envs were made. Pass env=, as the runner got it.")
+        raise ArgumentError(
+            "The histories do not know how their envs were made. Pass env=, as the runner got it; in a terminal, --env."
+        )
     if not made_by.is_function:
         return made_by.env_id
     module, _, path = made_by.env_id.partition(":")
@@ -297,6 +299,6 @@ def _recorded_env(made_by: MadeBy) -> str | AnyMakeEnv:
     except (ImportError, AttributeError) as error:
         raise ArgumentError(
             f"The envs were made by {made_by.env_id}, which cannot be imported: {describe(error)}. "
-            "Pass env=, a function (seed) -> env that does the same."
+            "Pass env=, a function (seed) -> env that does the same; in a terminal, --env MODULE:FUNCTION."
         ) from error
     return cast(MakeEnv, function)
