@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, cast
 
 from typing_extensions import Unpack
 
+from runnerkit._core.wording import count
 from runnerkit.errors import ArgumentError, RolloutInterrupted
 from runnerkit.keys import Use
 from runnerkit.records import ExecutorReport
@@ -79,7 +80,7 @@ class _EpisodesOnRay:
                 "num_cpus": 0.0 if cluster.is_local else 1.0
             }  # any number share one's own machine
             self._runner: RayRunner[Any, Any, Any] = make(env, seed, n_envs, actors=n, **given)
-            where = f"{n} actors of the Ray cluster at {cluster.address} make whole episodes"
+            where = f"{count(n, 'actor')} for whole episodes, on the Ray cluster at {cluster.address}"
         self.executor_report: ExecutorReport = ExecutorReport("ray", "ray", n, where)
         self.interrupted: bool = False
 

@@ -138,7 +138,8 @@ Examples:
     "folder",
     metavar="DIR",
     type=NEW_FOLDER,
-    help="Write every episode to DIR as it ends, as --history npz does. See `runnerkit ls`, show, verify and convert.",
+    help="Write every episode to DIR as it ends, as --history npz does; with --ray and --episodes, in the end. "
+    "See `runnerkit ls`, show, verify and convert.",
 )
 @click.option(
     "--on-env-error",
