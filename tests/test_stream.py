@@ -21,6 +21,8 @@ from typing_extensions import override
 from runnerkit import GymRunner, RandomAgent, stack
 from runnerkit.agents import AnyAgent
 from runnerkit.errors import ArgumentError, ClosedError, EnvError, RolloutInterrupted
+from runnerkit.executors.serial import SerialExecutor
+from runnerkit.history.log import EpisodeLog
 from runnerkit.typing import AnyEnv
 
 EXECUTORS = [("serial", None), ("threads", 2), ("processes", 2), ("auto", None)]
@@ -247,3 +249,23 @@ def test_a_vector_env_that_resets_in_the_same_step_streams() -> None:
     for name in ("observations", "rewards", "next_observations"):
         assert exact(np.concatenate([getattr(part, name) for part in parts])) == exact(getattr(whole, name)), name
     assert whole.terminated.any()
+
+
+def test_what_is_added_to_an_empty_log_is_not_in_the_next_one() -> None:
+    logs: list[int] = []
+
+    class Adding(SerialExecutor):
+        @override
+        def drain(self) -> EpisodeLog:
+            log = super().drain()
+            logs.append(len(log.unknown))
+            log.unknown.append((0, 10**6))
+            return log
+
+    with GymRunner("CartPole-v1", seed=0, executor=Adding) as runner:
+        stream = runner.stream(RandomAgent(runner.action_space), steps=1)
+        for _ in range(3):
+            next(stream)
+        stream.close()
+    assert len(logs) >= 3
+    assert not any(logs)

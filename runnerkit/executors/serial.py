@@ -37,6 +37,8 @@ class SerialExecutor(Share):
     def drain(self) -> EpisodeLog:
         if self._clocks or self.oddities.found or not self._log.is_empty:
             return super().drain()
+        if not self._nothing.has_no_news or self._nothing.timings:  # an executor made of others has added to it
+            self._nothing = self._new_log()
         return self._nothing  # a stream asks after each few steps, after most of which nothing was logged
 
     def doing(self) -> list[Doing]:
