@@ -150,6 +150,7 @@ def collected(runner: RayRunner[Any, Any, Any], units: int, *lines: int) -> tupl
                 found.append(one.history)
         except KeyboardInterrupt as stop:  # a plain one before the first unit
             found += stop.histories if isinstance(stop, RolloutInterrupted) else []
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     return found, executed()
 
 

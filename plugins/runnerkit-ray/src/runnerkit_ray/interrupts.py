@@ -49,5 +49,7 @@ class Interrupt:
             signal.signal(signal.SIGINT, self._before)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.check()
+        if self.requested:  # what is raised may keep the end of the block from removing this handler
+            signal.signal(signal.SIGINT, self._before)
+            raise KeyboardInterrupt
         self.requested = True
