@@ -379,18 +379,18 @@ class ColumnHistory(Generic[ObsT, ActT, RewardsT, FlagsT, ExtraT]):
     def _shifted(self) -> list[Column]:
         """Make, and keep, the columns of next observations."""
         block = self._block
-        self._next = columns = [column[1 : self._length + 1, self._index] for column in block.observations]
-        if block.log.is_empty:
-            return columns
-        entries, envs, steps = block.ends
-        where: Any = (steps, envs)
-        if isinstance(self._index, int):
-            mine = envs == self._index
-            entries, where = entries[mine], steps[mine]
-        if len(entries):
-            self._next = columns = [np.array(column) for column in columns]
-            for column, finals in zip(columns, block.final_columns, strict=True):
-                column[where] = finals[entries]
+        columns = [column[1 : self._length + 1, self._index] for column in block.observations]
+        if not block.log.is_empty:
+            entries, envs, steps = block.ends
+            where: Any = (steps, envs)
+            if isinstance(self._index, int):
+                mine = envs == self._index
+                entries, where = entries[mine], steps[mine]
+            if len(entries):
+                columns = [np.array(column) for column in columns]
+                for column, finals in zip(columns, block.final_columns, strict=True):
+                    column[where] = finals[entries]
+        self._next = columns  # not before they are right: another thread may look
         return columns
 
     @property
