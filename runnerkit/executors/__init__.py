@@ -14,7 +14,14 @@ from __future__ import annotations
 
 from runnerkit._core.cores import share_out
 from runnerkit.executors.auto import AutoExecutor
-from runnerkit.executors.base import Executor, MakeExecutor, SupportsAllocate, SupportsReport
+from runnerkit.executors.base import (
+    Executor,
+    MakeExecutor,
+    SupportsAllocate,
+    SupportsOwnEnvs,
+    SupportsReport,
+    SupportsTuning,
+)
 from runnerkit.executors.paces import Outcome, Paces, SupportsPaces
 from runnerkit.executors.seeds import SeedSchedule
 from runnerkit.executors.serial import SerialExecutor
@@ -38,8 +45,10 @@ __all__ = [
     "SerialExecutor",
     "Share",
     "SupportsAllocate",
+    "SupportsOwnEnvs",
     "SupportsPaces",
     "SupportsReport",
+    "SupportsTuning",
     "ThreadsExecutor",
     "VectorExecutor",
     "first_fault",
