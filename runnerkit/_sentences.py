@@ -320,6 +320,10 @@ OF_EXECUTORS = (RENDER, ALLOCATE, REPORT, REMAKE, DOING, CALL_ENVS, RECALL, PACE
 # A function is called by its own name: make_lake(env_id, *, seed, **options).
 MAKE_ENV = "__call__(env_id, *, seed, **options)"
 MAKE_EXECUTOR = "__call__(n_envs, workers)"
+WORKERS_TO_TRY = "workers_to_try(n_envs)"
+SHARES_TO_TRY = "shares_to_try(n_envs, workers)"
+# What `runnerkit tune` asks what makes executors.
+OF_EXECUTOR_MAKERS = (WORKERS_TO_TRY, SHARES_TO_TRY)
 
 
 def is_a_class(what: str, who: str) -> str:

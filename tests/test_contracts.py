@@ -641,13 +641,29 @@ def test_a_method_of_a_recorder_that_makes_batches_is_looked_at_before_the_first
 def test_a_misspelt_method_of_an_executor_is_refused(name: str) -> None:
     hidden = dict.fromkeys(["render", "call_envs", "paces"], property())  # of the base class, they are there no more
     members = {**hidden, name: lambda self, *given: None}
-    unfit = type("Mine", (SerialExecutor,), members)
+    with pytest.raises(PluginError, match=f"Executor Mine: {name} is never called. Did you mean "):
+        build_with_executor(type("Mine", (SerialExecutor,), members))
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "says"),
+    [
+        ("workers_to_try", lambda self, n_envs: [None], "it is called as workers_to_try(n_envs)"),
+        ("shares_to_try", staticmethod(lambda n_envs: []), "it is called as shares_to_try(n_envs, workers)"),
+    ],
+)
+def test_what_tune_could_not_ask_of_an_executor_is_refused(name: str, method: object, says: str) -> None:
+    with pytest.raises(PluginError, match=re.escape(says)):
+        build_with_executor(type("Mine", (SerialExecutor,), {name: method}))
+
+
+def build_with_executor(made_by: object) -> None:
+    """Build a runner with an executor that a plugin contributes."""
     registry = Registry()
     plugin: Any = ModuleType("by_hand")
-    plugin.executors = hookimpl(lambda: [Contribution("mine", lambda: unfit)])
+    plugin.executors = hookimpl(lambda: [Contribution("mine", lambda: made_by)])
     registry.register(plugin)
-    with pytest.raises(PluginError, match=f"Executor Mine: {name} is never called. Did you mean "):
-        registry.build(lambda seed: SampleEnv(BOX, DISCRETE), executor="mine")
+    registry.build(lambda seed: SampleEnv(BOX, DISCRETE), executor="mine")
 
 
 class Both(Plain):

@@ -183,7 +183,12 @@ def test_every_hook_is_documented_with_its_exact_arguments() -> None:
         ),
         (
             "executor",
-            [_sentences.MAKE_EXECUTOR, *_sentences.EXECUTOR, *_sentences.OF_EXECUTORS],
+            [
+                _sentences.MAKE_EXECUTOR,
+                *_sentences.EXECUTOR,
+                *_sentences.OF_EXECUTORS,
+                *_sentences.OF_EXECUTOR_MAKERS,
+            ],
         ),
     ],
 )

@@ -205,7 +205,9 @@ CONTRACTS: Final[Mapping[str, Contract]] = MappingProxyType(
         "action_postprocessors": POSTPROCESSOR,
         "reward_processors": REWARD_PROCESSOR,
         "history_formats": HISTORY_FORMAT,
-        "executors": Contract("Executor", sentences.MAKE_EXECUTOR, may_be_class=True),
+        "executors": Contract(
+            "Executor", sentences.MAKE_EXECUTOR, may_be_class=True, optional=sentences.OF_EXECUTOR_MAKERS
+        ),
     }
 )
 """What is contributed through each hook."""
