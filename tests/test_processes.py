@@ -582,6 +582,20 @@ def test_turns_alternate_and_no_bell_is_lost(by_bell: bool) -> None:
     assert said == [f"{who} {k}" for k in range(500) for who in ("caller", "helper")]
 
 
+def test_a_bell_that_rings_late_is_not_taken_for_the_next_one() -> None:
+    words: memoryview[int] = np.zeros(handover.ControlWords.count(1), np.int64).data
+    bell, other_end = socket.socketpair()
+    with bell, other_end:
+        caller = handover.TurnLock(words, bell, is_caller=True, is_alive=lambda: True, by_bell=True)
+        caller.give()
+        words[handover.ControlWords.DONE] += 1  # the helper is stopped before it rings
+        caller.wait(seconds=5.0)
+        other_end.send(b"!")
+        caller.give()
+        with pytest.raises(handover.TooLateError):
+            caller.wait(seconds=0.01)
+
+
 def test_idle_helpers_use_no_cpu() -> None:
     def ticks() -> int:
         stat = Path(f"/proc/{helper}/stat").read_text().rpartition(")")[2].split()

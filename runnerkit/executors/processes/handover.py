@@ -226,7 +226,8 @@ class TurnLock:
         if not rung:
             self._is_gone = True
             raise PeerGoneError
-        self._heard += len(rung)
+        # no more than was given: `_doubt` may have counted what the other side was about to ring
+        self._heard = min(self._heard + len(rung), self._words[self._in])
 
     @staticmethod
     def wait_for_any(turns: Sequence[tuple[TurnLock, int]], seconds: float) -> None:
