@@ -8,8 +8,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
+from click.types import FloatParamType, IntParamType
 
 from runnerkit import default_registry
 from runnerkit._cli.main import main
@@ -143,6 +145,33 @@ def test_a_package_that_is_missing_is_told_before_the_work_and_is_no_wrong_usage
 def test_a_place_where_nothing_can_be_written_is_refused_before_the_work(words: str) -> None:
     Path("file").touch()
     assert "written to" in run(*words.split(), code=2).stderr
+
+
+NUMBERS = [
+    (name, parameter)
+    for name, command in main.commands.items()
+    for parameter in command.params
+    if isinstance(parameter.type, IntParamType | FloatParamType)
+]
+FROM_0 = {"seed", "spare_envs", "numbers", "episode"}
+"""The numbers that may be 0: seeds, spares and indices."""
+
+
+@pytest.mark.parametrize(("name", "parameter"), NUMBERS, ids=[f"{name}-{number.name}" for name, number in NUMBERS])
+def test_a_number_that_cannot_be_is_refused_with_the_name_of_the_option_and_the_least_one(
+    name: str, parameter: click.Parameter
+) -> None:
+    least, wrong = "at least 1", ["0", "1e9"]
+    if parameter.name in FROM_0:
+        least, wrong = "at least 0", ["1e9"]
+    elif parameter.name == "seconds":
+        least, wrong = "above 0", ["0", "1e999"]
+    option = parameter.opts[:1] if isinstance(parameter, click.Option) else []
+    for value in ("-1", "nan", "inf", "x", "", *wrong):
+        told = run(name, "runs", *option, value, code=2).stderr
+        assert "Invalid value" in told
+        assert (option[0] if option else "EPISODE") in told
+        assert f"number of {least}" in told or f"number {least}" in told
 
 
 def test_a_command_has_the_whole_group_or_none_of_it() -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from runnerkit._cli.frame import explained, print_json, results
-from runnerkit._cli.options import AGENT, AT_LEAST_1, SEED, Parts, executor_option, takes_parts
+from runnerkit._cli.numbers import AT_LEAST_1, SEED
+from runnerkit._cli.options import AGENT, Parts, executor_option, takes_parts
 
 if TYPE_CHECKING:
     from runnerkit.evaluation import Comparison
@@ -29,7 +30,7 @@ Examples:
     metavar=AGENT,
     multiple=True,
     default=("random",),
-    show_default="random",
+    show_default=True,
     help="Who acts, as for `runnerkit rollout`. Repeat it to compare agents on the same episodes; the first one is the "
     "baseline.",
 )

@@ -24,15 +24,14 @@ import click
 from typing_extensions import TypeVar
 
 from runnerkit._cli import own_plugins
+from runnerkit._cli.numbers import AT_LEAST_1
 
 if TYPE_CHECKING:
     from runnerkit.keys import Use
 
 __all__ = [
     "AGENT",
-    "AT_LEAST_1",
     "PART",
-    "SEED",
     "Keywords",
     "Parts",
     "executor_option",
@@ -47,8 +46,6 @@ PART: Final = "NAME[:OPTION=VALUE,...]"
 """How a part is written."""
 AGENT: Final = "random|MODULE:ATTRIBUTE|FAMILY:..."
 """How an agent is written."""
-AT_LEAST_1: Final = click.IntRange(min=1)
-SEED: Final = click.IntRange(min=0)
 
 _OPTIONS: Final = (
     click.option("--pre", metavar=PART, multiple=True, help="A preprocessor of observations; repeat it for a chain."),

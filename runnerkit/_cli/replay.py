@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runnerkit._cli.frame import explained, print_json, results
+from runnerkit._cli.numbers import INDEX, CountsFrom0
 from runnerkit._cli.own_plugins import import_from_current_directory
 from runnerkit._cli.places import NEW_FILE
 
@@ -17,15 +18,16 @@ __all__ = ["replay"]
 
 
 @click.command(
+    cls=CountsFrom0,
     epilog="""\b
 Examples:
   runnerkit replay runs
   runnerkit replay runs 3 --video episode.mp4
   runnerkit replay --check CartPole-v1
-"""
+""",
 )
 @click.argument("folder", required=False)
-@click.argument("episode", required=False, type=click.IntRange(min=0))
+@click.argument("episode", required=False, type=INDEX)
 @click.option("--env", metavar="ENV", help="The env, if the folder does not know it: an id, or MODULE:FUNCTION.")
 @click.option(
     "--video", metavar="OUT.mp4", type=NEW_FILE, help="Draw EPISODE as it is made once more; needs runnerkit-video."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runnerkit._cli.frame import explained
-from runnerkit._cli.options import AT_LEAST_1
+from runnerkit._cli.numbers import AT_LEAST_1
 from runnerkit.errors import ArgumentError
 
 if TYPE_CHECKING:

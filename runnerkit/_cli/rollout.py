@@ -13,11 +13,10 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal, TypedDict, cast
 import click
 
 from runnerkit._cli.frame import current_stop, explained, print_json, results, tell_of_stop
+from runnerkit._cli.numbers import AT_LEAST_1, INDEX, SEED
 from runnerkit._cli.options import (
     AGENT,
-    AT_LEAST_1,
     PART,
-    SEED,
     Parts,
     executor_option,
     min_batch_option,
@@ -55,7 +54,9 @@ def _restarts(context: click.Context, parameter: click.Parameter, value: str | N
         return None
     match = re.fullmatch(r"(\d+)(?:,(\d+))?", value)
     if match is None:
-        raise click.BadParameter(f"{value!r} is neither a number, as 10, nor two, as 10,50.", context, parameter)
+        raise click.BadParameter(
+            f"expects a whole number such as 10, or two such as 10,50, not {value!r}.", context, parameter
+        )
     return int(match[1]) if match[2] is None else (int(match[1]), int(match[2]))
 
 
@@ -112,7 +113,7 @@ Examples:
 @click.option(
     "--spare-envs",
     metavar="M",
-    type=click.IntRange(min=0),
+    type=INDEX,
     default=0,
     help="So many spares for each env, in which its next episodes begin while it is stepped: for slow resets. First it "
     "is checked that ENV is a function of its seed.",
@@ -223,6 +224,8 @@ def rollout(
         raise click.UsageError("--actors are those of --ray ADDRESS, which is missing.", click.get_current_context())
     if ray_address is not None and (executor != "auto" or workers is not None):
         raise click.UsageError("Give --ray and --actors, or --executor and --workers.", click.get_current_context())
+    if max_restarts is not None and on_env_error != "restart":
+        raise click.UsageError("--max-restarts needs --on-env-error restart.", click.get_current_context())
     if steps is None and episodes is None:
         steps = _DEFAULT_STEPS
     if folder is not None and history != "arrays":

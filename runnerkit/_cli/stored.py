@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from runnerkit._cli.frame import explained, print_json, results
+from runnerkit._cli.numbers import INDEX, CountsFrom0
 from runnerkit._cli.options import PART
 from runnerkit._core.wording import count
 from runnerkit.errors import ArgumentError
@@ -61,9 +62,9 @@ def _text(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-@click.command()
+@click.command(cls=CountsFrom0)
 @click.argument("folder")
-@click.argument("episode", type=click.IntRange(min=0))
+@click.argument("episode", type=INDEX)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def show(folder: str, episode: int, as_json: bool) -> None:
     """Show EPISODE of FOLDER: its record, who made it, and its columns. `runnerkit ls` lists the numbers."""

@@ -8,9 +8,9 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from runnerkit._cli.frame import current_stop, explained, print_json, results, tell_of_stop
+from runnerkit._cli.numbers import AT_LEAST_1, SECONDS
 from runnerkit._cli.options import (
     AGENT,
-    AT_LEAST_1,
     PART,
     Parts,
     min_batch_option,
@@ -38,7 +38,7 @@ Examples:
     type=AT_LEAST_1,
     multiple=True,
     default=(8,),
-    show_default="8",
+    show_default=True,
     help="How many envs are stepped side by side; repeat it to measure several numbers.",
 )
 @click.option(
@@ -74,7 +74,7 @@ Examples:
 @click.option(
     "--seconds",
     metavar="S",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SECONDS,
     default=15.0,
     show_default=True,
     help="How long all of it takes, about.",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from runnerkit._cli.frame import explained, print_json, results
-from runnerkit._cli.options import AT_LEAST_1
+from runnerkit._cli.numbers import AT_LEAST_1, INDEX
 from runnerkit._cli.own_plugins import import_from_current_directory
 from runnerkit._cli.places import NEW_FOLDER
 
@@ -29,16 +29,14 @@ Examples:
 """
 )
 @click.argument("folder")
-@click.option(
-    "--best", metavar="N", type=click.IntRange(min=0), default=0, help="The N episodes with the highest returns."
-)
-@click.option("--worst", metavar="N", type=click.IntRange(min=0), default=0, help="Those with the lowest returns.")
-@click.option("--last", metavar="N", type=click.IntRange(min=0), default=0, help="The N episodes that ended last.")
+@click.option("--best", metavar="N", type=AT_LEAST_1, help="The N episodes with the highest returns.")
+@click.option("--worst", metavar="N", type=AT_LEAST_1, help="Those with the lowest returns.")
+@click.option("--last", metavar="N", type=AT_LEAST_1, help="The N episodes that ended last.")
 @click.option(
     "--episode",
     "numbers",
     metavar="K",
-    type=click.IntRange(min=0),
+    type=INDEX,
     multiple=True,
     help="An index of `runnerkit ls`; repeat it for several.",
 )
@@ -56,9 +54,9 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def video(
     folder: str,
-    best: int,
-    worst: int,
-    last: int,
+    best: int | None,
+    worst: int | None,
+    last: int | None,
     numbers: tuple[int, ...],
     output: str,
     env: str | None,
@@ -86,7 +84,7 @@ def video(
         runs = load(folder)
         if not (best or worst or last or numbers):
             best = 1
-        chosen = choose(runs, best, worst, last)
+        chosen = choose(runs, best or 0, worst or 0, last or 0)
         for number in numbers:
             chosen.append(("chosen", episode_of(runs, number)))
         reasons: dict[tuple[int, ...], list[str]] = {}

@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from runnerkit._cli.frame import explained, results
-from runnerkit._cli.options import AT_LEAST_1
+from runnerkit._cli.numbers import AT_LEAST_1
 
 __all__ = ["watch"]
 
