@@ -208,7 +208,7 @@ def test_envs_that_fail_are_made_anew_if_asked_for_and_the_summary_tells_of_it(w
     )
     spent = run(*asked, "--max-restarts", "1", code=1)
     assert "max_restarts, 1 per env, are spent" in spent.stderr
-    assert "neither a number, as 10, nor two, as 10,50" in run(*asked, "--max-restarts", "a", code=2).stderr
+    assert "expects a whole number such as 10, or two" in run(*asked, "--max-restarts", "a", code=2).stderr
 
 
 @pytest.mark.parametrize(("asked", "shown"), [("CartPole", "CartPole-v1"), ("CartPole-v0", "CartPole-v0")])
