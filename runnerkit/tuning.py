@@ -16,9 +16,9 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from runnerkit._core.cores import available_cores
 from runnerkit._core.types import AnyEnv, AnyMakeEnv
@@ -135,8 +135,8 @@ def measure(
 ) -> Tuning:
     """Measure executors in turns and return how fast each was; serial is always one of them, and the first.
 
-    If an executor fails, its measurement has the error. If all of them fail, the first error is raised. Ctrl-C ends
-    the tuning early and returns what was measured until then.
+    If an executor fails, its measurement has the error. If all of them fail, the first error is raised, and so is that
+    of one whose options are wrong. Ctrl-C ends the tuning early and returns what was measured until then.
 
     Args:
         env: as for `GymRunner`.
@@ -171,6 +171,7 @@ def measure(
     known = plugins or installed_plugins()
     asked: Sequence[PartName] = ["serial", *(_built_in(known) if executors is None else executors)]
     contenders = {_label(executor): executor for executor in asked}
+    with_options = {label for label, executor in contenders.items() if named(executor)[1]}
     makers = {label: _maker(known, executor) for label, executor in contenders.items()}
 
     def build(executor: str, workers: int | None, n_envs: int) -> GymRunner[Any, Any, Any]:
@@ -209,6 +210,7 @@ def measure(
                 with contextlib.ExitStack() as stack:
                     for contestant in heat:
                         stack.callback(contestant.close)
+                    _open(heat, with_options)
                     _compete(heat, clock, (k + done / len(group)) / len(numbers))
     except KeyboardInterrupt:
         interrupted = True
@@ -402,10 +404,21 @@ class _Contestant:
         return self._steps
 
 
-def _compete(group: Sequence[_Contestant], clock: _Clock, share: float) -> None:
-    """Measure contestants in turns, until that share of the time has passed."""
+def _open(group: Sequence[_Contestant], with_options: Collection[str]) -> None:
+    """Build the runners; raises the error of an executor that cannot be built with the options that it was given."""
+    refused: dict[str, list[Exception | None]] = {label: [] for label in with_options}
     for contestant in group:
         contestant.attempt(contestant.open)
+        found = contestant.measurement()
+        if found.executor in refused:
+            refused[found.executor].append(found.error)
+    for errors in refused.values():
+        if errors and all(isinstance(error, ArgumentError) for error in errors):
+            raise cast(ArgumentError, errors[0])
+
+
+def _compete(group: Sequence[_Contestant], clock: _Clock, share: float) -> None:
+    """Measure contestants in turns, until that share of the time has passed."""
     for contestant in group:
         contestant.attempt(functools.partial(contestant.warm_up, _WARM_UP * clock.left(share) / len(group)))
         clock.tell(contestant.name)
