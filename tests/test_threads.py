@@ -29,7 +29,7 @@ from typing_extensions import override
 import runnerkit
 from runnerkit import Contribution, Registry, hookimpl
 from runnerkit._plugins.manager import Plugins, installed_plugins
-from runnerkit.errors import ClosedError, SpaceError
+from runnerkit.errors import ClosedError, EnvSpaceError, SpaceError
 from runnerkit.executors import ThreadsExecutor
 from runnerkit.executors.rounds import Line, Round
 from runnerkit.executors.seeds import SeedSchedule
@@ -360,6 +360,30 @@ def test_however_threads_are_shared_out_the_bytes_are_those_of_serial(thread_saf
             return [summary(h) for h in [*histories, *runner.rollout(agent, episodes=9)]]
 
     assert run(executor="threads", thread_safe=thread_safe) == run(executor="serial")
+
+
+@pytest.mark.usefixtures("two_cores", "_envs_are_found_to_compute")
+def test_envs_that_gather_are_made_anew_and_strict_as_before() -> None:
+    def late(env: Any) -> Any:
+        if len(env.journal) == 12:
+            raise ValueError("late")
+        return GO_ON
+
+    with build(
+        fleet_of(late, 4), n_envs=4, executor="threads", thread_safe=True, on_env_error="restart", timings=True
+    ) as runner:
+        histories = runner.rollout(Constant(), steps=20)
+        assert (runner.workers, [len(history.faults) for history in histories]) == (2, [1] * 4)
+        assert runner.timings.steps == 20 * 4
+
+    def odd(env: Any) -> Any:
+        return env.look(), 0.0, int(len(env.journal) > 12), False, {}
+
+    with (
+        build(fleet_of(odd), n_envs=4, executor="threads", thread_safe=True, strict_spaces=True) as runner,
+        pytest.raises(EnvSpaceError, match="strict_spaces=True"),
+    ):
+        runner.rollout(Constant(), steps=20)
 
 
 @pytest.mark.parametrize(("waiting", "waits"), [([0.9] * 10, True), ([0.1] * 3 + [0.9] * 7, False)])

@@ -156,8 +156,7 @@ class Share:
             whole._episode.update(share._episode)
             whole._seed.update(share._seed)
             whole._clocks.update(share._clocks)
-        whole._seeds, whole._keep_infos = shares[0]._seeds, shares[0]._keep_infos
-        whole._make_env, whole.tolerant = shares[0]._make_env, shares[0].tolerant
+        whole._take_settings(shares[0])
         return whole
 
     def open_more(self, make_env: Callable[[int], AnyEnv], env_indices: Sequence[int]) -> list[EnvFacts]:
@@ -176,10 +175,16 @@ class Share:
         """Let another share know the same envs and episodes."""
         # No two threads touch the same key at a time, and what is done to a dict is atomic, with the GIL or without.
         part._envs, part._episode, part._seed = self._envs, self._episode, self._seed
-        part._seeds, part._keep_infos = SeedSchedule(self._seeds.seed), self._keep_infos
-        part._make_env, part.tolerant, part._clocks = self._make_env, self.tolerant, self._clocks
-        part.oddities = Oddities(strict=self.oddities.strict)
+        part._clocks = self._clocks
+        part._take_settings(self)
         return part
+
+    def _take_settings(self, other: Share) -> None:
+        """Do as another share was told to, see `prepare`."""
+        self._seeds, self._keep_infos = SeedSchedule(other._seeds.seed), other._keep_infos
+        self._thread_safe, self._measures = other._thread_safe, other._measures
+        self._make_env, self.tolerant = other._make_env, other.tolerant
+        self.oddities = Oddities(strict=other.oddities.strict)
 
     def take_log(self, log: EpisodeLog) -> None:
         """Go on with the log of those who stepped these envs before."""
