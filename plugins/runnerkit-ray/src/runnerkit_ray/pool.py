@@ -20,6 +20,7 @@ from runnerkit_ray.cluster import is_in
 from runnerkit_ray.data import UnitData
 from runnerkit_ray.errors import ActorsLostError
 from runnerkit_ray.jobs import Done, Failed, GivenUp, Job, Limits, Outcome, Ref
+from runnerkit_ray.room import PATIENCE_S, Room
 from runnerkit_ray.stats import ActorStats
 
 __all__ = ["Pool"]
@@ -59,9 +60,11 @@ class _Sent(NamedTuple):
 class _Worker:
     """An actor, or the one that takes its place after it was lost."""
 
-    def __init__(self, rank: int) -> None:
-        self.rank = rank
+    def __init__(self, rank: int, env_index: int) -> None:
+        self.rank, self.env_index = rank, env_index
         self.handle: Handle | None = None
+        self.began: Ref | None = None
+        """Answered as soon as it has room and a process."""
         self.hello: Ref | None = None
         self.told: Hello | None = None
         self.queue: collections.deque[_Sent] = collections.deque()
@@ -77,6 +80,11 @@ class _Worker:
     def at(self) -> Ref | None:
         """What it works on."""
         return self.hello if self.hello is not None else self.queue[0].ref if self.queue else None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it has a process, or had one, and so does not wait for room."""
+        return self.told is not None or (self.began is not None and bool(ray.wait([self.began], timeout=0)[0]))
 
     @property
     def is_idle(self) -> bool:
@@ -110,12 +118,13 @@ class Pool:
         n: how many actors there are.
         n_envs: how many envs the run has.
         limits: how long is waited, and how often is tried.
+        room: knows what an actor asks the cluster for.
 
     """
 
-    def __init__(self, start: Callable[[], Handle], n: int, n_envs: int, limits: Limits) -> None:
-        self._start, self._n_envs, self._limits = start, n_envs, limits
-        self._workers = [_Worker(rank) for rank in range(n)]
+    def __init__(self, start: Callable[[], Handle], n: int, n_envs: int, limits: Limits, room: Room) -> None:
+        self._start, self._limits, self._room = start, limits, room
+        self._workers = [_Worker(rank, rank % n_envs) for rank in range(n)]
         self._again: collections.deque[Job] = collections.deque()
         self._failed_starts = 0  # in a row, of all actors
         self._is_closed = False
@@ -143,10 +152,11 @@ class Pool:
         return tuple(worker.stats() for worker in self._workers)
 
     def greet(self) -> Hello:
-        """Wait until the first actor can work, and return what it tells."""
-        while (told := self._workers[0].told) is None:
+        """Wait until an actor can work, and return what it tells of the first env."""
+        while not (found := [worker.told for worker in self._workers if worker.told and worker.env_index == 0]):
+            self._let_those_begin_who_have_room()
             self.wait()
-        return told
+        return found[0]
 
     # ---- work
 
@@ -204,6 +214,7 @@ class Pool:
                 ready, _ = ray.wait(list(refs), num_returns=len(refs), timeout=0)
         else:
             time.sleep(min(_SLICE, 0.05))
+        self._look_for_room()
         outcomes: list[Outcome] = []
         for ref in ready:
             outcomes += self._take(refs[ref])
@@ -226,11 +237,21 @@ class Pool:
 
     def _begin(self, worker: _Worker) -> None:
         worker.handle = self._start()
-        worker.hello, worker.since = self._ask(worker), time.monotonic()
+        worker.began = worker.handle.answer.remote()
+        self._ask(worker)
 
-    def _ask(self, worker: _Worker) -> Ref:
+    def _ask(self, worker: _Worker) -> None:
         assert worker.handle is not None
-        return worker.handle.hello.remote(worker.rank % self._n_envs)
+        worker.hello, worker.since = worker.handle.hello.remote(worker.env_index), time.monotonic()
+
+    def _let_those_begin_who_have_room(self) -> None:
+        """Let another actor make the first env if the one that was to make it waits for room, perhaps for ever."""
+        first = next(worker for worker in self._workers if worker.env_index == 0)
+        other = next((worker for worker in self._workers if worker.told is not None), None)
+        if other is not None and time.monotonic() - first.since > PATIENCE_S and not first.has_begun:
+            first.env_index, other.env_index = other.env_index, first.env_index
+            other.told = None
+            self._ask(other)
 
     def _welcome(self, worker: _Worker, hello: Ref) -> list[Outcome]:
         result = _result(hello)
@@ -241,15 +262,22 @@ class Pool:
             raise result
         worker.told = cast(Hello, result)
         worker.hello, self._failed_starts = None, 0
-        worker.envs = {worker.rank % self._n_envs}
+        worker.envs.add(worker.env_index)
         return []
 
     def _dismiss(self, worker: _Worker) -> None:
         """End an actor; another one will begin in its place."""
         if worker.handle is not None and self._is_connected:
             ray.kill(cast(Any, worker.handle), no_restart=True)
-        worker.handle = worker.hello = worker.told = None
+        worker.handle = worker.began = worker.hello = worker.told = None
         worker.queue, worker.envs = collections.deque(), set()
+
+    def _look_for_room(self) -> None:
+        is_one_at_work = any(worker.told is not None for worker in self._workers)  # asks nobody
+        if is_one_at_work or any(worker.has_begun for worker in self._workers):
+            self._room.taken()
+        else:
+            self._room.look()
 
     def _look_at_clocks(self) -> list[Outcome]:
         outcomes: list[Outcome] = []
@@ -264,7 +292,14 @@ class Pool:
             if worker.hello is not None and any(other.told is not None for other in self._workers):
                 self._dismiss(worker)  # the cluster may have no room for it yet, and others work
                 continue
-            outcomes += self._lose(worker, f"it did not answer within {limit:g} s")
+            if self._room.is_lacking:
+                self._spent = self._spent or (
+                    f"No actor could begin within start_timeout={limit:g} s, as the cluster has no room: "
+                    f"{self._room.told()} With start_timeout=None, they wait until there is room."
+                )
+                return outcomes
+            what = "it did not answer" if worker.has_begun else "its process did not start"
+            outcomes += self._lose(worker, f"{what} within {limit:g} s")
         return outcomes
 
     def _lose(self, worker: _Worker, reason: str) -> list[Outcome]:

@@ -78,7 +78,7 @@ class RayRunner(Generic[ObsT, ActT, HistoryT]):
         window: how many units may be under way, or wait for an earlier one, if they come in order. The default is
             2 * actors * in_flight. So many units must fit into the object store.
         unit_timeout: the most seconds that a unit may take; then its actor is ended and replaced.
-        start_timeout: the most seconds that an actor may take to start and make its env.
+        start_timeout: the most seconds that an actor may wait for room in the cluster, start and make its env.
         max_attempts: how many actors a unit may end, or block, before it is given up. One that had nothing to do when
             it got the unit counts if the next one is lost at that unit, too.
         max_restarts: how many actors may be replaced during the life of the runner.
@@ -101,7 +101,7 @@ class RayRunner(Generic[ObsT, ActT, HistoryT]):
     Raises:
         ArgumentError: an argument has an invalid value, or no cluster has that address.
         EnvError: an env could not be made.
-        ActorsLostError: no actor could make its env, as all were lost.
+        ActorsLostError: no actor could make its env, as all were lost, or as the cluster has no room for them.
 
     Whatever `GymRunner` raises as it is built, actors raise, too, and so does this.
 

@@ -39,8 +39,9 @@ def start(
     undo.callback(cluster.leave)
     _check_room(cluster, actors, cpus)
     from runnerkit_ray.pool import Pool  # which imports Ray, and that reads what `join` has set
+    from runnerkit_ray.room import Room
 
-    pool = Pool(_starter(payload, asked), actors, recipe.n_envs, limits)
+    pool = Pool(_starter(payload, asked), actors, recipe.n_envs, limits, Room(asked))
     undo.callback(pool.close)
     return cluster, pool
 
@@ -55,7 +56,7 @@ def _check_room(cluster: Cluster, actors: int, cpus: int) -> None:
     )
     if cluster.is_local:
         raise ArgumentError(f"{what}.")
-    warnings.warn(f"{what}. The others begin as soon as there is room.", RuntimeWarning, stacklevel=4)
+    warnings.warn(f"{what}. The others begin as soon as there is room.", RuntimeWarning, stacklevel=5)
 
 
 def _starter(recipe: bytes, options: ActorOptions) -> Callable[[], Any]:
