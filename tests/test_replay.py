@@ -193,6 +193,11 @@ def test_what_cannot_be_replayed_is_left_out_with_the_reason() -> None:
         (lambda: record("CartPole-v1"), {"env": "Pendulum-v1"}, "The env has other spaces"),
         (lambda: record("CartPole-v1", history="transitions"), {}, "replay needs histories with columns"),
         (lambda: "runs", {}, r"Use replay\(runnerkit.load\('runs'\)\)"),
+        (list, {}, "at least one history"),
+        (lambda: iter(()), {}, "at least one history"),
+        (lambda: None, {}, "with columns, .* not None"),
+        (lambda: record("CartPole-v1"), {"which": [0]}, "which must be a function .* not "),
+        (lambda: record("CartPole-v1"), {"env": []}, "a list of 0 envs, but env 0 is to be made"),
     ],
 )
 def test_what_the_histories_do_not_know_is_asked_for(

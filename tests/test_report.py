@@ -8,7 +8,7 @@ import re
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -411,6 +411,9 @@ def test_thumbnails_are_shown(key: Any, tmp_path: Path) -> None:
         ([np.zeros(3)], {}, "a folder that history='npz' wrote, .* not ndarray"),
         (3, {}, "not int"),
         ({}, {}, "at least one run"),
+        (None, {}, "not NoneType"),
+        (Records([1]), {"timings": [3]}, r"timings must be runner.timings, .* not \[3\]"),
+        (Records([1]), {"thumbnails": [PNG]}, "thumbnails must be a dict of pictures"),
         (Records([1]), {"last": 0}, "last must be a whole number of at least 1, not 0"),
         (Records([1]), {"thumbnails": {(0, 0): b"GIF89a"}}, "neither a PNG nor a JPEG"),
         (
@@ -438,3 +441,5 @@ def test_a_page_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         runnerkit.report("what is never read", tmp_path / "no" / "folder.html")
     with pytest.raises(ArgumentError, match=r"is a folder. Give the name of a file"):
         runnerkit.report("what is never read", tmp_path)
+    with pytest.raises(ArgumentError, match=r"path must be that of a file"):
+        runnerkit.report("what is never read", cast(Any, None))

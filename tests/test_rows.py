@@ -14,7 +14,7 @@ from gymnasium import spaces
 from typing_extensions import override
 
 import runnerkit
-from runnerkit import EndReason, concatenate, stack, transitions
+from runnerkit import EndReason, concatenate, discounted_returns, gae, stack, transitions
 from runnerkit.errors import ArgumentError
 from runnerkit.history.rows import totals
 
@@ -116,6 +116,11 @@ def test_slices_and_chains_of_tensors_are_tensors() -> None:
         (lambda first, second: first[0][3], "selects rows that follow each other, which 3 does not"),
         (lambda first, second: first[0][::2], "which slice"),
         (lambda first, second: transitions(cast(Any, 3)), "transitions needs a history"),
+        (lambda first, second: transitions([]), "transitions needs at least one history"),
+        (lambda first, second: transitions([first[0], second[0][:5]]), "transitions needs histories of equal length"),
+        (lambda first, second: gae(cast(Any, None), value=np.sum), "gae needs a history with columns, or a list of"),
+        (lambda first, second: gae(cast(Any, [first]), value=np.sum), "gae needs histories with columns, .* not list"),
+        (lambda first, second: discounted_returns(cast(Any, "runs")), "discounted_returns needs histories .* not str"),
     ],
 )
 def test_what_is_no_row_of_rows_is_refused(choose: Any, said: str) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from runnerkit._core.trees import each_array
 from runnerkit.errors import ArgumentError
 from runnerkit.history.columns import ColumnHistory
-from runnerkit.history.stacking import stack
+from runnerkit.history.stacking import stacked
 
 __all__ = ["TransitionBatch", "transitions"]
 
@@ -139,7 +139,7 @@ def transitions(
     given: object = histories  # the value may differ from the annotation
     if not isinstance(given, (ColumnHistory, Iterable)):
         raise ArgumentError(f"transitions needs a history, or the histories of a rollout, not {given!r}.")
-    batch = histories if isinstance(histories, ColumnHistory) else stack(histories)
+    batch = histories if isinstance(histories, ColumnHistory) else stacked("transitions", histories)
     if not _array(batch.next_known).all():
         raise ArgumentError(
             "Replay buffers need every next observation, but this vector env does not provide final observations (see "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from typing_extensions import TypeVar
@@ -11,7 +11,7 @@ from runnerkit.errors import ArgumentError
 from runnerkit.history.columns import ColumnHistory
 from runnerkit.history.rows import chained, copied
 
-__all__ = ["concatenate", "stack"]
+__all__ = ["concatenate", "each_of", "stack", "stacked"]
 
 HistoryT = TypeVar("HistoryT", bound="ColumnHistory[Any, Any, Any, Any]")
 
@@ -29,10 +29,15 @@ def stack(histories: Iterable[HistoryT]) -> HistoryT:
     given: object = histories  # the value may differ from the annotation
     if not isinstance(given, Iterable):
         raise ArgumentError(f"stack needs several histories, or [history] for one, not {given!r}.")
+    return stacked("stack", histories)
+
+
+def stacked(what: str, histories: Iterable[HistoryT]) -> HistoryT:
+    """Return them as `stack` does, for a function with another name, which errors tell."""
     histories = list(histories)
-    kind, lengths = _kind("stack", histories), [len(history) for history in histories]
+    kind, lengths = _kind(what, histories), [len(history) for history in histories]
     if len(set(lengths)) > 1:
-        raise ArgumentError(f"stack needs histories of equal length, not {lengths}. See split() for ragged ones.")
+        raise ArgumentError(f"{what} needs histories of equal length, not {lengths}. See split() for ragged ones.")
     parts = [part for history in histories for part in history.parts()]
     block = parts[0][0]
     if [i for of, i in parts if of is block] == list(range(block.n_envs)) and len(parts) == block.n_envs:
@@ -61,6 +66,21 @@ def concatenate(histories: Iterable[HistoryT]) -> HistoryT:
     return kind(block, 0 if histories[0].is_of_one_env else slice(None), block.steps)
 
 
+def each_of(what: str, histories: Iterable[HistoryT]) -> Iterator[HistoryT]:
+    """Yield the histories that a function was given; raises ArgumentError, which tells its name, if one is none."""
+    given: object = histories  # the value may differ from the annotation
+    if not isinstance(given, Iterable):
+        raise ArgumentError(f"{what} needs a history with columns, or a list of them, not {given!r:.80}.")
+    for history in histories:
+        if not isinstance(history, ColumnHistory):
+            raise ArgumentError(_without_columns(what, type(history).__name__))
+        yield history
+
+
+def _without_columns(what: str, given: str) -> str:
+    return f"{what} needs histories with columns, such as those of 'arrays' or 'torch', not {given}."
+
+
 def _kind(what: str, histories: list[HistoryT]) -> type[HistoryT]:
     """Return the kind of all of them; raises ArgumentError if there is none."""
     if not histories:
@@ -68,7 +88,7 @@ def _kind(what: str, histories: list[HistoryT]) -> type[HistoryT]:
     kinds = {type(history) for history in histories}
     names = " and ".join(sorted(kind.__name__ for kind in kinds))
     if not all(issubclass(kind, ColumnHistory) for kind in kinds):
-        raise ArgumentError(f"{what} needs histories with columns, such as those of 'arrays' or 'torch', not {names}.")
+        raise ArgumentError(_without_columns(what, names))
     if len(kinds) > 1:
         raise ArgumentError(f"{what} needs histories of one kind, not {names}.")
     return type(histories[0])

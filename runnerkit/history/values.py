@@ -21,6 +21,7 @@ from runnerkit._core.trees import each_array
 from runnerkit._core.types import TensorLike
 from runnerkit.errors import ArgumentError
 from runnerkit.history.columns import ColumnHistory
+from runnerkit.history.stacking import each_of
 
 __all__ = ["Targets", "ValueFunction", "discounted_returns", "gae"]
 
@@ -100,7 +101,7 @@ def gae(
     _check_fraction("gamma", gamma)
     _check_fraction("lam", lam)
     if not isinstance(histories, ColumnHistory):
-        return [gae(history, gamma, lam, value=value, values=values) for history in histories]
+        return [gae(history, gamma, lam, value=value, values=values) for history in each_of("gae", histories)]
     rewards, end = _rewards(histories), _ends(histories)
     if values is None:
         known = _values(value, histories.observations, rewards.shape)
@@ -134,7 +135,8 @@ def discounted_returns(
     """
     _check_fraction("gamma", gamma)
     if not isinstance(histories, ColumnHistory):
-        return [discounted_returns(history, gamma, value=value) for history in histories]
+        several = each_of("discounted_returns", histories)
+        return [discounted_returns(history, gamma, value=value) for history in several]
     returns, end = _rewards(histories), _ends(histories)
     if value is not None:
         returns += gamma * _at_breaks(histories, value, returns.shape)

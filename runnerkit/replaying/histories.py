@@ -6,7 +6,7 @@ import functools
 import importlib
 import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 from typing import Any, NamedTuple, cast
@@ -19,6 +19,7 @@ from runnerkit._core.types import AnyEnv, AnyMakeEnv, MakeEnv
 from runnerkit._core.wording import count
 from runnerkit._envs.resolve import EnvMaker, resolve_env, seed_spaces
 from runnerkit._plugins.manager import installed_plugins
+from runnerkit._rollout.config import check_callable
 from runnerkit._rollout.wrapping import find_wrapper, wrapped
 from runnerkit.errors import ArgumentError
 from runnerkit.executors.seeds import SeedSchedule
@@ -59,6 +60,7 @@ class Replay:
     def __str__(self) -> str:
         steps = sum(episode.total_length for episode in self.episodes)
         found = f"{count(len(self.divergences), 'episode')} differ" if self.divergences else "all the same"
+        found = found if self.episodes else "there was nothing to replay"
         lines = [f"{count(len(self.episodes), 'episode')}, {count(steps, 'step')}: {found}."]
         lines += map(str, self.divergences)
         if self.unseen:
@@ -95,9 +97,10 @@ def replay(
         which: says of each record whether to replay it; by default, every episode is replayed.
 
     Raises:
-        ArgumentError: the histories have no columns, or the env cannot be made of what they know.
+        ArgumentError: there are no histories, or they have no columns, or the env cannot be made of what they know.
 
     """
+    check_callable(which, "which", "a function that says of each record whether to replay it")
     episodes, left_out = _whole(_parts_of(histories), which)
     replayed: list[Episode] = []
     divergences: list[Divergence] = []
@@ -173,7 +176,9 @@ def _parts_of(histories: object) -> Iterator[_Part]:
         )
     if isinstance(histories, ColumnHistory) or not isinstance(histories, Iterable):
         histories = [histories]
+    is_empty = True
     for history in histories:
+        is_empty = False
         if not isinstance(history, ColumnHistory):
             raise ArgumentError(
                 f"replay needs histories with columns, as 'arrays', 'torch' and 'npz' make them, not {history!r:.80}."
@@ -181,6 +186,8 @@ def _parts_of(histories: object) -> Iterator[_Part]:
         for block, i in history.parts():
             for episode in ArrayHistory[Any, Any](block, i, len(history)).split():
                 yield _Part(history.made_by, episode.record, functools.partial(_itself, episode))
+    if is_empty:
+        raise ArgumentError("replay needs at least one history, as rollout returns them, but there is none.")
 
 
 def _read(runs: StoredRuns, k: int) -> AnyEpisode:
@@ -251,7 +258,11 @@ def remade(
     With `render_mode`, it can be drawn; a function that takes no `render_mode` must make an env that can.
     """
     options = _options_of(made_by) if env_options is None and env is None else env_options or {}
-    given = env or _recorded_env(made_by)
+    given = _recorded_env(made_by) if env is None else env
+    if isinstance(given, Sequence) and not isinstance(given, str) and len(given) <= i:
+        raise ArgumentError(
+            f"env= is a list of {count(len(given), 'env')}, but env {i} is to be made, too. Give one each."
+        )
     if render_mode is not None and (not callable(given) or _takes_render_mode(given)):
         options = {**options, "render_mode": render_mode}
     make = resolve_env(cast(Any, given), installed_plugins(), options, made_by.n_envs).make

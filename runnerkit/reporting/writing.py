@@ -59,6 +59,13 @@ def report(
             a thumbnail is of an episode that is not there, or the page cannot be written.
 
     """
+    for what, given, kind, needed in (
+        ("path", path, str | os.PathLike, "that of a file, such as 'report.html'"),
+        ("timings", timings, Timings | Mapping | None, "runner.timings, or those of several runs by their names"),
+        ("thumbnails", thumbnails, Mapping | None, "a dict of pictures"),
+    ):
+        if not isinstance(given, kind):
+            raise ArgumentError(f"{what} must be {needed}, not {given!r:.80}.")
     if not is_count(last, least=1):
         raise ArgumentError(f"last must be a whole number of at least 1, not {last!r}.")
     named = list(_named(runs))
