@@ -7,21 +7,20 @@ import contextlib
 import gc
 import logging
 import os
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from runnerkit.errors import ArgumentError, MissingDependencyError
+from runnerkit_ray.folders import new_folder
+from runnerkit_ray.processes import alive, processes_of
 
 __all__ = ["Cluster", "is_in", "join", "keep_to_this_machine", "require_ray"]
 
@@ -43,7 +42,6 @@ What the user has set wins. If the program has imported Ray already, nothing is 
 
 _ANSWER_S: Final = 5.0  # how long a cluster may take to accept a connection
 _GONE_S: Final = 10.0  # how long its processes may take to end
-_LONGEST_FOLDER: Final = 40  # a path of a Unix socket may have 107 bytes, of which Ray's own part needs 66
 
 
 def require_ray() -> None:
@@ -214,8 +212,9 @@ class _Membership:
 
         self._where = None
         with contextlib.ExitStack() as undo:
-            folder = undo.enter_context(_folder())
-            undo.callback(_end, folder, self._disconnect)
+            folder = new_folder()
+            undo.callback(folder.remove)
+            undo.callback(_end, folder.path, self._disconnect)
             atexit.register(self._finish)
             undo.callback(atexit.unregister, self._finish)
             with _sigterm_kept():
@@ -226,7 +225,7 @@ class _Membership:
                     include_dashboard=False,
                     log_to_driver=log_to_driver,
                     logging_level=logging.ERROR,
-                    _temp_dir=folder,
+                    _temp_dir=folder.path,
                 )
             self._undo, self._started_here = undo.pop_all(), True
 
@@ -318,62 +317,18 @@ def _sigterm_kept() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
-@contextlib.contextmanager
-def _folder() -> Iterator[str]:
-    """Make a folder for the files of a cluster, where paths are short, and remove it at the end."""
-    usual = tempfile.gettempdir()
-    folder = tempfile.mkdtemp(prefix="rk-ray-", dir=usual if len(usual) <= _LONGEST_FOLDER - 16 else "/tmp")
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)  # what cannot be removed is no reason to fail
-
-
 def _end(folder: str, disconnect: Callable[[], None]) -> None:
     """End the cluster of that folder, and wait for all its processes; what does not end is killed."""
-    processes = _processes_of(folder)
+    processes = processes_of(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # Ray forgets its processes before they have ended
         disconnect()
         gc.collect()
     end = time.monotonic() + _GONE_S
-    while left := processes & _alive():
+    while left := processes & alive():
         if time.monotonic() > end:
             for pid, _ in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             end = float("inf")
         time.sleep(0.02)
-
-
-def _processes_of(folder: str) -> set[tuple[int, str]]:
-    """Return the processes that were started with that folder, and all that these have started."""
-    processes = _table()
-    found = {pid for pid in processes if folder.encode() in _command(pid)}
-    more = found
-    while more:
-        more = {pid for pid, (parent, _) in processes.items() if parent in more and pid not in found}
-        found = found | more
-    return {(pid, processes[pid][1]) for pid in found - {os.getpid()}}
-
-
-def _alive() -> set[tuple[int, str]]:
-    return {(pid, began) for pid, (_, began) in _table().items()}
-
-
-def _table() -> dict[int, tuple[int, str]]:
-    """Return all processes but zombies, on Linux: their parents, and when they began."""
-    found: dict[int, tuple[int, str]] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has just ended
-            fields = path.read_text().rpartition(")")[2].split()
-            if fields[0] not in "ZX":
-                found[int(path.parent.name)] = int(fields[1]), fields[19]
-    return found
-
-
-def _command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:  # it has just ended
-        return b""
