@@ -684,7 +684,20 @@ def test_the_commands_show_mend_and_convert(tmp_path: Path) -> None:
     assert f"{left.name} is not listed" in torn.stdout
     assert CliRunner().invoke(main, ["verify", str(path), "--mend"]).exit_code == 0
     assert not left.exists()
-    assert "keeps histories in memory only" in CliRunner().invoke(main, ["convert", str(path), "--to", "torch"]).output
-    assert "into itself" in CliRunner().invoke(main, ["convert", str(path), "--to", f"npz:path={path}/."]).output
+    for target, said in {
+        "torch": "keeps histories in memory only",
+        "nnpz:there": "Did you mean 'npz'?",
+        "npz": "does not say where to write. Write --to npz:PATH.",
+        "npz:": "does not say where to write. Write --to npz:PATH.",
+        "npz:pth=there": "Did you mean 'path'?",
+        f"npz:path={path}/.": "into itself",
+        f"npz:{tmp_path}": "a folder that has files already",
+    }.items():
+        refused = CliRunner().invoke(main, ["convert", str(path), "--to", target])
+        assert (refused.exit_code, said in refused.stderr) == (2, True), refused.output
+    assert os.listdir(tmp_path) == ["runs"]
+    done = CliRunner().invoke(main, ["convert", str(path), "--to", f"npz:{tmp_path / 'there'}"])
+    assert done.stdout == f"Wrote {len(runs)} episodes of {path} to {tmp_path / 'there'} (npz).\n"
+    assert len(runnerkit.load(tmp_path / "there")) == len(runs)
     for history, part in zip(convert(runs, ArrayFormat()), runs, strict=True):
         assert everything(history)[1:3] == everything(part)[1:3]

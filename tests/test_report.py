@@ -188,9 +188,14 @@ def test_names_are_those_that_were_given_and_a_missing_folder_is_told(stored: Pa
     arguments = ["report", f"old={stored}/my-runs", f"new={stored}/my-runs", "-o", str(tmp_path / "two.html")]
     assert CliRunner().invoke(main, arguments).exit_code == 0
     assert "No significant difference between old and new in " in words((tmp_path / "two.html").read_text("utf-8"))
-    done = CliRunner().invoke(main, ["report", f"{tmp_path}/none"])
-    assert done.exit_code == 2
-    assert "none" in done.output
+    for words_given, said in {
+        f"{tmp_path}/none": "There is no folder",
+        f"={stored}/my-runs": "has no name before the '='. Write NAME=DIR, or DIR alone",
+        "old=": "names no folder. Write NAME=DIR",
+        f"{stored}/my-runs {stored}/./my-runs": "is given twice",
+    }.items():
+        done = CliRunner().invoke(main, ["report", *words_given.split()])
+        assert (done.exit_code, said in done.stderr) == (2, True), done.output
 
 
 # ---- histories in memory

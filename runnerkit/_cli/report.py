@@ -84,12 +84,14 @@ def _pictures(named: dict[str, list[str]]) -> Thumbnails:
 
 
 def _named(runs: tuple[str, ...]) -> dict[str, list[str]]:
-    """Return folders by name: what was typed, unless NAME= stands before it."""
+    """Return folders by name: NAME, or the folder itself where there is none."""
     found: dict[str, list[str]] = {}
     for text in runs:
         name, equals, folder = text.partition("=")
-        if not equals or not name or os.path.exists(text):
-            name, folder = text, text
+        if not equals or os.path.exists(text):
+            name, folder = os.path.normpath(text), text
+        elif not name.strip():
+            raise ArgumentError(f"{text} has no name before the '='. Write NAME=DIR, or DIR alone.")
         elif not folder:
             raise ArgumentError(f"{text} names no folder. Write NAME=DIR.")
         found.setdefault(name, []).append(folder)

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
 import click
 
 from runnerkit._cli.frame import explained, print_json, results
 from runnerkit._cli.numbers import INDEX, CountsFrom0
-from runnerkit._cli.options import PART
 from runnerkit._core.wording import count
 from runnerkit.errors import ArgumentError
+from runnerkit.keys import Use
 
 if TYPE_CHECKING:
+    from runnerkit._plugins.manager import Plugins
     from runnerkit.history.npz import StoredRuns
     from runnerkit.records import PartRecord
 
 __all__ = ["convert", "ls", "show", "verify"]
 
-_IN_MEMORY: Final = ("arrays", "torch", "transitions")
 _SHOWN: Final = (
     *("observations", "actions", "env_actions", "rewards", "processed_rewards", "terminated", "truncated"),
     "raw_observations",
@@ -165,13 +165,20 @@ def verify(folder: str, mend: bool) -> None:
         click.get_current_context().exit(1)
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  runnerkit convert runs --to minari:cartpole/random-v0
+  runnerkit convert runs --to arrow:runs.arrow
+"""
+)
 @click.argument("folder")
-@click.option("--to", "target", metavar=PART, required=True, help="The format, as for `rollout --history`.")
+@click.option("--to", "target", metavar="NAME:PLACE", required=True, help="A history format, and where it is to write.")
 def convert(folder: str, target: str) -> None:
-    """Write the episodes in FOLDER in another format, for instance --to minari:cartpole/random-v0.
+    """Write the episodes in FOLDER in another format.
 
-    A value without the name of an option is that of the first one, such as the path or the name of a data set.
+    NAME is a history format that writes, such as npz, or minari with runnerkit-minari. PLACE is a path, or the name of
+    a data set. More options come after it: NAME:PLACE,OPTION=VALUE.
     """
     with explained(), results(False) as out:
         from runnerkit._cli import spelling
@@ -181,21 +188,34 @@ def convert(folder: str, target: str) -> None:
         from runnerkit.history.npz.convert import convert as converted
 
         installed = installed_plugins()
-        name, colon, value = target.partition(":")
-        if colon and "=" not in value:
-            options = installed.get("history_formats", name).options().known
-            first = options[0].name if options else "path"
-            target = f"{name}:{first}={value}"
-        part = find_part("history_formats", spelling.part(target, "--to"), installed)
-        if part.record.name in _IN_MEMORY:
-            raise ArgumentError(
-                f"{part.title} keeps histories in memory only, so that nothing would be written. In Python, "
-                f"runnerkit.load({folder!r}) gives them as arrays."
-            )
+        name, _, value = target.partition(":")
+        option = _place_option(name, folder, installed)
+        if value and "=" not in value.partition(",")[0]:
+            target = f"{name}:{option}={value}"
+        chosen = spelling.part(target if value else name, "--to")
+        part = find_part("history_formats", chosen, installed)
+        place = chosen.options.get(option) if isinstance(chosen, Use) else None
+        if not isinstance(place, str) or not place:
+            raise ArgumentError(f"--to {target} does not say where to write. Write --to {name}:{option.upper()}.")
         runs = load(folder)
-        into = getattr(part.thing, "path", None)
-        if isinstance(into, str | os.PathLike) and os.path.realpath(into) == os.path.realpath(folder):
+        if os.path.realpath(place) == os.path.realpath(folder):
             raise ArgumentError(f"{folder} cannot be converted into itself. Choose another path.")
+        if os.path.isdir(place) and os.listdir(place):
+            raise ArgumentError(f"{place} is a folder that has files already. Choose another path.")
+        if not len(runs):
+            raise ArgumentError(f"{folder} has no episodes to convert.")
         for _ in converted(runs, part.thing):
             pass
-        click.echo(f"{count(len(runs), 'episode')} of {folder} written to {target}.", file=out)
+        click.echo(f"Wrote {count(len(runs), 'episode')} of {folder} to {place} ({name}).", file=out)
+
+
+def _place_option(name: str, folder: str, installed: Plugins) -> str:
+    """Return the option of a format that says where it writes: the first one that takes a text."""
+    offer = installed.get("history_formats", name)
+    for option in offer.options().known:
+        if option.annotation is str or str in get_args(option.annotation):
+            return option.name
+    raise ArgumentError(
+        f"{offer.title} keeps histories in memory only, so that nothing would be written. In Python, "
+        f"runnerkit.load({folder!r}) gives them as arrays."
+    )
