@@ -5,6 +5,7 @@ With `--episodes`, actors make whole episodes; with `--steps`, they make each st
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, cast
@@ -88,9 +89,10 @@ class _EpisodesOnRay:
         return getattr(self._runner, name)
 
     def rollout(self, agent: Any, *_: object, episodes: int, **__: object) -> None:
-        """Roll the agent out; what was collected until Ctrl-C counts."""
+        """Roll the agent out. Each episode is written as it comes; what was collected until Ctrl-C counts."""
         try:
-            self._runner.rollout(agent, episodes=episodes)
+            made = self._runner.collect(episodes, agent, ordered=False)
+            collections.deque(made, maxlen=0)  # no line of Python, at which Ctrl-C would lose what was made
         except RolloutInterrupted:
             self.interrupted = True
 

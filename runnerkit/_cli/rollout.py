@@ -139,8 +139,7 @@ Examples:
     "folder",
     metavar="DIR",
     type=NEW_FOLDER,
-    help="Write every episode to DIR as it ends, as --history npz does; with --ray and --episodes, in the end. "
-    "See `runnerkit ls`, show, verify and convert.",
+    help="Write every episode to DIR as it ends, as --history npz does. See `runnerkit ls`, show, verify and convert.",
 )
 @click.option(
     "--on-env-error",
@@ -327,7 +326,7 @@ def rollout(
                 seconds=seconds,
                 made_by=runner.made_by,
                 interrupted=runner.interrupted,
-                episodes=tally.episodes,
+                episodes=sorted(tally.episodes, key=lambda one: (one.env_index, one.episode_index)),  # actors race
                 faults=tally.faults,
                 timings=runner.timings if timings else None,
                 videos=videos,

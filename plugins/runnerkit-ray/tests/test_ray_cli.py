@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from runnerkit_ray.cluster import Cluster
 
+import runnerkit
 from runnerkit._cli.main import main
 
 AGENT = "--agent ray_agents:lean --seed 0 --n-envs 2 --json"
@@ -46,7 +47,10 @@ def test_whole_episodes_and_steps_of_actors_are_those_of_one_process(cluster: Cl
     assert len(whole["episodes"]) == 4
     ended = {e[:3] for e in episodes(plain)}
     assert len({e[:3] for e in episodes(whole)} & ended) >= 2, "the first episodes of each env are the same"
-    assert run(f"ls {tmp_path / 'out'} --json")
+    assert [(e["env_index"], e["episode_index"]) for e in whole["episodes"]] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    rows = runnerkit.load(tmp_path / "out").rows
+    assert sorted(row.rollout for row in rows) == [0, 1, 2, 3], "each was written as it came"
+    assert sorted((row.episode.env_index, row.episode.seed) for row in rows) == [e[:2] for e in episodes(whole)]
 
 
 @pytest.mark.parametrize(
