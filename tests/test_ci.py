@@ -44,22 +44,31 @@ esac
 GROUPS = ("others", "code", "old", "checkers", "cluster")
 
 
-def run(folder: Path, **ends: str) -> subprocess.CompletedProcess[str]:
-    for name in ("python", "chromium"):
-        (folder / name).write_text(PYTHON if name == "python" else "#!/bin/sh\n")
-        (folder / name).chmod(0o755)
+NEEDED = "bash cat chmod cp dirname env mkdir mktemp rm sh sleep timeout touch"
+
+
+def run(folder: Path, path: str = os.environ["PATH"], **ends: str) -> subprocess.CompletedProcess[str]:
+    program(folder / "python", PYTHON)
+    if path == os.environ["PATH"]:
+        program(folder / "chromium", "#!/bin/sh\n")
     for group in GROUPS:
         (folder / group).write_text(ends.get(group, "passes"))
     shutil.copytree(CI, folder / ".ci")
     environment = {
         **os.environ,
         "PYTHON": str(folder / "python"),
-        "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{folder}{os.pathsep}{path}",
         "ENDS": str(folder),
         "TMPDIR": str(folder),
+        "APT_SECONDS": "0.5",
     }
     command = [folder / ".ci" / "run"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def program(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)
 
 
 @pytest.mark.parametrize("group", ["others", "old", "cluster"])
@@ -80,3 +89,15 @@ def test_ci_that_stops_early_leaves_no_process_and_no_file(tmp_path: Path) -> No
         time.sleep(0.01)
     assert (tmp_path / "ended").exists()
     assert not list(tmp_path.glob("tmp.*"))
+
+
+def test_ci_waits_for_no_mirror_that_hangs(tmp_path: Path) -> None:
+    tools = tmp_path / "tools"  # without a Chromium
+    tools.mkdir()
+    for name in NEEDED.split():
+        (tools / name).symlink_to(shutil.which(name) or name)
+    program(tools / "id", "#!/bin/sh\necho 0\n")
+    program(tools / "apt-get", '#!/bin/sh\ntouch "$ENDS/asked"\nexec sleep 90\n')
+    done = run(tmp_path, str(tools))
+    assert done.returncode == 0, done
+    assert (tmp_path / "asked").exists()
