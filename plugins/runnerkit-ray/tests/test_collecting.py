@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from runnerkit_ray import PoisonError
 from runnerkit_ray.collecting import Collection
+from runnerkit_ray.interrupts import Interrupt
 from runnerkit_ray.jobs import Done, Failed, GivenUp, Job, Outcome, Policy
 from runnerkit_ray.units import Plan, Unit
 
@@ -104,6 +105,26 @@ def test_ctrl_c_waits_until_a_unit_is_handed_out_and_a_second_one_does_not(
         collect(made_of, 4, pressed)
     assert raised.value.histories == handed_over
     assert open_units(made_of) == left
+
+
+@pytest.mark.parametrize("at", [1, 2, 4])
+def test_python_has_its_handler_of_ctrl_c_back_whenever_another_handler_raises(
+    at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, blocks = Interrupt.__exit__, 0
+
+    def alarm_at_the_last_line(self: Interrupt, *given: Any) -> None:
+        nonlocal blocks
+        blocks += 1
+        if blocks == at:
+            raise TimeoutError
+        left(self, *given)
+
+    monkeypatch.setattr(Interrupt, "__exit__", alarm_at_the_last_line)
+    made_of = collection(u1=fails)
+    with pytest.raises(TimeoutError):
+        collect(made_of, 3, index_of)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_units_that_were_given_up_before_another_error_are_named_by_it() -> None:

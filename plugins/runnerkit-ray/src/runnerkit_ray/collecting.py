@@ -117,6 +117,7 @@ class Collection:
         except GeneratorExit:
             raise
         except BaseException as error:
+            stop.end()
             # those that failed stay open: the next call makes them once more, and tells what is wrong
             rest = [one for _, one in sorted(waiting.items()) if isinstance(one, Done)]
             with Interrupt(pressed=stop.requested or isinstance(error, KeyboardInterrupt)) as stop:
@@ -133,6 +134,7 @@ class Collection:
                 error.histories = found  # type: ignore[attr-defined]
             raise
         finally:
+            stop.end()
             self._waiting = {}
             self.pool.drop()
             self.plan.put_back()

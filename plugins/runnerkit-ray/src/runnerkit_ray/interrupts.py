@@ -45,11 +45,18 @@ class Interrupt:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._before is not None:
+        self.end()
+
+    def end(self) -> None:
+        """Give Python's handler back, unless that was done.
+
+        The end of the block does so, but the exception of another signal handler may come just before.
+        """
+        if self._before is not None and signal.getsignal(signal.SIGINT) == self._handle:
             signal.signal(signal.SIGINT, self._before)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.requested:  # what is raised may keep the end of the block from removing this handler
-            signal.signal(signal.SIGINT, self._before)
+            self.end()
             raise KeyboardInterrupt
         self.requested = True
