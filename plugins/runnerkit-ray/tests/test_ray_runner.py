@@ -21,7 +21,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-import runnerkit_ray.runner
+import runnerkit_ray.formats
 from gymnasium import spaces
 from gymnasium.vector.utils import batch_space, iterate
 from numpy.typing import NDArray
@@ -433,7 +433,7 @@ def test_ctrl_c_as_histories_are_joined_comes_with_them(
         signal.raise_signal(signal.SIGINT)
         return joined(*given)
 
-    monkeypatch.setattr(runnerkit_ray.runner, "joined", pressed)
+    monkeypatch.setattr(runnerkit_ray.formats, "joined", pressed)
     with pytest.raises(RolloutInterrupted) as raised:
         runner.rollout(Thresholds(), episodes=2)
     (history,) = raised.value.histories

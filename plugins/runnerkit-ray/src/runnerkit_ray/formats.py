@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, cast
 
 from runnerkit import HistoryKey, MadeBy, PartRecord, Use, default_registry
 from runnerkit.errors import ArgumentError, UnknownNameError
-from runnerkit.history import ArrayFormat, Block, HistoryFormat, RunSpec, SupportsWindows
+from runnerkit.history import ArrayFormat, Block, BlockLayout, HistoryFormat, RunSpec, SupportsWindows
 from runnerkit.typing import PartName
+from runnerkit_ray.data import joined, spread
+from runnerkit_ray.jobs import Done
 
 __all__ = ["Histories"]
 
 
 class Histories:
-    """Makes histories of blocks, in any format.
+    """Makes histories of units, in any format.
 
     Args:
         given: the history format, as `GymRunner` accepts it.
@@ -28,12 +30,23 @@ class Histories:
     def __init__(self, given: PartName | HistoryKey[Any] | HistoryFormat[Any], spec: RunSpec) -> None:
         chosen, record = _format_of(given)
         self.spec: RunSpec = replace(spec, made_by=_made_by(spec.made_by, record, spec.n_envs))
-        self.owned: bool = not isinstance(chosen, ArrayFormat)
-        """Whether the format gets memory that it may keep and change."""
+        self._owns = not isinstance(chosen, ArrayFormat)  # else histories may share memory with the object store
+        self._layout = BlockLayout.of(self.spec, spec.n_envs)
         self._recorder = chosen.open(self.spec)
 
-    def of(self, block: Block) -> list[Any]:
-        """Return one history per env."""
+    def each(self, made: Sequence[Done]) -> list[Any]:
+        """Return one history per unit."""
+        found = []
+        for done in made:
+            block = spread(done.data, self.spec, self._layout, done.job.policy.version, owned=self._owns)
+            found.append(self._of(block)[done.data.unit.env_index])
+        return found
+
+    def joined(self, made: Sequence[Done]) -> list[Any]:
+        """Return one history per env, with the episodes of all units."""
+        return self._of(joined([done.data for done in made], self.spec, self._layout, 0))
+
+    def _of(self, block: Block) -> list[Any]:
         if isinstance(self._recorder, SupportsWindows):
             self._recorder.begin()
         return list(self._recorder.finish(block))

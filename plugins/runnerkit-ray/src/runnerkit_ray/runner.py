@@ -16,12 +16,11 @@ from typing_extensions import TypeVar, Unpack, override
 
 from runnerkit import EnvKey, HistoryKey, MadeBy, Use
 from runnerkit.errors import ArgumentError, ClosedError, RolloutInterrupted
-from runnerkit.history import ArrayHistory, BlockLayout, HistoryFormat, RunSpec
+from runnerkit.history import ArrayHistory, HistoryFormat, RunSpec
 from runnerkit.typing import ActT, Agent, Answer, HistoryT, MakeEnv, ObsT, PartName
 from runnerkit_ray.actor import Recipe
 from runnerkit_ray.cluster import Cluster
 from runnerkit_ray.collecting import Collected, Collection
-from runnerkit_ray.data import joined, spread
 from runnerkit_ray.formats import Histories
 from runnerkit_ray.interrupts import Interrupt
 from runnerkit_ray.jobs import Done, Limits
@@ -221,7 +220,6 @@ class RayRunner(Generic[ObsT, ActT, HistoryT]):
             hello, own = self._pool.greet(), self._schedule is not None
             spec = replace(hello.spec, n_envs=self.n_envs, own_schedule=own, workers=self.actors)
             self._histories = Histories(history, spec)
-            self._layout = BlockLayout.of(self._histories.spec, self.n_envs)
             undo.callback(self._histories.close)
             self._end = undo.pop_all()
 
@@ -336,11 +334,11 @@ class RayRunner(Generic[ObsT, ActT, HistoryT]):
             return None if next(left, None) is None else self._plan.take()
 
         def hand_out(done: Done) -> Collected[HistoryT]:
-            (history,) = self._histories_of([done])
+            (history,) = self._histories.each([done])
             return Collected(done.job.unit, done.job.policy.version, cast(HistoryT, history))
 
         def histories(given: Sequence[Collected[HistoryT]], rest: Sequence[Done]) -> list[object]:
-            return [*(one.history for one in given), *self._histories_of(rest)]
+            return [*(one.history for one in given), *self._histories.each(rest)]
 
         with self._claimed():
             self._policies.choose(choice)
@@ -397,33 +395,23 @@ class RayRunner(Generic[ObsT, ActT, HistoryT]):
             made.append(replace(done, data=done.data.owned()))
 
         def histories(_: object, rest: Sequence[Done]) -> list[object]:
-            return self._joined([*made, *rest])
+            return self._histories.joined([*made, *rest])
 
         with self._claimed():
             collected = self._collection.made(take, lambda: policy, keep, histories, ordered=False)
             with contextlib.closing(collected):
                 collections.deque(collected, maxlen=0)  # no line of Python, at which Ctrl-C would lose what was made
-            with Interrupt() as stop:
-                found = self._joined(made)
+            stop = Interrupt()
+            try:
+                with stop:
+                    found = self._histories.joined(made)
+            finally:
+                stop.end()
             if stop.requested:
                 raise RolloutInterrupted(found)
             return cast("list[HistoryT]", found)
 
     # ---- inside
-
-    def _histories_of(self, made: Sequence[Done]) -> list[object]:
-        """Return one history per unit."""
-        made_of = self._histories
-        found = []
-        for done in made:
-            version = done.job.policy.version
-            block = spread(done.data, self.spec, self._layout, version, owned=made_of.owned)
-            found.append(made_of.of(block)[done.data.unit.env_index])
-        return found
-
-    def _joined(self, made: Sequence[Done]) -> list[object]:
-        """Return one history per env."""
-        return self._histories.of(joined([done.data for done in made], self.spec, self._layout, 0))
 
     @contextlib.contextmanager
     def _claimed(self) -> Iterator[None]:
