@@ -227,6 +227,9 @@ class SteppingRunner(AssembledRunner[ObsT, ActT, HistoryT]):
         the same arrays: **read a batch before you ask for the next one, and copy what you keep.** A batch that is over
         refuses to be read; arrays that you took from it change.
 
+        `batch.episodes` tells which episodes ended in the batch: those whose record is `complete`. `total_return` and
+        `total_length` of a record count the earlier batches, too.
+
         With `on_env_error="restart"`, the first step of an env's next episode takes the row of a step that failed: the
         agent is asked once more then, for that env alone. `batch.faults` tells of it.
 
