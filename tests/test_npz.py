@@ -646,6 +646,34 @@ def test_what_cannot_be_written_is_refused_when_the_runner_is_built(tmp_path: Pa
             NpzFormat(cast(Any, path))
 
 
+class OwnText(spaces.Text):
+    """A space of a class that Gymnasium does not have, as MiniGrid's missions are."""
+
+
+class OnlyNumber:
+    """A preprocessor that leaves such a space out."""
+
+    def bind(self, space: gymnasium.Space[Any], /) -> gymnasium.Space[Any]:
+        assert isinstance(space, spaces.Dict)
+        return space["number"]
+
+    def __call__(self, observations: Any, /) -> Any:
+        return observations["number"].copy()
+
+
+def test_a_space_of_another_kind_that_a_preprocessor_leaves_out_is_named_only(tmp_path: Path) -> None:
+    space = spaces.Dict({"says": OwnText(3), "number": spaces.Box(0.0, 1.0, (2,), np.float32)})
+    options: dict[str, Any] = {"env": lambda seed: EndlessEnv(space, spaces.Discrete(2))}
+    for _ in range(2):  # the second appends
+        record(tmp_path / "runs", preprocessors=[OnlyNumber()], **options)
+    runs = runnerkit.load(tmp_path / "runs")
+    assert_equal(runs[0].observations, record(None, preprocessors=[OnlyNumber()], **options)[0].observations[:-1])
+    assert "OwnText" in str(runs.runs[0].spec.env_observation_space)
+    assert runs.runs[0].spec.env_observation_space == runs.runs[1].spec.env_observation_space
+    with pytest.raises(SpaceError, match=r"cannot hold env_observation\['says'\]"):
+        record(tmp_path / "raw", preprocessors=[OnlyNumber()], keep_raw=True, **options)
+
+
 def test_half_files_of_a_killed_program_are_removed_by_the_next_one(tmp_path: Path) -> None:
     record(tmp_path / "runs", rollouts=1)
     half = tmp_path / "runs" / "run0-rollout0-env0-episode9-step0.npz.partial"

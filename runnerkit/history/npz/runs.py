@@ -89,6 +89,7 @@ def run_document(spec: RunSpec) -> dict[str, Any]:
     found = (spec.observation_space, spec.action_space, spec.env_observation_space, spec.env_action_space)
     env_spec, fault = _env_spec(spec.env_spec)
     options = dataclasses.asdict(spec.options)
+    raw = spec.options.keep_raw or not spec.preprocessed  # whether observations of the env itself are written
     return {
         "runnerkit": VERSION,
         "env_id": spec.env_id,
@@ -101,7 +102,10 @@ def run_document(spec: RunSpec) -> dict[str, Any]:
         "auto_reset": spec.auto_reset,
         "own_schedule": spec.own_schedule,
         "options": encode_or_describe({**options, "max_restarts": _as_list(options["max_restarts"])}),
-        "spaces": {name: space_to_json(space, name) for name, space in zip(_SPACES, found, strict=True)},
+        "spaces": {
+            name: space_to_json(space, name, samples=name != "env_observation" or raw)
+            for name, space in zip(_SPACES, found, strict=True)
+        },
         "preprocessed": spec.preprocessed,
         "postprocessed": spec.postprocessed,
         "reward_processed": spec.reward_processed,
