@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeAlias, final, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, final, overload
 
 from typing_extensions import TypeVar
 
@@ -12,6 +12,9 @@ from runnerkit import _sentences as sentences
 from runnerkit._core.origins import own_name
 from runnerkit._core.types import ActT, ObsT
 from runnerkit.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from runnerkit.history.arrays import ArrayHistory
 
 # Not slots=True: CPython 3.11 cannot call EnvKey[...]("CartPole-v1") of a generic class that is frozen and has slots.
 
@@ -64,6 +67,8 @@ class Use(Generic[PartT_co]):
     options: Mapping[str, object] = field(default_factory=dict)
 
 
+@overload
+def use(part: Literal["npz"], /, **options: object) -> Use[ArrayHistory[Any, Any]]: ...
 @overload
 def use(part: HistoryKey[KeyedHistoryT], /, **options: object) -> Use[KeyedHistoryT]: ...
 @overload

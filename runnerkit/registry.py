@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from typing_extensions import TypeVar, Unpack
 
-from runnerkit._core.types import ActArrayT, ActT, AnyMakeEnv, ObsArrayT, ObsT
+from runnerkit._core.types import ActArrayT, ActT, AnyMakeEnv, ArraysName, ObsArrayT, ObsT
 from runnerkit._plugins.choice import Choice
 from runnerkit._plugins.manager import Once, Plugins, installed_plugins
 from runnerkit._plugins.offers import (
@@ -148,7 +148,7 @@ class Registry:
         self,
         env: EnvKey[ObsT, ActT],
         *,
-        history: Literal["arrays"] = "arrays",
+        history: ArraysName = "arrays",
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -203,7 +203,7 @@ class Registry:
         self,
         env: str | AnyMakeEnv | Sequence[AnyMakeEnv],
         *,
-        history: Literal["arrays"] = "arrays",
+        history: ArraysName = "arrays",
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,
@@ -214,7 +214,7 @@ class Registry:
         self,
         env: EnvKey[Any, Any],
         *,
-        history: Literal["arrays"] = "arrays",
+        history: ArraysName = "arrays",
         preprocessors: Sequence[PartName | ActionPreprocessor],
         postprocessors: Sequence[PartName | ActionPostprocessor] = (),
         seed: int | None = None,
@@ -227,7 +227,7 @@ class Registry:
         self,
         env: EnvKey[Any, Any],
         *,
-        history: Literal["arrays"] = "arrays",
+        history: ArraysName = "arrays",
         postprocessors: Sequence[PartName | ActionPostprocessor],
         seed: int | None = None,
         n_envs: int = 1,

@@ -15,7 +15,7 @@ CORE = "runnerkit"
 
 # From the bottom to the top: a wing imports from itself and from those before it.
 WINGS = (
-    *("_sentences", "records", "errors", "_core", "keys", "statistics", "history", "_checks", "agents", "processors"),
+    *("_sentences", "records", "errors", "_core", "statistics", "history", "keys", "_checks", "agents", "processors"),
     *("executors", "hooks", "typing", "_plugins", "_envs", "_rollout", "registry", "replaying", "evaluation"),
     *("testing", "tuning", "reporting", "_cli", "__main__"),
 )

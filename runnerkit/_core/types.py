@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import gymnasium
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ __all__ = [
     "AnyEnv",
     "AnyVectorEnv",
     "AnyMakeEnv",
+    "ArraysName",
     "MakeEnv",
     "MakeIndexedEnv",
     "MakeSizedEnv",
@@ -99,3 +100,6 @@ class TensorLike(Protocol):
 
 Answer: TypeAlias = ActT | TensorLike | list[Any] | tuple[ActT | TensorLike | list[Any], Mapping[str, object]]
 """What an agent may return: a batch of actions, or a pair of it and extra columns by name (a dict, a TypedDict)."""
+
+ArraysName: TypeAlias = Literal["arrays", "npz"] | tuple[Literal["arrays", "npz"], Mapping[str, object]]
+"""How the formats are named whose histories are `ArrayHistory`."""

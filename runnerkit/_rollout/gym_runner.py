@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from typing_extensions import TypeVar, Unpack
 
-from runnerkit._core.types import ActArrayT, ActT, AnyMakeEnv, ObsArrayT, ObsT
+from runnerkit._core.types import ActArrayT, ActT, AnyMakeEnv, ArraysName, ObsArrayT, ObsT
 from runnerkit._plugins.manager import Plugins, installed_plugins
 from runnerkit._rollout.calling import CallingRunner
 from runnerkit._rollout.config import RunnerConfig
@@ -119,7 +119,7 @@ class GymRunner(CallingRunner[ObsT, ActT, HistoryT]):
         n_envs: int = 1,
         log_level: int = 40,
         *,
-        history: Literal["arrays"] = "arrays",
+        history: ArraysName = "arrays",
         plugins: Plugins | None = None,
         **options: Unpack[PlainOptions],
     ) -> None: ...
@@ -179,7 +179,7 @@ class GymRunner(CallingRunner[ObsT, ActT, HistoryT]):
         n_envs: int = 1,
         log_level: int = 40,
         *,
-        history: Literal["arrays"] = "arrays",
+        history: ArraysName = "arrays",
         plugins: Plugins | None = None,
         **options: Unpack[RunnerOptions],
     ) -> None: ...
@@ -191,7 +191,7 @@ class GymRunner(CallingRunner[ObsT, ActT, HistoryT]):
         n_envs: int = 1,
         log_level: int = 40,
         *,
-        history: Literal["arrays"] = "arrays",
+        history: ArraysName = "arrays",
         preprocessors: Sequence[PartName | ActionPreprocessor],
         postprocessors: Sequence[PartName | ActionPostprocessor] = (),
         plugins: Plugins | None = None,
@@ -205,7 +205,7 @@ class GymRunner(CallingRunner[ObsT, ActT, HistoryT]):
         n_envs: int = 1,
         log_level: int = 40,
         *,
-        history: Literal["arrays"] = "arrays",
+        history: ArraysName = "arrays",
         postprocessors: Sequence[PartName | ActionPostprocessor],
         plugins: Plugins | None = None,
         **options: Unpack[PlainOptions],

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runnerkit._core.trees import each_array
+from runnerkit._core.types import ActT, ObsT
 from runnerkit.errors import ArgumentError
+from runnerkit.history.arrays import ArrayHistory
 from runnerkit.history.columns import ColumnHistory
 from runnerkit.history.stacking import stacked
 
@@ -18,7 +20,7 @@ __all__ = ["TransitionBatch", "transitions"]
 
 
 @dataclass(frozen=True, slots=True)
-class TransitionBatch:
+class TransitionBatch(Generic[ObsT, ActT]):
     """Transitions of several envs as arrays; see `transitions`.
 
     Attributes:
@@ -33,10 +35,10 @@ class TransitionBatch:
 
     """
 
-    observations: Any
-    actions: Any
+    observations: ObsT
+    actions: ActT
     rewards: NDArray[np.float64]
-    next_observations: Any
+    next_observations: ObsT
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
     env_indices: NDArray[np.int64]
@@ -50,12 +52,12 @@ class TransitionBatch:
         """Whether the episode ended with this row, bool `[n]`."""
         return self.terminated | self.truncated
 
-    def __iter__(self) -> Iterator[TransitionBatch]:
+    def __iter__(self) -> Iterator[TransitionBatch[ObsT, ActT]]:
         """Yield the rows step by step, each with one row per env."""
         for start in range(0, len(self), self.n_envs):
             yield self._rows(slice(start, start + self.n_envs))
 
-    def _rows(self, rows: slice) -> TransitionBatch:
+    def _rows(self, rows: slice) -> TransitionBatch[ObsT, ActT]:
         return TransitionBatch(
             each_array(self.observations, lambda array: array[rows]),
             each_array(self.actions, lambda array: array[rows]),
@@ -67,7 +69,7 @@ class TransitionBatch:
             self.n_envs,
         )
 
-    def sb3(self) -> tuple[Any, Any, Any, NDArray[np.float64], NDArray[np.bool_], list[dict[str, Any]]]:
+    def sb3(self) -> tuple[ObsT, ObsT, ActT, NDArray[np.float64], NDArray[np.bool_], list[dict[str, Any]]]:
         """Return the arguments of `stable_baselines3.common.buffers.ReplayBuffer.add`, for one step of all envs::
 
             for step in runnerkit.transitions(histories):
@@ -116,9 +118,17 @@ class TransitionBatch:
         return {"observation": self.observations, "action": self.actions, "next": following}
 
 
+@overload
+def transitions(
+    histories: ArrayHistory[ObsT, ActT] | Iterable[ArrayHistory[ObsT, ActT]],
+) -> TransitionBatch[ObsT, ActT]: ...
+@overload
 def transitions(
     histories: ColumnHistory[Any, Any, Any, Any] | Iterable[ColumnHistory[Any, Any, Any, Any]],
-) -> TransitionBatch:
+) -> TransitionBatch[Any, Any]: ...
+def transitions(
+    histories: ColumnHistory[Any, Any, Any, Any] | Iterable[ColumnHistory[Any, Any, Any, Any]],
+) -> TransitionBatch[Any, Any]:
     """Return the rows of histories as arrays that replay buffers take: those of the first step, of the second, ...::
 
         batch = runnerkit.transitions(runner.rollout(agent, steps=100))

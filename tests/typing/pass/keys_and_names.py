@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any, assert_type
 
 import gymnasium
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 import runnerkit
 from runnerkit import Contribution, EnvKey, GymRunner, HistoryKey, Registry, Transition
 from runnerkit.evaluation import Evaluation
+from runnerkit.history import TransitionBatch
 from runnerkit.history.arrays import ArrayFormat, ArrayHistory
 from runnerkit.history.torch import TorchHistory
 from runnerkit.typing import Agent, Runner, SupportsRollout
@@ -100,13 +102,28 @@ def histories_are_exact_for_built_in_names_keys_and_objects() -> None:
     registry = Registry()
     with registry.build(CARTPOLE, history="torch") as runner:
         assert_type(runner, GymRunner[Obs, Act, TorchHistory])
+        assert_type(runnerkit.transitions(runner.rollout(Left(), steps=2)), TransitionBatch[Any, Any])
         assert_type(runner.rollout(Left(), steps=2)[0].rewards, torch.Tensor)
     with registry.build(CARTPOLE, history="transitions") as transitions:
         assert_type(transitions.rollout(Left(), steps=2), list[list[Transition[Any, Any]]])
+    with registry.build(CARTPOLE, history="arrays") as arrays:
+        transitions_of_arrays = runnerkit.transitions(arrays.rollout(Left(), steps=2))
+        assert_type(transitions_of_arrays, TransitionBatch[Obs, Act])
+        assert_type(next(iter(transitions_of_arrays)).next_observations, Obs)
     with registry.build(CARTPOLE, history=TORCH) as by_key:
         assert_type(by_key, GymRunner[Obs, Act, TorchHistory])
     with registry.build(CARTPOLE, history=ArrayFormat()) as by_object:
         assert_type(by_object, GymRunner[Obs, Act, ArrayHistory[Any, Any]])
+
+
+def folders_are_read_as_arrays(path: str) -> None:
+    with runnerkit.make(CARTPOLE, history=("npz", {"path": path})) as runner:
+        assert_type(runner, GymRunner[Obs, Act, ArrayHistory[Obs, Act]])
+        assert_type(runner.rollout(Left(), steps=2)[0].observations, Obs)
+    with GymRunner(CARTPOLE, history=("npz", {"path": path})) as by_class:
+        assert_type(by_class, GymRunner[Obs, Act, ArrayHistory[Obs, Act]])
+    with runnerkit.make("CartPole-v1", history=runnerkit.use("npz", path=path)) as by_name:
+        assert_type(by_name, GymRunner[Any, Any, ArrayHistory[Any, Any]])
 
 
 def tensors_are_as_nested_as_the_batches_of_the_env() -> None:
@@ -146,6 +163,8 @@ def the_abc_and_the_protocols_go_together() -> None:
 if __name__ == "__main__":
     keys_carry_the_types_of_batches()
     histories_are_exact_for_built_in_names_keys_and_objects()
+    with tempfile.TemporaryDirectory() as folder:
+        folders_are_read_as_arrays(folder)
     tensors_are_as_nested_as_the_batches_of_the_env()
     names_and_factories_leave_the_batches_open()
     the_abc_and_the_protocols_go_together()
