@@ -66,6 +66,14 @@ def class_for_env(name: str) -> str:
     )
 
 
+def env_itself(given: str, made: str) -> str:
+    """Say that an env is given instead of a function that makes one; `made` is how this one was made."""
+    return (
+        f"The env must be an env id or a function (seed) -> env, not the env {given} itself: a runner makes its envs. "
+        f"Pass lambda seed: {made}."
+    )
+
+
 def not_an_env(given: str) -> str:
     """Say that something is no env id and makes no envs."""
     return (

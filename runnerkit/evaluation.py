@@ -12,10 +12,11 @@ from typing import Any, Final, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Unpack
+from typing_extensions import Unpack, override
 
 from runnerkit._core.cores import available_cores
 from runnerkit._core.types import ActT, Answer, AnyMakeEnv, ObsT
+from runnerkit._core.wording import count
 from runnerkit._plugins.manager import Plugins
 from runnerkit._rollout.config import is_count
 from runnerkit._rollout.gym_runner import GymRunner
@@ -43,7 +44,8 @@ class Evaluation:
     For example::
 
         found = runnerkit.evaluate(agent, "CartPole-v1", episodes=20, seed=0)
-        print(found.mean, found.interval(0.95))
+        print(found)                                # the mean, and its interval, in a line
+        found.mean, found.interval(0.95), found.returns, found.lengths, found.end_reasons
 
     Attributes:
         env: the name of the env.
@@ -93,6 +95,11 @@ class Evaluation:
         """
         return mean_interval(self.returns, confidence)
 
+    @override
+    def __str__(self) -> str:
+        ended = count(len(self.episodes), "episode")
+        return f"{self.env}: mean return {_told(self.mean, self.interval())}, {ended}"
+
     def to_json(self) -> dict[str, object]:
         """Return everything as a dict for JSON."""
         return {
@@ -132,10 +139,25 @@ class Difference:
         """Return the percentile bootstrap interval of the mean difference; None for one episode."""
         return mean_interval(self.differences, confidence)
 
+    @override
+    def __str__(self) -> str:
+        return f"{self.agent} - {self.baseline}: {_told(self.mean, self.interval())}"
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several agents on common episodes."""
+    """Several agents on common episodes.
+
+    For example::
+
+        found = runnerkit.compare({"old": old, "new": new}, "CartPole-v1", episodes=50, seed=0)
+        print(found)                                # the mean of each agent, and how they differ
+        found.evaluations["new"].returns, found.differences[0].interval(0.95)
+
+    Attributes:
+        evaluations: what each agent reached, by its name.
+
+    """
 
     evaluations: Mapping[str, Evaluation]
 
@@ -144,6 +166,11 @@ class Comparison:
         """Each agent but the first, against the first."""
         (baseline, first), *others = self.evaluations.items()
         return [Difference(name, baseline, found.returns - first.returns) for name, found in others]
+
+    @override
+    def __str__(self) -> str:
+        agents = (f"{name}: {found}" for name, found in self.evaluations.items())
+        return "\n".join((*agents, *map(str, self.differences)))
 
     def to_json(self) -> dict[str, object]:
         """Return everything as a dict for JSON."""
@@ -305,6 +332,11 @@ def _rollouts(runner: GymRunner[Any, Any, list[Episode]], agent: AnyAgent) -> It
         f"No episode ended within MAX_STEPS, {runner.MAX_STEPS} steps per env. Give the env a time limit "
         "(max_episode_steps)."
     )
+
+
+def _told(mean: float, interval: Interval | None) -> str:
+    known = "" if interval is None else f" (95 % interval {interval[0]:.6g} to {interval[1]:.6g})"
+    return f"{mean:.6g}{known}"
 
 
 def _listed(interval: Interval | None) -> list[float] | None:

@@ -117,13 +117,13 @@ def test_a_name_that_is_like_no_other_gets_no_guess_but_the_list() -> None:
     assert all(name in str(caught.value) for name in ("arrays", "torch", "transitions"))
 
 
-def test_an_unknown_env_gets_the_closest_id_and_two_ways_out() -> None:
+def test_an_unknown_env_gets_the_closest_id_and_three_ways_out() -> None:
     with pytest.raises(UnknownNameError) as caught:
         build("CartPool-v1")
     text = str(caught.value)
     assert "No env is called 'CartPool-v1'" in text
     assert "Did you mean 'CartPole-v1'?" in text
-    assert "and" in text
+    assert "'MODULE:CartPool-v1' imports its module first" in text
     assert "(seed) -> env" in text
     assert "gymnasium.register" in text
 
@@ -139,6 +139,14 @@ def test_an_id_of_a_module_that_is_not_there_keeps_the_import_error() -> None:
     with pytest.raises(UnknownNameError, match="no_such_module_at_all") as caught:
         build("no_such_module_at_all:Env-v0")
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+    assert "MODULE:" not in str(caught.value)
+
+
+def test_an_env_that_was_made_already_is_answered_with_a_function_that_makes_one() -> None:
+    env = gymnasium.make("CartPole-v1")
+    with pytest.raises(ArgumentError, match=r"itself: .* Pass lambda seed: gymnasium\.make\('CartPole-v1'\)\.$"):
+        build(env)
+    env.close()
 
 
 @pytest.mark.parametrize("env", [3, None, 1.5, ["CartPole-v1"]])

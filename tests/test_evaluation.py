@@ -78,6 +78,10 @@ def test_agents_are_compared_on_common_episodes() -> None:
     assert found.to_json()["differences"] == [
         {"agent": "upright", "baseline": "left", "mean": difference.mean, "interval95": list(bounds)}
     ]
+    told = f"upright - left: {difference.mean:.6g} (95 % interval {bounds[0]:.6g} to {bounds[1]:.6g})"
+    assert str(found).splitlines() == [f"left: {left}", f"upright: {upright}", told]
+    assert str(left).startswith(f"CartPole-v1: mean return {left.mean:.6g} (95 % interval ")
+    assert str(left).endswith("), 10 episodes")
 
 
 def test_an_agent_that_needs_spaces_is_made_for_the_runner() -> None:

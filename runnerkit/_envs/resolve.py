@@ -95,6 +95,9 @@ def _by_function(env: AnyMakeEnv, options: Mapping[str, Any], n_envs: int) -> En
     given: object = env
     if isinstance(given, type) and issubclass(given, gymnasium.Env):
         raise ArgumentError(sentences.class_for_env(given.__name__))
+    if isinstance(given, gymnasium.Env):
+        way = f"gymnasium.make({given.spec.id!r})" if given.spec else f"{type(given).__name__}(...)"
+        raise ArgumentError(sentences.env_itself(str(given), way))
     if not callable(env):
         raise ArgumentError(sentences.not_an_env(repr(env)))
     first = next(iter(_parameters(env)), "seed")
@@ -320,7 +323,8 @@ def require_known(env_id: str, plugins: Plugins) -> EnvSpec:
         return spec
     if "/" not in name:
         _register_namespaces(_NAMESPACES)  # it may be one of theirs, and is then the name that was meant
-    raise UnknownNameError("env", env_id, registry.keys(), _hint(name, plugins))
+    imports = "" if module else f"If it comes with a package, 'MODULE:{name}' imports its module first. "
+    raise UnknownNameError("env", env_id, registry.keys(), imports + _hint(name, plugins))
 
 
 def _register_namespaces(namespaces: Iterable[str]) -> None:
@@ -363,7 +367,7 @@ def _is_atari(env_id: str) -> bool:
 def _hint(env_id: str, plugins: Plugins) -> str:
     namespace = env_id.partition("/")[0]
     if namespace in _NAMESPACES and not importlib.util.find_spec(_NAMESPACES[namespace][0]):
-        return f"Envs of {namespace} come with another package: pip install {_NAMESPACES[namespace][1]}"
+        return f"Envs of {namespace} come with another package: pip install {_NAMESPACES[namespace][1]}."
     factories = ", ".join(f"{name}:" for name in plugins.offers("env_factories"))
     offered = f" Factories of plugins: {factories}." if factories else ""
     own = "An env of your own is passed as a function (seed) -> env, or registered with gymnasium.register."
