@@ -32,6 +32,7 @@ from runnerkit.errors import ArgumentError, EnvError, RunnerKitError
 from runnerkit.executors.processes import executor as processes
 from runnerkit.executors.processes import handover
 from runnerkit.executors.processes.division import divided
+from runnerkit.executors.waiting import TooLateError
 from runnerkit.typing import AnyEnv
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_yield"), reason="needs a POSIX system")
@@ -592,7 +593,7 @@ def test_a_bell_that_rings_late_is_not_taken_for_the_next_one() -> None:
         caller.wait(seconds=5.0)
         other_end.send(b"!")
         caller.give()
-        with pytest.raises(handover.TooLateError):
+        with pytest.raises(TooLateError):
             caller.wait(seconds=0.01)
 
 
