@@ -19,7 +19,7 @@ import pytest
 from envs import summary
 from failing_envs import FAULTY, HARMLESS, N_ENVS, RUN_SEED, SEEDS, Place, act, zoo, zoo_of
 from faulty_envs import GO_ON, Constant, Faults, Fleet, build, forget_threads, raising, runnerkit_threads
-from programs import children
+from programs import children, is_running, wait_for
 from typing_extensions import override
 
 from runnerkit import EndReason, EpisodeStart, GymRunner, Transition
@@ -221,6 +221,31 @@ def test_nothing_is_lost_with_a_process_that_is_killed_while_it_waits(plain: Any
     (fault,) = [fault for history in histories[1] for fault in history.faults]
     assert fault.end_reason == "cut"
     assert "was waiting when its process" in fault.error
+
+
+@pytest.mark.parametrize("on_env_error", ["raise", "restart"])
+def test_a_process_that_dies_while_its_envs_rest_takes_no_history_along(on_env_error: str) -> None:
+    doomed = 0
+
+    def agent(observations: Any) -> Any:
+        nonlocal doomed
+        if doomed:
+            os.kill(doomed, signal.SIGKILL)
+            wait_for(lambda: not is_running(doomed))
+            doomed = 0
+        return act(observations)
+
+    with build(zoo(), seed=RUN_SEED, n_envs=2, executor="processes", workers=2, on_env_error=on_env_error) as runner:
+        runner.rollout(act, steps=1)
+        doomed = max(children())  # of env 1, which has nothing to do in what follows
+        (first, second) = runner.rollout(agent, episodes=1)
+        assert (first.episodes[0].end_reason, len(second)) == ("terminated", 0)
+        if on_env_error == "raise":
+            with pytest.raises(EnvError, match=r"was waiting when its process .* SIGKILL"):
+                runner.rollout(act, steps=1)
+            return
+        assert [len(history) for history in runner.rollout(act, steps=2)] == [2, 2]
+        os.kill(max(children()), signal.SIGKILL)  # which nobody misses any more
 
 
 def test_an_env_that_cannot_be_brought_back_crashes_with_the_one_that_died() -> None:
@@ -524,6 +549,8 @@ def test_a_vector_env_cannot_have_restarts() -> None:
 
 
 IN_STREAMS: dict[int, tuple[str, Place]] = {
+    0: ("raises", Place("step", episode=0)),  # in the same step as 2, but not 1 between them
+    2: ("raises", Place("step", episode=0)),
     1: ("raises", Place("step", episode=0, step=3)),
     3: ("raises", Place("reset")),
     4: ("wrong shape", Place("step", step=1)),
@@ -552,7 +579,13 @@ def test_in_a_stream_the_next_episode_takes_the_row_of_a_step_that_failed(option
             rows += sum(part.record.length for history in histories for part in history.split())
         parts += [part for history in runner.rollout(act, steps=8) for part in history.split()]
     assert rows == 4 * 4 * 6
-    assert sorted((fault.env_index, fault.episode_index) for fault in faults) == [(1, 0), (3, 1), (4, 1)]
+    assert sorted((fault.env_index, fault.episode_index) for fault in faults) == [
+        (0, 0),
+        (1, 0),
+        (2, 0),
+        (3, 1),
+        (4, 1),
+    ]
     for part in parts:
         record = part.record
         other = whole.get((record.env_index, record.episode_index))
@@ -563,4 +596,4 @@ def test_in_a_stream_the_next_episode_takes_the_row_of_a_step_that_failed(option
         assert (part.actions == other.actions[first:last]).all()
         assert (part.rewards == other.rewards[first:last]).all()
     crashed = [part.record for part in parts if part.record.end_reason == "crashed"]
-    assert [(record.env_index, record.total_length) for record in crashed] == [(1, 2)]
+    assert [(record.env_index, record.total_length) for record in crashed] == [(0, 1), (1, 2), (2, 1)]

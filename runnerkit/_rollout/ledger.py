@@ -52,6 +52,8 @@ class Ledger:
         self._bases: dict[int, float] = {}  # and what these episodes had returned before this rollout
         self.is_turning: bool = False
         """Whether a window is on its way into the history format, so that the block is between two of them."""
+        self.is_closed: bool = False
+        """Whether all is done at the end but to make histories."""
         self.windows: SupportsWindows | None = None
         """The history format, if it takes the rollout in windows."""
         if self._own is None and not plan.has_windows:
@@ -260,6 +262,7 @@ class Ledger:
                 standing.note_actions(self._block, self._block.lengths)
         else:
             standing.abandon()
+        self.is_closed = True
         return self._own_histories() if self._own is not None else self._record()
 
     def _close(self, tail: EndReason, waiting: Sequence[int], close_gaps: Callable[[int], None]) -> None:

@@ -261,8 +261,8 @@ class Rollout:
     def _finish(self, tail: EndReason) -> list[object]:
         try:
             histories = self._ledger.finish(tail, self._starts.waiting, self._starts.close_gaps)
-        except RolloutError:  # of the history format: all else is done
-            self.is_over = True
+        except RolloutError:
+            self.is_over = self._ledger.is_closed  # if it is of the history format, all else is done
             raise
         self.is_over = True
         return histories

@@ -145,7 +145,7 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
         helpers, self._helpers = self._helpers, []
         faults: list[BaseException] = []
         end = time.monotonic() + _SETTLE_S
-        parts: list[Callable[[], None]] = [functools.partial(helper.begin_to_close, end) for helper in helpers]
+        parts: list[Callable[[], None]] = [functools.partial(self._begin_to_close, helper, end) for helper in helpers]
         parts.append(self._own.close)
         parts += [functools.partial(helper.end, end + _CLOSE_S) for helper in helpers]
         for part in parts:
@@ -159,6 +159,11 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
                     helper.kill()
         if faults:
             raise faults[0]
+
+    def _begin_to_close(self, helper: WorkerHandle, end: float) -> None:
+        """Tell a helper to close its envs; nobody misses one that died while it waited, if it would be replaced."""
+        with self._forgiving():
+            helper.begin_to_close(end)
 
     # ---- rollouts
 
@@ -379,7 +384,7 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
         if self._block is None:
             return log
         for helper, journal in itertools.zip_longest(self._helpers, self._block.journals):
-            helper.settle()
+            helper.rest()
             if journal is not None:
                 journal.take(log)
             if helper.has_more_to_tell:

@@ -53,7 +53,11 @@ class HelperShare(Share):
         self._words[ControlWords.PHASE] = Phase.STEP
         first = at * self._n_envs + active[0]
         n = active[-1] + 1 - active[0]
-        self._reward_bits[first : first + n] = self._no_reward_yet[:n]
+        if n == len(active):
+            self._reward_bits[first : first + n] = self._no_reward_yet[:n]
+        else:  # of those between them, this row may have the rewards already
+            for i in active:
+                self._reward_bits[first + i - active[0]] = NO_REWARD_YET
         return super().step(at, row, actions, active, restart)
 
     @override

@@ -129,11 +129,8 @@ class WorkerHandle:
     def go(self, at: int, row: int, restart: bool) -> None:
         """Begin a step of which all is in shared memory."""
         if self._pending:
-            try:
-                self.settle()
-            except EnvError:
-                if self.is_alive:
-                    raise
+            self.rest()
+            if not self.is_alive:
                 return  # whoever waits for the step is told of the death
         words = self._words
         words[_COMMAND], words[_AT], words[_ROW] = _RESTARTING_STEP if restart else _STEP, at, row
@@ -288,6 +285,14 @@ class WorkerHandle:
             if name in _PREPARING:  # of all else nobody wants to know any more
                 raise
 
+    def rest(self) -> None:
+        """Wait until nothing is under way; of a death, whoever needs the helper next is told."""
+        try:
+            self.settle()
+        except EnvError:
+            if self.is_alive:
+                raise
+
     def attach(self, block: SharedBlock, region: Region) -> None:
         """Begin to write into a block in that memory."""
         self._block, self.where.rewards = block, block.all_rewards.view(np.int64)
@@ -321,18 +326,24 @@ class WorkerHandle:
         """Let go of the block; unless its memory is to be kept, so does the helper."""
         self._block = self.where.rewards = None
         number = None if keep else self._regions.pop(region, None)
-        if number is not None and self.is_alive:
-            self.submit("detach", number)
+        if number is not None:
+            self._tell("detach", number)
 
     def activate(self, env_indices: Sequence[int]) -> None:
         """Let the next steps be of these envs."""
         if list(env_indices) != list(self.where.active):
             self.where.active = env_indices
+            self._tell("activate", list(env_indices))
+
+    def _tell(self, name: str, *args: object) -> None:
+        """Begin a call; of a death, whoever needs the helper next is told."""
+        self.rest()
+        if self.is_alive:
             try:
-                self.submit("activate", list(env_indices))
+                self.submit(name, *args)
             except EnvError:
                 if self.is_alive:
-                    raise  # else whoever waits for the next step is told of the death
+                    raise
 
     def _hear(self, seconds: float | None = None) -> Any:
         if self._death_error is not None:
