@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 import ray
 import runnerkit_ray.cluster
 from runnerkit_ray.cluster import Cluster, join
+from runnerkit_ray.folders import Folder
 
 from runnerkit.errors import ArgumentError, MissingDependencyError
 
@@ -74,6 +76,17 @@ def test_a_cluster_that_others_began_later_is_not_ended(monkeypatch: pytest.Monk
     assert not ended
     started().leave()
     assert ended == ["second"]
+
+
+def test_a_fork_leaves_the_folder_of_its_parent_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(ray, "init", lambda **_: None)
+    monkeypatch.setattr(runnerkit_ray.cluster, "new_folder", lambda: Folder(str(tmp_path)))
+    membership = runnerkit_ray.cluster._Membership()
+    membership._start(None, None, False)
+    membership._pid += 1  # as in a fork
+    membership._forget_what_ended()
+    gc.collect()
+    assert len(list(tmp_path.glob("rk-ray-*/in-use"))) == 1
 
 
 def test_a_cluster_that_listens_on_all_interfaces_is_announced(monkeypatch: pytest.MonkeyPatch) -> None:
