@@ -57,7 +57,7 @@ class Clone:
 
 
 def record(name: str, steps: int, seed: int) -> Dataset:
-    """Record so many steps of all envs together, and return the data set."""
+    """Record at least so many steps of all envs together, in whole rollouts, and return the data set."""
     data = MinariFormat(name, description="CartPole by a clumsy policy", algorithm_name="Clumsy")
     agent = Clumsy(seed)
     with runnerkit.make(CARTPOLE, n_envs=N_ENVS, seed=seed, history=data) as runner:

@@ -142,7 +142,7 @@ def main(steps: int, seed: int, every: int) -> None:
             if made >= steps:
                 break
     found = runnerkit.evaluate(agent, "CartPole-v1", 20, seed=1, n_envs=N_ENVS, preprocessors=[Positions()])
-    click.echo(f"the trained agent: mean return {found.mean:.1f}, from {found.returns.min():.0f} on")
+    click.echo(f"the trained agent: mean return {found.mean:.1f}, lowest {found.returns.min():.0f}")
 
 
 if __name__ == "__main__":

@@ -135,6 +135,8 @@ def transitions(
         batch.observations, batch.actions, batch.rewards, batch.next_observations, batch.terminated
         for step in batch:                          # one row per env
             model.replay_buffer.add(*step.sb3())
+        for episode in runnerkit.load("runs"):      # of different lengths: one at a time
+            transitions(episode)
 
     Buffers of Stable-Baselines3 take them step by step (`TransitionBatch.sb3`), those of Tianshou do so, too
     (`TransitionBatch.tianshou`), and those of TorchRL take all at once (`TransitionBatch.torchrl`).

@@ -37,7 +37,11 @@ def stacked(what: str, histories: Iterable[HistoryT]) -> HistoryT:
     histories = list(histories)
     kind, lengths = _kind(what, histories), [len(history) for history in histories]
     if len(set(lengths)) > 1:
-        raise ArgumentError(f"{what} needs histories of equal length, not {lengths}. See split() for ragged ones.")
+        short, long = min(lengths), max(lengths)
+        raise ArgumentError(
+            f"{what} needs histories of equal length, not of {short} to {long} rows. Give it one of them at a time, or "
+            f"as many rows of each: history[:{short}]."
+        )
     parts = [part for history in histories for part in history.parts()]
     block = parts[0][0]
     if [i for of, i in parts if of is block] == list(range(block.n_envs)) and len(parts) == block.n_envs:
