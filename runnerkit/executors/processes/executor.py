@@ -145,9 +145,11 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
         helpers, self._helpers = self._helpers, []
         faults: list[BaseException] = []
         end = time.monotonic() + _SETTLE_S
-        parts: list[Callable[[], None]] = [functools.partial(self._begin_to_close, helper, end) for helper in helpers]
+        parts: list[Callable[[], None]] = [
+            functools.partial(self._end, helper, helper.begin_to_close, end) for helper in helpers
+        ]
         parts.append(self._own.close)
-        parts += [functools.partial(helper.end, end + _CLOSE_S) for helper in helpers]
+        parts += [functools.partial(self._end, helper, helper.end, end + _CLOSE_S) for helper in helpers]
         for part in parts:
             try:
                 part()
@@ -160,10 +162,13 @@ class ProcessesExecutor(SharingExecutor[WorkerHandle]):
         if faults:
             raise faults[0]
 
-    def _begin_to_close(self, helper: WorkerHandle, end: float) -> None:
-        """Tell a helper to close its envs; nobody misses one that died while it waited, if it would be replaced."""
-        with self._forgiving():
-            helper.begin_to_close(end)
+    def _end(self, helper: WorkerHandle, part: Callable[[float], None], until: float) -> None:
+        """Do a part of the end of a helper; nobody misses one that died while it waited, if it would be replaced."""
+        try:
+            part(until)
+        except EnvError:
+            if not (self._tolerant and helper.where.died_idle):
+                raise
 
     # ---- rollouts
 
