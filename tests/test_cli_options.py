@@ -174,6 +174,15 @@ def test_a_number_that_cannot_be_is_refused_with_the_name_of_the_option_and_the_
         assert f"number of {least}" in told or f"number {least}" in told
 
 
+def test_what_help_says_is_whole_and_fits_into_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "..." not in run("--help").stdout.partition("Commands:")[2]
+    for name in main.commands:
+        told = run(name, "--help").stdout
+        assert max(map(len, told.splitlines())) <= 80, name
+        assert "default: (" not in told, name
+
+
 def test_a_command_has_the_whole_group_or_none_of_it() -> None:
     names = {field.name for field in dataclasses.fields(Parts)}
     for name, command in main.commands.items():

@@ -30,7 +30,7 @@ from runnerkit import Contribution, EnvKey, hookimpl, tuning
 from runnerkit._cli.advice import TuningSummary
 from runnerkit._cli.main import main
 from runnerkit._cli.options import Parts
-from runnerkit._cli.terminal import print_pairs
+from runnerkit._cli.terminal import print_pairs, print_records
 from runnerkit._plugins.manager import Plugins
 from runnerkit.errors import AgentError, ArgumentError, EnvError, UnknownNameError
 from runnerkit.executors import SerialExecutor
@@ -477,16 +477,32 @@ def test_what_it_recommends_runs_as_it_is() -> None:
     assert CliRunner().invoke(main, [*command[1:], "--steps", "5"]).exit_code == 0
 
 
-def test_what_is_to_be_pasted_stays_one_line_on_the_narrowest_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        @override
-        def isatty(self) -> bool:
-            return True
+class Terminal(io.StringIO):
+    @override
+    def isatty(self) -> bool:
+        return True
 
+    def lines(self) -> list[str]:
+        return [line.strip() for line in re.sub(r"\x1b\[[\d;]*m", "", self.getvalue()).splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize(("width", "rows"), [(60, 2), (36, 3), (20, 2)])
+def test_no_word_of_a_table_is_cut_on_a_narrow_terminal(width: int, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    out = Terminal()
+    records = [{"name": "normalize", "summary": "running mean 0 and variance 1"}, {"name": "clip", "summary": "clips"}]
+    print_records(records, ("name", "summary"), out)
+    told = " ".join(out.lines()).split()
+    assert {"name", "summary", "normalize", "variance", "clips"} <= set(told)
+    assert len(out.lines()) == rows + 1 + (width > 20)  # with the names, and a line below them
+    assert (width == 20) == any(len(line) > width for line in out.lines())  # which the terminal itself wraps
+
+
+def test_what_is_to_be_pasted_stays_one_line_on_the_narrowest_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "20")
     out = Terminal()
     print_pairs([("Python", "runnerkit.make('[bold]-v1')"), ("command", "runnerkit rollout CartPole-v1")], out)
-    assert re.sub(r"\x1b\[[\d;]*m", "", out.getvalue()).splitlines() == [
+    assert out.lines() == [
         "Python   runnerkit.make('[bold]-v1')",
         "command  runnerkit rollout CartPole-v1",
     ]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 
 from runnerkit._cli.frame import explained, print_json, results
 from runnerkit._cli.own_plugins import import_from_current_directory
 
 __all__ = ["check", "new"]
+
+_KINDS: Final = ("env-factory", "preprocessor", "postprocessor", "reward-processor", "history-format", "executor")
 
 
 @click.command(
@@ -26,7 +30,9 @@ Examples:
     multiple=True,
     help="A check that is meant to fail, and why; repeat it. It is strict: if the check passes, the command fails.",
 )
-@click.option("--mypy/--no-mypy", default=True, help="Run mypy --strict on the package, if mypy is installed.")
+@click.option(
+    "--mypy/--no-mypy", default=True, show_default=True, help="Run mypy --strict on the package, if mypy is installed."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def check(target: str, envs: tuple[str, ...], expected: tuple[str, ...], mypy: bool, as_json: bool) -> None:
     """Check a plugin and all that it offers with the conformance kit.
@@ -57,11 +63,10 @@ Examples:
 @click.argument("name")
 @click.option(
     "--kind",
-    type=click.Choice(
-        ["env-factory", "preprocessor", "postprocessor", "reward-processor", "history-format", "executor"]
-    ),
+    metavar="KIND",
+    type=click.Choice(_KINDS),
     required=True,
-    help="What the plugin offers.",
+    help=f"What the plugin offers: {', '.join(_KINDS)}.",
 )
 @click.option(
     "-o",
@@ -72,7 +77,10 @@ Examples:
     help="Where to write the package.  [default: here]",
 )
 def new(name: str, kind: str, output: str) -> None:
-    """Write a new plugin package, runnerkit-NAME, that works, passes its tests and is completely typed."""
+    """Write a new plugin package, runnerkit-NAME.
+
+    It works, passes its tests and is completely typed.
+    """
     with explained():
         from pathlib import Path
 

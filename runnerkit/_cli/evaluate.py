@@ -19,7 +19,7 @@ __all__ = ["evaluate"]
 @click.command(
     epilog="""\b
 Examples:
-  runnerkit evaluate CartPole-v1 --agent my_agents:Old --agent my_agents:New --episodes 20 --seed 0
+  runnerkit evaluate CartPole-v1 --agent my_agents:Old --agent my_agents:New
   runnerkit evaluate CartPole-v1 --agent sb3:model.zip --json
 """
 )
@@ -62,7 +62,7 @@ def evaluate(
     parts: Parts,
     as_json: bool,
 ) -> None:
-    """Play whole episodes in ENV with one or more agents, and show their returns.
+    """Play whole episodes in ENV with agents, and show their returns.
 
     All agents play the same episodes. The table shows the mean return with its 95 % bootstrap interval, and for each
     agent but the first the mean difference to the first, episode by episode.
@@ -94,7 +94,8 @@ def evaluate(
         if as_json:
             print_json({"env": env, "seed": seed, "episodes": episodes, **comparison.to_json()}, out)
         else:
-            print_records(_rows(comparison), ("agent", "mean return", "std", "mean length", "against the first"), out)
+            columns = ["agent", "mean return", "std", "mean length", "against the first"]
+            print_records(_rows(comparison), columns if len(agents) > 1 else columns[:-1], out)
 
 
 def _rows(comparison: Comparison) -> list[dict[str, str]]:

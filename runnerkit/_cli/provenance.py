@@ -44,10 +44,12 @@ Examples:
 def plugins(
     name: str | None, modules: tuple[str, ...], plugin_folders: tuple[str, ...], strict: bool, as_json: bool
 ) -> None:
-    """List what RunnerKit and installed plugins offer; of NAME, its options with their defaults.
+    """List what RunnerKit and installed plugins offer.
 
-    These are the names that `runnerkit rollout` takes for --executor, --history, --pre and --post, and the families
-    of envs. Plugins that could not be loaded are listed on stderr, with the reason.
+    These are the names that `runnerkit rollout` takes for --executor, --history, --pre, --post and --reward, and the
+    families of envs. With NAME, the options of that part are listed, with their defaults.
+
+    Plugins that could not be loaded are listed on stderr, with the reason.
     """
     if strict and name is not None:
         raise click.UsageError("--strict is about all plugins: leave NAME out.", click.get_current_context())
@@ -103,7 +105,9 @@ Examples:
 @takes_parts
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def why(name: str, env: str | None, parts: Parts, as_json: bool) -> None:
-    """Explain what NAME means: who offers it, who else does, its options, and what its import costs.
+    """Explain what NAME means, and who offers it.
+
+    It tells who else offers a part of this name, its options, and what its import costs.
 
     With --env, --pre and --post, the spaces are shown from the env to the agent and back.
     """
@@ -144,6 +148,7 @@ def _rows(answer: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "summary", answer["summary"]
     cost = answer["import"]
     costs = "" if cost is None else f": {cost['seconds']:.3f} s, {count(cost['modules'], 'module')}"
+    costs = ": imported with RunnerKit itself" if cost is not None and not cost["modules"] else costs
     yield "import", f"{answer['module']}{costs}"
     if answer["error"]:
         yield "error", answer["error"]
@@ -176,7 +181,7 @@ Examples:
 )
 @own_plugins.takes_plugins
 def lock(output: str, modules: tuple[str, ...], plugin_folders: tuple[str, ...]) -> None:
-    """Write down what each name means now, and which versions are installed.
+    """Write down what names mean now, and which versions there are.
 
     `runnerkit rollout --lock FILE` and `runnerkit.make(..., lock=FILE)` refuse a run whose parts or versions differ.
     """

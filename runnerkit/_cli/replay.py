@@ -37,10 +37,12 @@ Examples:
 def replay(
     folder: str | None, episode: int | None, env: str | None, video: str | None, checked: str | None, as_json: bool
 ) -> None:
-    """Make the episodes in FOLDER once more, from their seeds and actions, and compare them bit by bit.
+    """Make stored episodes once more, and compare them bit by bit.
 
-    FOLDER is one that `--history npz:path=FOLDER` wrote. EPISODE is an index of `runnerkit ls FOLDER`; without it, all
-    episodes are made. The exit code is 1 if one differs, and with --check, if the env depends on something else.
+    They are made from their seeds and actions. FOLDER is one that `runnerkit rollout -o FOLDER`, or a runner with
+    history="npz", wrote. EPISODE is an index of `runnerkit ls FOLDER`; without it, all episodes are made.
+
+    The exit code is 1 if one differs, and with --check, if the env depends on something else.
     """
     if (folder is None) == (checked is None):
         raise click.UsageError("Give FOLDER, or --check ENV.", click.get_current_context())

@@ -64,7 +64,7 @@ def _restarts(context: click.Context, parameter: click.Parameter, value: str | N
     epilog="""\b
 Examples:
   runnerkit rollout CartPole-v1 --n-envs 8 --steps 1000
-  runnerkit rollout Pendulum-v1 --episodes 20 --seed 0 --agent my_agents:Greedy --json
+  runnerkit rollout Pendulum-v1 --episodes 20 --agent my_agents:Greedy --json
 """
 )
 @click.argument("env")
@@ -115,6 +115,7 @@ Examples:
     metavar="M",
     type=INDEX,
     default=0,
+    show_default=True,
     help="So many spares for each env, in which its next episodes begin while it is stepped: for slow resets. First it "
     "is checked that ENV is a function of its seed.",
 )

@@ -12,7 +12,6 @@ from runnerkit._cli.frame import explained, print_json, results
 from runnerkit._cli.numbers import INDEX, CountsFrom0
 from runnerkit._core.wording import count
 from runnerkit.errors import ArgumentError
-from runnerkit.keys import Use
 
 if TYPE_CHECKING:
     from runnerkit._plugins.manager import Plugins
@@ -32,7 +31,10 @@ _COLUMNS = ("index", "env", "episode", "seed", "length", "return", "end reason",
 @click.argument("folder")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def ls(folder: str, as_json: bool) -> None:
-    """List the episodes in FOLDER, which `--history npz:path=FOLDER` wrote."""
+    """List the episodes in FOLDER.
+
+    FOLDER is one that `runnerkit rollout -o FOLDER`, or a runner with history="npz", wrote.
+    """
     with explained(), results(as_json) as out:
         from runnerkit._cli.terminal import print_records
         from runnerkit.history.npz import load
@@ -67,7 +69,10 @@ def _text(value: object) -> str:
 @click.argument("episode", type=INDEX)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def show(folder: str, episode: int, as_json: bool) -> None:
-    """Show EPISODE of FOLDER: its record, who made it, and its columns. `runnerkit ls` lists the numbers."""
+    """Show an episode: its record, who made it, and its columns.
+
+    EPISODE is an index of `runnerkit ls FOLDER`.
+    """
     with explained(), results(as_json) as out:
         from runnerkit._cli.terminal import print_pairs
         from runnerkit.history.npz import load
@@ -143,7 +148,10 @@ def _lines(value: object) -> str:
     "--mend", is_flag=True, help="Cut a torn line off, and remove files that a killed program had not listed yet."
 )
 def verify(folder: str, mend: bool) -> None:
-    """Check that each episode in FOLDER is there and unchanged; the exit code is 1 if one is not, or a line is torn."""
+    """Check that each episode in FOLDER is there and unchanged.
+
+    The exit code is 1 if one is not, or if the last line of the manifest is torn, as of a program that was killed.
+    """
     with explained(), results(False) as out:
         from runnerkit.history.npz import load, mend_folder
 
@@ -186,6 +194,7 @@ def convert(folder: str, target: str) -> None:
         from runnerkit._rollout.parts import find_part
         from runnerkit.history.npz import load
         from runnerkit.history.npz.convert import convert as converted
+        from runnerkit.keys import Use
 
         installed = installed_plugins()
         name, _, value = target.partition(":")

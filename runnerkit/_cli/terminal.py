@@ -6,12 +6,15 @@ No other module drives rich.
 from __future__ import annotations
 
 import contextlib
+import itertools
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, Final
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, TextColumn
@@ -27,6 +30,7 @@ from runnerkit.records import Progress, ProgressCallback
 __all__ = ["Canvas", "canvas", "print_options", "print_pairs", "print_records", "progress_bar", "share_bar"]
 
 _PIPE_WIDTH: Final = 1000  # columns, where no terminal wraps lines: one row stays one line for grep and awk
+_LEAST_ROOM: Final = 20  # columns in which words can be wrapped
 _BAR_WIDTH: Final = 20
 _VIEW_WIDTH: Final = 100  # of a view where there is no terminal
 _NAME_WIDTH: Final = 10
@@ -40,23 +44,32 @@ def print_pairs(pairs: Iterable[tuple[str, str]], out: IO[str]) -> None:
     width = max((len(what) for what, _ in lines), default=0)
     console = Console(file=out, color_system="auto" if out.isatty() else None)
     for what, value in lines:
-        console.print(Text.assemble((what.ljust(width), "cyan"), "  ", value), soft_wrap=True)
+        indented = value.replace("\n", f"\n{'':{width + 2}}")
+        console.print(Text.assemble((what.ljust(width), "cyan"), "  ", indented), soft_wrap=True)
     out.flush()  # what is printed must not be lost should the program crash later
 
 
 def print_records(records: Iterable[Mapping[str, str]], columns: Sequence[str], out: IO[str]) -> None:
-    """Print these columns of the records under their names; the first one's values are set apart."""
-    table = Table(box=box.SIMPLE_HEAD if out.isatty() else None, pad_edge=False)
+    """Print these columns of the records under their names; where values of the first one repeat, they are set apart.
+
+    In a terminal, only the last column is wrapped. If there is no room for it, each record is a line, as in a pipe.
+    """
+    rows = [[record[column] for column in columns] for record in records]
+    is_drawn = out.isatty() and _room(rows, columns, Console(file=out).width) >= _LEAST_ROOM
+    table = Table(box=box.SIMPLE_HEAD if is_drawn else None, pad_edge=False, padding=(0, 1 if is_drawn else 2, 0, 0))
     for column in columns:
-        table.add_column(column, overflow="fold")
-    last = None
-    for record in records:
-        row = [record[column] for column in columns]
-        if last is not None and row[0] != last:
-            table.add_section()
-        last = row[0]
-        table.add_row(*row)
-    _print(table, out)
+        table.add_column(column, overflow="fold", no_wrap=column != columns[-1])
+    is_grouped = len({row[0] for row in rows}) < len(rows)
+    for row, following in itertools.zip_longest(rows, rows[1:]):
+        table.add_row(*row, end_section=is_grouped and following is not None and row[0] != following[0])
+    _print(table, out, is_drawn=is_drawn)
+
+
+def _room(rows: Sequence[Sequence[str]], columns: Sequence[str], width: int) -> float:
+    """Return how many columns of a terminal are left for the last column of a table; more than enough if all fit."""
+    *others, last = (max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True))
+    left = width - sum(others) - 2 * len(columns)
+    return math.inf if left >= last else left
 
 
 def print_options(options: Iterable[Mapping[str, Any]], out: IO[str]) -> None:
@@ -68,9 +81,9 @@ def print_options(options: Iterable[Mapping[str, Any]], out: IO[str]) -> None:
         print("It has no options.", file=out)
 
 
-def _print(table: Table, out: IO[str]) -> None:
+def _print(table: Table, out: IO[str], *, is_drawn: bool) -> None:
     """Print to a terminal, or as plain lines; texts are taken literally, whatever brackets and colons they have."""
-    if out.isatty():
+    if is_drawn:
         Console(file=out, markup=False, emoji=False, highlight=False).print(table)
         return
     console = Console(file=out, markup=False, emoji=False, highlight=False, width=_PIPE_WIDTH, color_system=None)

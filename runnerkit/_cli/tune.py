@@ -28,7 +28,7 @@ __all__ = ["tune"]
     epilog="""\b
 Examples:
   runnerkit tune CartPole-v1
-  runnerkit tune Pendulum-v1 --n-envs 8 --n-envs 32 --agent my_agents:Greedy --seconds 30 --json
+  runnerkit tune Pendulum-v1 --n-envs 8 --n-envs 32 --seconds 30 --json
 """
 )
 @click.argument("env")
@@ -75,7 +75,7 @@ Examples:
     "--seconds",
     metavar="S",
     type=SECONDS,
-    default=15.0,
+    default=15,
     show_default=True,
     help="How long all of it takes, about.",
 )
@@ -96,10 +96,11 @@ def tune(
     as_json: bool,
     no_progress: bool,
 ) -> None:
-    """Measure which executor is the fastest for ENV and an agent on this machine.
+    """Measure which executor is the fastest for ENV and an agent.
 
-    Serial, threads and processes take turns with several numbers of workers. Printed are the steps of all envs
-    together per second (the median of some rounds), the ratio to serial, and what to use, as Python and as a command.
+    On this machine, serial, threads and processes take turns with several numbers of workers. Printed are the steps of
+    all envs together per second (the median of some rounds), the ratio to serial, and what to use, as Python and as a
+    command.
 
     With --min-batch, processes are also measured with fewer envs for the calling process, which asks the agent.
 

@@ -29,7 +29,12 @@ Examples:
 """
 )
 @click.argument("folder")
-@click.option("--best", metavar="N", type=AT_LEAST_1, help="The N episodes with the highest returns.")
+@click.option(
+    "--best",
+    metavar="N",
+    type=AT_LEAST_1,
+    help="The N episodes with the highest returns.  [default: 1, unless others are chosen]",
+)
 @click.option("--worst", metavar="N", type=AT_LEAST_1, help="Those with the lowest returns.")
 @click.option("--last", metavar="N", type=AT_LEAST_1, help="The N episodes that ended last.")
 @click.option(
