@@ -247,6 +247,37 @@ def test_the_command_replays_folders_and_checks_envs(tmp_path: Path) -> None:
     assert (code, "the global generator of random" in text) == (1, True)
 
 
+def test_options_of_envs_that_were_typed_in_a_terminal_are_recorded_as_they_were_read(tmp_path: Path) -> None:
+    folder = str(tmp_path / "runs")
+    typed = ["--env-option", "max_episode_steps=7", "--env-option", "sutton_barto_reward=true"]
+    made = CliRunner().invoke(main, ["rollout", "CartPole-v1", "--steps", "20", "-o", folder, *typed])
+    assert made.exit_code == 0, made.output
+    options = runnerkit.load(folder).runs[0].made_by.parts[0].options
+    assert options == {"max_episode_steps": 7, "sutton_barto_reward": True}
+    replayed = CliRunner().invoke(main, ["replay", folder])
+    assert (replayed.exit_code, "all the same" in replayed.output) == (0, True), replayed.output
+
+
+class Weighed(gymnasium.RewardWrapper[Any, Any]):
+    def __init__(self, env: AnyEnv, weights: Any) -> None:
+        super().__init__(env)
+        self.weight = float(weights.sum())
+
+    @override
+    def reward(self, reward: Any) -> float:
+        return float(reward) * self.weight
+
+
+def test_an_option_that_the_record_has_as_text_only_is_asked_for() -> None:
+    weighed: Any = (f"{__name__}:Weighed", {"weights": np.ones(2)})
+    histories = record("CartPole-v1", wrappers=[weighed])
+    with pytest.raises(ArgumentError, match=r"cannot be made as its record says: .*\. Pass env=, .* --env\.$"):
+        runnerkit.replay(histories)
+    assert (
+        runnerkit.replay(histories, env=lambda seed: Weighed(gymnasium.make("CartPole-v1"), np.ones(2))).first is None
+    )
+
+
 def make_longer(seed: int | None) -> AnyEnv:
     env: AnyEnv = gymnasium.make("CartPole-v1")
     vars(env.unwrapped)["length"] = 2.0

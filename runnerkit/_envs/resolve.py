@@ -44,6 +44,7 @@ class ResolvedEnv(NamedTuple):
     Attributes:
         env_id: the name of the env, or of the function that makes it.
         make: makes env i.
+        options: its options, as they are passed on.
         record: the env factory, if a plugin offers it.
         function: the user's own function that makes it.
 
@@ -51,10 +52,11 @@ class ResolvedEnv(NamedTuple):
 
     env_id: str
     make: EnvMaker
+    options: Mapping[str, Any]
     record: PartRecord | None = None
     function: object = None
 
-    def parts(self, spec: EnvSpec | None, options: Mapping[str, Any]) -> list[PartRecord]:
+    def parts(self, spec: EnvSpec | None) -> list[PartRecord]:
         """Return the records of the env, whose spec is known now, and of the plugin's factory if there is one."""
         name = self.env_id if self.function is None else qualified_name(self.function)
         module = "" if self.function is None else module_of(self.function)
@@ -62,7 +64,7 @@ class ResolvedEnv(NamedTuple):
             creator = spec.entry_point
             module = creator.partition(":")[0] if isinstance(creator, str) else module_of(creator)
             name = spec.id
-        given = options if self.record is None else {}  # else they are those of the factory
+        given = self.options if self.record is None else {}  # else they are those of the factory
         return [PartRecord("env", name, *distribution_of(module), given), *filter(None, [self.record])]
 
 
@@ -82,16 +84,17 @@ def resolve_env(
         env = env.name
     if isinstance(env, str):
         if lazily:
-            return ResolvedEnv(env, _LateEnv(env, plugins, options, n_envs))
+            return ResolvedEnv(env, _LateEnv(env, plugins, options, n_envs), options)
         make = _by_name(env, plugins, options, n_envs)
-        return ResolvedEnv(env, make, make.record if isinstance(make, _FactoryEnv) else None)
+        return ResolvedEnv(env, make, make.options, make.record if isinstance(make, _FactoryEnv) else None)
     if isinstance(env, Sequence) and not isinstance(env, str):
         makers = tuple(_by_function(make_env, options, n_envs) for make_env in env)
-        return ResolvedEnv(own_name(env[0]), _OneEach(makers), function=env[0])
-    return ResolvedEnv(own_name(env), _by_function(cast(MakeEnv, env), options, n_envs), function=env)
+        return ResolvedEnv(own_name(env[0]), _OneEach(makers), makers[0].options, function=env[0])
+    made = _by_function(cast(MakeEnv, env), options, n_envs)
+    return ResolvedEnv(own_name(env), made, made.options, function=env)
 
 
-def _by_function(env: AnyMakeEnv, options: Mapping[str, Any], n_envs: int) -> EnvMaker:
+def _by_function(env: AnyMakeEnv, options: Mapping[str, Any], n_envs: int) -> _Told:
     given: object = env
     if isinstance(given, type) and issubclass(given, gymnasium.Env):
         raise ArgumentError(sentences.class_for_env(given.__name__))
@@ -195,7 +198,7 @@ class _UnknownEnv:
         raise self._error
 
 
-def _by_name(env_id: str, plugins: Plugins, options: Mapping[str, Any], n_envs: int) -> EnvMaker:
+def _by_name(env_id: str, plugins: Plugins, options: Mapping[str, Any], n_envs: int) -> _GymnasiumEnv | _FactoryEnv:
     family, colon, rest = env_id.partition(":")
     offer = plugins.find("env_factories", family) if colon else None
     if offer is None:

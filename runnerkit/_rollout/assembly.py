@@ -155,7 +155,7 @@ class Blueprint:
     def made_by(self, spec: EnvSpec | None) -> MadeBy:
         """Return what the runner is made of; `spec` is that of its envs."""
         made = (*self.preprocessors, *self.postprocessors, *self.reward_processors, self.executor, self.history)
-        env = self.env.parts(spec, self.config.all_env_options)
+        env = self.env.parts(spec)
         records = [*env, *(wrapper.record for wrapper in self.wrappers), *(part.record for part in made)]
         function, config = self.env.function, self.config
         is_list = isinstance(config.env, Sequence) and not isinstance(config.env, str)

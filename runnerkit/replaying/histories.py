@@ -21,7 +21,7 @@ from runnerkit._envs.resolve import EnvMaker, resolve_env, seed_spaces
 from runnerkit._plugins.manager import installed_plugins
 from runnerkit._rollout.config import check_callable
 from runnerkit._rollout.wrapping import find_wrapper, wrapped
-from runnerkit.errors import ArgumentError
+from runnerkit.errors import ArgumentError, EnvError
 from runnerkit.executors.seeds import SeedSchedule
 from runnerkit.history.arrays import ArrayHistory
 from runnerkit.history.columns import ColumnHistory
@@ -270,7 +270,15 @@ def remade(
         names = [(part.name, dict(part.options)) for part in made_by.parts if part.kind == "wrapper"]
         make = wrapped(make, [find_wrapper(name) for name in names])
     seed = None if made_by.seed is None else SeedSchedule(made_by.seed).env_seed(i)
-    made = make(seed, i)
+    try:
+        made = make(seed, i)
+    except Exception as error:
+        if env is not None:
+            raise EnvError(f"could not be made: {describe(error)}", env_index=i) from error
+        raise ArgumentError(
+            f"The env cannot be made as its record says: {describe(error)}. Of options that are no numbers, texts, "
+            "lists or dicts, the record has the text only. Pass env=, as the runner got it; in a terminal, --env."
+        ) from error
     if isinstance(made, VectorEnv):
         made.close()
         raise ArgumentError(
