@@ -174,6 +174,23 @@ def test_a_number_that_cannot_be_is_refused_with_the_name_of_the_option_and_the_
         assert f"number of {least}" in told or f"number {least}" in told
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("rollout CartPole-v1 --repeatable", "--repeatable needs --spare-envs M."),
+        ("rollout CartPole-v1 --max-restarts 3", "--max-restarts needs --on-env-error restart."),
+        ("rollout CartPole-v1 --on-env-error restart --max-restarts -1", "such as 10, or two such as 10,50, not '-1'"),
+        ("show runs 1", "runs has no episode 1: it has 1 episode, 0."),
+        ("video runs --episode 1", "runs has no episode 1: it has 1 episode, 0."),
+        ("replay runs --check CartPole-v1", "Give FOLDER or --check ENV, not both."),
+    ],
+)
+def test_options_that_do_not_go_together_are_told(words: str, said: str) -> None:
+    if "runs" in words:
+        run("rollout", "CartPole-v1", "--episodes", "1", "-o", "runs")
+    assert said in run(*words.split(), code=2).stderr
+
+
 def test_what_help_says_is_whole_and_fits_into_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert "..." not in run("--help").stdout.partition("Commands:")[2]

@@ -45,7 +45,7 @@ def replay(
     The exit code is 1 if one differs, and with --check, if the env depends on something else.
     """
     if (folder is None) == (checked is None):
-        raise click.UsageError("Give FOLDER, or --check ENV.", click.get_current_context())
+        raise click.UsageError("Give FOLDER or --check ENV, not both.", click.get_current_context())
     if video is not None and episode is None:
         raise click.UsageError("--video needs EPISODE: a video shows one.", click.get_current_context())
     with explained(), results(as_json) as out:

@@ -226,6 +226,8 @@ def rollout(
         raise click.UsageError("Give --ray and --actors, or --executor and --workers.", click.get_current_context())
     if max_restarts is not None and on_env_error != "restart":
         raise click.UsageError("--max-restarts needs --on-env-error restart.", click.get_current_context())
+    if repeatable and not spare_envs:
+        raise click.UsageError("--repeatable needs --spare-envs M.", click.get_current_context())
     if steps is None and episodes is None:
         steps = _DEFAULT_STEPS
     if folder is not None and history != "arrays":

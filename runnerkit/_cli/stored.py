@@ -74,12 +74,12 @@ def show(folder: str, episode: int, as_json: bool) -> None:
     EPISODE is an index of `runnerkit ls FOLDER`.
     """
     with explained(), results(as_json) as out:
+        from runnerkit._cli.stored_episodes import check_index
         from runnerkit._cli.terminal import print_pairs
         from runnerkit.history.npz import load
 
         runs = load(folder)
-        if episode >= len(runs):
-            raise ArgumentError(f"{folder} has no episode {episode}: it has {count(len(runs), 'episode')}, 0 onwards.")
+        check_index(runs, episode)
         document = _shown(runs, episode)
         if as_json:
             print_json(document, out)

@@ -9,18 +9,25 @@ from collections.abc import Sequence
 from typing import Any
 
 from runnerkit._cli.packages import required
+from runnerkit._core.wording import count
 from runnerkit.errors import ArgumentError
 from runnerkit.history.arrays import ArrayHistory
 from runnerkit.history.npz import StoredRuns
 from runnerkit.replaying import StoredEpisode, remade, whole_episodes
 
-__all__ = ["draw_episode", "env_of", "episode_of"]
+__all__ = ["check_index", "draw_episode", "env_of", "episode_of"]
+
+
+def check_index(runs: StoredRuns, index: int) -> None:
+    """Raise ArgumentError if a folder has no episode of that index."""
+    if index >= len(runs):
+        which = f", 0 to {len(runs) - 1}" if len(runs) > 1 else ", 0" if len(runs) else ""
+        raise ArgumentError(f"{runs.path} has no episode {index}: it has {count(len(runs), 'episode')}{which}.")
 
 
 def episode_of(runs: StoredRuns, index: int) -> StoredEpisode:
     """Return the whole episode that a history of a folder is of; raises ArgumentError if it cannot be replayed."""
-    if index >= len(runs):
-        raise ArgumentError(f"{runs.path} has {len(runs)} episodes, 0 to {len(runs) - 1}, and no episode {index}.")
+    check_index(runs, index)
     found = [episode for episode in whole_episodes(runs) if index in episode.indices]
     if not found:
         raise ArgumentError(

@@ -230,7 +230,7 @@ def test_episodes_of_two_runs_of_one_seed_are_not_parts_of_one(folder: Path) -> 
             "It draws no images: its metadata have no render modes",
         ),
         (["--env", "drawing:make", "-o", "drawing.txt/sub"], 2, "nothing can be written to 'drawing.txt/sub'"),
-        (["--episode", "99"], 2, "has 10 episodes, 0 to 9, and no episode 99"),
+        (["--episode", "99"], 2, "has no episode 99: it has 10 episodes, 0 to 9"),
     ],
 )
 def test_what_cannot_be_drawn_is_said_in_a_sentence_and_leaves_no_file(
