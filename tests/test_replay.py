@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -256,6 +258,32 @@ def test_options_of_envs_that_were_typed_in_a_terminal_are_recorded_as_they_were
     assert options == {"max_episode_steps": 7, "sutton_barto_reward": True}
     replayed = CliRunner().invoke(main, ["replay", folder])
     assert (replayed.exit_code, "all the same" in replayed.output) == (0, True), replayed.output
+
+
+LATER = """
+import gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv
+
+gymnasium.register("RkLater-v0", "rk_later:CartPoleEnv", max_episode_steps=7)
+"""
+
+
+def test_the_package_of_an_env_is_imported_where_nobody_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "rk_later.py").write_text(LATER)
+    (tmp_path / "rk_later-1.0.dist-info").mkdir()
+    (tmp_path / "rk_later-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: rk-later\nVersion: 1.0\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("rk_later")
+    try:
+        histories = record("RkLater-v0")
+        assert histories[0].made_by.parts[0].distribution == "rk-later"
+        del gymnasium.registry["RkLater-v0"], sys.modules["rk_later"]  # as in another program
+        assert runnerkit.replay(histories).first is None
+    finally:
+        gymnasium.registry.pop("RkLater-v0", None)
+        sys.modules.pop("rk_later", None)
 
 
 class Weighed(gymnasium.RewardWrapper[Any, Any]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate, groupby
 from typing import Any, NamedTuple, cast
 
+import gymnasium
 from gymnasium.vector import VectorEnv
 from typing_extensions import override
 
@@ -302,6 +304,14 @@ def _options_of(made_by: MadeBy) -> Mapping[str, Any]:
     return by_kind.get("env factory", by_kind.get("env", {}))
 
 
+def _import_package_of(made_by: MadeBy) -> None:
+    """Import the package of an env, as the program that recorded it did: many register their envs only then."""
+    package = made_by.parts[0].distribution.replace("-", "_") if made_by.parts else ""
+    if package and ":" not in made_by.env_id and made_by.env_id not in gymnasium.registry:
+        with contextlib.suppress(ImportError):  # then nothing has that name, which the error is about
+            importlib.import_module(package)
+
+
 def _recorded_env(made_by: MadeBy) -> str | AnyMakeEnv:
     """Return the id, or the function, that the runner got as its env."""
     if not made_by.env_id:
@@ -309,6 +319,7 @@ def _recorded_env(made_by: MadeBy) -> str | AnyMakeEnv:
             "The histories do not know how their envs were made. Pass env=, as the runner got it; in a terminal, --env."
         )
     if not made_by.is_function:
+        _import_package_of(made_by)
         return made_by.env_id
     module, _, path = made_by.env_id.partition(":")
     try:
