@@ -277,7 +277,7 @@ class _ProcessorChecks(Checks):
         for name, space in self._accepted.items():
             one, into, _ = self._bound(space)
             if not isinstance(one.processor, SupportsEpisodeState):
-                raise Skip("It has no episode_state and load_episode_state, so there is nothing to go on with.")
+                raise Skip("It has no episode_state: if it keeps a state, runner.state_dict() refuses it.")
             for seed in range(3):
                 one(_batch(into, _ROWS, seed=seed))
             one.begin_episodes([0])

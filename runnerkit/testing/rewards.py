@@ -133,7 +133,7 @@ class RewardProcessorChecks(Checks):
         """Check that a runner can go on in the middle of episodes."""
         one, other = self._some_steps_on(), self._new()
         if not isinstance(one.processor, SupportsEpisodeState):
-            raise Skip("It has no episode_state and load_episode_state, so there is nothing to go on with.")
+            raise Skip("It has no episode_state: if it keeps a state, runner.state_dict() refuses it.")
         one.begin_episodes([0])
         other.go_on_from(one)
         for t in (8, 9):
