@@ -100,6 +100,16 @@ def test_flatten_refuses_what_gymnasium_cannot_flatten() -> None:
         runner_of(SPACES["nested"], preprocessors=["flatten"])
 
 
+def test_flatten_names_the_part_that_is_no_vector() -> None:
+    class Mission(Space[str]):
+        """A space that Gymnasium does not have."""
+
+    for part in (Mission(), SPACES["Sequence"]):
+        space = spaces.Dict({"image": SPACES["float32"], "goal": spaces.Tuple((SPACES["Discrete"], part))})
+        with pytest.raises(SpaceError, match=r"observation\['goal'\]\[1\] of Dict.* Leave it out, with a wrapper"):
+            Flatten().bind(space)
+
+
 # ---- normalize
 
 

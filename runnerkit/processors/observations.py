@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -93,7 +93,33 @@ def _flattened(space: Space[Any]) -> spaces.Box:
     try:
         flat = flatten_space(space) if space.is_np_flattenable else None
     except Exception as error:  # whatever Gymnasium makes of a space that it cannot flatten
-        raise SpaceError(f"flatten cannot flatten {space}: {error}. Leave flatten out.") from error
+        raise _refusal(space) from error
     if not isinstance(flat, spaces.Box):
-        raise SpaceError(f"flatten cannot make {space} a vector of fixed length. Leave flatten out.")
+        raise _refusal(space)
     return flat
+
+
+def _refusal(space: Space[Any]) -> SpaceError:
+    where, part = _obstacle(space, "")
+    what, way_out = f"{space}", "Leave flatten out."
+    if where:
+        what = f"observation{where} of {space}, which is {part},"
+        way_out = "Leave it out, with a wrapper or with a preprocessor before flatten; or leave flatten out."
+    return SpaceError(f"flatten cannot make {what} a vector of fixed length. {way_out}")
+
+
+def _obstacle(space: Space[Any], path: str) -> tuple[str, Space[Any]]:
+    """Return where in a space the first part is that cannot be flattened, and that part."""
+    parts: Iterable[tuple[object, Space[Any]]] = ()
+    if isinstance(space, spaces.Dict):
+        parts = space.spaces.items()
+    elif isinstance(space, spaces.Tuple):
+        parts = enumerate(space.spaces)
+    return next((_obstacle(part, f"{path}[{key!r}]") for key, part in parts if not _can_be_flat(part)), (path, space))
+
+
+def _can_be_flat(space: Space[Any]) -> bool:
+    try:
+        return bool(space.is_np_flattenable)
+    except NotImplementedError:  # of a space of another library
+        return False
