@@ -116,10 +116,14 @@ def test_files_have_the_same_columns(tmp_path: Any) -> None:
     with runnerkit.make("CartPole-v1", n_envs=2, seed=0, history=("npz", {"path": tmp_path / "runs"})) as runner:
         written: list[Any] = [history for _ in range(2) for history in runner.rollout(Actor(), steps=40)]
         plain: list[Any] = runner.rollout(lambda observations: [0, 1], steps=3)
+        some, none = runner.rollout(Actor(), episodes=1)
+    assert [(name, column.dtype, column.shape) for name, column in none.extras.items()] == [
+        (name, column.dtype, (0, *column.shape[1:])) for name, column in some.extras.items()
+    ]
     read = runnerkit.load(tmp_path / "runs")
-    for history in (*written, *read[: len(read) - 2]):
+    for history in (*written, *read[: len(read) - 3], read[len(read) - 1]):
         check(history.extras, history.observations, history.actions)
-    assert [history.extras for history in (*plain, *read[len(read) - 2 :])] == [{}] * 4
+    assert [history.extras for history in (*plain, *read[len(read) - 3 : len(read) - 1])] == [{}] * 4
 
 
 def test_columns_go_where_histories_go() -> None:

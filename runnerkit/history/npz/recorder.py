@@ -21,6 +21,7 @@ from typing import Any, Final
 from numpy.typing import NDArray
 
 from runnerkit.errors import RolloutError
+from runnerkit.history import extras
 from runnerkit.history.arrays import ArrayHistory
 from runnerkit.history.block import Block
 from runnerkit.history.layout import Span
@@ -95,6 +96,8 @@ class NpzRecorder:
         for i, length in enumerate(self._lengths):
             rows = StoredBlock(self._folder, self._stored, functools.partial(listed.of, i), i, length)
             rows.faults = [fault for fault in self._all_faults if fault.env_index == i]
+            if not length:  # what no file tells
+                rows.extras = extras.allocated(block.extras, 0, 1)
             histories.append(ArrayHistory(rows, 0, length))
         return histories
 
