@@ -225,7 +225,7 @@ class Registry:
     @overload
     def build(
         self,
-        env: EnvKey[Any, Any],
+        env: EnvKey[ObsT, Any],
         *,
         history: ArraysName = "arrays",
         postprocessors: Sequence[PartName | ActionPostprocessor],
@@ -233,7 +233,7 @@ class Registry:
         n_envs: int = 1,
         log_level: int = 40,
         **options: Unpack[PlainOptions],
-    ) -> GymRunner[Any, Any, ArrayHistory[Any, Any]]: ...
+    ) -> GymRunner[ObsT, Any, ArrayHistory[ObsT, Any]]: ...
     @overload
     def build(
         self,

@@ -199,8 +199,8 @@ class GymRunner(CallingRunner[ObsT, ActT, HistoryT]):
     ) -> None: ...
     @overload
     def __init__(
-        self: GymRunner[Any, Any, ArrayHistory[Any, Any]],
-        env_id: EnvKey[Any, Any],
+        self: GymRunner[O, Any, ArrayHistory[O, Any]],
+        env_id: EnvKey[O, Any],
         seed: int | None = None,
         n_envs: int = 1,
         log_level: int = 40,

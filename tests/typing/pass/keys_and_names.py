@@ -24,6 +24,7 @@ Act = NDArray[np.int64]
 CARTPOLE: EnvKey[Obs, Act] = EnvKey("CartPole-v1")
 Hand = tuple[Act, Act, Act]
 BLACKJACK: EnvKey[Hand, Act] = EnvKey("Blackjack-v1")
+PENDULUM: EnvKey[Obs, Obs] = EnvKey("Pendulum-v1")
 TORCH: HistoryKey[TorchHistory] = HistoryKey("torch")
 
 
@@ -116,6 +117,14 @@ def histories_are_exact_for_built_in_names_keys_and_objects() -> None:
         assert_type(by_object, GymRunner[Obs, Act, ArrayHistory[Any, Any]])
 
 
+def postprocessors_leave_what_the_agent_sees() -> None:
+    # mypy's plugin says what the agent may do, too
+    with runnerkit.make(PENDULUM, postprocessors=["rescale"]) as runner:
+        assert_type(runner.rollout(runnerkit.RandomAgent(runner.action_space), steps=2)[0].observations, Obs)
+    with GymRunner(PENDULUM, postprocessors=["rescale"]) as by_class:
+        assert_type(by_class.rollout(runnerkit.RandomAgent(by_class.action_space), steps=2)[0].observations, Obs)
+
+
 def folders_are_read_as_arrays(path: str) -> None:
     with runnerkit.make(CARTPOLE, history=("npz", {"path": path})) as runner:
         assert_type(runner, GymRunner[Obs, Act, ArrayHistory[Obs, Act]])
@@ -163,6 +172,7 @@ def the_abc_and_the_protocols_go_together() -> None:
 if __name__ == "__main__":
     keys_carry_the_types_of_batches()
     histories_are_exact_for_built_in_names_keys_and_objects()
+    postprocessors_leave_what_the_agent_sees()
     with tempfile.TemporaryDirectory() as folder:
         folders_are_read_as_arrays(folder)
     tensors_are_as_nested_as_the_batches_of_the_env()
