@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from envs import SPACES, HashAgent, SampleEnv, summary
+from numpy.typing import NDArray
 from typing_extensions import override
 
 from runnerkit import GymRunner
@@ -93,3 +95,24 @@ def test_envs_that_fail_are_made_anew_by_message_as_in_one_process(space: str) -
             assert sum(len(history.faults) for history in histories) > 3
             found.append([summary(history) for history in histories])
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("on_env_error", ["raise", "restart"])
+def test_a_worker_that_dies_while_its_envs_rest_takes_no_history_along(on_env_error: str) -> None:
+    class Mortals(Pens):
+        @override
+        def start(self, env_indices: Sequence[int], options: RunOptions, patience: Patience, /) -> Pen:
+            pens.append(super().start(env_indices, options, patience))
+            return pens[-1]
+
+    def agent(observations: NDArray[np.float32]) -> NDArray[np.int64]:
+        pens[1].kill()  # of env 1, which has nothing to do
+        return np.zeros(len(observations), np.int64)
+
+    pens: list[Pen] = []
+    here: Any = {"executor": Mortals, "workers": 2, "on_env_error": on_env_error, "timings": True}
+    with GymRunner("CartPole-v1", 0, 2, **here) as runner:
+        runner.maybe_reset()
+        some, none = runner.rollout(agent, episodes=1)
+        assert (some.episodes[0].end_reason, len(none)) == ("terminated", 0)
+        assert runner.timings.steps >= len(some)

@@ -13,7 +13,7 @@ from runnerkit._core.cores import share_out
 from runnerkit._core.faults import close_after, describe
 from runnerkit._core.spaces import Column, Rows
 from runnerkit._core.types import AnyEnv
-from runnerkit.errors import ArgumentError
+from runnerkit.errors import ArgumentError, EnvError
 from runnerkit.executors.calls import Doing
 from runnerkit.executors.messages.handle import MessageHandle
 from runnerkit.executors.messages.share import Given
@@ -157,9 +157,20 @@ class MessageExecutor(SharingExecutor[HandleT]):
         assert self._block is not None
         log, self._log = self._log, EpisodeLog(self._block.layout.raw)
         if self._opening[1].timings:
-            for more in self._all("drain", self._for_all())[1:]:
+            for more in self._timings():
                 log.extend(more)
         return log
+
+    def _timings(self) -> list[EpisodeLog]:
+        """Return what the workers measured; of a death, whoever needs the worker next is told."""
+        alive = [helper.is_alive for helper in self._helpers]
+        try:
+            answers = self._all("drain", [None, *(() if lives else None for lives in alive)])
+        except (EnvError, StepFaultsError):
+            if alive == [helper.is_alive for helper in self._helpers]:
+                raise
+            return []  # times are not worth a rollout
+        return [more for more in answers if more is not None]
 
     def remake(self, env_indices: Sequence[int], /) -> list[EnvFacts]:
         """Make envs anew, in new workers where those before are dead."""
