@@ -418,6 +418,9 @@ def test_every_kind_of_rollout_goes_on(options: dict[str, Any]) -> None:
     serial = run(zoo("raises", Place("step")), executor="serial", **dict(here))
     threads = run(zoo("raises", Place("step")), executor="threads", workers=2, **dict(here))
     assert [[told(h) for h in some] for some in serial] == [[told(h) for h in some] for some in threads]
+    if "keep_infos" in options:  # of the steps before, of which another thread has kept the infos
+        replaced = run(zoo("raises", Place("step")), **EXECUTORS[2], **dict(here))
+        assert [[told(h) for h in some] for some in serial] == [[told(h) for h in some] for some in replaced]
     if "preprocessors" in options:  # which see the batch
         return
     plain = run(zoo(), executor="serial", **dict(options))

@@ -278,6 +278,7 @@ class ThreadsExecutor(SharingExecutor[WorkerThread]):
     def _replace(self, k: int, i: int) -> list[EnvFacts]:
         """Let another thread have an env; the one before closes what it has, unless it hangs."""
         before = self._helpers[k]
+        log = None if self._block is None else before.share.drain()
         if before.loss is None:
             before.stop()
         else:
@@ -289,10 +290,13 @@ class ThreadsExecutor(SharingExecutor[WorkerThread]):
             )
         self._left.append(before)
         helper = self._helpers[k] = WorkerThread(TimedShare([i]), self._patience, self._limits)
+        helper.share.attach(self._block)
+        if log is not None:  # it has the infos of the steps before, whether or not another env can be made
+            helper.share.take_log(log)
         helper.start()
         helper.submit("open", self._make_env, self._options)
         facts: list[EnvFacts] = helper.answer()
-        helper.share.attach(self._block)
+        helper.share.attach(self._block)  # again, as it knows its options now
         return facts
 
     def doing(self) -> list[Doing]:
