@@ -227,11 +227,12 @@ class SteppingRunner(AssembledRunner[ObsT, ActT, HistoryT]):
         the same arrays: **read a batch before you ask for the next one, and copy what you keep.** A batch that is over
         refuses to be read; arrays that you took from it change.
 
-        `batch.episodes` tells which episodes ended in the batch: those whose record is `complete`. `total_return` and
-        `total_length` of a record count the earlier batches, too.
+        `batch.episodes` tells which episodes the envs ended in the batch: those whose record is `complete`.
+        `total_return` and `total_length` of a record count the earlier batches, too. Episodes that a fault ended are in
+        `batch.faults`; they have no record here if the fault came at the first step of the batch.
 
         With `on_env_error="restart"`, the first step of an env's next episode takes the row of a step that failed: the
-        agent is asked once more then, for that env alone. `batch.faults` tells of it.
+        agent is asked once more then, for that env alone.
 
         Leave the loop whenever you like: the next rollout goes on where the stream ended. While a stream is open, the
         runner is busy; `close()` of the generator ends it.
